@@ -1,0 +1,51 @@
+"""How every command of the project starts, shows its progress and fails."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pipeline_lib.errors import InputError
+
+_STDERR = Console(stderr=True)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run ``main`` as a typer command; an InputError becomes its message and exit status 1, Ctrl-C status 130."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+class _Rate(ProgressColumn):
+    """Units a second since the bar began."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.3g}/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress(total: int, description: str, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show one bar on stderr with rate and time left; yields ``advance(n)``.
+
+    Args:
+        total: units in all
+        description: what is counted, "transcribing" for example
+        done: units that an earlier run finished
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=_STDERR) as bar:
+        task = bar.add_task(description, total=total, completed=done)
+        yield lambda n: bar.advance(task, n)

@@ -1,0 +1,118 @@
+"""params.yaml: one frozen class a section, unknown keys refused, every mistake named with what was wanted.
+
+The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a word.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline_lib.errors import InputError
+
+PARAMS = Path("params.yaml")
+
+
+class ParameterError(InputError):
+    """params.yaml holds something that no stage could run with."""
+
+
+class Settings(BaseModel):
+    """Base of every section: frozen, strict types, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def read(cls, section: str, path: Path = PARAMS) -> Self:
+        """Return the section (``fusion``) or entry (``finetuning.audio``) of that name.
+
+        Raises:
+            ParameterError: there is no such section, or a key or value of it is wrong; every mistake is listed
+        """
+        return cls.parse(read_value(section, path), section, path)
+
+    @classmethod
+    def parse(cls, values: Any, section: str, path: Path = PARAMS) -> Self:
+        """Return ``values`` as settings; ``section`` and ``path`` are for the message."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [_explain(cls, section, detail) for detail in error.errors()]
+            raise ParameterError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Return the whole file.
+
+    Raises:
+        ParameterError: the file is missing or is not YAML
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} does not exist; commands are run from the project's root") from None
+    except YAMLError as error:
+        raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} holds {type(values).__name__}, wanted sections such as 'corpus:'")
+    return values
+
+
+def read_value(dotted: str, path: Path = PARAMS) -> Any:
+    """Return what stands at a dotted name, ``corpus.root`` for example.
+
+    Raises:
+        ParameterError: no such name; the message lists its neighbours
+    """
+    value: Any = read_params(path)
+    done: list[str] = []
+    for part in dotted.split("."):
+        if not isinstance(value, dict) or part not in value:
+            known = sorted(map(str, value)) if isinstance(value, dict) else []
+            where = f"section '{'.'.join(done)}'" if done else "the file"
+            raise ParameterError(f"{path} has no section '{dotted}': '{part}' is not among {known} of {where}")
+        value = value[part]
+        done.append(part)
+    return value
+
+
+def _explain(cls: type[BaseModel], section: str, detail: ErrorDetails) -> str:
+    """Return one mistake in one line: where, what is, what was wanted."""
+    where = ".".join([section, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        return f"{where} is not a parameter, wanted one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    if detail["type"] == "literal_error":
+        return f"{where} is {detail['input']!r}, wanted {detail['ctx']['expected']}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{where} is {_short(detail['input'])}: {message}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the parameter names of the settings nested at ``location`` inside ``cls``."""
+    found: list[type[BaseModel]] = [cls]
+    for part in location:
+        deeper = []
+        for each in found:
+            field = each.model_fields.get(str(part))
+            deeper += list(_models_in(field.annotation)) if field else []
+        found = deeper or found  # a dict's key or a list's index leads to the same models
+    return [name for each in found for name in each.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is not None:
+        for argument in get_args(annotation):
+            yield from _models_in(argument)

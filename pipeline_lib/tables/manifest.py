@@ -1,0 +1,154 @@
+"""data/manifest.parquet: what is spoken, by whom, with which label, in which split; and the quarantine beside it.
+
+A row is an utterance. ``audio`` is relative to the corpus's root, which is not part of the table: the same corpus in
+another place gives the same bytes. ``audio_sha256`` makes a recording replaced under its path change what follows.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import ATTRIBUTES, indices
+from pipeline_lib.tables import _parquet
+
+SCHEMA = pa.schema(
+    [
+        ("utterance_id", pa.string()),
+        ("audio", pa.string()),
+        ("audio_sha256", pa.string()),
+        ("video", pa.string()),
+        ("duration_s", pa.float64()),
+        ("split", pa.string()),
+        ("subsets", pa.list_(pa.string())),
+        ("speaker", pa.string()),
+        ("gender", pa.string()),
+        ("emotion", pa.string()),
+        ("votes", pa.string()),  # a JSON object, keys sorted: label -> count
+        ("arousal", pa.float64()),
+        ("valence", pa.float64()),
+        ("dominance", pa.float64()),
+        ("reference_text", pa.string()),
+    ]
+)
+QUARANTINE = pa.schema([(name, pa.string()) for name in ("utterance_id", "file", "stage", "reason")])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A corpus as the stages see it.
+
+    Attributes:
+        frame: one row an utterance, sorted by utterance_id, columns of ``SCHEMA``
+        corpus: its name
+        notice: a sentence shown wherever its numbers are shown, may be empty
+        labels: scored emotions in order, without O and X
+        attribute_scale: lowest and highest value of arousal, valence and dominance
+    """
+
+    frame: pd.DataFrame
+    corpus: str
+    labels: tuple[str, ...]
+    attribute_scale: tuple[float, float] = (1.0, 7.0)
+    notice: str = ""
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Utterance identifiers, shape ``(n,)``."""
+        return self.frame["utterance_id"].to_numpy(dtype=object)
+
+    def mask(self, name: str) -> np.ndarray:
+        """Return which rows are in the split or subset of that name, bool, shape ``(n,)``.
+
+        Raises:
+            InputError: there is no such split or subset
+        """
+        splits = self.frame["split"].to_numpy(dtype=object)
+        if name in splits:
+            return splits == name
+        inside = np.array([name in subsets for subsets in self.frame["subsets"]], dtype=bool)
+        if not inside.any():
+            known = sorted({*splits, *(subset for subsets in self.frame["subsets"] for subset in subsets)})
+            raise InputError(f"the manifest has no split or subset {name!r}, it has {known}")
+        return inside
+
+    def truth(self, labels: Sequence[str] | None = None) -> np.ndarray:
+        """Return label indices, shape ``(n,)``; -1 where the emotion is missing or not among ``labels``."""
+        return indices(self.frame["emotion"].tolist(), self.labels if labels is None else labels)
+
+    def attributes(self, names: Sequence[str] = ATTRIBUTES) -> np.ndarray:
+        """Return attribute values on the corpus's scale, float64, shape ``(n, n_names)``, NaN where missing."""
+        return self.frame[list(names)].to_numpy(dtype=np.float64)
+
+
+def write(path: Path, manifest: Manifest) -> None:
+    """Write the manifest, sorted by utterance_id."""
+    frame = manifest.frame.sort_values("utterance_id", kind="stable").reset_index(drop=True)
+    _parquet.check_ids(path, frame["utterance_id"].tolist())
+    columns = []
+    for field in SCHEMA:
+        values = [_plain(value) for value in frame[field.name]] if field.name in frame else [None] * len(frame)
+        if field.name == "votes":
+            values = [None if v is None else json.dumps({k: int(v[k]) for k in sorted(v)}) for v in values]
+        columns.append(pa.array(values, type=field.type))
+    said = {
+        "corpus": manifest.corpus,
+        "notice": manifest.notice,
+        "labels": list(manifest.labels),
+        "attribute_scale": list(manifest.attribute_scale),
+    }
+    _parquet.write(path, pa.Table.from_arrays(columns, schema=SCHEMA), "manifest", said)
+
+
+def read(path: Path) -> Manifest:
+    """Return the manifest, verified.
+
+    Raises:
+        InputError: see ``_parquet.read``
+    """
+    table, said = _parquet.read(path, "manifest")
+    data = {name: table.column(name).to_pylist() for name in table.column_names}
+    data["votes"] = [None if text is None else json.loads(text) for text in data["votes"]]
+    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in data.items()})
+    low, high = said["attribute_scale"]
+    return Manifest(frame, said["corpus"], tuple(said["labels"]), (low, high), said["notice"])
+
+
+def write_quarantine(path: Path, rows: pd.DataFrame) -> None:
+    """Write rejected items: utterance_id or file, the stage that refused it, and the reason."""
+    order = rows.reindex(columns=QUARANTINE.names).astype(object)
+    order = order.where(order.notna(), None).sort_values(["utterance_id", "file", "reason"], kind="stable")
+    table = pa.table({name: pa.array(order[name].tolist(), type=pa.string()) for name in QUARANTINE.names})
+    _parquet.write(path, table, "quarantine", {})
+
+
+def read_quarantine(path: Path) -> pd.DataFrame:
+    """Return the rejected items."""
+    table, _ = _parquet.read(path, "quarantine")
+    return pd.DataFrame({name: pd.Series(table.column(name).to_pylist(), dtype=object) for name in QUARANTINE.names})
+
+
+def keep(manifest: Manifest, rows: np.ndarray) -> Manifest:
+    """Return the manifest with only the rows of the mask."""
+    return replace(manifest, frame=manifest.frame[rows].reset_index(drop=True))
+
+
+def _dtype(name: str) -> str:
+    return "float64" if pa.types.is_floating(SCHEMA.field(name).type) else "object"
+
+
+def _plain(value: object) -> object:
+    """Return None for every kind of missing, Python's own types for NumPy's."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if value is None or isinstance(value, (list, tuple, dict)):
+        return value
+    return None if pd.isna(value) else value

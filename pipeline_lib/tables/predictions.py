@@ -1,0 +1,168 @@
+"""What an expert says of each utterance: data/predictions/, data/rebalanced/ and data/fused.parquet.
+
+Fine-tuning, rebalancing and fusion are closed over this table: scoring reads any of them, an experiment may skip any.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import _parquet
+
+SUM_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Posterior, attributes and embedding of each utterance; whatever the expert does not give is None.
+
+    Attributes:
+        utterance_ids: shape ``(n,)``, sorted and unique
+        expert: who says it
+        labels: the posterior's columns; may include O and X
+        posterior: P(y|x), float64, shape ``(n, n_labels)``, rows sum to 1
+        trained_prior: the class prior that the posterior contains, shape ``(n_labels,)``
+        attribute_names: the attributes' columns
+        attributes: on the corpus's scale, float64, shape ``(n, n_attributes)``
+        embedding: float32, shape ``(n, width)``
+        fitted_on: subsets on which something of it was fitted; a score there is resubstitution
+    """
+
+    utterance_ids: np.ndarray
+    expert: str
+    labels: tuple[str, ...] = ()
+    posterior: np.ndarray | None = None
+    trained_prior: np.ndarray | None = None
+    attribute_names: tuple[str, ...] = ()
+    attributes: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+    fitted_on: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.utterance_ids)
+
+
+def write(path: Path, predictions: Predictions) -> None:
+    """Write the predictions, sorted by utterance_id.
+
+    Raises:
+        ValueError: a value is not finite, a posterior's row does not sum to 1, or shapes do not fit
+    """
+    order = np.argsort(predictions.utterance_ids.astype(str), kind="stable")
+    ids = [str(each) for each in predictions.utterance_ids[order]]
+    _parquet.check_ids(path, ids)
+    _check(path, predictions)
+    columns: dict[str, pa.Array] = {"utterance_id": pa.array(ids, pa.string())}
+    for name, dtype in (("posterior", pa.float64()), ("attributes", pa.float64()), ("embedding", pa.float32())):
+        values = getattr(predictions, name)
+        if values is not None:
+            values = np.asarray(values, dtype=dtype.to_pandas_dtype())[order]
+            columns[name] = _parquet.matrix(values, values.shape[1], dtype)
+    prior = predictions.trained_prior
+    said = {
+        "expert": predictions.expert,
+        "labels": list(predictions.labels),
+        "trained_prior": None if prior is None else [float(p) for p in prior],
+        "attribute_names": list(predictions.attribute_names),
+        "fitted_on": list(predictions.fitted_on),
+    }
+    _parquet.write(path, pa.table(columns), "predictions", said)
+
+
+def read(path: Path) -> Predictions:
+    """Return the predictions, verified.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds numbers that are no predictions
+    """
+    table, said = _parquet.read(path, "predictions")
+    found = {name: _parquet.to_matrix(table.column(name)) for name in table.column_names if name != "utterance_id"}
+    prior = said["trained_prior"]
+    predictions = Predictions(
+        utterance_ids=np.array(table.column("utterance_id").to_pylist(), dtype=object),
+        expert=said["expert"],
+        labels=tuple(said["labels"]),
+        trained_prior=None if prior is None else np.array(prior, dtype=np.float64),
+        attribute_names=tuple(said["attribute_names"]),
+        fitted_on=tuple(said["fitted_on"]),
+        **found,
+    )
+    try:
+        _check(path, predictions)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return predictions
+
+
+def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the experts' posteriors and attributes side by side, NaN rows where an expert lacks an utterance.
+
+    Args:
+        experts: in the order of the first axis; all with the same labels and attribute names
+        ids: utterances, in the order of the second axis
+
+    Returns:
+        ``(n_experts, n, n_labels)`` or None where no expert has posteriors, and ``(n_experts, n, n_attributes)`` or None
+
+    Raises:
+        InputError: two experts differ in labels or attribute names
+    """
+    first = experts[0]
+    for other in experts[1:]:
+        for name in ("labels", "attribute_names"):
+            one, two = getattr(first, name), getattr(other, name)
+            if one and two and one != two:
+                raise InputError(f"experts {first.expert!r} and {other.expert!r} differ in {name}: {one} and {two}")
+    posteriors = [_at(expert, expert.posterior, ids) for expert in experts]
+    attributes = [_at(expert, expert.attributes, ids) for expert in experts]
+    return _pile(posteriors), _pile(attributes)
+
+
+def _at(expert: Predictions, values: np.ndarray | None, ids: Sequence[str]) -> np.ndarray | None:
+    if values is None:
+        return None
+    rows = {each: i for i, each in enumerate(expert.utterance_ids)}
+    found = np.full((len(ids), values.shape[1]), np.nan)
+    for i, each in enumerate(ids):
+        if each in rows:
+            found[i] = values[rows[each]]
+    return found
+
+
+def _pile(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return the parts under one first axis; an expert that gives nothing gives NaN."""
+    present = next((part for part in parts if part is not None), None)
+    if present is None:
+        return None
+    return np.stack([np.full_like(present, np.nan) if part is None else part for part in parts])
+
+
+def _check(path: Path, predictions: Predictions) -> None:
+    ids, n = predictions.utterance_ids, len(predictions)
+    wanted = {
+        "posterior": len(predictions.labels),
+        "attributes": len(predictions.attribute_names),
+        "embedding": None,
+    }
+    for name, width in wanted.items():
+        values = getattr(predictions, name)
+        if values is None:
+            continue
+        if values.ndim != 2 or len(values) != n or (width is not None and values.shape[1] != width):
+            raise ValueError(f"{path}: {name} has shape {values.shape}, wanted ({n}, {width or 'width'})")
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise ValueError(f"{path}: {name} of {ids[bad[0]]!r} is not finite ({len(bad)} rows; did a loss diverge?)")
+    if predictions.posterior is not None:
+        sums = predictions.posterior.sum(axis=1)
+        off = np.flatnonzero((np.abs(sums - 1) > SUM_TOLERANCE) | (predictions.posterior < 0).any(axis=1))
+        if len(off):
+            row = off[0]
+            raise ValueError(
+                f"{path}: posterior of {ids[row]!r} sums to {sums[row]:.6f} with smallest value"
+                f" {predictions.posterior[row].min():.6f}, not a distribution (were logits written in place of probabilities?)"
+            )
