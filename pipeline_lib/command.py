@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,16 +18,21 @@ _STDERR = Console(stderr=True)
 
 def run(main: Callable[..., None]) -> None:
     """Run ``main`` as a typer command; an InputError becomes its message and exit status 1, Ctrl-C status 130."""
+
+    @wraps(main)
+    def guarded(*args: Any, **options: Any) -> None:
+        try:
+            main(*args, **options)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    try:
-        app(standalone_mode=False)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    app.command()(guarded)
+    app()
 
 
 class _Rate(ProgressColumn):

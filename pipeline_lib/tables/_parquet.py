@@ -1,4 +1,4 @@
-"""Parquet as every table here is kept: typed by kind and version, checksummed, atomic, the same bytes for the same content."""
+"""Parquet as every table here is kept: with kind and version, checksummed, atomic, same content same bytes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
             pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -58,7 +58,9 @@ def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[p
         found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
         raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
     if said["format_version"] != FORMAT_VERSION:
-        raise InputError(f"{path} has format version {said['format_version']}, this code reads {FORMAT_VERSION}; run its stage again")
+        raise InputError(
+            f"{path} has format version {said['format_version']}, this code reads {FORMAT_VERSION}; run its stage again"
+        )
     return table, said
 
 

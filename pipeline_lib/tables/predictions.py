@@ -99,7 +99,7 @@ def read(path: Path) -> Predictions:
 
 
 def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return the experts' posteriors and attributes side by side, NaN rows where an expert lacks an utterance.
+    """Return posteriors and attributes side by side, NaN rows where an expert lacks an utterance.
 
     Args:
         experts: in the order of the first axis; all with the same labels and attribute names
@@ -164,5 +164,6 @@ def _check(path: Path, predictions: Predictions) -> None:
             row = off[0]
             raise ValueError(
                 f"{path}: posterior of {ids[row]!r} sums to {sums[row]:.6f} with smallest value"
-                f" {predictions.posterior[row].min():.6f}, not a distribution (were logits written in place of probabilities?)"
+                f" {predictions.posterior[row].min():.6f}, not 1"
+                " (were logits written in place of probabilities?)"
             )

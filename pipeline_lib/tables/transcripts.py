@@ -31,7 +31,8 @@ class Transcripts:
         known = dict(zip(self.utterance_ids, self.texts, strict=True))
         missing = [each for each in ids if each not in known]
         if missing:
-            raise InputError(f"{len(missing)} utterances have no transcript, {missing[0]!r} first (was the corpus changed since?)")
+            first = f"{missing[0]!r} first (was the corpus changed since?)"
+            raise InputError(f"{len(missing)} utterances have no transcript, {first}")
         return [known[each] for each in ids]
 
 

@@ -1,0 +1,40 @@
+"""Commands fail in one sentence for what a user can mend, with a traceback for what only we can."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    source = (
+        f"from pipeline_lib.command import run, progress\nfrom pipeline_lib.errors import InputError\n{body}\nrun(main)"
+    )
+    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+
+
+def test_an_input_error_is_printed_without_traceback():
+    done = run("def main() -> None:\n    raise InputError('a.csv line 3: no such label')")
+    assert done.returncode == 1
+    assert done.stderr == "error: a.csv line 3: no such label\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    done = run("def main() -> None:\n    raise KeyError('ours')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "KeyError: 'ours'" in done.stderr
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on():
+    done = run("def main() -> None:\n    raise KeyboardInterrupt")
+    assert done.returncode == 130
+    assert "the same command goes on" in done.stderr
+
+
+@pytest.mark.parametrize("done_before", [0, 2])
+def test_a_bar_shows_what_is_done_of_what_there_is(done_before):
+    body = f"def main() -> None:\n    with progress(4, 'counting', {done_before}) as advance:\n        advance(2)"
+    done = run(body)
+    assert done.returncode == 0
+    assert f"{done_before + 2}/4" in done.stderr

@@ -1,0 +1,89 @@
+"""params.yaml is read strictly, and every mistake is named with what was wanted."""
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from pipeline_lib.settings import ParameterError, Settings, read_value
+
+
+class Inner(Settings):
+    step: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+
+class Outer(Settings):
+    method: Literal["grid", "logreg"]
+    experts: list[str]
+    grid: Inner = Inner()
+    entries: dict[str, Inner] = {}
+
+
+@pytest.fixture
+def params(tmp_path):
+    def write(text):
+        path = tmp_path / "params.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_numbers_are_read_as_dvc_reads_them(params):
+    # YAML 1.1 takes 1e-1 for a string; DVC and this project read YAML 1.2
+    path = params("outer: {method: grid, experts: [a], grid: {step: 1e-1}}")
+    assert Outer.read("outer", path).grid.step == 0.1
+
+
+def test_a_nested_entry_is_read_by_its_dotted_name(params):
+    path = params("outer: {entries: {one: {step: 0.5}}}")
+    assert Inner.read("outer.entries.one", path).step == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("outer: {method: gird, experts: [a]}", r"outer\.method is 'gird', wanted 'grid' or 'logreg'"),
+        (
+            "outer: {method: grid, experts: [a], setp: 1}",
+            r"outer\.setp is not a parameter, wanted one of \['entries', 'exp",
+        ),
+        (
+            "outer: {method: grid, experts: [a], grid: {stp: 1}}",
+            r"outer\.grid\.stp is not a parameter, wanted one of \['step'\]",
+        ),
+        ("outer: {method: grid, experts: [a], entries: {x: {stp: 1}}}", r"outer\.entries\.x\.stp is not .* \['step'\]"),
+        ("outer: {method: grid}", r"outer\.experts is missing"),
+        ("outer: {method: grid, experts: a}", r"outer\.experts is 'a': should be a valid list"),
+        (
+            "outer: {method: grid, experts: [a], grid: {step: '1'}}",
+            r"outer\.grid\.step is '1': should be a valid number",
+        ),
+        (
+            "outer: {method: grid, experts: [a], grid: {step: 2}}",
+            r"outer\.grid\.step is 2: should be less than or equal to 1",
+        ),
+        ("other: 1", r"no section 'outer': 'outer' is not among \['other'\]"),
+        ("outer: [", r"is not YAML"),
+        ("", r"holds NoneType, wanted sections"),
+    ],
+)
+def test_a_mistake_is_named_with_what_was_wanted(params, text, message):
+    with pytest.raises(ParameterError, match=message):
+        Outer.read("outer", params(text))
+
+
+def test_every_mistake_of_a_section_is_listed_at_once(params):
+    with pytest.raises(ParameterError) as caught:
+        Outer.read("outer", params("outer: {method: x, experts: 1, z: 2}"))
+    assert str(caught.value).count("\n") == 2
+
+
+def test_a_missing_file_says_where_commands_are_run(tmp_path):
+    with pytest.raises(ParameterError, match="does not exist; commands are run from the project's root"):
+        read_value("corpus", tmp_path / "params.yaml")
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Inner().step = 0.1
