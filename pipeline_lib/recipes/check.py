@@ -1,0 +1,102 @@
+"""Read the whole of params.yaml and refuse what no stage could run with, before the first model loads."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.corpus.settings import check_root
+from pipeline_lib.recipes.inputs import made_by_stages, missing_checkpoints, slots_missing
+from pipeline_lib.recipes.sections import ENTRIES, ORDER, SINGLE, Params
+from pipeline_lib.settings import PARAMS, ParameterError, read_params
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = {"demo", "fusion", "fused"}  # folders and tables that are not an expert's
+
+
+def check(path: Path = PARAMS, root: bool = True) -> Params:
+    """Return params.yaml, read and found consistent.
+
+    Args:
+        path: the file
+        root: whether the corpus must already be there; a recipe may be laid down before
+
+    Raises:
+        ParameterError: every mistake of every section, a line each
+    """
+    params = read_all(read_params(path), path)
+    mistakes = [*_unknown_names(params), *slots_missing(params), *missing_checkpoints(params)]
+    if root and params.corpus.root not in made_by_stages(params):
+        mistakes += _root_mistakes(params)
+    if mistakes:
+        raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    return params
+
+
+def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
+    """Return every section read by its own class.
+
+    Raises:
+        ParameterError: a section is missing or unknown, or a key or value of one is wrong
+    """
+    mistakes = [f"{path}: section '{name}' is missing" for name in ORDER if name not in values]
+    mistakes += [
+        f"{path}: '{name}' is not a section, wanted one of {list(ORDER)}" for name in values if name not in ORDER
+    ]
+    found: dict[str, Any] = {}
+    for name in (name for name in ORDER if name in values):
+        try:
+            found[name] = _read_section(name, values[name], path)
+        except ParameterError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ParameterError("\n".join(mistakes))
+    return Params(**found)
+
+
+def _read_section(name: str, value: Any, path: Path) -> Any:
+    if name in SINGLE:
+        return SINGLE[name].parse(value, name, path)
+    if not isinstance(value, dict):
+        raise ParameterError(f"{path}: {name} is {value!r}, wanted one entry a name")
+    bad = [key for key in value if not (isinstance(key, str) and NAME.fullmatch(key)) or key in RESERVED]
+    if bad:
+        wanted = f"lower-case letters, digits and _, not {sorted(RESERVED)}"
+        raise ParameterError(f"{path}: {name} has an entry named {bad[0]!r}, wanted {wanted}")
+    mistakes, entries = [], {}
+    for key, entry in value.items():
+        try:
+            entries[key] = ENTRIES[name].parse(entry, f"{name}.{key}", path)
+        except ParameterError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ParameterError("\n".join(mistakes))
+    return entries
+
+
+def _unknown_names(params: Params) -> list[str]:
+    """Return the experts and tables that one section names and no other makes."""
+    mistakes = [
+        f"rebalancing.{name}: {name!r} is not among the experts of finetuning, {sorted(params.finetuning)}"
+        for name in params.rebalancing
+        if name not in params.finetuning
+    ]
+    mistakes += [
+        f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
+        for name in params.fusion.experts
+        if name not in params.rebalancing
+    ]
+    made = made_by_stages(params)
+    mistakes += [
+        f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {sorted(m for m in made if m.endswith('.parquet'))}"
+        for system, table in params.scoring.tables.items()
+        if table not in made
+    ]
+    return mistakes
+
+
+def _root_mistakes(params: Params) -> list[str]:
+    try:
+        check_root(params.corpus)
+    except ValueError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,39 @@
+"""dvc.yaml names exactly the code that each stage imports: no more reruns than needed, no fewer."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.imports import imported_files
+
+STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+NOT_RESULTS = {Path("pipeline_lib/command.py"), Path("pipeline_lib/errors.py")}  # how a command talks, not what it writes
+
+
+def body(name: str) -> dict:
+    """Return a stage's own part, looking through ``foreach``."""
+    return STAGES[name].get("do", STAGES[name])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_cover_imports(name):
+    deps = [Path(each) for each in body(name)["deps"] if each.startswith("pipeline_lib")]
+    needed = imported_files(Path(f"stages/{name}.py")) - NOT_RESULTS
+    missing = sorted(str(f) for f in needed if not any(f == d or d in f.parents for d in deps))
+    idle = sorted(str(d) for d in deps if not any(f == d or d in f.parents for f in needed))
+    assert not missing, f"add to deps of {name} in dvc.yaml: {missing}"
+    assert not idle, f"{name} does not import: {idle}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_runs_the_script_of_its_name_and_depends_on_it(name):
+    each = " ${key}" if "foreach" in STAGES[name] else ""
+    assert body(name)["cmd"] == f"python -m stages.{name}{each}"
+    assert f"stages/{name}.py" in body(name)["deps"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_says_what_it_does_and_never_persists_outputs(name):
+    assert STAGES[name]["desc"].endswith(".")
+    assert "persist" not in str(body(name)["outs"])

@@ -1,0 +1,157 @@
+"""Changing one key reruns exactly the stages that lie downstream of it: real DVC, the real dvc.yaml, quick stand-ins.
+
+The stand-ins write digests of what each stage declares (deps and params), so DVC's cascade is the real one and takes
+seconds; tests/test_pipeline.py runs the real commands.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+STAND_IN = '''
+import hashlib, sys
+from pathlib import Path
+from ruamel.yaml import YAML
+
+def digest(path):
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return "".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.name != ".gitignore")
+
+def dig(values, dotted):
+    for part in dotted.split("."):
+        values = values[part]
+    return values
+
+def names(outs):
+    return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+
+yaml = YAML(typ="safe")
+params, stage = yaml.load(Path("params.yaml")), yaml.load(Path("dvc.yaml"))["stages"][sys.argv[1]]
+key = sys.argv[2] if len(sys.argv) > 2 else ""
+item = params[sys.argv[1]].get(key, {}) if key else {}
+def fill(text):
+    text = text.replace("${key}", key).replace("${corpus.root}", str(params["corpus"]["root"]))
+    for slot in "abc":
+        text = text.replace("${item.after." + slot + "}", item.get("after", {}).get(slot, ""))
+        text = text.replace("${transcription.after." + slot + "}", params["transcription"]["after"][slot])
+    return text
+body = stage.get("do", stage)
+seen = "constant" if sys.argv[1] == "check" else "".join(
+    [digest(Path(fill(d))) for d in body["deps"]] + [repr(dig(params, fill(p))) for p in body["params"]])
+for out in names([*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]):
+    path = Path(fill(out))
+    if path.suffix == "":
+        path.mkdir(parents=True, exist_ok=True)
+        path = path / "content"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(hashlib.sha256((sys.argv[1] + key + out + seen).encode()).hexdigest())
+'''
+
+EVERYTHING_AFTER_CORPUS = {
+    "corpus",
+    "transcription",
+    "embedding@audio",
+    "embedding@text",
+    "finetuning@audio",
+    "finetuning@text",
+    "rebalancing@audio",
+    "rebalancing@text",
+    "fusion",
+    "scoring",
+}
+AFTER_TEXT = {"embedding@text", "finetuning@text", "rebalancing@text", "fusion", "scoring"}
+MATRIX = {
+    "demonstration.english.seed": (2, {"demonstration@english", *EVERYTHING_AFTER_CORPUS}),
+    "corpus.dev_bal.seed": (2, EVERYTHING_AFTER_CORPUS),
+    "transcription.canary.batch_size": (3, {"transcription", *AFTER_TEXT}),
+    "embedding.text.pooling": ("mean_std", {"embedding@text"}),
+    "finetuning.audio.seed": (2, {"finetuning@audio", "rebalancing@audio", "fusion", "scoring"}),
+    "finetuning.text.seed": (2, {"finetuning@text", "rebalancing@text", "fusion", "scoring"}),
+    "rebalancing.text.prior": ("none", {"rebalancing@text", "fusion", "scoring"}),
+    "fusion.method": ("logreg", {"fusion", "scoring"}),
+    "scoring.bootstrap.samples": (50, {"scoring"}),
+}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory, project_root):
+    """Return a DVC repository with the project's dvc.yaml and params.yaml, run once with stand-ins."""
+    root = tmp_path_factory.mktemp("matrix")
+    for name in ("pipeline_lib", "stages", "models/demo"):
+        shutil.copytree(project_root / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (project_root / "dvc.yaml").read_text().replace("python -m stages.", "python stand_in.py ")
+    (root / "dvc.yaml").write_text(text)
+    shutil.copy(project_root / "pipeline_lib/recipes/default.yaml", root / "params.yaml")
+    (root / "stand_in.py").write_text(STAND_IN)
+    Repo.init(str(root), no_scm=True)
+    assert len(reproduce(root)) == len(EVERYTHING_AFTER_CORPUS) + 2
+    return root
+
+
+def reproduce(root: Path) -> set[str]:
+    """Run ``dvc repro`` and return the names of the stages that ran."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        with Repo(str(root)) as repo:
+            return {stage.addressing for stage in repo.reproduce()}
+
+
+def set_param(root: Path, dotted: str, value: object) -> object:
+    """Set one key of params.yaml and return what stood there."""
+    yaml = YAML()
+    values = yaml.load(root / "params.yaml")
+    *path, last = dotted.split(".")
+    inner = values
+    for part in path:
+        inner = inner[part]
+    before = inner[last]
+    inner[last] = value
+    yaml.dump(values, root / "params.yaml")
+    return before
+
+
+def test_a_second_run_runs_nothing(clone):
+    assert reproduce(clone) == set()
+
+
+@pytest.mark.parametrize("key", MATRIX)
+def test_one_key_reruns_exactly_what_lies_downstream(clone, key):
+    value, downstream = MATRIX[key]
+    before = set_param(clone, key, value)
+    assert before != value, f"{key} already has the value that the test would set"
+    try:
+        assert reproduce(clone) - {"check"} == downstream
+    finally:
+        set_param(clone, key, before)
+        reproduce(clone)
+
+
+def test_the_matrix_has_a_key_of_every_section():
+    from pipeline_lib.recipes.sections import ORDER
+
+    assert {key.split(".")[0] for key in MATRIX} == set(ORDER)
+
+
+def test_a_new_checkpoint_under_the_same_name_reruns_what_reads_it(clone):
+    config = clone / "models/demo/llama/config.json"
+    before = config.read_text()
+    config.write_text(before + "\n")
+    try:
+        assert reproduce(clone) == {"embedding@text", "finetuning@text", "rebalancing@text", "fusion", "scoring"}
+    finally:
+        config.write_text(before)
+        reproduce(clone)
+
+
+def test_a_comment_in_a_file_of_code_reruns_its_stages_only(clone):
+    file = clone / "pipeline_lib/fusion/fuse.py"
+    before = file.read_text()
+    file.write_text(before + "# a comment\n")
+    try:
+        assert reproduce(clone) <= {"fusion", "scoring"}
+    finally:
+        file.write_text(before)
+        reproduce(clone)
