@@ -1,0 +1,66 @@
+"""What an encoder gives back, and how it is taken from a model of transformers.
+
+Layer 0 is what enters the first transformer block, layer i the output of block i as it enters block i + 1. Layer
+``n_layers`` is the model's last hidden state: where the architecture ends in a norm of its own (HuBERT, wav2vec 2.0
+and WavLM with "stable" layer norm, the Whisper encoder, LLaMA) that norm is applied, as it was in pretraining.
+De Oliveira et al., figure 2, count alike, but their 0 is the convolutional output, before projection and positions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+See = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Hidden states of a batch; what stands behind an utterance's length means nothing.
+
+    Attributes:
+        layers: n_layers + 1 tensors of shape ``(batch, time, width)``
+        lengths: valid frames or tokens, int64, shape ``(batch,)``
+    """
+
+    layers: tuple[Tensor, ...]
+    lengths: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """True where a frame is the utterance's own, shape ``(batch, time)``."""
+        return valid(self.lengths, self.layers[0].shape[1])
+
+
+def valid(lengths: Tensor, time: int) -> Tensor:
+    """Return the mask of the first ``lengths`` places of ``time``, bool, shape ``(batch, time)``."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Return the model of transformers inside adapters of peft, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def watch(model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor], see: See) -> None:
+    """Run the model and show ``see(i, states)`` each layer as it arises, states of shape ``(batch, time, width)``.
+
+    Hooks stand before the blocks, not behind them: so an adapter put around a block is seen too, and what a hook sees
+    is what gradient checkpointing keeps.
+    """
+    hooks = [
+        block.register_forward_pre_hook(partial(_before, see, i), with_kwargs=True) for i, block in enumerate(blocks)
+    ]
+    try:
+        last = model(**inputs).last_hidden_state
+    finally:
+        for hook in hooks:
+            hook.remove()
+    see(len(blocks), last)
+
+
+def _before(see: See, i: int, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    see(i, args[0] if args else kwargs["hidden_states"])

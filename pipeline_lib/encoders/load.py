@@ -1,0 +1,201 @@
+"""Load a backbone from the hub or a folder: weights from safetensors only, no code of the checkpoint's own, ever.
+
+Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
+SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    WhisperFeatureExtractor,
+)
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
+
+from pipeline_lib.encoders import speech, text
+from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
+from pipeline_lib.encoders.text import TextEncoder, Tokens
+from pipeline_lib.errors import InputError
+
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
+
+SILENCED = {  # set where the architecture's configuration has it
+    "layerdrop": 0.0,
+    "encoder_layerdrop": 0.0,
+    "apply_spec_augment": False,
+    "mask_time_prob": 0.0,
+    "mask_feature_prob": 0.0,
+    "add_adapter": False,
+    "use_intermediate_ffn_before_adapter": False,
+}
+
+
+def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncoder:
+    """Return a speech encoder in eval mode, float32.
+
+    Raises:
+        InputError: the checkpoint is missing, gated, damaged, without safetensors or not of a speech model; each in
+            one sentence with the remedy
+    """
+    config, revision = _config(settings, speech.MODEL_TYPES, "speech")
+    if getattr(config, "conv_pos_batch_norm", False):
+        raise InputError(
+            f"{settings.checkpoint} has batch norm in its positions, which would see the padding; choose another"
+        )
+    if config.model_type == "whisper":
+        model = _model(settings, config, revision).encoder
+    else:
+        model = _model(settings, config, revision)
+    prepare = _speech_inputs(config, _preprocessor(settings, revision), settings.checkpoint)
+    return SpeechEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
+
+
+def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
+    """Return a text encoder in eval mode, float32.
+
+    Raises:
+        InputError: as for ``load_speech``
+    """
+    config, revision = _config(settings, text.MODEL_TYPES, "text")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(settings.checkpoint, revision=revision, trust_remote_code=False)
+    except Exception as error:
+        raise explain(error, settings, "tokenizer") from error
+    model = _model(settings, config, revision)
+    reserved = (
+        config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    )  # their positions begin there
+    prepare = Tokens(tokenizer, config.max_position_embeddings - reserved)
+    if len(tokenizer) > config.vocab_size:
+        wanted = f"its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}"
+        raise InputError(f"{settings.checkpoint} does not fit together: {wanted} (is the tokenizer of another model?)")
+    return TextEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
+
+
+def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) -> tuple[PretrainedConfig, str | None]:
+    """Return the configuration as this pipeline runs it, and the commit that the checkpoint's files are read at."""
+    _check_folder(settings.checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
+    except Exception as error:
+        raise explain(error, settings, "configuration") from error
+    if config.model_type not in known:
+        raise InputError(
+            f"{settings.checkpoint} is a {config.model_type!r} model, a {modality} encoder is one of {list(known)}"
+        )
+    for name, value in SILENCED.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    names = ["encoder_layers", "num_hidden_layers"] if config.model_type == "whisper" else ["num_hidden_layers"]
+    blocks = getattr(config, names[0])
+    if settings.layers_kept is not None:
+        if settings.layers_kept > blocks:
+            raise InputError(f"layers_kept is {settings.layers_kept}, {settings.checkpoint} has {blocks} blocks")
+        for name in names:
+            setattr(config, name, settings.layers_kept)
+    return config, getattr(config, "_commit_hash", None) or settings.revision
+
+
+def _model(settings: EncoderSettings, config: PretrainedConfig, revision: str | None) -> PreTrainedModel:
+    """Return the bare model, float32; ``revision`` is the commit at which the configuration was read."""
+    options = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
+    if not settings.pretrained:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
+    try:
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                settings.checkpoint,
+                config=config,
+                revision=revision,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:
+        raise explain(error, settings, "weights") from error
+    if missing := sorted(report["missing_keys"]):
+        said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
+        raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    return model
+
+
+def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: str) -> speech.Prepare:
+    """Return what makes the inputs; ``said`` is the checkpoint's preprocessor_config.json."""
+    rate = said.get("sampling_rate", speech.SAMPLE_RATE)
+    if rate != speech.SAMPLE_RATE:
+        raise InputError(f"{checkpoint} takes speech at {rate} Hz, this pipeline gives {speech.SAMPLE_RATE}")
+    match config.model_type:
+        case "whisper":
+            return WhisperWindows(
+                WhisperFeatureExtractor(feature_size=config.num_mel_bins), config.max_source_positions
+            )
+        case "wav2vec2-bert":
+            stride = said.get("stride", 2)
+            bands = said.get("num_mel_bins", config.feature_projection_input_dim // stride)
+            if bands * stride != config.feature_projection_input_dim:
+                made = f"{bands} bands x stride {stride}, its model takes {config.feature_projection_input_dim}"
+                raise InputError(f"{checkpoint} does not fit together: its preprocessor makes {made}")
+            return Filterbanks(bands, stride)
+        case _:
+            shortest = speech.receptive_field(config.conv_kernel, config.conv_stride)
+            return Waveforms(shortest, normalise=said.get("do_normalize", True))  # transformers' default too
+
+
+def _preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
+    """Return preprocessor_config.json, or that part of processor_config.json; empty where the checkpoint has neither."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        try:
+            path = cached_file(settings.checkpoint, name, revision=revision)
+        except OSError as error:
+            if error.__cause__ is None:  # all files are known, this one is not among them
+                continue
+            raise explain(error, settings, name) from error
+        said = json.loads(Path(path).read_text(encoding="utf-8"))
+        return said if name == "preprocessor_config.json" else said.get("feature_extractor", {})
+    return {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting unused weights (heads, poolers, decoders); missing ones are refused."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _check_folder(checkpoint: str) -> None:
+    """Refuse what can only be meant as a folder and is none; else the hub would be asked for it."""
+    path = Path(checkpoint)
+    looks_local = path.is_absolute() or checkpoint.startswith((".", "~")) or checkpoint.count("/") > 1
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(
+                f"{checkpoint} has no config.json, so it is not a checkpoint of transformers (is it an expert's folder?)"
+            )
+    elif looks_local or (path.parent != Path() and path.parent.is_dir()):
+        raise InputError(
+            f"{checkpoint} is not a folder (was it moved, or its stage not run?); on the hub a name is 'owner/model'"
+        )

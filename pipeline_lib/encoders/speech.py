@@ -1,0 +1,244 @@
+"""Speech backbones of transformers: HuBERT (DistilHuBERT too), wav2vec 2.0, WavLM, w2v-BERT 2.0, the Whisper encoder.
+
+An utterance's hidden states do not depend on its neighbours in the batch. Attention masks are always passed. Beyond
+that, the group norm of HuBERT base, wav2vec 2.0 base and WavLM base, which takes its statistics over time, takes them
+over the utterance's own frames only (``PaddingProofExtractor``); with a mask alone, as transformers has it, padding
+moves such an embedding by more than half its norm. Whisper always sees windows of 30 s, as it was trained.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel, WhisperFeatureExtractor
+
+from pipeline_lib.encoders import features
+from pipeline_lib.encoders.hidden import Hidden, See, backbone, watch
+
+SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
+CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
+MODEL_TYPES = (*CONVOLUTIONAL, "wav2vec2-bert", "whisper")
+WHISPER_FRAME = 320  # samples: mel frames of 160, then a convolution of stride 2
+
+Prepare = Callable[[Sequence[np.ndarray]], dict[str, Tensor]]
+
+
+class SpeechEncoder(nn.Module):
+    """A backbone and how its inputs are made.
+
+    Attributes:
+        model: the model of transformers; adapters attach to it and are put back here
+        prepare: waveforms to the keyword arguments of ``forward``, on the CPU, for data-loader workers
+        width: of a hidden state
+        n_layers: transformer blocks
+        frame_rate_hz: hidden states a second
+        minimum_samples: of the shortest waveform that has a frame
+        checkpoint, revision: where the weights are from; the revision is the commit, None for a local folder
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, prepare: Prepare, checkpoint: str = "", revision: str | None = None
+    ) -> None:
+        """Take a backbone, and make its feature extractor proof against padding.
+
+        Args:
+            model: a bare model, for Whisper its encoder
+            prepare: one of the classes below
+            checkpoint: name or folder, for messages and metadata
+            revision: the commit
+        """
+        super().__init__()
+        self.model, self.prepare, self.checkpoint, self.revision = model, prepare, checkpoint, revision
+        config = model.config
+        self.kind = config.model_type
+        self.width, self.n_layers = config.hidden_size, len(self.blocks)
+        if self.kind in CONVOLUTIONAL:
+            model.feature_extractor = PaddingProofExtractor(model.feature_extractor)
+            self.frame_rate_hz = SAMPLE_RATE / int(np.prod(config.conv_stride))
+            self.minimum_samples = receptive_field(config.conv_kernel, config.conv_stride)
+        elif self.kind == "wav2vec2-bert":
+            self.frame_rate_hz = SAMPLE_RATE / (features.HOP * prepare.stride)
+            self.minimum_samples = features.FRAME + features.HOP * (prepare.stride - 1)
+        else:
+            self.frame_rate_hz, self.minimum_samples = SAMPLE_RATE / WHISPER_FRAME, 1
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, in order."""
+        inner = backbone(self.model)
+        return inner.layers if inner.config.model_type == "whisper" else inner.encoder.layers
+
+    def forward(self, **inputs: Tensor) -> Hidden:
+        """Return every layer, see ``hidden``; gradient flows.
+
+        Args:
+            inputs: what ``prepare`` made, on the model's device
+        """
+        layers: list[Tensor] = []
+        lengths = self._run(inputs, lambda i, states: layers.append(states))
+        if self.kind == "whisper":
+            layers = [_join(states, lengths) for states in layers]
+        return Hidden(tuple(layers), lengths)
+
+    @torch.no_grad()
+    def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
+        """Call ``see(i, states, lengths)`` for each layer as it arises, so that no layer need be kept; without gradient."""
+        lengths = self.lengths(inputs)
+        if self.kind == "whisper":
+            self._run(inputs, lambda i, states: see(i, _join(states, lengths), lengths))
+        else:
+            self._run(inputs, lambda i, states: see(i, states, lengths))
+
+    def lengths(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the frames of each utterance, int64, shape ``(batch,)``."""
+        if self.kind == "whisper":
+            return inputs["lengths"]
+        n = inputs["attention_mask"].sum(dim=1)
+        if self.kind in CONVOLUTIONAL:
+            config = backbone(self.model).config
+            for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+                n = torch.div(n - kernel, stride, rounding_mode="floor") + 1
+        return n
+
+    def _run(self, inputs: dict[str, Tensor], see: See) -> Tensor:
+        lengths = self.lengths(inputs)
+        if self.kind in CONVOLUTIONAL:
+            backbone(self.model).feature_extractor.samples = inputs["attention_mask"].sum(dim=1).tolist()
+        shown = {name: value for name, value in inputs.items() if self.kind != "whisper" or name == "input_features"}
+        watch(self.model, self.blocks, shown, see)
+        return lengths
+
+
+class PaddingProofExtractor(nn.Module):
+    """The convolutional feature extractor, its group norm over each utterance's own frames; weights keep their names."""
+
+    def __init__(self, extractor: nn.Module) -> None:
+        """Take the layers of transformers' extractor over."""
+        super().__init__()
+        self.conv_layers = extractor.conv_layers
+        self.gradient_checkpointing = False
+        self.samples: list[int] = []  # of each utterance of the coming batch; SpeechEncoder sets it
+
+    def _freeze_parameters(self) -> None:  # what transformers' freeze_feature_encoder() calls
+        self.requires_grad_(False)
+
+    def forward(self, input_values: Tensor) -> Tensor:
+        """Return features of waveforms, shape ``(batch, time)`` to ``(batch, channels, frames)``."""
+        hidden = input_values[:, None]
+        for layer in self.conv_layers:
+            if not isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
+                hidden = layer(hidden)
+            elif layer.gradient_checkpointing and self.training:  # not the layer's own way: it cannot carry the lengths
+                hidden = checkpoint(_group_norm_layer, layer, hidden, self.samples, use_reentrant=False)
+            else:
+                hidden = _group_norm_layer(layer, hidden, self.samples)
+        return hidden
+
+
+def _group_norm_layer(layer: nn.Module, waveforms: Tensor, samples: Sequence[int]) -> Tensor:
+    """Return the first convolution, group norm and activation; an utterance is normed alone, zeros stand behind it."""
+    hidden = layer.conv(waveforms)
+    (kernel,), (stride,) = layer.conv.kernel_size, layer.conv.stride
+    frames = [(n - kernel) // stride + 1 for n in samples]
+    if all(n == hidden.shape[2] for n in frames):
+        return layer.activation(layer.layer_norm(hidden))
+    alone = [layer.layer_norm(hidden[i : i + 1, :, :n]) for i, n in enumerate(frames)]
+    longest = hidden.shape[2]
+    return layer.activation(torch.cat([functional.pad(each, (0, longest - each.shape[2])) for each in alone]))
+
+
+class Waveforms:
+    """Inputs of HuBERT, wav2vec 2.0 and WavLM: padded waveforms, each at zero mean and unit variance if so trained."""
+
+    def __init__(self, minimum_samples: int, *, normalise: bool) -> None:
+        """Choose.
+
+        Args:
+            minimum_samples: of one frame
+            normalise: as ``do_normalize`` of the checkpoint's preprocessor_config.json says
+        """
+        self.minimum_samples, self.normalise = minimum_samples, normalise
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Return ``input_values`` float32 and ``attention_mask`` int64, both ``(batch, time)``."""
+        _check(waveforms, self.minimum_samples)
+        arrays = [np.asarray(each, dtype=np.float32) for each in waveforms]
+        if self.normalise:
+            arrays = [((x - x.mean()) / np.sqrt(x.var() + 1e-7)).astype(np.float32) for x in arrays]
+        values = pad_sequence([torch.from_numpy(x) for x in arrays], batch_first=True)
+        mask = pad_sequence([torch.ones(len(x), dtype=torch.int64) for x in arrays], batch_first=True)
+        return {"input_values": values, "attention_mask": mask}
+
+
+class Filterbanks:
+    """Inputs of w2v-BERT 2.0: standardised Kaldi filterbanks, two frames stacked."""
+
+    def __init__(self, n_bands: int = 80, stride: int = 2) -> None:
+        """Take what the checkpoint's preprocessor_config.json says."""
+        self.stride = stride
+        self.filterbank = features.KaldiFilterbank(n_bands)
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Return ``input_features`` float32 ``(batch, time, width)`` and ``attention_mask`` int64 ``(batch, time)``."""
+        _check(waveforms, features.FRAME + features.HOP * (self.stride - 1))
+        batch, mask = features.stack([features.standardise(x) for x in self.filterbank(waveforms)], self.stride)
+        return {"input_features": batch, "attention_mask": mask}
+
+
+class WhisperWindows:
+    """Inputs of the Whisper encoder: log mels of windows of 30 s, the last one filled with zeros."""
+
+    def __init__(self, extractor: WhisperFeatureExtractor, positions: int) -> None:
+        """Take transformers' extractor.
+
+        Args:
+            extractor: makes the log mels
+            positions: frames of a window after the encoder's convolutions, 1,500
+        """
+        self.extractor, self.positions = extractor, positions
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """Return ``input_features`` ``(windows, mels, time)`` and ``lengths`` in frames, int64, ``(batch,)``."""
+        _check(waveforms, 1)
+        window = self.positions * WHISPER_FRAME
+        cut = [
+            np.asarray(x[start : start + window], np.float32) for x in waveforms for start in range(0, len(x), window)
+        ]
+        made = self.extractor(cut, sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt")
+        lengths = torch.tensor([-(-len(x) // WHISPER_FRAME) for x in waveforms])
+        return {"input_features": made["input_features"], "lengths": lengths}
+
+
+def _join(states: Tensor, lengths: Tensor) -> Tensor:
+    """Return windows ``(windows, positions, width)`` as utterances ``(batch, time, width)``, cut to their own frames."""
+    positions = states.shape[1]
+    if len(states) == len(lengths):
+        return states[:, : int(lengths.max())]
+    utterances, start = [], 0
+    for length in lengths.tolist():
+        windows = -(-length // positions)
+        utterances.append(states[start : start + windows].flatten(0, 1)[:length])
+        start += windows
+    return pad_sequence(utterances, batch_first=True)
+
+
+def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Return how many samples one frame of stacked convolutions sees."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def _check(waveforms: Sequence[np.ndarray], needed: int) -> None:
+    """Refuse a waveform without a frame."""
+    for i, waveform in enumerate(waveforms):
+        if len(waveform) < needed:
+            length_ms = 1000 * needed / SAMPLE_RATE
+            raise ValueError(
+                f"waveform {i} has {len(waveform)} samples, one frame needs {needed} ({length_ms:g} ms at 16 kHz)"
+            )

@@ -1,0 +1,107 @@
+"""Tiny checkpoints of every architecture, random weights, written to a folder as transformers would."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    HubertConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    Wav2Vec2BertConfig,
+    Wav2Vec2Config,
+    WavLMConfig,
+    WhisperConfig,
+)
+from transformers import AutoModel as Auto
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+CONVOLUTIONS = {
+    "conv_dim": [16, 16, 16, 16, 16, 16, 16],
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "conv_bias": True,
+}
+LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}  # as the large models have it
+WORDS = "the a i am so very happy sad angry today and not you are we it is what why now".split()
+
+SPEECH: dict[str, PretrainedConfig] = {
+    "hubert_group": HubertConfig(**SMALL, **CONVOLUTIONS),
+    "hubert_layer": HubertConfig(**SMALL, **CONVOLUTIONS, **LARGE),
+    "distilhubert": HubertConfig(**{**SMALL, "num_hidden_layers": 2}, **CONVOLUTIONS, feat_proj_layer_norm=False),
+    "wav2vec2_group": Wav2Vec2Config(**SMALL, **CONVOLUTIONS),
+    "wav2vec2_layer": Wav2Vec2Config(**SMALL, **CONVOLUTIONS, **LARGE),
+    "wavlm_group": WavLMConfig(**SMALL, **CONVOLUTIONS, num_buckets=32, max_bucket_distance=40),
+    "wavlm_layer": WavLMConfig(**SMALL, **CONVOLUTIONS, **LARGE, num_buckets=32, max_bucket_distance=40),
+    "w2v_bert": Wav2Vec2BertConfig(**SMALL, feature_projection_input_dim=160),
+    "w2v_bert_relative": Wav2Vec2BertConfig(
+        **SMALL, feature_projection_input_dim=160, position_embeddings_type="relative"
+    ),
+    "w2v_bert_rotary": Wav2Vec2BertConfig(**SMALL, feature_projection_input_dim=160, position_embeddings_type="rotary"),
+    "whisper": WhisperConfig(
+        vocab_size=60,
+        d_model=32,
+        encoder_layers=3,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_source_positions=100,  # windows of 2 s in place of 30 s
+        max_target_positions=20,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    ),
+}
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(WORDS) + 4}
+TEXT: dict[str, PretrainedConfig] = {
+    "bert": BertConfig(**SMALL, **TOKENS, max_position_embeddings=24),
+    "roberta": RobertaConfig(**SMALL, **TOKENS, max_position_embeddings=24, type_vocab_size=1),
+    "llama": LlamaConfig(
+        **SMALL, **{**TOKENS, "pad_token_id": None}, max_position_embeddings=24, num_key_value_heads=2
+    ),
+}
+
+
+def write(folder: Path, name: str) -> Path:
+    """Write the checkpoint of that name below ``folder`` and return its place."""
+    place = folder / name
+    torch.manual_seed(0)
+    model = Auto.from_config((SPEECH | TEXT)[name])
+    with torch.no_grad():
+        for (
+            parameter
+        ) in model.parameters():  # norms and biases too: at their initial ones and zeros mistakes would hide
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(place)
+    if name in TEXT:
+        tokenizer(padding=name != "llama").save_pretrained(place)
+    elif not name.startswith("whisper"):
+        bert = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "num_mel_bins": 80, "stride": 2}
+        wave = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": name != "wavlm_group"}
+        said = {"sampling_rate": 16_000, **(bert if name.startswith("w2v") else wave)}
+        (place / "preprocessor_config.json").write_text(json.dumps(said))
+    return place
+
+
+def tokenizer(*, padding: bool) -> PreTrainedTokenizerFast:
+    """Return a word tokenizer: with start and end as BERT has it, or with a start alone and no padding as LLaMA."""
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>" if padding else "<s> $A", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    special = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        **({"pad_token": "<pad>"} if padding else {}),
+    }
+    return PreTrainedTokenizerFast(tokenizer_object=words, **special)
