@@ -1,0 +1,84 @@
+"""Simulated annotators: noisy votes and ratings of an emotion that was acted."""
+
+from collections import Counter
+
+import numpy as np
+
+from pipeline_lib.labels import OTHER, PRIMARY
+
+N_ANNOTATORS = 5
+SOUNDS_LIKE = {
+    "anger": "happiness",
+    "happiness": "anger",
+    "fear": "surprise",
+    "surprise": "fear",
+    "sadness": "contempt",
+    "contempt": "sadness",
+    "neutral": "disgust",
+    "disgust": "neutral",
+}
+READS_LIKE = {
+    "anger": "disgust",
+    "disgust": "anger",
+    "happiness": "surprise",
+    "surprise": "happiness",
+    "sadness": "fear",
+    "fear": "sadness",
+    "neutral": "contempt",
+    "contempt": "neutral",
+}
+_PROTOTYPES = {  # arousal, valence, dominance on a scale of 1 to 7
+    "anger": (5.6, 2.4, 5.4),
+    "contempt": (3.8, 2.8, 5.0),
+    "disgust": (4.2, 2.5, 4.6),
+    "fear": (5.2, 2.6, 2.8),
+    "happiness": (5.2, 5.8, 4.8),
+    "neutral": (3.6, 4.1, 4.2),
+    "sadness": (2.8, 2.5, 3.0),
+    "surprise": (5.2, 4.5, 3.8),
+}
+POLARITY = {
+    "anger": -1.0,
+    "contempt": -0.8,
+    "disgust": -1.0,
+    "fear": -0.8,
+    "happiness": 1.2,
+    "neutral": 0.1,
+    "sadness": -1.0,
+    "surprise": 0.4,
+    None: 0.0,
+}
+
+
+def vote(rng: np.random.Generator, emotions: tuple[str, ...]) -> dict[str, int]:
+    """Return the votes on an utterance that shows these emotions, sorted by label; several divide the annotators."""
+    votes: Counter[str] = Counter()
+    for _ in range(N_ANNOTATORS):
+        shown = emotions[int(rng.integers(len(emotions)))]
+        heard = rng.random()
+        if heard < 0.72:
+            label = shown
+        elif heard < 0.80:
+            label = SOUNDS_LIKE.get(shown, OTHER)
+        elif heard < 0.88:
+            label = READS_LIKE.get(shown, OTHER)
+        else:
+            label = (*PRIMARY, OTHER)[int(rng.integers(len(PRIMARY) + 1))]
+        votes[label] += 1
+    return dict(sorted(votes.items()))
+
+
+def rate(rng: np.random.Generator, emotions: tuple[str, ...], arousal: float, polarity: float) -> tuple[float, ...]:
+    """Return mean arousal, valence and dominance over the annotators, each in [1, 7], rounded to 0.01.
+
+    Args:
+        rng: where the annotators' noise comes from
+        emotions: what the utterance shows; their prototypes are averaged
+        arousal: of the manner of speaking, about -3 to 3
+        polarity: of the words, -1 to 1.2
+    """
+    known = [_PROTOTYPES[emotion] for emotion in emotions if emotion in _PROTOTYPES] or [_PROTOTYPES["neutral"]]
+    heard = np.mean(known, axis=0) * 0.6 + np.array([4.2, 3.8, 4.2]) * 0.4
+    heard = heard + np.array([0.45 * arousal, 0.8 * polarity, 0.3 * arousal + 0.1 * polarity])
+    ratings = np.clip(np.round(heard + rng.normal(0, 0.9, (N_ANNOTATORS, 3))), 1, 7)
+    return tuple(round(float(each), 2) for each in ratings.mean(axis=0))

@@ -1,0 +1,16 @@
+"""demonstration: params.yaml -> data/demonstration/<name>/audio/*.flac, corpus.csv: synthetic demonstration speech"""
+
+from pathlib import Path
+
+from pipeline_lib.command import run
+from pipeline_lib.demonstration.generate import generate
+from pipeline_lib.demonstration.settings import DemonstrationSettings
+
+
+def main(name: str, out: Path = Path("data/demonstration")) -> None:
+    """Generate the demonstration corpus that params.yaml names."""
+    generate(DemonstrationSettings.read(f"demonstration.{name}"), out / name)
+
+
+if __name__ == "__main__":
+    run(main)
