@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline_lib.errors import InputError
 
 PARAMS = Path("params.yaml")
+FILLER = "data/manifest.parquet"
 
 
 class ParameterError(InputError):
@@ -43,6 +44,14 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [_explain(cls, section, detail) for detail in error.errors()]
             raise ParameterError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+class AfterSettings(Settings):
+    """What an entry reads beside its own tables, in three fixed slots: DVC cannot template a list of dependencies."""
+
+    a: str = Field(FILLER, min_length=1, description="a local checkpoint or a table that the entry reads")
+    b: str = Field(FILLER, min_length=1, description="another; data/manifest.parquet fills a slot that is left over")
+    c: str = Field(FILLER, min_length=1, description="another")
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:

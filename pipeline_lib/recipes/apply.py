@@ -81,7 +81,9 @@ def main(name: Annotated[str, typer.Argument(help=f"one of {', '.join(names())}"
         print(f"removed {path}, which {name} does not name")
     print(f"{out} is now the recipe {name}; see git diff {out}")
     if params.corpus.root not in {f"data/demonstration/{each}" for each in params.demonstration}:
-        found = "" if Path(params.corpus.root).exists() else ", which does not exist yet: set it to where the corpus lies"
+        found = (
+            "" if Path(params.corpus.root).exists() else ", which does not exist yet: set it to where the corpus lies"
+        )
         print(f"corpus.root is {params.corpus.root!r}{found}")
 
 

@@ -6,27 +6,17 @@ of them would be replaced without the entry running again.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from pipeline_lib.recipes.sections import Params
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import FILLER, AfterSettings, Settings
 
-MANIFEST = "data/manifest.parquet"  # what every entry reads anyway, so it fills the slots that are left over
 TRANSCRIPTS = "data/transcripts.parquet"
-
-
-class Slots(Protocol):
-    """The three fixed places of ``after``."""
-
-    a: str
-    b: str
-    c: str
 
 
 def made_by_stages(params: Params) -> set[str]:
     """Return every file and folder that the stages of these parameters write."""
     return {
-        MANIFEST,
+        FILLER,
         "data/quarantine.parquet",
         TRANSCRIPTS,
         "data/fused.parquet",
@@ -44,7 +34,7 @@ def is_local(checkpoint: str) -> bool:
     return checkpoint.startswith(("/", "./", "../", "models/", "data/")) or Path(checkpoint).exists()
 
 
-def entries_with_slots(params: Params) -> Iterator[tuple[str, Slots, set[str]]]:
+def entries_with_slots(params: Params) -> Iterator[tuple[str, AfterSettings, set[str]]]:
     """Yield each entry that has ``after``: its dotted name, its slots and what it reads through them."""
     transcription = params.transcription
     chosen = getattr(transcription, transcription.engine)
@@ -63,7 +53,7 @@ def slots_missing(params: Params) -> list[str]:
         named = {slots.a, slots.b, slots.c}
         mistakes += [
             f"{where} reads {path!r}, which stands in none of {where}.after, so its change would go unseen;"
-            f" put it in place of {MANIFEST!r}"
+            f" put it in place of {FILLER!r}"
             for path in sorted(reads - named)
         ]
     return mistakes
@@ -74,7 +64,7 @@ def slots_idle(params: Params) -> list[str]:
     return [
         f"{where} does not read {path!r}"
         for where, slots, reads in entries_with_slots(params)
-        for path in sorted({slots.a, slots.b, slots.c} - reads - {MANIFEST})
+        for path in sorted({slots.a, slots.b, slots.c} - reads - {FILLER})
     ]
 
 

@@ -1,0 +1,118 @@
+"""Draw the README's two pictures: ``python -m docs.pictures``.
+
+``docs/pipeline.svg`` is the pipeline; ``docs/result.svg`` is read from metrics/scores.json, so it shows what the last
+run obtained, with the corpus's notice under it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from pipeline_lib.command import run
+
+HERE = Path(__file__).parent
+INK, QUIET = "#1f2933", "#7b8794"
+COLOURS = {"audio": "#3b7dd8", "text": "#e08a1e", "fused": "#2f9e6e"}
+STYLE = {"svg.hashsalt": "pictures", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
+
+# stage: (column, row), what it writes
+STAGES = {
+    "corpus": ((0, 0), "manifest"),
+    "transcription": ((1, 0), "transcripts"),
+    "embedding": ((2, -1), "layers, layer curve"),
+    "finetuning\naudio": ((2, 1), "posteriors"),
+    "finetuning\ntext": ((2, 0), "posteriors"),
+    "rebalancing\naudio": ((3, 1), "prior replaced"),
+    "rebalancing\ntext": ((3, 0), "prior replaced"),
+    "fusion": ((4, 0.5), "one posterior"),
+    "scoring": ((5, 0.5), "scores, plots"),
+}
+ARROWS = [
+    ("corpus", "transcription"),
+    ("corpus", "finetuning\naudio"),
+    ("corpus", "embedding"),
+    ("transcription", "finetuning\ntext"),
+    ("finetuning\naudio", "rebalancing\naudio"),
+    ("finetuning\ntext", "rebalancing\ntext"),
+    ("rebalancing\naudio", "fusion"),
+    ("rebalancing\ntext", "fusion"),
+    ("fusion", "scoring"),
+]
+WIDTH, HEIGHT, STEP_X, STEP_Y = 1.5, 0.74, 2.0, 1.15
+
+
+def pipeline(path: Path) -> None:
+    """Draw the stages and what flows between them."""
+    figure, axes = plt.subplots(figsize=(11, 3.7))
+    for source, target in ARROWS:
+        _arrow(axes, STAGES[source][0], STAGES[target][0])
+    for name, ((column, row), writes) in STAGES.items():
+        x, y = column * STEP_X, row * STEP_Y
+        colour = next((c for key, c in COLOURS.items() if key in name), INK)
+        box = FancyBboxPatch((x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, boxstyle="round,pad=0.03", lw=1.4)
+        box.set(facecolor="white", edgecolor=colour)
+        axes.add_patch(box)
+        axes.text(x, y, name, ha="center", va="center", color=colour, weight="bold", linespacing=1.1)
+        axes.text(x, y - HEIGHT / 2 - 0.1, writes, ha="center", va="top", color=QUIET, size=8.5)
+    axes.set(xlim=(-1, 5 * STEP_X + 1), ylim=(-1.9, 1.75))
+    axes.axis("off")
+    _save(figure, path)
+
+
+def _arrow(axes: Axes, source: tuple[float, float], target: tuple[float, float]) -> None:
+    """Draw an arrow to the next column straight, to a farther one out of the box's top or bottom."""
+    end = (target[0] * STEP_X - WIDTH / 2 - 0.06, target[1] * STEP_Y)
+    if target[0] - source[0] > 1:
+        side = 1 if target[1] > source[1] else -1
+        start = (source[0] * STEP_X, source[1] * STEP_Y + side * (HEIGHT / 2 + (0.06 if side > 0 else 0.32)))
+        style = f"angle,angleA={90 * side},angleB=0,rad=8"
+    else:
+        start, style = (source[0] * STEP_X + WIDTH / 2 + 0.06, source[1] * STEP_Y), "arc3"
+    options = {"arrowstyle": "-|>", "mutation_scale": 11, "color": QUIET, "lw": 1.1, "connectionstyle": style}
+    axes.add_patch(FancyArrowPatch(start, end, **options))
+
+
+def result(scores: dict[str, Any], path: Path) -> None:
+    """Draw macro-F1 of each expert and of the fusion on the test split, with intervals and the chance level."""
+    test = scores["test"]
+    names = [name for name in COLOURS if name in test]
+    figure, axes = plt.subplots(figsize=(6.4, 2.9))
+    for place, name in enumerate(reversed(names)):
+        value, low, high = (test[name][key] for key in ("macro_f1", "macro_f1_lo", "macro_f1_hi"))
+        axes.barh(place, value, color=COLOURS[name], height=0.58)
+        axes.plot([low, high], [place, place], color=INK, lw=1.6, solid_capstyle="butt")
+        axes.text(high + 0.012, place, f"{value:.3f}", va="center", color=INK)
+    chance = scores["chance"]["ua"]
+    axes.axvline(chance, color=QUIET, ls="--", lw=1)
+    axes.text(chance + 0.005, len(names) - 0.48, "chance", color=QUIET, size=8.5)
+    axes.set_yticks(range(len(names)), list(reversed(names)))
+    axes.set(
+        xlim=(0, 1), ylim=(-0.6, len(names) - 0.3), xlabel="macro-F1 on the test split, 95 % interval over speakers"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.text(0.01, -0.04, f"{scores['corpus']}: {scores['notice']}", size=8, color=QUIET)
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    print(f"wrote {path}")
+
+
+def main(scores: Path = Path("metrics/scores.json"), out: Path = HERE) -> None:
+    """Draw both pictures anew."""
+    with plt.rc_context(STYLE):
+        pipeline(out / "pipeline.svg")
+        result(json.loads(scores.read_text()), out / "result.svg")
+
+
+if __name__ == "__main__":
+    run(main)
