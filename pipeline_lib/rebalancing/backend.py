@@ -1,0 +1,57 @@
+"""A back end: normalisation, LDA and a classifier on an expert's embeddings.
+
+Härm and Alumäe, Odyssey 2024, section 3.1 (logistic regression) and section 5 (PLDA).
+"""
+
+from typing import Self
+
+import numpy as np
+
+from pipeline_lib.classifiers.lda import LinearDiscriminantAnalysis
+from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
+from pipeline_lib.classifiers.normalisation import Normalisation
+from pipeline_lib.classifiers.plda import PLDA
+from pipeline_lib.rebalancing.settings import LdaLogisticSettings, PldaSettings
+
+
+class BackEnd:
+    """Normalisation -> LDA -> logistic regression or PLDA, with scikit-learn's contract.
+
+    With PLDA the shrinkage regularises LDA and PLDA alike; on LDA's axes, where the within-label covariance is the
+    identity already, it changes nothing more.
+
+    Attributes:
+        classes_: labels that occur, shape ``(n_classes,)``
+        prior_: the prior that the posterior contains: label frequencies, or uniform for PLDA
+    """
+
+    def __init__(self, settings: LdaLogisticSettings | PldaSettings) -> None:
+        self.settings = settings
+
+    def fit(self, embedding: np.ndarray, truth: np.ndarray) -> Self:
+        """Fit all parts.
+
+        Args:
+            embedding: shape ``(n, width)``
+            truth: label indices, shape ``(n,)``
+        """
+        s = self.settings
+        self.normalisation_ = Normalisation(s.normalisation).fit(embedding)
+        features = self.normalisation_.transform(embedding)
+        self.lda_ = None
+        if s.components is not None:
+            self.lda_ = LinearDiscriminantAnalysis(s.components, s.shrinkage).fit(features, truth)
+            features = self.lda_.transform(features)
+        if isinstance(s, PldaSettings):
+            self.classifier_ = PLDA(s.shrinkage, s.estimation, s.iterations, s.tolerance).fit(features, truth)
+        else:
+            self.classifier_ = MultinomialLogisticRegression(s.penalty).fit(features, truth)
+        self.classes_, counts = np.unique(truth, return_counts=True)
+        weights = np.ones(len(counts)) if isinstance(s, PldaSettings) else counts
+        self.prior_ = weights / weights.sum()
+        return self
+
+    def predict_proba(self, embedding: np.ndarray) -> np.ndarray:
+        """Return P(label | embedding), shape ``(n, n_classes)``, rows sum to 1; contains ``prior_``."""
+        features = self.normalisation_.transform(embedding)
+        return self.classifier_.predict_proba(features if self.lda_ is None else self.lda_.transform(features))

@@ -1,0 +1,53 @@
+"""The class prior of unlabelled utterances, from a posterior that was trained under another one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline_lib.rebalancing.prior import rebalance
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prior and how it was reached.
+
+    Attributes:
+        prior: shape ``(n_labels,)``, sums to 1
+        iterations: how many were made
+        change: by how much a label's share moved at most in the last one
+        converged: ``change`` is not above the tolerance
+    """
+
+    prior: np.ndarray
+    iterations: int
+    change: float
+    converged: bool
+
+
+def estimate(posterior: np.ndarray, trained: np.ndarray, iterations: int = 1000, tolerance: float = 1e-8) -> Estimate:
+    r"""Return the prior that makes the utterances most likely.
+
+    .. math:: P^{(s+1)}(y) = \frac{1}{n} \sum_i P^{(s)}(y \mid x_i), \qquad
+       P^{(s)}(y \mid x_i) \propto \frac{P^{(s)}(y)}{P_t(y)} P(y \mid x_i), \qquad P^{(0)} = P_t
+
+    Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities: a simple
+    procedure", Neural Computation 2002, equations 2.9. It climbs the likelihood of the utterances and assumes that
+    only the prior differs from training, and that the posterior is calibrated: an overconfident one exaggerates the
+    shift.
+
+    Args:
+        posterior: :math:`P(y \mid x)`, shape ``(n, n_labels)``, n > 0, rows sum to 1
+        trained: :math:`P_t`, shape ``(n_labels,)``, all > 0
+        iterations: at most
+        tolerance: ends when no share moves by more
+
+    Raises:
+        ValueError: no utterance, or a label without training example
+    """
+    if not len(posterior):
+        raise ValueError("no utterance to estimate a prior from")
+    prior, change, done = trained / trained.sum(), np.inf, 0
+    while done < iterations and change > tolerance:
+        moved = rebalance(posterior, trained, prior).mean(axis=0)
+        change, prior, done = float(np.abs(moved - prior).max()), moved, done + 1
+    return Estimate(prior, done, change, change <= tolerance)

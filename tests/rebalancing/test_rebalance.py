@@ -1,0 +1,263 @@
+"""The stage: methods, priors, pseudo-labels, refusals and bytes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.rebalancing.rebalance import rebalance
+from pipeline_lib.rebalancing.settings import RebalancingSettings
+from pipeline_lib.settings import ParameterError
+from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+from stages import rebalancing
+
+LABELS = ("anger", "neutral", "sadness")
+
+
+def settings(**values):
+    return RebalancingSettings.parse(values, "rebalancing.audio")
+
+
+def corpus(n=120, seed=0, labels=LABELS):
+    """Return a manifest of ``n`` utterances, half of them train, and their truth."""
+    generator = np.random.default_rng(seed)
+    emotions = generator.choice([*LABELS, "O", "X"], n, p=[0.15, 0.5, 0.2, 0.1, 0.05])
+    split = np.array(["train", "train", "dev", "test"])[np.arange(n) % 4]
+    frame = pd.DataFrame({"utterance_id": [f"u{i:03d}" for i in range(n)], "split": split, "emotion": emotions})
+    primary = np.isin(emotions, LABELS)
+    frame["subsets"] = [["dev_filt"] if s == "dev" and p else [] for s, p in zip(split, primary, strict=True)]
+    for name in ("audio", "audio_sha256", "video", "speaker", "gender", "votes", "reference_text"):
+        frame[name] = None
+    for name in ("duration_s", "arousal", "valence", "dominance"):
+        frame[name] = np.nan
+    return Manifest(frame, "made up", labels)
+
+
+def expert(of, seed=0, **values):
+    """Return predictions over sadness, anger, neutral, O and X, in that order."""
+    n, generator = len(of), np.random.default_rng(seed)
+    truth = of.truth(("sadness", "anger", "neutral", "O", "X"))
+    said = {
+        "utterance_ids": of.ids,
+        "expert": "audio",
+        "labels": ("sadness", "anger", "neutral", "O", "X"),
+        "posterior": generator.dirichlet(np.ones(5), n) * 0.4 + 0.6 * np.eye(5)[truth],
+        "trained_prior": np.array([0.2, 0.15, 0.5, 0.1, 0.05]),
+        "embedding": (generator.normal(size=(n, 6)) + 1.5 * np.eye(5, 6)[truth]).astype(np.float32),
+    }
+    return Predictions(**(said | values))
+
+
+def test_uniform_prior_by_hand_in_the_manifests_order_without_o_and_x():
+    of = corpus(n=4)
+    posterior = np.tile([0.2, 0.3, 0.1, 0.3, 0.1], (4, 1))  # sadness, anger, neutral, O, X
+    found = rebalance(expert(of, posterior=posterior), of, settings())
+    # anger 0.3 / 0.15 = 2, neutral 0.1 / 0.5 = 0.2, sadness 0.2 / 0.2 = 1
+    np.testing.assert_allclose(found.posterior, np.tile(np.array([2, 0.2, 1]) / 3.2, (4, 1)))
+    assert found.labels == LABELS
+    np.testing.assert_allclose(found.trained_prior, np.full(3, 1 / 3))
+
+
+def test_without_a_prior_o_and_x_go_and_the_training_prior_stays():
+    of = corpus(n=4)
+    posterior = np.tile([0.2, 0.3, 0.1, 0.3, 0.1], (4, 1))
+    found = rebalance(expert(of, posterior=posterior), of, settings(prior="none"))
+    np.testing.assert_allclose(found.posterior, np.tile([0.5, 1 / 6, 1 / 3], (4, 1)))
+    np.testing.assert_allclose(found.trained_prior, np.array([0.15, 0.5, 0.2]) / 0.85)
+    unsaid = rebalance(expert(of, posterior=posterior, trained_prior=None), of, settings(prior="none"))
+    np.testing.assert_array_equal(unsaid.posterior, found.posterior)
+    assert unsaid.trained_prior is None
+
+
+def test_given_shares_are_divided_by_their_sum():
+    of = corpus(n=4)
+    said = expert(of, posterior=np.tile([0.2, 0.15, 0.5, 0.1, 0.05], (4, 1)))  # the evidence is the prior
+    found = rebalance(said, of, settings(prior="given", given={"neutral": 6.0, "anger": 3.0, "sadness": 1.0}))
+    np.testing.assert_allclose(found.posterior, np.tile([0.3, 0.6, 0.1], (4, 1)))
+    np.testing.assert_allclose(found.trained_prior, [0.3, 0.6, 0.1])
+
+
+def test_the_developments_prior_is_counted_without_o_and_x_and_said_to_be_fitted_there():
+    of = corpus()
+    found = rebalance(expert(of, fitted_on=("elsewhere",)), of, settings(prior="development"))
+    emotions = of.frame["emotion"][of.frame["split"] == "dev"]
+    counts = np.array([(emotions == label).sum() for label in LABELS])
+    np.testing.assert_allclose(found.trained_prior, counts / counts.sum())
+    assert found.fitted_on == ("elsewhere", "dev", "dev_filt")
+
+
+def test_em_estimates_the_prior_of_the_split_without_its_labels():
+    of = corpus(n=400)
+    said = expert(of)
+    found = rebalance(said, of, settings(prior="em", em={"on": "test"}))
+    np.testing.assert_allclose(found.posterior[of.mask("test")].mean(axis=0), found.trained_prior, atol=1e-6)
+    hidden = Manifest(of.frame.assign(emotion=None), of.corpus, of.labels)
+    np.testing.assert_array_equal(rebalance(said, hidden, settings(prior="em")).posterior, found.posterior)
+    assert found.fitted_on == ()
+
+
+def test_em_that_runs_out_of_iterations_says_so(capsys):
+    of = corpus()
+    rebalance(expert(of), of, settings(prior="em", em={"on": "dev", "iterations": 1}))
+    assert "rebalancing.audio.em: after 1 iterations a share still moves by" in capsys.readouterr().out
+
+
+def test_lda_and_logistic_regression_are_scikit_learns_pipeline():
+    of = corpus(n=300)
+    said = expert(of)
+    found = rebalance(said, of, settings(method="lda_logistic", prior="none"))
+    truth, embedding = of.truth(), said.embedding.astype(np.float64)
+    fitting = of.mask("train") & (truth >= 0)
+    lda = LinearDiscriminantAnalysis(n_components=2)
+    chain = make_pipeline(StandardScaler(), lda, LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000))
+    wanted = chain.fit(embedding[fitting], truth[fitting]).predict_proba(embedding)
+    np.testing.assert_allclose(found.posterior, wanted, atol=1e-7)
+    np.testing.assert_allclose(found.trained_prior, np.bincount(truth[fitting]) / fitting.sum())
+
+
+@pytest.mark.parametrize("method", ["lda_logistic", "plda"])
+def test_a_back_end_reads_neither_posterior_nor_labels_of_other_splits(method):
+    of = corpus(n=300)
+    found = rebalance(expert(of), of, settings(method=method))
+    masked = of.frame.assign(emotion=of.frame["emotion"].where(of.frame["split"] == "train", "anger"))
+    other = expert(of, posterior=np.full((300, 5), 0.2))
+    again = rebalance(other, Manifest(masked, of.corpus, of.labels), settings(method=method))
+    np.testing.assert_array_equal(found.posterior, again.posterior)
+
+
+@pytest.mark.parametrize("method", ["lda_logistic", "plda"])
+def test_a_back_end_under_a_uniform_prior_finds_the_labels_of_unseen_utterances(method):
+    of = corpus(n=400)
+    found = rebalance(expert(of), of, settings(method=method))
+    truth, unseen = of.truth(), ~of.mask("train")
+    scored = unseen & (truth >= 0)
+    assert (found.posterior[scored].argmax(axis=1) == truth[scored]).mean() > 0.7
+
+
+def test_pldas_posterior_is_under_a_uniform_prior_already():
+    of = corpus(n=300)
+    plain = rebalance(expert(of), of, settings(method="plda", prior="none"))
+    uniform = rebalance(expert(of), of, settings(method="plda", prior="uniform"))
+    np.testing.assert_allclose(plain.posterior, uniform.posterior, atol=1e-15)
+    given = rebalance(
+        expert(of), of, settings(method="plda", prior="given", given={"anger": 0.5, "neutral": 0.25, "sadness": 0.25})
+    )
+    weighted = plain.posterior * [0.5, 0.25, 0.25]
+    np.testing.assert_allclose(given.posterior, weighted / weighted.sum(axis=1, keepdims=True))
+
+
+def test_plda_without_lda_and_with_em_runs_on_the_normalised_embedding():
+    of = corpus(n=200)
+    plda = {"components": None, "shrinkage": "ledoit_wolf", "estimation": "em", "normalisation": "length"}
+    found = rebalance(expert(of), of, settings(method="plda", plda=plda))
+    np.testing.assert_allclose(found.posterior.sum(axis=1), 1)
+
+
+def test_attributes_pass_through_and_embeddings_do_not():
+    of = corpus(n=8)
+    values = np.random.default_rng(0).uniform(1, 7, (8, 2))
+    found = rebalance(expert(of, attribute_names=("arousal", "valence"), attributes=values), of, settings())
+    np.testing.assert_array_equal(found.attributes, values)
+    assert found.attribute_names == ("arousal", "valence") and found.embedding is None
+
+
+def test_an_expert_of_attributes_only_passes_through_whatever_the_prior():
+    of = corpus(n=8)
+    values = np.random.default_rng(0).uniform(1, 7, (8, 1))
+    said = Predictions(of.ids, "audio", attribute_names=("valence",), attributes=values)
+    found = rebalance(said, of, settings())
+    assert found.posterior is None
+    np.testing.assert_array_equal(found.attributes, values)
+    with pytest.raises(InputError, match="method is 'plda', but the expert predicts attributes only; wanted 'none'"):
+        rebalance(said, of, settings(method="plda"))
+
+
+def test_an_expert_that_lacks_utterances_is_rebalanced_on_those_it_has():
+    of = corpus(n=40)
+    whole = expert(of)
+    few = expert(of, utterance_ids=whole.utterance_ids[::2], posterior=whole.posterior[::2], embedding=None)
+    np.testing.assert_array_equal(
+        rebalance(few, of, settings()).posterior, rebalance(whole, of, settings()).posterior[::2]
+    )
+
+
+FOUR = (*LABELS, "surprise")
+
+
+@pytest.mark.parametrize(
+    ("said", "labels", "chosen", "message"),
+    [
+        ({"embedding": None}, LABELS, {"method": "plda"}, "hold no embeddings; wanted 'none'"),
+        ({}, FOUR, {"method": "lda_logistic"}, r"train has no utterance labelled \['surprise'\] among the expert's"),
+        ({}, FOUR, {}, r"expert 'audio' has no output for \['surprise'\]"),
+        (
+            {},
+            LABELS[:2],
+            {},
+            r"expert 'audio' predicts \['sadness'\], the manifest's labels are \['anger', 'neutral'\]",
+        ),
+        ({"trained_prior": None}, LABELS, {}, "does not say which prior it was trained under; wanted 'none'"),
+        (
+            {"trained_prior": np.array([0.2, 0.0, 0.7, 0.1, 0.0])},
+            LABELS,
+            {},
+            r"rebalancing.audio.prior is 'uniform', but \['anger'\] have no training example",
+        ),
+        ({"trained_prior": np.array([0, 0, 0, 0.5, 0.5])}, LABELS, {}, "was trained on none of"),
+        ({}, LABELS, {"prior": "given", "given": {"anger": 1.0}}, r"given names \['anger'\], wanted exactly"),
+        ({}, LABELS, {"prior": "em", "em": {"on": "test7"}}, "the manifest has no split or subset 'test7'"),
+        (
+            {"utterance_ids": np.array([f"v{i}" for i in range(40)], dtype=object)},
+            LABELS,
+            {},
+            "predicts 40 utterances .* 'v0'",
+        ),
+    ],
+)
+def test_what_cannot_be_rebalanced_is_refused_by_name(said, labels, chosen, message):
+    of = corpus(n=40, labels=labels)
+    with pytest.raises(InputError, match=message):
+        rebalance(expert(of, **said), of, settings(**chosen))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "lda"}, "rebalancing.audio.method is 'lda', wanted 'none', 'lda_logistic' or 'plda'"),
+        (
+            {"prior": "flat"},
+            "rebalancing.audio.prior is 'flat', wanted 'uniform', 'given', 'development', 'em' or 'none'",
+        ),
+        ({"prior": "given"}, "prior is 'given', wanted shares in 'given'"),
+        ({"prior": "given", "given": {"anger": 0.0}}, "shares sum to 0"),
+        ({"given": {"anger": -1.0}}, r"rebalancing.audio.given.anger is -1.0"),
+        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage"),
+        ({"lda_logistic": {"penalty": 0.0}}, "rebalancing.audio.lda_logistic.penalty is 0.0"),
+        ({"lda_logistic": {"componets": 3}}, "componets is not a parameter, wanted one of .*'components'"),
+    ],
+)
+def test_wrong_settings_are_refused_by_key(values, message):
+    with pytest.raises(ParameterError, match=message):
+        settings(**values)
+
+
+@pytest.mark.parametrize("method", ["none", "lda_logistic", "plda"])
+def test_the_stage_writes_the_same_bytes_twice(tmp_path, monkeypatch, method):
+    of = corpus(n=80)
+    monkeypatch.chdir(tmp_path)
+    manifest.write(tmp_path / "data/manifest.parquet", of)
+    predictions.write(tmp_path / "data/predictions/audio.parquet", expert(of))
+    (tmp_path / "params.yaml").write_text(f"rebalancing:\n  audio:\n    method: {method}\n")
+    rebalancing.main("audio")
+    first = (tmp_path / "data/rebalanced/audio.parquet").read_bytes()
+    rebalancing.main("audio")
+    assert (tmp_path / "data/rebalanced/audio.parquet").read_bytes() == first
+    assert predictions.read(tmp_path / "data/rebalanced/audio.parquet").labels == LABELS
+    with pytest.raises(ParameterError, match="no section 'rebalancing.audi': 'audi' is not among"):
+        rebalancing.main("audi")
