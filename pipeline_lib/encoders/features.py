@@ -54,8 +54,8 @@ class KaldiFilterbank:
     def _energies(self, waveform: np.ndarray) -> Iterator[Tensor]:
         """Yield band energies of a waveform's frames, each of shape ``(up to BLOCK, n_bands)``.
 
-        Less its mean m and pre-emphasised, sample i of a frame is x[i] - 0.97 x[i-1] - 0.03 m, the first 0.03 (x[0] - m):
-        so that all but the mean is worked out once for the whole waveform, not for each of the overlapping frames.
+        Less its mean m and pre-emphasised, sample i of a frame is x[i] - 0.97 x[i-1] - 0.03 m, the first one
+        0.03 (x[0] - m): all but the mean is worked out once a waveform, not for each of the overlapping frames.
         """
         samples = torch.from_numpy(np.asarray(waveform, np.float64)) * 2.0**15
         emphasised = torch.cat([samples[:1], samples[1:] - 0.97 * samples[:-1]]).unfold(0, FRAME, HOP)
@@ -85,7 +85,8 @@ def stack(features: Sequence[Tensor], stride: int = 2) -> tuple[Tensor, Tensor]:
         stride: frames in a stacked one
 
     Returns:
-        features of shape ``(batch, time, stride * n_bands)``, zero in the padding, and its mask, int64, shape ``(batch, time)``
+        features of shape ``(batch, time, stride * n_bands)``, zero in the padding, and their mask, int64, shape
+        ``(batch, time)``
     """
     lengths = [len(each) // stride for each in features]
     batch = features[0].new_zeros(len(features), max(lengths), stride * features[0].shape[1])

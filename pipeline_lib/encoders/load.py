@@ -159,7 +159,7 @@ def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: s
 
 
 def _preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
-    """Return preprocessor_config.json, or that part of processor_config.json; empty where the checkpoint has neither."""
+    """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         try:
             path = cached_file(settings.checkpoint, name, revision=revision)
@@ -193,7 +193,7 @@ def _check_folder(checkpoint: str) -> None:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(
-                f"{checkpoint} has no config.json, so it is not a checkpoint of transformers (is it an expert's folder?)"
+                f"{checkpoint} has no config.json, so it is no checkpoint of transformers (is it an expert's folder?)"
             )
     elif looks_local or (path.parent != Path() and path.parent.is_dir()):
         raise InputError(

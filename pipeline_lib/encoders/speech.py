@@ -6,6 +6,7 @@ over the utterance's own frames only (``PaddingProofExtractor``); with a mask al
 moves such an embedding by more than half its norm. Whisper always sees windows of 30 s, as it was trained.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
 MODEL_TYPES = (*CONVOLUTIONAL, "wav2vec2-bert", "whisper")
 WHISPER_FRAME = 320  # samples: mel frames of 160, then a convolution of stride 2
+
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's, once a forward pass
 
 Prepare = Callable[[Sequence[np.ndarray]], dict[str, Tensor]]
 
@@ -86,7 +89,7 @@ class SpeechEncoder(nn.Module):
 
     @torch.no_grad()
     def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call ``see(i, states, lengths)`` for each layer as it arises, so that no layer need be kept; without gradient."""
+        """Call ``see(i, states, lengths)`` for each layer as it arises, so that none need be kept; no gradient."""
         lengths = self.lengths(inputs)
         if self.kind == "whisper":
             self._run(inputs, lambda i, states: see(i, _join(states, lengths), lengths))
@@ -114,7 +117,7 @@ class SpeechEncoder(nn.Module):
 
 
 class PaddingProofExtractor(nn.Module):
-    """The convolutional feature extractor, its group norm over each utterance's own frames; weights keep their names."""
+    """The convolutional feature extractor, its group norm over each utterance's frames; weights keep their names."""
 
     def __init__(self, extractor: nn.Module) -> None:
         """Take the layers of transformers' extractor over."""
@@ -214,7 +217,7 @@ class WhisperWindows:
 
 
 def _join(states: Tensor, lengths: Tensor) -> Tensor:
-    """Return windows ``(windows, positions, width)`` as utterances ``(batch, time, width)``, cut to their own frames."""
+    """Return windows ``(windows, positions, width)`` as utterances ``(batch, time, width)``, cut to their frames."""
     positions = states.shape[1]
     if len(states) == len(lengths):
         return states[:, : int(lengths.max())]

@@ -64,7 +64,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call ``see(i, states, lengths)`` for each layer as it arises, so that no layer need be kept; without gradient."""
+        """Call ``see(i, states, lengths)`` for each layer as it arises, so that none need be kept; no gradient."""
         lengths = self.lengths(inputs)
         watch(self.model, self.blocks, self._arguments(inputs), lambda i, states: see(i, states, lengths))
 
@@ -94,7 +94,7 @@ class Tokens:
         self.padding = next((token for token in known if token is not None), 0)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Return ``input_ids`` and ``attention_mask``, int64, ``(batch, time)``; an empty text has at least one token."""
+        """Return ``input_ids`` and ``attention_mask``, int64, ``(batch, time)``; an empty text has a token at least."""
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.longest, return_attention_mask=False)[
             "input_ids"
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
     BertConfig,
     HubertConfig,
     LlamaConfig,
@@ -17,7 +18,6 @@ from transformers import (
     WavLMConfig,
     WhisperConfig,
 )
-from transformers import AutoModel as Auto
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 CONVOLUTIONS = {
@@ -27,7 +27,7 @@ CONVOLUTIONS = {
     "conv_bias": True,
 }
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}  # as the large models have it
-WORDS = "the a i am so very happy sad angry today and not you are we it is what why now".split()
+WORDS = ["the", "a", "i", "am", "so", "very", "happy", "sad", "angry", "today", "and", "not", "you", "are", "we", "it"]
 
 SPEECH: dict[str, PretrainedConfig] = {
     "hubert_group": HubertConfig(**SMALL, **CONVOLUTIONS),
@@ -73,7 +73,7 @@ def write(folder: Path, name: str) -> Path:
     """Write the checkpoint of that name below ``folder`` and return its place."""
     place = folder / name
     torch.manual_seed(0)
-    model = Auto.from_config((SPEECH | TEXT)[name])
+    model = AutoModel.from_config((SPEECH | TEXT)[name])
     with torch.no_grad():
         for (
             parameter
