@@ -155,8 +155,8 @@ def moments(truth: np.ndarray, prediction: np.ndarray, centre: float) -> np.ndar
 
 
 def concordance_of(sums: np.ndarray) -> np.ndarray:
-    """Return the concordance of summed ``moments``, shape ``(..., 6)`` to ``(...)``; 0 where nothing varies."""
-    mean_x, mean_y, square_x, square_y, product = np.moveaxis(sums[..., 1:] / sums[..., :1], -1, 0)
+    """Return the concordance of summed ``moments``, shape ``(..., 6)`` to ``(...)``; 0 where nothing is or varies."""
+    mean_x, mean_y, square_x, square_y, product = np.moveaxis(_ratio(sums[..., 1:], sums[..., :1]), -1, 0)
     covariance = product - mean_x * mean_y
     spread = (square_x - mean_x**2) + (square_y - mean_y**2) + (mean_x - mean_y) ** 2
     varies = spread > 1e-14 * (square_x + square_y)  # less is rounding of two equal constants

@@ -1,0 +1,58 @@
+"""metrics/plots/: tables in the shapes that DVC's templates draw, one file a system."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.metrics import calibration
+from pipeline_lib.scoring.evidence import category_rows
+from pipeline_lib.scoring.score import name_on
+from pipeline_lib.scoring.settings import ScoringSettings
+from pipeline_lib.scoring.systems import System
+from pipeline_lib.tables.manifest import Manifest
+
+
+def write_plots(folder: Path, manifest: Manifest, systems: Sequence[System], settings: ScoringSettings) -> None:
+    """Write confusion and reliability of every system that has categories on the plotted split.
+
+    ``confusion/<system>.csv``: actual, predicted; a row an utterance, as DVC's confusion templates count them.
+    ``reliability/<system>.csv``: confidence, accuracy, perfect (the diagonal) and n of each bin that holds anything.
+    """
+    split, bins = settings.plotted_split, settings.calibration_bins
+    for kind in ("confusion", "reliability"):
+        _empty(folder / kind)
+    for system in systems:
+        rows = category_rows(manifest, system, manifest.mask(split))
+        if not rows.any():
+            continue
+        name, truth, posterior = name_on(manifest, system, split), manifest.truth()[rows], system.posterior[rows]
+        pairs = zip(truth, posterior.argmax(axis=1), strict=True)
+        named = ((manifest.labels[actual], manifest.labels[predicted]) for actual, predicted in pairs)
+        _write(folder / "confusion" / f"{name}.csv", ("actual", "predicted"), named)
+        counted = zip(*calibration(posterior, truth, bins), strict=True)
+        points = ((f"{sure:.6f}", f"{right:.6f}", f"{sure:.6f}", n) for n, sure, right in counted if n)
+        _write(folder / "reliability" / f"{name}.csv", ("confidence", "accuracy", "perfect", "n"), points)
+
+
+def write_systems(path: Path, scores: dict[str, Any], settings: ScoringSettings) -> None:
+    """Write a bar a system of the plotted split: corpus, system, macro_f1, ua, wa."""
+    metrics = ("macro_f1", "ua", "wa")
+    found = [(name, each) for name, each in scores[settings.plotted_split].items() if "ua" in each and "n" in each]
+    rows = ((scores["corpus"], name, *(f"{each[metric]:.6f}" for metric in metrics)) for name, each in found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, ("corpus", "system", *metrics), rows)
+
+
+def _empty(folder: Path) -> None:
+    """Make the folder and take away what an earlier run left of systems that are gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,124 @@
+"""Score every system on every split: ``<split>.<system>.<metric>``, with ``_lo`` and ``_hi``.
+
+Categories are scored on utterances whose emotion is among the manifest's labels: X and O never are. Attributes are
+scored on utterances that have a value. ``ccc_mean`` is given by systems that predict every attribute of the split.
+
+- A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there.
+- A system is scored on the utterances it predicts, ``n`` says how many. Where it predicts none it is left out; where it
+  predicts fewer than ``least_coverage`` it is left out with a warning, since the rest need not be like the whole.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import ATTRIBUTES
+from pipeline_lib.metrics import expected_calibration_error
+from pipeline_lib.scoring.bootstrap import intervals
+from pipeline_lib.scoring.comparison import compare
+from pipeline_lib.scoring.evidence import attribute_names, attribute_rows, category_rows, tally
+from pipeline_lib.scoring.settings import ScoringSettings
+from pipeline_lib.scoring.splits import cautions, is_resubstitution
+from pipeline_lib.scoring.systems import System
+from pipeline_lib.tables.manifest import Manifest
+
+
+@dataclass
+class Scored:
+    """All scores, nested by split and system, and what must be said with them."""
+
+    scores: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings) -> Scored:
+    """Return the scores of every system on every split, and the comparison.
+
+    Raises:
+        InputError: a split is not in the manifest, a system is scored nowhere, or a score is not finite
+    """
+    scores: dict[str, Any] = {"corpus": manifest.corpus, "notice": manifest.notice}
+    scores["chance"] = {"ua": 1 / len(manifest.labels)} if manifest.labels else {}
+    scored = Scored(scores)
+    for split in settings.splits:
+        scored.warnings += cautions(manifest, split)
+        scores[split] = {}
+        for system in systems:
+            found = _score_one(manifest, system, split, settings, scored.warnings)
+            if found:
+                scores[split][name_on(manifest, system, split)] = found
+    for system in systems:
+        if not any(name_on(manifest, system, split) in scores[split] for split in settings.splits):
+            raise InputError(
+                f"scoring.tables.{system.name} is scored on none of {settings.splits}: it predicts too few of them"
+            )
+    if settings.comparison.against:
+        _compare(manifest, systems, settings, scored)
+    _check_finite("scores", scores)
+    return scored
+
+
+def name_on(manifest: Manifest, system: System, split: str) -> str:
+    """Return what the system is called on that split."""
+    fitted = is_resubstitution(manifest, system, manifest.mask(split))
+    return f"{system.name}_resubstitution" if fitted else system.name
+
+
+def _score_one(
+    manifest: Manifest, system: System, split: str, settings: ScoringSettings, warnings: list[str]
+) -> dict[str, float]:
+    """Return the system's scores on the split, empty where it says nothing there."""
+    inside, truth, found = manifest.mask(split), manifest.truth(), {}
+    names = attribute_names(manifest, system, inside)
+    rows = category_rows(manifest, system, inside)
+    if _covers(system, split, rows, inside & (truth >= 0), settings, warnings):
+        found |= _counts(manifest, rows) | intervals(tally(manifest, system, rows), **settings.bootstrap.model_dump())
+        found["ece"] = expected_calibration_error(system.posterior[rows], truth[rows], settings.calibration_bins)
+    rows = attribute_rows(manifest, system, inside, names)
+    valued = np.isfinite(manifest.attributes(names or ATTRIBUTES)).any(axis=1)
+    if _covers(system, split, rows, inside & valued, settings, warnings):
+        found = _counts(manifest, rows) | found | {"n_attributes": int(rows.sum())}
+        scores = intervals(tally(manifest, system, rows, names), **settings.bootstrap.model_dump())
+        all_valued = int(np.isfinite(manifest.attributes()[inside]).any(axis=0).sum())
+        found |= {key: each for key, each in scores.items() if len(names) == all_valued or "mean" not in key}
+    return found
+
+
+def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, int]:
+    return {"n": int(rows.sum()), "n_speakers": int(manifest.frame["speaker"][rows].nunique())}
+
+
+def _covers(
+    system: System, split: str, rows: np.ndarray, wanted: np.ndarray, settings: ScoringSettings, warnings: list[str]
+) -> bool:
+    """Return whether the system predicts enough of the split to be scored; a part is said in the warnings."""
+    n, total = int(rows.sum()), int(wanted.sum())
+    if not n:
+        return False
+    enough = n >= settings.least_coverage * total
+    if n < total:
+        end = "scored on these" if enough else f"left out there (scoring.least_coverage is {settings.least_coverage:g})"
+        warning = f"{split}: {system.name} predicts {n} of {total} scored utterances, {end}"
+        if warning not in warnings:
+            warnings.append(warning)
+    return enough
+
+
+def _compare(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings, scored: Scored) -> None:
+    name = settings.comparison.system
+    found = compare(manifest, {system.name: system for system in systems}, settings)
+    for split, values in found.items():
+        scored.scores[split][f"{name}_minus_best"] = values
+    if not found:
+        scored.warnings.append(f"{name} is compared on no split: each of {settings.splits} tuned something or is empty")
+
+
+def _check_finite(name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_finite(f"{name}.{key}", each)
+    elif isinstance(value, float) and not np.isfinite(value):
+        raise InputError(f"{name} is {value}; a score that is not finite is never written")

@@ -1,0 +1,39 @@
+"""scoring: data/manifest.parquet and tables of predictions -> metrics/scores.json, metrics/report.md, metrics/plots/"""
+
+import json
+import sys
+from pathlib import Path
+
+from pipeline_lib.command import run
+from pipeline_lib.scoring.contamination import checkpoints, contamination
+from pipeline_lib.scoring.plots import write_plots, write_systems
+from pipeline_lib.scoring.report import report
+from pipeline_lib.scoring.score import score
+from pipeline_lib.scoring.settings import ScoringSettings
+from pipeline_lib.scoring.systems import align
+from pipeline_lib.settings import read_params
+from pipeline_lib.tables import manifest, predictions
+
+EXPERTS = ("embedding", "finetuning")  # sections that name the checkpoints behind the scored predictions
+
+
+def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("metrics")) -> None:
+    """Score every system that params.yaml names, with intervals and a comparison."""
+    settings, params = ScoringSettings.read("scoring"), read_params()
+    corpus = manifest.read(manifest_path)
+    tables = {name: Path(path) for name, path in settings.tables.items()}
+    systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
+    scored = score(corpus, systems, settings)
+    used = [name for section in EXPERTS for name in checkpoints(params.get(section))]
+    scored.warnings[:0] = contamination(used, corpus.corpus)
+    for warning in scored.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scores.json").write_text(json.dumps(scored.scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(report(scored, settings), encoding="utf-8")
+    write_plots(out / "plots", corpus, systems, settings)
+    write_systems(out / "plots" / "systems.csv", scored.scores, settings)
+
+
+if __name__ == "__main__":
+    run(main)

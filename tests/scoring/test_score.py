@@ -1,0 +1,204 @@
+"""Which utterances count, under which name, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline_lib import metrics
+from pipeline_lib.errors import InputError
+from pipeline_lib.scoring.score import score
+from pipeline_lib.scoring.settings import ScoringSettings
+from pipeline_lib.scoring.systems import align, scored_posterior
+from pipeline_lib.settings import ParameterError
+from tests.scoring.corpora import LABELS, drawn_manifest, drawn_predictions
+
+FAST = {"samples": 100}
+
+
+def settings(names, splits=("dev_filt", "dev_bal", "test"), **rest):
+    comparison = {"against": [], **rest.pop("comparison", {})}
+    values = {"splits": list(splits), "tables": {name: f"{name}.parquet" for name in names}, "bootstrap": FAST}
+    return ScoringSettings.parse({**values, "comparison": comparison, **rest}, "scoring")
+
+
+def systems(manifest, *predictions):
+    return [align(each.expert, Path(f"{each.expert}.parquet"), each, manifest) for each in predictions]
+
+
+def test_pseudo_labels_are_never_counted():
+    manifest = drawn_manifest()
+    audio = drawn_predictions(manifest, "audio", 2)
+    found = score(manifest, systems(manifest, audio), settings(["audio"])).scores["test"]["audio"]
+    kept = manifest.mask("test") & (manifest.frame["emotion"] != "X").to_numpy()
+    truth, prediction = manifest.truth()[kept], audio.posterior[kept].argmax(axis=1)
+    assert found["n"] == kept.sum() == 40
+    assert found["n_attributes"] == 48  # an attribute's value counts whatever the emotion is
+    assert found["n_speakers"] == 4
+    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(truth, prediction, 3), abs=1e-15)
+    assert found["ece"] == metrics.expected_calibration_error(audio.posterior[kept], truth, 10)
+    assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
+    everything = manifest.mask("test")
+    wanted = metrics.concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
+    assert found["ccc_valence"] == pytest.approx(wanted, abs=1e-13)
+
+
+def test_a_posterior_over_more_labels_is_scored_over_the_manifests():
+    manifest = drawn_manifest()
+    wide = drawn_predictions(manifest, "raw", 3, labels=("O", "sadness", "anger", "X", "neutral"))
+    narrow = scored_posterior(wide.posterior, wide.labels, LABELS, Path("raw.parquet"))
+    np.testing.assert_allclose(narrow.sum(axis=1), 1)
+    np.testing.assert_allclose(narrow[:, 0] / narrow[:, 1], wide.posterior[:, 2] / wide.posterior[:, 4])
+    found = score(manifest, systems(manifest, wide), settings(["raw"])).scores["test"]["raw"]
+    kept = manifest.mask("test") & (manifest.truth() >= 0)
+    assert found["ua"] == pytest.approx(
+        metrics.unweighted_accuracy(manifest.truth()[kept], wide.posterior[kept][:, [2, 4, 1]].argmax(axis=1), 3)
+    )
+
+
+def test_a_row_that_is_all_pseudo_label_is_spread_evenly():
+    found = scored_posterior(np.array([[0.0, 0.0, 1.0]]), ("a", "b", "X"), ("b", "a"), Path("p"))
+    assert found.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(("anger", "neutral"), r"lacks \['sadness'\]"), ((*LABELS, "calm"), r"has \['calm'\], the manifest's labels")],
+)
+def test_labels_of_another_corpus_are_refused(labels, message):
+    manifest = drawn_manifest()
+    with pytest.raises(InputError, match=message):
+        systems(manifest, drawn_predictions(manifest, "audio", 2, labels=labels))
+
+
+def test_predictions_of_another_corpus_are_refused():
+    manifest = drawn_manifest()
+    other = drawn_predictions(manifest, "audio", 2)
+    other.utterance_ids[:] = [f"other_{each}" for each in other.utterance_ids]
+    with pytest.raises(InputError, match=r"audio.parquet: none of its 120 utterances is in the manifest"):
+        systems(manifest, other)
+
+
+def test_what_was_fitted_on_a_part_of_the_split_is_called_resubstitution_there():
+    manifest = drawn_manifest()
+    fused = drawn_predictions(manifest, "fused", 4, fitted_on=("dev_bal",))
+    found = score(manifest, systems(manifest, fused), settings(["fused"])).scores
+    assert list(found["dev_bal"]) == ["fused_resubstitution"]
+    assert list(found["dev_filt"]) == ["fused_resubstitution"]
+    assert list(found["test"]) == ["fused"]
+
+
+def test_a_crossfitted_system_is_scored_where_it_is_whole_and_left_out_elsewhere():
+    manifest = drawn_manifest()
+    crossfitted = drawn_predictions(manifest, "crossfitted", 5, rows=manifest.mask("dev_bal"))
+    scored = score(manifest, systems(manifest, crossfitted), settings(["crossfitted"]))
+    assert "crossfitted" in scored.scores["dev_bal"]
+    assert scored.scores["dev_filt"] == scored.scores["test"] == {}
+    assert (
+        "dev_filt: crossfitted predicts 15 of 30 scored utterances, left out there (scoring.least_coverage is 0.95)"
+        in (scored.warnings)
+    )
+    assert not any(warning.startswith("test: crossfitted") for warning in scored.warnings)
+
+
+def test_a_few_missing_utterances_are_said_and_the_rest_is_scored():
+    manifest = drawn_manifest()
+    rows = np.ones(len(manifest), dtype=bool)
+    rows[np.flatnonzero(manifest.mask("test") & (manifest.truth() >= 0))[0]] = False
+    text = drawn_predictions(manifest, "text", 6, rows=rows, attributes=False)
+    scored = score(manifest, systems(manifest, text), settings(["text"]))
+    assert scored.scores["test"]["text"]["n"] == 39
+    assert "test: text predicts 39 of 40 scored utterances, scored on these" in scored.warnings
+
+
+def test_a_system_that_is_scored_nowhere_is_refused():
+    manifest = drawn_manifest()
+    lost = drawn_predictions(manifest, "lost", 6, rows=manifest.mask("train"))
+    with pytest.raises(InputError, match=r"scoring.tables.lost is scored on none of \['test'\]"):
+        score(manifest, systems(manifest, lost), settings(["lost"], splits=["test"]))
+
+
+def test_a_split_that_does_not_exist_is_refused_with_those_that_do():
+    manifest = drawn_manifest()
+    values = settings(["audio"], splits=["test", "test2"])
+    with pytest.raises(InputError, match=r"no split or subset 'test2', it has \['dev', 'dev_bal', 'dev_filt', 'test'"):
+        score(manifest, systems(manifest, drawn_predictions(manifest, "audio", 2)), values)
+
+
+def test_the_mean_concordance_needs_every_attribute():
+    manifest = drawn_manifest()
+    audio = drawn_predictions(manifest, "audio", 2)
+    one = type(audio)(audio.utterance_ids, "one", attribute_names=("valence",), attributes=audio.attributes[:, 1:2])
+    found = score(manifest, systems(manifest, one), settings(["one"])).scores["test"]["one"]
+    assert "ccc_valence_lo" in found
+    assert not {"ccc_mean", "ccc_arousal", "macro_f1"} & set(found)
+
+
+def test_shared_speakers_recordings_and_absent_labels_are_said():
+    manifest = drawn_manifest()
+    frame = manifest.frame
+    frame.loc[frame["split"] == "test", "speaker"] = "train0"
+    frame.loc[[0, len(frame) - 1], "audio_sha256"] = "same"  # the first is in dev, the last in train
+    frame.loc[(frame["split"] == "test") & (frame["emotion"] == "anger"), "emotion"] = "neutral"
+    said = score(
+        manifest, systems(manifest, drawn_predictions(manifest, "a", 1)), settings(["a"], ["dev", "test"])
+    ).warnings
+    assert "test: 1 of 1 speakers also occur in train, train0 first; it flatters" in said
+    assert "dev: 1 of 1 recordings also occur in train, same first; it flatters" in said
+    assert "test: no utterance of anger; these labels count 0 in macro_f1 and ua" in said
+    assert "test: one speaker; utterances are resampled instead, the intervals hold for this speaker only" in said
+    assert "dev: 3 speakers; intervals from fewer than 10 are too narrow" in said
+
+
+def compared(splits, **rest):
+    manifest = drawn_manifest()
+    tables = [
+        drawn_predictions(manifest, "audio", 1, skill=1.0),
+        drawn_predictions(manifest, "text", 2, skill=0.2),
+        drawn_predictions(manifest, "fused", 3, skill=3.0, fitted_on=("dev_bal",)),
+    ]
+    values = settings(
+        ["audio", "text", "fused"], splits, plotted_split=splits[-1], comparison={"against": ["text", "audio"], **rest}
+    )
+    return score(manifest, systems(manifest, *tables), values)
+
+
+def test_the_better_expert_is_chosen_on_development_and_compared_on_the_other_splits():
+    scores = compared(["dev_filt", "dev_bal", "test"]).scores
+    assert scores["dev_filt"]["audio"]["macro_f1"] > scores["dev_filt"]["text"]["macro_f1"]
+    found = scores["test"]["fused_minus_best"]
+    assert found["best"] == "audio"
+    assert found["macro_f1"] == pytest.approx(scores["test"]["fused"]["macro_f1"] - scores["test"]["audio"]["macro_f1"])
+    assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
+    assert found["p"] >= 2 / 2**4  # four speakers
+    assert 0 < found["p_mcnemar"] <= 1
+    assert "fused_minus_best" not in scores["dev_filt"] and "fused_minus_best" not in scores["dev_bal"]
+
+
+def test_concordances_are_compared_without_mcnemar():
+    found = compared(["test"], metric="ccc_mean").scores["test"]["fused_minus_best"]
+    assert set(found) == {"best", "ccc_mean", "ccc_mean_lo", "ccc_mean_hi", "p"}
+
+
+def test_a_comparison_on_tuned_splits_only_is_not_made_and_said():
+    scored = compared(["dev_filt", "dev_bal"])
+    assert (
+        "fused is compared on no split: each of ['dev_filt', 'dev_bal'] tuned something or is empty" in scored.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plotted_split": "test2"}, "plotted_split is 'test2', wanted one of splits"),
+        ({"comparison": {"against": ["video"]}}, "comparison names the system 'fused', wanted one of tables"),
+        ({"tables": {"a/b": "x.parquet"}}, "tables names the system 'a/b'"),
+        ({"tables": {}}, "scoring.tables"),
+        ({"bootstrap": {"confidence": 1.5}}, "scoring.bootstrap.confidence is 1.5"),
+        ({"comparison": {"metric": "f1"}}, "scoring.comparison.metric is 'f1', wanted 'macro_f1'"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(change, message):
+    values = {"splits": ["test"], "tables": {"audio": "audio.parquet"}, "comparison": {"against": []}}
+    with pytest.raises(ParameterError, match=message):
+        ScoringSettings.parse({**values, **change}, "scoring")

@@ -1,0 +1,111 @@
+"""The command: from tables to scores, page and plots."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline_lib.tables import manifest, predictions
+from stages import scoring
+from tests.scoring.corpora import drawn_manifest, drawn_predictions
+
+NOTICE = "synthetic demonstration speech: these scores say nothing about people"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    corpus = drawn_manifest(notice=NOTICE)
+    manifest.write(tmp_path / "data/manifest.parquet", corpus)
+    tables = {
+        "audio_raw": drawn_predictions(corpus, "audio", 1, 1.0, ("anger", "X", "neutral", "sadness", "O")),
+        "audio": drawn_predictions(corpus, "audio", 1, 1.0),
+        "text": drawn_predictions(corpus, "text", 2, 0.5, attributes=False),
+        "fused": drawn_predictions(corpus, "fused", 3, 2.0, fitted_on=("dev_bal",)),
+        "fused_crossfitted": drawn_predictions(corpus, "fused", 4, 2.0, rows=corpus.mask("dev_bal")),
+    }
+    for name, table in tables.items():
+        predictions.write(tmp_path / f"data/{name}.parquet", table)
+    section = {
+        "splits": ["dev_filt", "dev_bal", "test"],
+        "tables": {name: f"data/{name}.parquet" for name in tables},
+        "bootstrap": {"samples": 200, "seed": 1, "confidence": 0.95},
+    }
+    params = {"scoring": section, "finetuning": {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}}
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def leaves(value):
+    return [each for v in value.values() for each in leaves(v)] if isinstance(value, dict) else [value]
+
+
+def test_the_stage_writes_scores_page_and_plots(project, capsys):
+    scoring.main()
+    scores = json.loads(Path("metrics/scores.json").read_text())
+    assert (
+        scores["corpus"] == "drawn" and scores["notice"] == NOTICE and scores["chance"] == {"ua": pytest.approx(1 / 3)}
+    )
+    assert set(scores["dev_bal"]) == {"audio_raw", "audio", "text", "fused_resubstitution", "fused_crossfitted"}
+    assert set(scores["test"]) == {"audio_raw", "audio", "text", "fused", "fused_minus_best"}
+    assert {"macro_f1", "macro_f1_lo", "macro_f1_hi", "ua", "wa", "weighted_f1", "ccc_mean_hi", "ece", "n"} <= set(
+        scores["test"]["fused"]
+    )
+    assert all(math.isfinite(each) for each in leaves(scores) if not isinstance(each, str))
+    assert "warning: test: 4 speakers; intervals from fewer than 10 are too narrow" in capsys.readouterr().err
+
+
+def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(project):
+    scoring.main()
+    page, scores = Path("metrics/report.md").read_text(), json.loads(Path("metrics/scores.json").read_text())
+    assert page.splitlines()[:3] == ["# Scores on drawn", "", f"> **{NOTICE}**"]
+    fused = scores["test"]["fused"]
+    assert f"{fused['macro_f1']:.3f} [{fused['macro_f1_lo']:.3f}, {fused['macro_f1_hi']:.3f}]" in page
+    best = scores["test"]["fused_minus_best"]["best"]
+    assert f"fused less {best} (the better of audio and text on dev_filt): macro-F1 +" in page
+    assert "fused_resubstitution" in page.split("## dev_bal")[1].split("## test")[0]
+
+
+def test_plots_hold_every_scored_utterance_and_every_bin(project):
+    scoring.main()
+    pairs = Path("metrics/plots/confusion/fused.csv").read_text().splitlines()
+    assert pairs[0] == "actual,predicted" and len(pairs) == 41
+    assert {each for row in pairs[1:] for each in row.split(",")} <= {"anger", "neutral", "sadness"}
+    points = [row.split(",") for row in Path("metrics/plots/reliability/fused.csv").read_text().splitlines()]
+    assert points[0] == ["confidence", "accuracy", "perfect", "n"]
+    assert sum(int(row[3]) for row in points[1:]) == 40
+    assert all(0 <= float(row[1]) <= 1 and row[0] == row[2] for row in points[1:])
+    assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it says nothing of the test split
+    assert len(Path("metrics/plots/systems.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_two_runs_write_the_same_bytes_and_an_old_systems_plot_goes(project):
+    scoring.main()
+    before = {path: path.read_bytes() for path in sorted(Path("metrics").rglob("*.*"))}
+    Path("metrics/plots/confusion/gone.csv").write_text("actual,predicted\n")
+    scoring.main()
+    assert {path: path.read_bytes() for path in sorted(Path("metrics").rglob("*.*"))} == before
+
+
+def test_a_contaminated_checkpoint_is_said_first(project, capsys):
+    corpus = manifest.read(Path("data/manifest.parquet"))
+    manifest.write(Path("data/manifest.parquet"), type(corpus)(corpus.frame, "iemocap", corpus.labels))
+    text = Path("params.yaml").read_text().replace("facebook/w2v-bert-2.0", "superb/hubert-large-superb-er")
+    Path("params.yaml").write_text(text)
+    scoring.main()
+    wanted = (
+        "checkpoint superb/hubert-large-superb-er was trained on the emotion labels of iemocap: scores on it flatter"
+    )
+    assert capsys.readouterr().err.startswith(f"warning: {wanted}\n")
+    assert Path("metrics/report.md").read_text().splitlines()[2] == f"> Warning: {wanted}  "
+
+
+def test_it_starts_without_torch_scikit_learn_or_transformers():
+    code = "import sys, stages.scoring; print(sorted({'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
