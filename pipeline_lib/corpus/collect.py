@@ -1,0 +1,223 @@
+"""Read a corpus, cut it, check every recording, and say what it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline_lib.corpus import (
+    checking,
+    crema_d,
+    emodb,
+    iemocap,
+    layout,
+    meld,
+    msp_podcast,
+    nemo,
+    ravdess,
+    splits,
+    subsets,
+    table,
+    tess,
+)
+from pipeline_lib.corpus.describe import describe
+from pipeline_lib.corpus.settings import CorpusSettings, check_root
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import PRIMARY, PSEUDO
+from pipeline_lib.tables.manifest import Manifest
+
+READERS = {
+    "ravdess": ravdess,
+    "emodb": emodb,
+    "crema_d": crema_d,
+    "nemo": nemo,
+    "tess": tess,
+    "msp_podcast": msp_podcast,
+    "iemocap": iemocap,
+    "meld": meld,
+    "table": table,
+}
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A corpus ready for the stages.
+
+    Attributes:
+        manifest: what can be used
+        quarantine: what cannot: utterance_id, file, stage, reason
+        metrics: counts for metrics/corpus.json
+    """
+
+    manifest: Manifest
+    quarantine: pd.DataFrame
+    metrics: dict[str, Any]
+
+
+def collect(settings: CorpusSettings) -> Collected:
+    """Return the corpus that the settings name.
+
+    Everything that stops the run is looked at before the first recording is opened, then once more without those that
+    were refused.
+
+    Raises:
+        InputError: see the readers; labels that nothing has, speakers in train and test
+    """
+    check_root(settings)
+    reader, root = READERS[settings.reader], Path(settings.root)
+    frame = reader.read(root, settings).sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
+    if frame.empty:
+        raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
+    n_read = len(frame)
+    frame = merged(frame, _merge(reader.CUSTOM, settings))
+    labels = _labels(frame, reader.CUSTOM, settings)
+    frame["split"] = splits.split(frame, settings.split, reader.CUSTOM)
+    if settings.split.folds:
+        added = splits.folds(frame, settings.split.folds)
+        frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
+    check_labels(frame, labels)
+    warnings = _leak_warnings(frame, settings, reader.CUSTOM)
+    frame, quarantine, words = _without_bad(frame, root, settings)
+    check_labels(frame, labels)
+    if n_read != len(frame) + len(quarantine):
+        raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
+    frame, short = _with_subsets(frame, labels, settings)
+    notice = " ".join(part for part in (settings.notice, *warnings) if part)
+    warnings += _count_warnings(frame, settings, short)
+    scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
+    manifest = Manifest(
+        frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
+    )
+    return Collected(manifest, quarantine, describe(manifest, words, warnings))
+
+
+def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
+    """Return the frame with each emotion and vote counted as ``merge`` says.
+
+    Raises:
+        InputError: no utterance has an emotion that is to be merged
+    """
+    if not merge:
+        return frame
+    emotions = frame["emotion"].map(lambda emotion: merge.get(emotion, emotion) if emotion else None)
+    votes = frame["votes"].map(lambda cast: _merged_votes(cast, merge) if isinstance(cast, dict) else None)
+    return frame.assign(emotion=emotions.astype(object), votes=votes.astype(object))
+
+
+def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Refuse labels on which nothing could be trained.
+
+    Raises:
+        InputError: a label that no utterance has, or none of the split train
+    """
+    found = sorted(frame["emotion"].dropna().unique())
+    train = frame["split"] == "train"
+    for label in labels:
+        if label not in found:
+            near = get_close_matches(label, found, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InputError(f"label {label!r} is on no utterance{meant}; corpus.labels may name {found}")
+        if train.any() and not (train & (frame["emotion"] == label)).any():
+            raise InputError(
+                f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
+                " merge it, or cut the corpus otherwise (corpus.split)"
+            )
+
+
+def _merge(custom: layout.Custom, settings: CorpusSettings) -> dict[str, str]:
+    """Return what is to be merged; the corpus's custom yields to labels that are named."""
+    if settings.merge is not None:
+        return settings.merge
+    return {old: new for old, new in custom.merge.items() if old not in (settings.labels or [])}
+
+
+def _labels(frame: pd.DataFrame, custom: layout.Custom, settings: CorpusSettings) -> tuple[str, ...]:
+    """Return the scored emotions in order: the settings', the corpus's own, or what the data hold."""
+    merge = _merge(custom, settings)
+    if settings.labels is not None:
+        return tuple(settings.labels)
+    if custom.labels is not None:
+        return tuple(dict.fromkeys(merge.get(label, label) for label in custom.labels))
+    found = {*frame["emotion"].dropna()} - {*PSEUDO}
+    return (*(label for label in PRIMARY if label in found), *sorted(found - {*PRIMARY}))
+
+
+def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> list[str]:
+    """Return what every report must say of speakers that cross splits.
+
+    Raises:
+        InputError: they do, and neither the settings nor the corpus's official protocol allow it
+    """
+    crossing = splits.leaks(frame)
+    if not crossing:
+        return []
+    if custom.leak and settings.split.method in (None, "official"):
+        return [custom.leak]
+    if settings.allow_speaker_leak:
+        return [
+            f"{len(crossing)} speakers have utterances in two of train, dev and test: scores hold for known voices."
+        ]
+    named = ", ".join(crossing[:5]) + (" ..." if len(crossing) > 5 else "")
+    raise InputError(
+        f"{len(crossing)} speakers have utterances in two of train, dev and test: {named}. Cut by speaker"
+        " (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
+    )
+
+
+def _without_bad(
+    frame: pd.DataFrame, root: Path, settings: CorpusSettings
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return the usable rows, the quarantine, and the short reason of each quarantined row."""
+    twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
+    frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
+    to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
+    paths = frame["audio"][to_open].tolist()
+    limits = (settings.min_duration_s, settings.max_duration_s)
+    checked = checking.check_all(root, paths, *limits, settings.workers) if paths else []
+    frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
+    frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
+    frame.loc[to_open, "reject"] = [c.message for c in checked]
+    bad = frame["reject"].notna()
+    rows = frame[bad]
+    quarantine = pd.DataFrame(
+        {"utterance_id": rows["utterance_id"], "file": rows["audio"], "stage": "corpus", "reason": rows["reject"]}
+    )
+    kept = frame[~bad].reset_index(drop=True)
+    if kept.empty:
+        raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
+    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]]
+
+
+def _with_subsets(
+    frame: pd.DataFrame, labels: Sequence[str], settings: CorpusSettings
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    filtered = subsets.dev_filt(frame, labels)
+    balanced, short = subsets.dev_bal(frame, labels, settings.dev_bal)
+    named = [
+        sorted({*names, *(["dev_filt"] if filt else []), *(["dev_bal"] if bal else [])})
+        for names, filt, bal in zip(frame["subsets"], filtered, balanced, strict=True)
+    ]
+    return frame.assign(subsets=pd.Series(named, dtype=object)), short
+
+
+def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mapping[str, int]) -> list[str]:
+    found = []
+    if short and (frame["split"] == "dev").any():
+        counts = ", ".join(f"{label} {n}" for label, n in short.items())
+        found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+    missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
+    if missing:
+        found.append(f"no utterance is in {' or '.join(missing)}.")
+    return found
+
+
+def _merged_votes(cast: Mapping[str, int], merge: Mapping[str, str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for label, n in cast.items():
+        label = merge.get(label, label)
+        counts[label] = counts.get(label, 0) + n
+    return counts

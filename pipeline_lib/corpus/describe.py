@@ -1,0 +1,67 @@
+"""metrics/corpus.json: what is in the corpus, by split; what was refused; what a reader of any score must know."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from pipeline_lib.labels import ATTRIBUTES, PSEUDO
+from pipeline_lib.tables.manifest import Manifest
+
+
+def describe(manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str]) -> dict[str, Any]:
+    """Return the counts of metrics/corpus.json.
+
+    Args:
+        manifest: the corpus
+        quarantined: the short reason of each refused row
+        warnings: sentences
+
+    Returns:
+        JSON; hours have four digits, ``classes`` sum to ``utterances``
+    """
+    frame = manifest.frame
+    repeated, crossing = _repeated(frame)
+    warnings = list(warnings)
+    if crossing:
+        warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
+    names = sorted({subset for subsets in frame["subsets"] for subset in subsets})
+    return {
+        "corpus": manifest.corpus,
+        "notice": manifest.notice,
+        "rows": {"read": len(frame) + len(quarantined), "kept": len(frame), "quarantined": len(quarantined)},
+        "quarantined": dict(sorted(Counter(quarantined).items())),
+        "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
+        "subsets": {name: int(manifest.mask(name).sum()) for name in names},
+        "duplicated_recordings": repeated,
+        "warnings": " ".join(warnings),
+    }
+
+
+def _of_split(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
+    counts = Counter(emotion if emotion else "unlabelled" for emotion in rows["emotion"])
+    classes = {label: counts.pop(label, 0) for label in labels}
+    classes |= {name: counts.pop(name) for name in (*PSEUDO, "unlabelled") if name in counts}
+    if counts:
+        classes["not_scored"] = sum(counts.values())
+    return {
+        "utterances": len(rows),
+        "hours": round(float(rows["duration_s"].sum()) / 3600, 4),
+        "speakers": int(rows["speaker"].nunique()),
+        "without_speaker": int(rows["speaker"].isna().sum()),
+        "women": int(rows["speaker"][rows["gender"] == "female"].nunique()),
+        "men": int(rows["speaker"][rows["gender"] == "male"].nunique()),
+        "with_attributes": int(rows[list(ATTRIBUTES)].notna().all(axis=1).sum()),
+        "with_votes": int(rows["votes"].notna().sum()),
+        "with_text": int(rows["reference_text"].notna().sum()),
+        "classes": classes,
+    }
+
+
+def _repeated(frame: pd.DataFrame) -> tuple[int, int]:
+    """Return how many recordings repeat the bytes of an earlier one, and how many of them in another split."""
+    known = frame[frame["audio_sha256"].notna()]
+    first = known.groupby("audio_sha256")["split"].transform("first")
+    again = known["audio_sha256"].duplicated()
+    return int(again.sum()), int((again & (first != known["split"])).sum())

@@ -1,0 +1,148 @@
+"""IEMOCAP: 5 sessions of two actors each, scripted and improvised dialogue, 10,039 turns, categories and attributes.
+
+C. Busso, M. Bulut, C.-C. Lee, A. Kazemzadeh, E. Mower, S. Kim, J. N. Chang, S. Lee, S. S. Narayanan, "IEMOCAP:
+interactive emotional dyadic motion capture database", Language Resources and Evaluation 42(4), 2008.
+https://sail.usc.edu/iemocap. Licensed on request, for research.
+
+``SessionN/dialog/EmoEvaluation/*.txt`` holds labels, attributes (valence, activation, dominance; 1 to 5) and votes
+(``C-E2: Neutral;``), ``SessionN/dialog/transcriptions/*.txt`` the text, ``SessionN/sentences/wav/<dialog>/<turn>``
+sound. The speaker is the session and the letter of the turn (``Ses01F_impro01_M000`` is Ses01M), not the file's
+prefix, which only says who wore the markers.
+
+Custom: four classes, excited counted as happiness (5,531 turns); six are ``labels: [anger, excited, frustration,
+happiness, neutral, sadness]``. Session 5 is the test, session 4 dev; ``split.folds: 5`` leaves one session out,
+``split.folds: 10`` one speaker. Turns of other labels stay in the table and are not scored.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.settings import CorpusSettings
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import NO_AGREEMENT, OTHER
+
+EMOTIONS = {
+    "ang": "anger",
+    "dis": "disgust",
+    "exc": "excited",
+    "fea": "fear",
+    "fru": "frustration",
+    "hap": "happiness",
+    "neu": "neutral",
+    "oth": OTHER,
+    "sad": "sadness",
+    "sur": "surprise",
+    "xxx": NO_AGREEMENT,
+}
+VOTED = {
+    "anger": "anger",
+    "disgust": "disgust",
+    "excited": "excited",
+    "fear": "fear",
+    "frustration": "frustration",
+    "happiness": "happiness",
+    "neutral": "neutral",
+    "neutral state": "neutral",
+    "other": OTHER,
+    "sadness": "sadness",
+    "surprise": "surprise",
+}
+CUSTOM = layout.Custom(
+    labels=("anger", "happiness", "neutral", "sadness"),
+    merge={"excited": "happiness"},
+    attribute_scale=(1.0, 5.0),
+    test_speakers=("Ses05F", "Ses05M"),
+    dev_speakers=("Ses04F", "Ses04M"),
+)
+
+TURN = re.compile(r"(Ses\d\d)[FM]_\w+_([FM])[A-Z]*\d+")
+LABEL_LINE = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[(.+)\]")
+TEXT_LINE = re.compile(r"(Ses\S+) \[[^\]]*\]:\s*(.*)")
+
+
+def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
+    """Return a row for each turn that is labelled; see ``layout``.
+
+    Raises:
+        InputError: no session, or a line of the labels that cannot be read
+    """
+    sessions = sorted(path for path in root.glob("Session[1-5]") if path.is_dir())
+    if not sessions:
+        raise InputError(f"{root} has no folder Session1 ... Session5, wanted IEMOCAP_full_release")
+    rows = []
+    for session in sessions:
+        texts = _texts(session)
+        sound = layout.by_stem(layout.files(session / "sentences" / "wav"))
+        labelled = sorted((session / "dialog" / "EmoEvaluation").glob("*.txt"))
+        if not labelled:
+            raise InputError(f"{session / 'dialog' / 'EmoEvaluation'} holds no .txt with labels")
+        for path in labelled:
+            if not path.name.startswith("."):
+                rows += [_with_sound(row, session.name, sound, texts) for row in _labels(path)]
+    return layout.frame(rows)
+
+
+def _with_sound(row: dict, session: str, sound: dict[str, PurePosixPath], texts: dict[str, str]) -> dict:
+    turn = row["utterance_id"]
+    there = sound.get(turn, PurePosixPath(turn.rpartition("_")[0]) / f"{turn}.wav")
+    return {**row, "audio": f"{session}/sentences/wav/{there}", "reference_text": texts.get(turn)}
+
+
+def _labels(path: Path) -> list[dict]:
+    """Return the turns of one dialogue with their labels, attributes and votes."""
+    rows: list[dict] = []
+    for i, line in enumerate(layout.lines(path), start=1):
+        where = f"{path}, line {i}"
+        if line.startswith("["):
+            match = LABEL_LINE.match(line)
+            turn = match and TURN.fullmatch(match[1])
+            if not turn:
+                raise InputError(
+                    f"{where}: {line!r}, wanted [start - end], turn, label, [valence, activation, dominance]"
+                )
+            rows.append(_row(where, match, turn))
+        elif line.startswith("C-E") and rows:
+            _count(where, line, rows[-1]["votes"])
+    return rows
+
+
+def _row(where: str, match: re.Match, turn: re.Match) -> dict:
+    values = match[3].split(",")
+    if len(values) != 3:
+        raise InputError(f"{where}: attributes [{match[3]}], wanted [valence, activation, dominance]")
+    valence, arousal, dominance = (
+        layout.number(where, name, value.strip())
+        for name, value in zip(("valence", "activation", "dominance"), values, strict=True)
+    )
+    return {
+        "utterance_id": match[1],
+        "speaker": turn[1] + turn[2],
+        "gender": layout.gender(turn[2]),
+        "group": turn[1],
+        "emotion": layout.coded(where, "label", match[2], EMOTIONS),
+        "votes": {},
+        "arousal": arousal,
+        "valence": valence,
+        "dominance": dominance,
+    }
+
+
+def _count(where: str, line: str, votes: dict[str, int]) -> None:
+    """Add one listener's categories, ``C-E2:<tab>Anger; Frustration;<tab>(comment)``; each named one counts."""
+    cells = line.split("\t")
+    for name in (cells[1] if len(cells) > 1 else "").split(";"):
+        if name.strip():
+            label = layout.coded(where, "category", name.strip().lower(), VOTED)
+            votes[label] = votes.get(label, 0) + 1
+
+
+def _texts(session: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((session / "dialog" / "transcriptions").glob("*.txt")):
+        if not path.name.startswith("."):
+            matches = (TEXT_LINE.match(line) for line in layout.lines(path) if line.startswith("Ses"))
+            found |= {match[1]: match[2].strip() for match in matches if match}
+    return found

@@ -1,0 +1,223 @@
+"""What readers share: finding recordings, reading CSV with line numbers, and the frame that they return.
+
+A reader is one file for one corpus. ``read(root, settings)`` returns a row for each utterance that the corpus names, in
+the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
+
+- ``group``: what must not be cut when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
+- ``reject``: why the utterance is known to be unusable; it goes to the quarantine
+
+Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say null.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import PRIMARY
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+NUMBERS = ("duration_s", "arousal", "valence", "dominance")
+COLUMNS = (
+    "utterance_id",
+    "audio",
+    "audio_sha256",
+    "video",
+    "duration_s",
+    "split",
+    "subsets",
+    "speaker",
+    "gender",
+    "emotion",
+    "votes",
+    "arousal",
+    "valence",
+    "dominance",
+    "reference_text",
+    "group",
+    "reject",
+)
+csv.field_size_limit(1 << 20)
+
+
+@dataclass(frozen=True)
+class Custom:
+    """How a corpus is usually used.
+
+    Attributes:
+        labels: scored emotions in order, None for those that the data hold
+        merge: emotion -> what it counts as
+        attribute_scale: lowest and highest value
+        test_speakers: who is tested on, empty for a draw
+        dev_speakers: who is developed on, empty for a draw
+        leak: what to say when the official split has the same speakers in train and test, empty when it has not
+    """
+
+    labels: tuple[str, ...] | None = PRIMARY
+    merge: dict[str, str] = field(default_factory=dict)
+    attribute_scale: tuple[float, float] = (1.0, 7.0)
+    test_speakers: tuple[str, ...] = ()
+    dev_speakers: tuple[str, ...] = ()
+    leak: str = ""
+
+
+def frame(rows: Iterable[dict]) -> pd.DataFrame:
+    """Return rows as a frame of ``COLUMNS``; what a row does not say is missing."""
+    rows = list(rows)
+    data = {}
+    for name in COLUMNS:
+        missing = math.nan if name in NUMBERS else None
+        values = [row.get(name, missing) for row in rows]
+        data[name] = pd.Series(values, dtype="float64" if name in NUMBERS else "object")
+    data["subsets"] = pd.Series([list(row.get("subsets") or []) for row in rows], dtype="object")
+    return pd.DataFrame(data)
+
+
+def files(root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[PurePosixPath]:
+    """Return everything below ``root`` with one of these suffixes, relative and sorted; a folder so named as well.
+
+    Hidden files (``._03-01-….wav`` of macOS) and hidden folders are left out.
+    """
+    found = []
+    for folder, folders, names in os.walk(root):
+        here = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        audio_like = [name for name in folders if _has(name, suffixes)]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in audio_like]
+        found += [here / name for name in (*names, *audio_like) if _has(name, suffixes) and not name.startswith(".")]
+    return sorted(found, key=str)
+
+
+def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
+    """Return the corpus's recordings.
+
+    Raises:
+        InputError: there is none
+    """
+    found = files(root)
+    if not found:
+        raise InputError(
+            f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}"
+        )
+    return found
+
+
+def by_stem(paths: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
+    """Return the first path of each stem: copies in other containers keep their stem."""
+    found: dict[str, PurePosixPath] = {}
+    for path in paths:
+        found.setdefault(path.stem, path)
+    return found
+
+
+def coded(where: Path | str, what: str, code: str, known: dict[str, str | None]) -> str | None:
+    """Return what a code of the corpus means.
+
+    Raises:
+        InputError: the corpus has no such code
+    """
+    if code not in known:
+        raise InputError(f"{where}: {what} {code!r} is unknown, wanted one of {sorted(known)}")
+    return known[code]
+
+
+def lines(path: Path) -> list[str]:
+    """Return a text file's lines, UTF-8 with or without a byte-order mark.
+
+    Raises:
+        InputError: the file is missing, or not UTF-8
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def csv_rows(path: Path, wanted: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row stands (``labels.csv, line 7``) and its cells by column, blanks around them removed.
+
+    Raises:
+        InputError: the file is missing, a wanted column is, or a row has another number of cells than the header
+    """
+    lines(path)  # missing or not UTF-8
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            check_header(path, header, wanted, delimiter)
+            start = reader.line_num + 1
+            for cells in reader:
+                where = f"{path}, line {start}"
+                start = reader.line_num + 1
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{where}: {len(cells)} cells, the header has {len(header)} (a comma in an unquoted text?)"
+                    )
+                yield where, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+
+
+def check_header(path: Path, header: Sequence[str], wanted: Sequence[str], delimiter: str = ",") -> None:
+    """Refuse a header without the wanted columns.
+
+    Raises:
+        InputError: empty, twice the same name, another separator, or a column missing, with the nearest name there is
+    """
+    if not header:
+        raise InputError(f"{path} is empty, wanted a header with the columns {list(wanted)}")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: the header names {twice} twice")
+    for name in wanted:
+        if name in header:
+            continue
+        others = [each for each in (",", ";", "\t") if each != delimiter and each in header[0]]
+        if len(header) == 1 and others:
+            raise InputError(f"{path}: cells are separated by {others[0]!r}, wanted {delimiter!r}")
+        near = get_close_matches(name, header, n=1)
+        raise InputError(f"{path} has no column {name!r}{_meant(near)}; its columns are {list(header)}")
+
+
+def number(where: str, name: str, text: str) -> float:
+    """Return a cell as a number, NaN where it is empty.
+
+    Raises:
+        InputError: it is no finite number
+    """
+    if text in ("", "NaN", "nan", "None"):
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {name} is {text!r}, wanted a number with a decimal point") from None
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {name} is {text!r}, wanted a finite number")
+    return value
+
+
+def gender(text: str | None) -> str | None:
+    """Return female or male for the usual spellings, None for unknown, anything else in lower case."""
+    short = (text or "").strip().lower()
+    if short in ("", "unknown", "none", "nan"):
+        return None
+    return {"f": "female", "m": "male", "w": "female", "woman": "female", "man": "male"}.get(short, short)
+
+
+def _has(name: str, suffixes: Sequence[str]) -> bool:
+    return name.lower().endswith(tuple(suffixes))
+
+
+def _meant(near: Sequence[str]) -> str:
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,31 @@
+"""corpus: corpus.root -> data/manifest.parquet, data/quarantine.parquet, metrics/corpus.json"""
+
+import json
+import sys
+from pathlib import Path
+
+from pipeline_lib.command import run
+from pipeline_lib.corpus.collect import collect
+from pipeline_lib.corpus.settings import CorpusSettings
+from pipeline_lib.settings import PARAMS
+from pipeline_lib.tables import manifest
+
+
+def main(
+    params: Path = PARAMS,
+    out: Path = Path("data/manifest.parquet"),
+    quarantine: Path = Path("data/quarantine.parquet"),
+    metrics: Path = Path("metrics/corpus.json"),
+) -> None:
+    """Read the corpus that params.yaml names, check every recording, lay down splits and subsets."""
+    collected = collect(CorpusSettings.read("corpus", params))
+    manifest.write(out, collected.manifest)
+    manifest.write_quarantine(quarantine, collected.quarantine)
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    metrics.write_text(json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if collected.metrics["warnings"]:
+        print(f"warning: {collected.metrics['warnings']}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)
