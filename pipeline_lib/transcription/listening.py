@@ -1,0 +1,133 @@
+"""From recordings to texts with one engine: silence skipped, long audio cut, memory shortage met once.
+
+An engine's contract is ``transcribe(waveforms) -> list[str]``, same length and order; a batch that does not fit raises
+MemoryError.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pipeline_lib.audio import SAMPLE_RATE, decode
+from pipeline_lib.errors import InputError
+from pipeline_lib.transcription import chunks
+from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings, WhisperSettings
+
+
+class Engine(Protocol):
+    """What turns waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``) into texts."""
+
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
+        """Return one text a waveform, in their order."""
+        ...
+
+
+def load(settings: TranscriptionSettings) -> Engine:
+    """Return the chosen engine with its model.
+
+    Raises:
+        InputError: the checkpoint cannot be had
+    """
+    match settings.engine:
+        case "canary":
+            from pipeline_lib.transcription.canary import Canary
+
+            return Canary(settings.canary, settings.device)
+        case "whisper":
+            from pipeline_lib.transcription.whisper import Whisper
+
+            return Whisper(settings.whisper, settings.device)
+        case other:
+            raise ValueError(f"engine {other!r} does not listen")
+
+
+class Listener:
+    """Transcribes files; the engine is loaded when the first is asked for.
+
+    Attributes:
+        heard_s: audio transcribed so far, in seconds
+        spent_s: wall time it took, loading the model left out
+    """
+
+    def __init__(self, settings: TranscriptionSettings, make: Callable[[], Engine]) -> None:
+        """Keep what is needed.
+
+        Args:
+            settings: of the whole section; the engine's own give batch size and longest chunk
+            make: loads the engine
+        """
+        self.engine_name = settings.engine
+        self.silence_dbfs = settings.silence_dbfs
+        self.options: CanarySettings | WhisperSettings = getattr(settings, settings.engine)
+        self.batch_size = self.options.batch_size
+        self.halved = False
+        self.heard_s = self.spent_s = 0.0
+        self._make = make
+        self._engine: Engine | None = None
+
+    def texts(self, paths: Sequence[Path]) -> list[str]:
+        """Return one text a recording, in their order; batches are cut from the front.
+
+        Raises:
+            BadAudio: a file is not the recording it was when the corpus was read
+            InputError: half a batch does not fit into the device's memory
+        """
+        if self._engine is None:
+            self._engine = self._make()
+        began = time.perf_counter()
+        batches = [paths[i : i + self.options.batch_size] for i in range(0, len(paths), self.options.batch_size)]
+        texts = [text for waveforms in _read_ahead(batches) for text in self._hear(waveforms)]
+        self.spent_s += time.perf_counter() - began
+        return texts
+
+    def _hear(self, waveforms: Sequence[np.ndarray]) -> list[str]:
+        """Return the batch's texts; its pieces are heard longest first, a batch at a time."""
+        pieces, owners = [], []
+        for owner, waveform in enumerate(waveforms):
+            self.heard_s += len(waveform) / SAMPLE_RATE
+            for piece in chunks.cut(waveform, self.options.max_chunk_s):
+                pieces.append(piece)
+                owners.append(owner)
+        said = [""] * len(pieces)
+        loud = [i for i, piece in enumerate(pieces) if not chunks.is_silent(piece, self.silence_dbfs)]
+        loud.sort(key=lambda i: -len(pieces[i]))
+        while loud:
+            now, loud = loud[: self.batch_size], loud[self.batch_size :]
+            for i, text in zip(now, self._ask([pieces[i] for i in now]), strict=True):
+                said[i] = text
+        texts: list[list[str]] = [[] for _ in waveforms]
+        for owner, text in zip(owners, said, strict=True):
+            texts[owner].append(text)
+        return [chunks.join(each) for each in texts]
+
+    def _ask(self, pieces: Sequence[np.ndarray]) -> list[str]:
+        assert self._engine is not None  # texts() loads it
+        try:
+            return self._engine.transcribe(pieces)
+        except MemoryError:
+            section = f"transcription.{self.engine_name}"
+            found = f"{len(pieces)} recordings of up to {max(map(len, pieces)) / SAMPLE_RATE:.1f} s"
+            if self.halved or len(pieces) == 1:
+                raise InputError(
+                    f"{section}: {found} at once do not fit into memory; lower {section}.batch_size"
+                    f" (now {self.options.batch_size}) or {section}.max_chunk_s (now {self.options.max_chunk_s:g})"
+                ) from None
+        self.halved, self.batch_size = True, -(-self.batch_size // 2)
+        print(f"{section}: {found} do not fit into memory; going on with {self.batch_size} at once", file=sys.stderr)
+        middle = -(-len(pieces) // 2)
+        return [*self._ask(pieces[:middle]), *self._ask(pieces[middle:])]
+
+
+def _read_ahead(batches: Sequence[Sequence[Path]]) -> Iterator[list[np.ndarray]]:
+    """Yield each batch's waveforms; the next batch is decoded while this one is heard."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for batch in [*batches, None]:
+            ready, waiting = waiting, None if batch is None else reader.submit(lambda b=batch: [decode(p) for p in b])
+            if ready is not None:
+                yield ready.result()

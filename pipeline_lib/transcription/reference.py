@@ -1,0 +1,22 @@
+"""The engine that hears nothing: the corpus's human text, for text-only corpora and for an upper bound."""
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.transcription.settings import ReferenceSettings
+
+
+def human_texts(manifest: Manifest, settings: ReferenceSettings) -> list[str]:
+    """Return each utterance's reference_text; where it is missing, what ``missing`` says.
+
+    Raises:
+        InputError: an utterance has none and ``missing`` is "refuse"
+    """
+    texts = manifest.frame["reference_text"].tolist()
+    missing = [each for each, text in zip(manifest.ids, texts, strict=True) if text is None]
+    if missing and settings.missing == "refuse":
+        raise InputError(
+            f"{len(missing)} of {len(texts)} utterances of {manifest.corpus} have no reference_text, {missing[0]!r}"
+            " first; transcription.engine 'reference' needs it (set transcription.reference.missing to 'empty' to give"
+            " them '', or choose engine 'canary' or 'whisper')"
+        )
+    return ["" if text is None else " ".join(text.split()) for text in texts]

@@ -1,0 +1,123 @@
+"""Whisper (Radford et al. 2022) through transformers, greedy, without timestamps and without a temperature ladder.
+
+Every piece is padded to 30 s, as in training, so that a text does not depend on its neighbours in the batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+from transformers.utils import logging as transformers_logging
+
+from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.encoders.device import Device, autocast, pick
+from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.errors import InputError
+from pipeline_lib.transcription.settings import WhisperSettings
+
+
+class Whisper:
+    """Hears up to a batch of recordings of at most 30 s at once."""
+
+    def __init__(self, settings: WhisperSettings, device: Device = "auto") -> None:
+        """Load the checkpoint.
+
+        Raises:
+            InputError: it is missing, gated or no Whisper, or does not know the language
+        """
+        self.device = pick(device)
+        self.half_precision = settings.half_precision
+        with _hushed():
+            self.model, self.processor = _load(settings)
+        self.model = self.model.to(self.device).eval()
+        self.language = _language(self.model, settings)
+
+    @torch.inference_mode()
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
+        """Return one text a waveform, in their order.
+
+        Args:
+            waveforms: mono, 16 kHz, float32 in [-1, 1], each of shape ``(n_samples,)``, at most 30 s
+
+        Raises:
+            MemoryError: the batch does not fit on the device
+        """
+        inputs = self.processor.feature_extractor(
+            list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True
+        )
+        asked = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
+        try:
+            with _hushed(), autocast(self.device, wanted=self.half_precision):
+                tokens = self.model.generate(
+                    inputs.input_features.to(self.device),
+                    attention_mask=inputs.attention_mask.to(self.device),
+                    num_beams=1,
+                    do_sample=False,
+                    return_timestamps=False,
+                    **asked,
+                )
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from None
+        texts = self.processor.tokenizer.batch_decode(tokens.cpu(), skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+
+def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
+    named = EncoderSettings(checkpoint=settings.checkpoint, revision=settings.revision)
+    try:
+        processor = WhisperProcessor.from_pretrained(settings.checkpoint, revision=settings.revision)
+    except Exception as error:
+        raise explain(error, named, "processor of Whisper") from error
+    try:
+        model, report = WhisperForConditionalGeneration.from_pretrained(
+            settings.checkpoint,
+            revision=settings.revision,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise explain(error, named, "weights") from error
+    if missing := sorted(report["missing_keys"]):
+        said = f"lacks {len(missing)} weights of Whisper, {missing[0]!r} first"
+        raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    return model, processor
+
+
+def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings) -> str | None:
+    """Return the language's code, None to detect it, "" where the checkpoint knows English only.
+
+    Raises:
+        InputError: the checkpoint does not know the language
+    """
+    wanted = None if settings.language is None else settings.language.lower()
+    code = wanted if wanted is None else TO_LANGUAGE_CODE.get(wanted, wanted)
+    known = sorted(token[2:-2] for token in getattr(model.generation_config, "lang_to_id", None) or {})
+    if not known:
+        known, code = ["en"], "" if code in (None, "en") else code
+    if code and code not in known:
+        raise InputError(
+            f"transcription.whisper.language is {settings.language!r}, which {settings.checkpoint} does not hear;"
+            f" wanted one of {known}"
+        )
+    return code
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep transformers quiet; errors are still shown."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

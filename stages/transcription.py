@@ -1,0 +1,32 @@
+"""transcription: data/manifest.parquet -> data/transcripts.parquet, metrics/transcription.json"""
+
+from pathlib import Path
+
+from pipeline_lib.command import run
+from pipeline_lib.settings import read_value
+from pipeline_lib.shards import store
+from pipeline_lib.tables import manifest, transcripts
+from pipeline_lib.transcription.quality import measure, report
+from pipeline_lib.transcription.settings import TranscriptionSettings
+from pipeline_lib.transcription.transcribe import transcribe
+
+
+def main(
+    manifest_path: Path = Path("data/manifest.parquet"),
+    out: Path = Path("data/transcripts.parquet"),
+    metrics: Path = Path("metrics/transcription.json"),
+    work: Path = Path("work/transcription"),
+) -> None:
+    """Transcribe every utterance with the engine that params.yaml names."""
+    settings = TranscriptionSettings.read("transcription")
+    corpus = manifest.read(manifest_path)
+    heard = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
+    transcripts.write(
+        out, corpus.ids, heard.texts, engine=heard.engine, checkpoint=heard.checkpoint, decoding=heard.decoding
+    )
+    report(measure(corpus, heard.texts), metrics)
+    store.discard(heard.folder)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,85 @@
+"""Metrics of transcripts, worked by hand and held to jiwer."""
+
+import json
+
+import jiwer
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline_lib.metrics import normalise_words
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.transcription.quality import loops, measure, report
+
+
+def manifest(splits: list[str], references: list[str | None], notice: str = "") -> Manifest:
+    ids = [f"u{i:03d}" for i in range(len(splits))]
+    frame = pd.DataFrame({"utterance_id": ids, "split": splits})
+    frame["reference_text"] = pd.Series(references, dtype=object)
+    return Manifest(frame, "tiny", ("happy", "sad"), notice=notice)
+
+
+def test_rates_and_counts_by_split():
+    corpus = manifest(["test", "test", "train", "train"], ["one two three", None, "four five", "six"])
+    found = measure(corpus, ["one too three", "", "four", "six six six six six six six six"])
+    # test: 1 substitution in 3 words; train: 1 deletion and 7 insertions in 3 words
+    assert found["test"] == {"utterances": 2, "with_reference": 1, "empty": 1, "looping": 0, "wer": pytest.approx(1 / 3)}
+    assert found["train"] == {"utterances": 2, "with_reference": 2, "empty": 0, "looping": 1, "wer": pytest.approx(8 / 3)}
+    assert found["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, "wer": pytest.approx(9 / 6)}
+
+
+def test_the_rate_equals_jiwers():
+    random = np.random.default_rng(3)
+    words = np.array(["red", "blue", "don't", "tree", "river"])
+    references = [" ".join(random.choice(words, random.integers(1, 9))) for _ in range(60)]
+    texts = [" ".join(random.choice(words, random.integers(0, 9))) for _ in range(60)]
+    found = measure(manifest(["test"] * 60, references), texts)
+    assert found["test"]["wer"] == pytest.approx(jiwer.wer(references, texts), abs=1e-15)
+
+
+def test_capitals_and_punctuation_do_not_count():
+    assert measure(manifest(["test"], ["Well, don’t GO!"]), ["well don't go"])["test"]["wer"] == 0
+    assert normalise_words("Well, don’t GO!") == "well don't go"
+
+
+def test_without_human_text_there_is_no_rate_rather_than_a_null():
+    found = measure(manifest(["test", "dev"], [None, "..."]), ["something", "heard"])
+    assert "wer" not in found["test"] and "wer" not in found["dev"] and "wer" not in found["all"]
+
+
+def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
+    found = measure(manifest(["test"], ["one two"], notice="synthetic speech"), ["one"])
+    report(found, tmp_path / "metrics" / "transcription.json")
+    assert json.loads((tmp_path / "metrics" / "transcription.json").read_text()) == found
+    assert found["notice"] == "synthetic speech"
+    said = capsys.readouterr().out
+    assert said.startswith("synthetic speech\n") and "WER 50.00% over 1" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no no no no no no no no",
+        "i am i am i am i am",
+        "well the cat sat the cat sat the cat sat the cat sat down",
+        "a b c d e f a b c d e f a b c d e f a b c d e f",
+        "No, no! No... no no no no no.",
+    ],
+)
+def test_a_decoder_that_does_not_stop_loops(text):
+    assert loops(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no no no no no no no",  # seven words
+        "i am i am i am i",  # three and a half times
+        "the cat sat the cat sat the cat sat down",  # three times
+        "a b c d e f g a b c d e f g a b c d e f g a b c d e f g",  # a stretch of seven
+        "no no no no yes no no no no",
+    ],
+)
+def test_speech_that_repeats_itself_a_little_does_not_loop(text):
+    assert not loops(text)
