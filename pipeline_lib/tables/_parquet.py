@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,34 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
     try:
         with temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def stream(
+    path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any], **options: Any
+) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer whose row groups go to disk one by one; on leaving the file is fsynced and renamed into place.
+
+    Args:
+        path: see ``write``
+        schema: of every table that is written
+        kind: see ``write``
+        metadata: see ``write``
+        options: of ParquetWriter, beyond compression and page checksums
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = {"kind": kind, "format_version": FORMAT_VERSION, **metadata}
+    schema = schema.with_metadata({_META: json.dumps(said, sort_keys=True).encode()})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:
+                yield writer
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
