@@ -1,0 +1,146 @@
+"""Where training stands, on disk: safetensors and JSON, whole or absent.
+
+A checkpoint is a folder that is written aside, fsynced and renamed; its state.json holds the SHA-256 of the tensor
+files. The two newest are kept; one that is damaged is passed over for the one before. Random states are not among
+the tensors: every batch seeds the generators from (seed, phase, epoch, batch, piece, process) before its forward pass.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+KEPT = 2
+_TENSORS = ("weights", "optimiser")
+
+
+@dataclass
+class State:
+    """Where training stands.
+
+    Attributes:
+        phase: number of the phase, from 0
+        epoch: epochs finished in it
+        batch: batches of the epoch that went into a step
+        step: steps of the phase
+        total: steps of all phases, which numbers the checkpoints
+        splits: parts that a batch is cut into since memory ran out, 1 or 2
+        best: the phase's best value of the early-stopping metric, None before the first epoch
+        best_epoch: of the phase, from 1
+        waited: epochs without a better one
+        tally: what the running epoch has scored so far
+        history: rows of the training curve
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    total: int = 0
+    splits: int = 1
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    tally: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def best_file(self) -> str:
+        """Name of the file with the phase's best weights."""
+        return f"best_{self.phase:02d}_{self.best_epoch:04d}.safetensors"
+
+
+def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> Path:
+    """Write a checkpoint and remove all but the newest two, and best weights that neither names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"checkpoint_{state.total:08d}"
+    temporary = folder / f".{place.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    digests = {}
+    for name, tensors in zip(_TENSORS, (weights, optimiser), strict=True):
+        content = save(tensors)
+        _write(temporary / f"{name}.safetensors", content)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    said = {"state": asdict(state), "best_file": state.best_file, "sha256": digests}
+    _write(temporary / "state.json", json.dumps(said, sort_keys=True).encode())
+    _sync(temporary)
+    if place.exists():  # the epoch's end falls on a step that was saved: same step, later state
+        place.rename(folder / f".{place.name}.{os.getpid()}.old")
+    temporary.rename(place)
+    _sync(folder)
+    _tidy(folder)
+    return place
+
+
+def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] | None:
+    """Return the newest whole checkpoint's state, weights and optimiser, or None."""
+    for place in reversed(_finished(folder)):
+        try:
+            said = json.loads((place / "state.json").read_bytes())
+            contents = {name: (place / f"{name}.safetensors").read_bytes() for name in _TENSORS}
+            whole = all(hashlib.sha256(contents[name]).hexdigest() == said["sha256"][name] for name in _TENSORS)
+        except (OSError, ValueError, KeyError):
+            whole = False
+        if whole:
+            return State(**said["state"]), load(contents["weights"]), load(contents["optimiser"])
+        print(f"{place} is damaged; going back to the checkpoint before it", file=sys.stderr)
+    return None
+
+
+def write_best(folder: Path, state: State, weights: dict[str, Tensor]) -> None:
+    """Keep the weights of the phase's best epoch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{state.best_file}.{os.getpid()}.tmp"
+    _write(temporary, save(weights))
+    temporary.replace(folder / state.best_file)
+    _sync(folder)
+
+
+def read_best(folder: Path, state: State) -> dict[str, Tensor]:
+    """Return the weights of the phase's best epoch."""
+    return load((folder / state.best_file).read_bytes())
+
+
+def discard(folder: Path) -> None:
+    """Remove checkpoints and best weights; logs stay."""
+    for place in [*folder.glob("checkpoint_*"), *folder.glob(".checkpoint_*")]:
+        shutil.rmtree(place)
+    for place in [*folder.glob("best_*.safetensors"), *folder.glob(".best_*")]:
+        place.unlink()
+
+
+def _finished(folder: Path) -> list[Path]:
+    return sorted(place for place in folder.glob("checkpoint_*") if (place / "state.json").is_file())
+
+
+def _tidy(folder: Path) -> None:
+    places = _finished(folder)
+    for place in [*places[:-KEPT], *folder.glob(".checkpoint_*")]:
+        shutil.rmtree(place)
+    said = [(place / "state.json").read_text(encoding="utf-8") for place in places[-KEPT:]]
+    for best in folder.glob("best_*.safetensors"):
+        if not any(best.name in each for each in said):
+            best.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

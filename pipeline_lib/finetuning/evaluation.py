@@ -1,0 +1,85 @@
+"""How good an expert is while it trains: sums that can be added batch by batch and kept in a checkpoint."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from pipeline_lib import metrics
+from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.settings import FinetuningSettings
+
+
+@dataclass
+class Tally:
+    """Sums over utterances.
+
+    Attributes:
+        loss: sum over utterances
+        n: utterances
+        cells: confusion counts of the corpus's labels, shape ``(n_scored, n_scored)``
+        moments: of each attribute, see ``metrics.moments``, shape ``(n_attributes, 6)``
+    """
+
+    loss: float
+    n: int
+    cells: np.ndarray
+    moments: np.ndarray
+
+    @classmethod
+    def empty(cls, targets: Targets) -> Self:
+        """Return a tally of nothing."""
+        n_labels, n_attributes = targets.n_scored, len(targets.attribute_names)
+        return cls(0.0, 0, np.zeros((n_labels, n_labels), np.int64), np.zeros((n_attributes, 6)))
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any], targets: Targets) -> Self:
+        """Return what ``to_json`` gave, to the bit."""
+        shapes = cls.empty(targets)
+        cells = np.array(said["cells"], np.int64).reshape(shapes.cells.shape)
+        return cls(said["loss"], said["n"], cells, np.array(said["moments"], np.float64).reshape(shapes.moments.shape))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers."""
+        return {"loss": self.loss, "n": self.n, "cells": self.cells.tolist(), "moments": self.moments.tolist()}
+
+    def add(self, targets: Targets, rows: np.ndarray, outputs: dict[str, np.ndarray], loss: float) -> None:
+        """Add utterances.
+
+        Args:
+            targets: of all rows of the manifest
+            rows: of the manifest, shape ``(batch,)``
+            outputs: the network's, float, ``logits`` and ``attributes`` as far as there are any
+            loss: mean over these utterances
+        """
+        self.loss += loss * len(rows)
+        self.n += len(rows)
+        truth = targets.emotion[rows]
+        scored = (truth >= 0) & (truth < targets.n_scored)
+        if scored.any():
+            guess = outputs["logits"][scored, : targets.n_scored].argmax(axis=1)  # never O or X
+            self.cells += metrics.confusion(truth[scored], guess, targets.n_scored)
+        middle = sum(targets.scale) / 2
+        for i in range(len(targets.attribute_names)):
+            wanted = targets.attributes[rows, i]
+            known = np.isfinite(wanted)
+            pair = targets.on_scale(wanted[known]), targets.on_scale(outputs["attributes"][known, i])
+            self.moments[i] += metrics.moments(*pair, centre=middle).sum(axis=0)
+
+    def scores(self) -> dict[str, float]:
+        """Return loss, macro_f1, ua and mean_ccc as far as the targets have them."""
+        found = {"loss": self.loss / max(1, self.n)}
+        if self.cells.size:
+            found["macro_f1"] = float(metrics.macro_f1_of(self.cells))
+            found["ua"] = float(metrics.unweighted_accuracy_of(self.cells))
+        known = self.moments[:, 0] > 0 if len(self.moments) else np.zeros(0, dtype=bool)
+        if len(self.moments):
+            found["mean_ccc"] = float(metrics.concordance_of(self.moments[known]).mean()) if known.any() else 0.0
+        return found
+
+
+def is_better(score: float, best: float | None, settings: FinetuningSettings) -> bool:
+    """Return whether a score of the early-stopping metric beats the best so far; an equal one does not."""
+    if best is None:
+        return True
+    return score < best if settings.early_stopping.metric == "loss" else score > best

@@ -1,0 +1,205 @@
+"""Train one expert on a corpus, save it, and let it predict every utterance."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+import pipeline_lib.encoders
+import pipeline_lib.finetuning
+import pipeline_lib.networks
+from pipeline_lib import experts, losses
+from pipeline_lib.encoders.device import half_precision, pick
+from pipeline_lib.errors import InputError
+from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.finetuning import checkpoints, data, optimisation
+from pipeline_lib.finetuning.data import Read, Recordings, Targets, Texts
+from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.logs import logs, parameter_table, say
+from pipeline_lib.finetuning.predict import predict
+from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.finetuning.train import Training
+from pipeline_lib.shards import store
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+
+COLUMNS = ("epoch", "phase", "split", "loss", "macro_f1", "ua", "mean_ccc")
+
+
+def finetune(
+    name: str,
+    settings: FinetuningSettings,
+    corpus: Manifest,
+    root: Path,
+    transcripts: Sequence[str] | None,
+    *,
+    expert: Path,
+    curve: Path,
+    work: Path,
+) -> tuple[Predictions, Path] | None:
+    """Train, save the expert and its training curve, and return its predictions and the folder to discard afterwards.
+
+    Args:
+        name: of the expert
+        settings: its entry
+        corpus: the manifest
+        root: of the corpus's audio
+        transcripts: machine-heard texts in the manifest's order, None where there are none
+        expert: folder to save it in
+        curve: CSV file of the training curve
+        work: folder of unfinished work; a run that was killed goes on from there
+
+    Returns:
+        None in all processes but the main one
+
+    Raises:
+        InputError: the corpus lacks what the settings ask for, the checkpoint cannot be had, memory ran out, or the
+            loss is not finite
+    """
+    targets = data.targets_of(corpus, settings)
+    texts = data.texts_of(corpus, transcripts, settings)
+    train, dev = data.check_data(corpus, targets, settings)
+    accelerator = _accelerator(settings)
+    built = _expert_settings(settings, targets)
+    network = experts.build(built, accelerator.device)
+    if settings.gradient_checkpointing:
+        network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+    folder = work / name / store.fingerprint(*_identity(settings, corpus, targets, texts))
+    lengths = _lengths(corpus, texts)
+    read = _reader(settings, corpus, root, texts, network, np.union1d(train, dev))
+    main = accelerator.is_main_process
+    if main:
+        print(
+            f"{name}: {len(train)} utterances to train on, {len(dev)} to stop by\n{parameter_table(network)}",
+            flush=True,
+        )
+    with logs(folder / "logs", wanted=main) as opened:
+        job = Job(
+            name=name,
+            network=network,
+            settings=settings,
+            targets=targets,
+            classes=data.classes_of(corpus, targets),
+            lengths=lengths,
+            train=train,
+            dev=dev,
+            read=read,
+            accelerator=accelerator,
+            folder=folder,
+            logs=opened,
+        )
+        history = Training(job).run()
+    if not main:
+        return None
+    revision = built.encoder.model_copy(update={"revision": network.encoder.revision})
+    experts.save_expert(expert, network, built.model_copy(update={"encoder": revision}))
+    write_curve(curve, history)
+    *_, last = settings.phases.values()
+    prior = optimisation.trained_prior(job.counts, last, settings.losses_of(last)) if targets.labels else None
+    rows = np.flatnonzero(data.usable_rows(corpus, settings))
+    predictions = predict(
+        name,
+        network,
+        settings,
+        ids=corpus.ids,
+        rows=rows,
+        lengths=lengths,
+        read=read,
+        targets=targets,
+        prior=prior,
+        folder=folder / "predictions",
+    )
+    return predictions, folder
+
+
+def discard(folder: Path) -> None:
+    """Remove checkpoints and shards of a training whose outputs are in place; its logs stay."""
+    checkpoints.discard(folder)
+    store.discard(folder / "predictions")
+
+
+def write_curve(path: Path, history: list[dict]) -> None:
+    """Write the training curve: a row an epoch and split, as ``dvc plots`` reads it."""
+    columns = [column for column in COLUMNS if any(column in row for row in history)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in history:
+            writer.writerow([f"{row[c]:.6f}" if isinstance(row[c], float) else row[c] for c in columns])
+
+
+def _accelerator(settings: FinetuningSettings) -> Accelerator:
+    """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can."""
+    device = pick(settings.device)
+    if settings.precision == "bfloat16" and half_precision(device) is None:
+        raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    unused = DistributedDataParallelKwargs(find_unused_parameters=settings.adaptation.method == "full")
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
+    count = accelerator.num_processes
+    for name, phase in settings.phases.items():
+        if phase.batch_size % count or phase.batch_size < 2 * count:
+            raise InputError(
+                f"phases.{name}.batch_size is {phase.batch_size}, which {count} processes share;"
+                f" wanted a multiple of {count}, at least {2 * count}"
+            )
+    return accelerator
+
+
+def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
+    return ExpertSettings(
+        modality=settings.modality,
+        encoder=settings.encoder,
+        network=settings.network,
+        labels=list(targets.labels),
+        attributes=list(targets.attribute_names),
+        attribute_scale=list(targets.scale),
+        attribute_range=settings.targets.attribute_range,
+        seed=settings.seed,
+    )
+
+
+def _identity(
+    settings: FinetuningSettings, corpus: Manifest, targets: Targets, texts: list[str] | None
+) -> tuple[object, ...]:
+    """Return all that the trained weights depend on."""
+    idle = {"after", "workers", "save_steps", "save_seconds"}
+    checkpoint = Path(settings.encoder.checkpoint)
+    attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
+    columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
+    heard = corpus.frame["audio_sha256"].tolist() if texts is None else texts
+    return (
+        settings.model_dump(exclude=idle),
+        store.file_digest(checkpoint) if checkpoint.is_dir() else None,
+        store.code_digest(pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts),
+        torch.__version__,
+        [*columns, heard, targets.labels, targets.emotion.tolist(), corpus.truth().tolist(), attributes],
+    )
+
+
+def _lengths(corpus: Manifest, texts: list[str] | None) -> np.ndarray:
+    """Return seconds of audio, or characters of text."""
+    if texts is None:
+        return corpus.frame["duration_s"].to_numpy(dtype=np.float64)
+    return np.array([len(text) for text in texts], dtype=np.float64)
+
+
+def _reader(
+    settings: FinetuningSettings, corpus: Manifest, root: Path, texts: list[str] | None, network, rows: np.ndarray
+) -> Read:
+    if texts is not None:
+        return Texts(texts)
+    paths = [root / (audio or "") for audio in corpus.frame["audio"]]
+    recordings = Recordings(paths, network.encoder.minimum_samples)
+    if settings.cache_audio_gb and not recordings.keep(rows, _lengths(corpus, None), settings.cache_audio_gb):
+        say(f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed")
+    return recordings

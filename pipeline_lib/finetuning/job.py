@@ -1,0 +1,61 @@
+"""All that a training is made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from torch import nn
+
+from pipeline_lib.finetuning.data import Read, Targets
+from pipeline_lib.finetuning.logs import Logs
+from pipeline_lib.finetuning.settings import FinetuningSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One expert's training.
+
+    Attributes:
+        name: of the expert, for messages
+        network: on its device
+        settings: the entry
+        targets: of all rows of the manifest, as are ``classes`` and ``lengths``
+        classes: label indices for a balanced sampler
+        lengths: seconds or characters
+        train: rows to train on
+        dev: rows that early stopping measures on
+        read: row, start, duration to a waveform or text
+        accelerator: of accelerate
+        folder: for checkpoints
+        logs: where values go
+    """
+
+    name: str
+    network: nn.Module
+    settings: FinetuningSettings
+    targets: Targets
+    classes: np.ndarray
+    lengths: np.ndarray
+    train: np.ndarray
+    dev: np.ndarray
+    read: Read
+    accelerator: Accelerator
+    folder: Path
+    logs: Logs
+
+    @property
+    def half(self) -> bool:
+        """Whether bfloat16 is wanted where the hardware has it."""
+        return self.settings.precision != "float32"
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Training examples of each trained label, int64, shape ``(n_labels,)``."""
+        known = self.targets.emotion[self.train]
+        return np.bincount(known[known >= 0], minlength=len(self.targets.labels))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the losses compare with, over all rows."""
+        return {"emotion": self.targets.emotion, "attributes": self.targets.attributes}

@@ -1,0 +1,86 @@
+"""What is written and said while training: event files and dvclive logs under work/, lines on the console."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from pipeline_lib.networks.adapters import trained_by_module
+
+
+class Logs:
+    """TensorBoard event files and dvclive logs of one training, appended to when it is resumed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open both; ``folder`` lies outside DVC's outputs, for event files hold times."""
+        from dvclive import Live
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.live = Live(
+            str(folder / "dvclive"), resume=True, report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False
+        )
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Log a step to TensorBoard."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"step/{name}", value, step)
+
+    def epoch(self, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Log an epoch to both."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"{split}/{name}", value, epoch)
+            self.live.log_metric(f"{split}/{name}", value)
+        if split == "dev":
+            self.live.next_step()
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Close both."""
+        self.writer.close()
+        self.live.end()
+
+
+class Silence(Logs):
+    """Logs of a process that is not the main one, and of trials."""
+
+    def __init__(self) -> None:
+        """Open nothing."""
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Log nothing."""
+
+    def epoch(self, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Log nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+@contextmanager
+def logs(folder: Path, *, wanted: bool) -> Iterator[Logs]:
+    """Open logs where wanted and close them in the end."""
+    opened = Logs(folder) if wanted else Silence()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def say(line: str) -> None:
+    """Print a line above the bar."""
+    print(line, file=sys.stderr)
+
+
+def parameter_table(network: nn.Module) -> str:
+    """Return trained and all parameters by module, a line each, and their sum."""
+    rows = trained_by_module(network)
+    rows = [row for row in rows if row[1]] + [
+        ("not trained", 0, sum(total for _, trained, total in rows if not trained))
+    ]
+    rows.append(("in all", sum(row[1] for row in rows), sum(row[2] for row in rows)))
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"{'module':<{width}} {'trained':>14} {'parameters':>14}"]
+    return "\n".join(lines + [f"{name:<{width}} {trained:>14,} {total:>14,}" for name, trained, total in rows])

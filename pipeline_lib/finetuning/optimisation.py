@@ -1,0 +1,102 @@
+"""Optimiser, learning rate, class weights, and the class prior that they leave in a posterior."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipeline_lib.finetuning.settings import LossSettings, PhaseSettings
+
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
+    """Return the optimiser of a phase over all that takes gradients; weight decay is on all of it."""
+    trained = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
+    encoder = [each for name, each in trained if name.startswith("encoder.")]
+    rest = [each for name, each in trained if not name.startswith("encoder.")]
+    peaks = (phase.learning_rate, phase.head_learning_rate or phase.learning_rate)
+    groups = [{"params": params, "peak": peak} for params, peak in zip((encoder, rest), peaks) if params]
+    fused = all(each.device.type in ("cpu", "cuda") for each in encoder + rest)
+    return OPTIMISERS[phase.optimiser](groups, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=fused)
+
+
+def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
+    """Return the learning rate of a step (from 0) as a share of its peak: a linear rise, then the decay, which ends at 0.
+
+    The first step of a warm-up has 1 / n of the peak, its last the whole.
+
+    Returns:
+        in (0, 1]
+    """
+    warmup = math.ceil(phase.warmup_share * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    left = 1 - (step - warmup) / max(1, total - warmup)
+    match phase.decay:
+        case "linear":
+            return left
+        case "cosine":
+            return 0.5 * (1 - math.cos(math.pi * left))
+        case "none":
+            return 1.0
+
+
+def set_rate(optimiser: Optimizer, share: float) -> float:
+    """Set every group to that share of its peak and return the first group's rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = share * group["peak"]
+    return optimiser.param_groups[0]["lr"]
+
+
+def class_weights(counts: np.ndarray, losses: LossSettings) -> np.ndarray | None:
+    r"""Return the loss's weight of each label, :math:`w_y = n / (K n_y)`, or None for 1.
+
+    Args:
+        counts: training examples of each label, shape ``(n_labels,)``, all above 0
+        losses: which
+    """
+    if losses.class_weights == "none":
+        return None
+    return counts.sum() / (len(counts) * counts)
+
+
+def trained_prior(counts: np.ndarray, phase: PhaseSettings, losses: LossSettings) -> np.ndarray:
+    r"""Return the class prior that the posterior contains after training, shape ``(n_labels,)``, sum 1.
+
+    .. math:: P_t(y) \propto w_y s_y
+
+    with :math:`w_y` the loss's class weight and :math:`s_y` how often the last phase's sampler drew the label: as it
+    occurs in train, or equally often. The focal loss also flattens posteriors; no prior accounts for that.
+
+    Args:
+        counts: training examples of each label, shape ``(n_labels,)``
+        phase: the last one
+        losses: of that phase
+    """
+    drawn = counts / counts.sum() if phase.sampler == "natural" else np.full(len(counts), 1 / len(counts))
+    weights = class_weights(counts, losses)
+    prior = drawn if weights is None else drawn * weights
+    return prior / prior.sum()
+
+
+def flatten(optimiser: Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    """Return the optimiser's state as tensors named by parameter and quantity, on the CPU."""
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    return {
+        f"{names[parameter]}:{quantity}": value.detach().cpu().clone().contiguous()
+        for parameter, state in optimiser.state.items()
+        for quantity, value in state.items()
+    }
+
+
+def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -> None:
+    """Put a flattened state back; a step count stays where the optimiser keeps it."""
+    parameters = dict(network.named_parameters())
+    for key, value in flat.items():
+        name, quantity = key.rsplit(":", 1)
+        parameter = parameters[name]
+        kept = value.clone() if quantity == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
+        optimiser.state[parameter][quantity] = kept

@@ -1,0 +1,50 @@
+"""What a network says of whole utterances."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline_lib.encoders.device import autocast
+from pipeline_lib.finetuning import batches
+from pipeline_lib.finetuning.batches import Batch
+from pipeline_lib.finetuning.data import Read
+from pipeline_lib.finetuning.settings import FinetuningSettings
+
+
+def outputs_of(
+    network: nn.Module,
+    plan: Sequence[np.ndarray],
+    lengths: np.ndarray,
+    read: Read,
+    settings: FinetuningSettings,
+    *,
+    half: bool,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
+
+    Args:
+        network: on its device; put into eval mode
+        plan: rows of the manifest, one array a batch
+        lengths: seconds or characters of all rows
+        read: row, start, duration to a waveform or text
+        settings: the entry
+        half: bfloat16 where the hardware has it
+    """
+    if not len(plan):
+        return
+    network.eval()
+    device = next(network.parameters()).device
+    chunked = [Batch(rows, *batches.whole(lengths[rows], settings)) for rows in plan]
+    loader = batches.Loader(chunked, read, network.encoder.prepare, {})
+    with torch.inference_mode(), autocast(device, wanted=half):
+        for inputs, _ in batches.load(loader, settings.workers, device):
+            outputs = network(batches.to(inputs, device))
+            yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
+
+
+def in_batches(rows: Sequence[int], settings: FinetuningSettings) -> list[np.ndarray]:
+    """Return rows in batches of ``predict.batch_size``, in their order."""
+    size = settings.predict.batch_size
+    return [np.asarray(rows[start : start + size]) for start in range(0, len(rows), size)]

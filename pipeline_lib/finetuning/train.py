@@ -1,0 +1,153 @@
+"""The training loop: phases of epochs, early stopping, checkpoints; a killed run goes on to the same weights."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from pipeline_lib.command import progress
+from pipeline_lib.experts import trained_names, trained_state
+from pipeline_lib.finetuning import checkpoints, optimisation
+from pipeline_lib.finetuning.checkpoints import State
+from pipeline_lib.finetuning.evaluation import Tally, is_better
+from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.logs import say
+from pipeline_lib.finetuning.outputs import in_batches, outputs_of
+from pipeline_lib.finetuning.settings import PhaseSettings
+from pipeline_lib.finetuning.steps import Steps, planned
+from pipeline_lib.shards.store import by_length
+
+
+class Training:
+    """One expert's training; ``run`` leaves the network with the weights of the last phase's best epoch."""
+
+    def __init__(self, job: Job) -> None:
+        """Begin at the beginning; ``run`` looks for a checkpoint."""
+        self.job = job
+        self.trained = trained_names(job.network)
+        self.state = State()
+        self.saved = time.monotonic()
+        self.advance: Callable[[int], None] = lambda steps: None
+
+    def run(self) -> list[dict]:
+        """Train, from the latest checkpoint where there is one, and return the training curve's rows."""
+        found = checkpoints.latest(self.job.folder)
+        flat: dict[str, Tensor] | None = None
+        if found is not None:
+            self.state, weights, flat = found
+            self._put(weights)
+            say(f"{self.job.name}: going on after step {self.state.total}")
+        phases = list(self.job.settings.phases.items())
+        with self._bar(sum(planned(self.job, phase) for _, phase in phases)) as self.advance:
+            for number in range(self.state.phase, len(phases)):
+                if number > self.state.phase:
+                    before = self.state
+                    self.state = State(number, total=before.total, splits=before.splits, history=before.history)
+                self._run_phase(*phases[number], flat)
+                flat = None
+        return self.state.history
+
+    def _run_phase(self, name: str, phase: PhaseSettings, flat: dict[str, Tensor] | None) -> None:
+        with trains(self.job.network, phase):
+            steps = Steps(self.job, name, phase)
+            if flat is not None:
+                optimisation.restore(steps.optimiser, self.job.network, flat)
+            while not self._is_over(phase):
+                steps.run_epoch(self.state, lambda: self._after_step(steps))
+                self._finish_epoch(steps)
+        self._put(checkpoints.read_best(self.job.folder, self.state))
+
+    def _is_over(self, phase: PhaseSettings) -> bool:
+        patience, limit = self.job.settings.early_stopping.patience, self.job.settings.max_steps
+        stopped = patience is not None and self.state.waited >= patience
+        return self.state.epoch >= phase.epochs or stopped or (limit is not None and self.state.step >= limit)
+
+    def _after_step(self, steps: Steps) -> None:
+        """Show the step and write a checkpoint where one is due."""
+        self.advance(1)
+        every, seconds = self.job.settings.save_steps, self.job.settings.save_seconds
+        due = every is not None and self.state.step % every == 0
+        if due or (seconds is not None and time.monotonic() - self.saved > seconds):
+            self._save(steps)
+
+    def _finish_epoch(self, steps: Steps) -> None:
+        """Measure on the development split, keep the best weights, write a checkpoint."""
+        state, job = self.state, self.job
+        train = Tally.from_json(state.tally, job.targets).scores()
+        state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
+        scores = {"train": train, "dev": self._development_scores(steps)}
+        before = max((row["epoch"] for row in state.history if row["phase"] < state.phase), default=0)
+        for split, each in scores.items():
+            state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **each})
+            job.logs.epoch(before + state.epoch, split, each)
+        score = scores["dev"][job.settings.early_stopping.metric]
+        if is_better(score, state.best, job.settings):
+            state.best, state.best_epoch, state.waited = score, state.epoch, 0
+            if job.accelerator.is_main_process:
+                checkpoints.write_best(job.folder, state, self._weights())
+        else:
+            state.waited += 1
+        self._save(steps)
+        if job.accelerator.is_main_process:
+            shown = [f"{split} {key} {value:.3f}" for split, each in scores.items() for key, value in each.items()]
+            star = "" if state.waited else "  * best"
+            say(f"{job.name} {steps.name} epoch {state.epoch}: {'  '.join(shown)}{star}")
+        if self._is_over(steps.phase):
+            self.advance(steps.planned - state.step)  # what early stopping leaves out
+
+    def _development_scores(self, steps: Steps) -> dict[str, float]:
+        job = self.job
+        outputs = self._development_outputs()
+        truth = {name: torch.from_numpy(values[job.dev]) for name, values in job.arrays.items()}
+        loss = steps.loss({name: torch.from_numpy(values) for name, values in outputs.items()}, truth)
+        tally = Tally.empty(job.targets)
+        tally.add(job.targets, job.dev, outputs, float(loss))
+        return tally.scores()
+
+    def _development_outputs(self) -> dict[str, np.ndarray]:
+        """Return the network's outputs for the development rows, by all processes together, the same in each."""
+        job = self.job
+        process, count = job.accelerator.process_index, job.accelerator.num_processes
+        (order,) = by_length(job.lengths[job.dev], len(job.dev), job.settings.predict.batch_size)
+        plan = in_batches(order, job.settings)
+        mine = [job.dev[places] for places in plan[process::count]]
+        found = outputs_of(job.network, mine, job.lengths, job.read, job.settings, half=job.half)
+        parts = list(zip(range(process, len(plan), count), found))
+        together = dict(gather_object(parts) if count > 1 else parts)
+        back = np.argsort(order, kind="stable")
+        return {name: np.concatenate([together[i][name] for i in range(len(plan))])[back] for name in together[0]}
+
+    def _weights(self) -> dict[str, Tensor]:
+        adapter, head = trained_state(self.job.network, self.trained)
+        return {**{f"encoder.{name}": tensor for name, tensor in adapter.items()}, **head}
+
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        self.job.network.load_state_dict(weights, strict=False)
+
+    def _save(self, steps: Steps) -> None:
+        if self.job.accelerator.is_main_process:
+            flat = optimisation.flatten(steps.optimiser, self.job.network)
+            checkpoints.write(self.job.folder, self.state, self._weights(), flat)
+        self.saved = time.monotonic()
+
+    def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:
+        if not self.job.accelerator.is_main_process:
+            return nullcontext(lambda n: None)
+        return progress(steps, f"training {self.job.name}", self.state.total)
+
+
+@contextmanager
+def trains(network: nn.Module, phase: PhaseSettings) -> Iterator[None]:
+    """Hold the encoder still where the phase trains the head only; afterwards it is as it was."""
+    held = [each for each in network.encoder.parameters() if each.requires_grad] if phase.train == "head" else []
+    for each in held:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in held:
+            each.requires_grad_(True)

@@ -1,0 +1,157 @@
+"""What of an encoder is trained: nothing, everything, or low-rank updates of some linear layers (Hu et al. 2021).
+
+TalTech publishes LoRA's rank, alpha and dropout, not its target modules. The default is the attention projections
+(query, key, value, output): with rank 32 on w2v-BERT 2.0 (24 layers of width 1024) they hold 24 * 4 * 32 * 2048 = 6.3 M
+parameters, which with pooling and head comes near the paper's "around 8 million"; with the feed-forward layers it
+would be 22.0 M.
+"""
+
+import warnings
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import PreTrainedModel
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+
+ATTENTION = (
+    *("linear_q", "linear_k", "linear_v", "linear_out"),  # Conformers: w2v-BERT 2.0, wav2vec 2.0 Conformer
+    *("q_proj", "k_proj", "v_proj", "out_proj", "o_proj"),  # wav2vec 2.0, HuBERT, WavLM, Whisper, LLaMA and its kin
+    *("query", "key", "value", "attention.output.dense"),  # BERT, RoBERTa
+)
+FEED_FORWARD = (
+    *("intermediate_dense", "output_dense"),  # speech models
+    *("fc1", "fc2"),  # Whisper
+    *("gate_proj", "up_proj", "down_proj"),  # LLaMA and its kin
+    *("intermediate.dense", "output.dense"),  # BERT, RoBERTa
+)
+FIXED = ("embed_positions",)  # sinusoids of Whisper, which are a table and not weights
+
+
+def attach(model: PreTrainedModel, settings: AdaptationSettings) -> nn.Module:
+    """Mark what is trained and return the model, wrapped by peft where the method is lora.
+
+    Args:
+        model: a backbone as transformers loads it
+        settings: the method and its options
+
+    Raises:
+        InputError: a target module is not a linear layer of the model, or LoRA would have no effect on it
+    """
+    model.requires_grad_(settings.method == "full")
+    match settings.method:
+        case "frozen":
+            return model
+        case "full":
+            for name, parameter in model.named_parameters():
+                fixed = any(part in FIXED for part in name.split(".")) and "whisper" in model.config.model_type
+                parameter.requires_grad_(not fixed)
+            extractor = getattr(model, "feature_extractor", None)
+            if settings.freeze_feature_encoder and extractor is not None:
+                extractor.requires_grad_(False)
+            return model
+        case "lora":
+            return _with_lora(model, settings.lora)
+
+
+def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
+    """Return the full names of the linear layers that the settings mean, in the model's order.
+
+    Raises:
+        InputError: a name fits no linear layer, or WavLM's attention is asked for
+    """
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    match settings.target_modules:
+        case "all-linear":
+            wanted = tuple(linear)
+        case "attention":
+            wanted = ATTENTION
+        case "attention_and_feed_forward":
+            wanted = ATTENTION + FEED_FORWARD
+        case names:
+            wanted = tuple(names)
+            idle = [name for name in names if not any(_ends(each, name) for each in linear)]
+            if idle or not names:
+                named = idle or "nothing"
+                raise InputError(f"lora.target_modules names {named}, wanted layers of the encoder: {_leaves(linear)}")
+    found = [each for each in linear if any(_ends(each, name) for name in wanted)]
+    if settings.target_modules == "attention":
+        found = [each for each in found if not _ends(each, "output.dense") or _ends(each, "attention.output.dense")]
+    if not found:
+        asked = settings.target_modules
+        raise InputError(f"lora.target_modules is {asked!r}, the encoder's linear layers are {_leaves(linear)}")
+    return _without_idle(model, found, settings)
+
+
+def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
+    """Return (module, trained parameters, all parameters) by kind of module, blocks of a model taken together.
+
+    ``encoder.model.encoder.layers.7.self_attn.linear_q.lora_A`` counts under ``encoder linear_q (lora)``.
+    """
+    rows: dict[str, list[int]] = {}
+    for name, parameter in network.named_parameters():
+        row = rows.setdefault(_kind(name), [0, 0])
+        row[0] += parameter.numel() if parameter.requires_grad else 0
+        row[1] += parameter.numel()
+    return [(name, trained, total) for name, (trained, total) in sorted(rows.items())]
+
+
+def keep_frozen_norms_still(module: nn.Module) -> None:
+    """Put batch norms whose weights are not trained into eval mode, so that their statistics do not move."""
+    for norm in _batch_norms(module):
+        if norm.weight is not None and not norm.weight.requires_grad:
+            norm.eval()
+
+
+def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
+    from peft import LoraConfig, get_peft_model  # 1 s to import, and frozen or full experts do without
+
+    options = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets(model, settings),
+        bias="none",
+    )
+    with warnings.catch_warnings():  # peft asks transformers by a name that transformers gave up
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, options)
+
+
+def _without_idle(model: nn.Module, found: list[str], settings: LoraSettings) -> list[str]:
+    """Leave out WavLM's attention, whose code reads the weights and never calls the layers: LoRA would do nothing."""
+    if getattr(getattr(model, "config", None), "model_type", "") != "wavlm":
+        return found
+    kept = [name for name in found if not any(_ends(name, part) for part in ATTENTION)]
+    if not kept or isinstance(settings.target_modules, list) and kept != found:
+        raise InputError(
+            "LoRA has no effect on WavLM's attention projections, whose weights are read without calling the layers;"
+            " set lora.target_modules to [intermediate_dense, output_dense]"
+        )
+    return kept
+
+
+def _kind(name: str) -> str:
+    parts = [
+        part for part in name.split(".") if not part.isdigit() and part not in ("base_model", "default", "base_layer")
+    ]
+    if parts[0] != "encoder":
+        return parts[0]
+    low_rank = [i for i, part in enumerate(parts) if part.startswith("lora_")]
+    if low_rank:
+        return f"encoder {parts[low_rank[0] - 1]} (lora)"
+    return f"encoder {parts[-2]}" if len(parts) > 2 else f"encoder {parts[-1]}"
+
+
+def _batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
+    return (each for each in module.modules() if isinstance(each, _BatchNorm))
+
+
+def _ends(name: str, ending: str) -> bool:
+    return name == ending or name.endswith(f".{ending}")
+
+
+def _leaves(names: list[str]) -> list[str]:
+    return sorted({name.split(".")[-1] for name in names})

@@ -1,0 +1,120 @@
+"""An expert's network: encoder -> layers -> pooling -> head; its parts are handed in.
+
+``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes)}``,
+the last two as asked for; ``inputs`` is what the encoder's ``prepare`` made.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline_lib.networks.adapters import keep_frozen_norms_still
+
+
+class Network(nn.Module):
+    """One encoder, its layers joined, its frames pooled, a head on top.
+
+    An encoder that is not trained stays in eval mode, without dropout or masks, and keeps no activations.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, layer_weights: nn.Module | None, pooling: nn.Module, head: nn.Module
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            encoder: ``(**inputs) -> Hidden`` of ``encoders.speech``, with ``layers``, ``mask``
+            layer_weights: ``layers -> (batch, time, width)``; None takes the last layer
+            pooling: ``(frames, mask) -> (batch, pooled width)``
+            head: ``pooled -> outputs``
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.layer_weights = layer_weights
+        self.pooling = pooling
+        self.head = head
+
+    def train(self, mode: bool = True) -> "Network":
+        """Set the mode; what is not trained stays in eval mode."""
+        super().train(mode)
+        still_what_is_frozen(self.encoder)
+        return self
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the head's outputs."""
+        hidden = self.encoder(**inputs)
+        frames = hidden.layers[-1] if self.layer_weights is None else self.layer_weights(hidden.layers)
+        return self.head(self.pooling(frames, hidden.mask))
+
+
+class SequenceClassificationNetwork(nn.Module):
+    """A text model under transformers' own classification class, ``LlamaForSequenceClassification`` for example.
+
+    Its linear layer has one output a label and, behind them, one an attribute. A causal model is read at the last token
+    that is not padding (TalTech, section 3.2), BERT and its kin at their first. The embedding is the state that the
+    linear layer reads.
+    """
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Module, n_labels: int, n_attributes: int) -> None:
+        """Put the parts together.
+
+        Args:
+            encoder: the text encoder, whose ``prepare`` and ``width`` serve here too
+            classifier: a ``...ForSequenceClassification`` around ``encoder.model`` with n_labels + n_attributes outputs
+            n_labels: outputs that are logits, the first ones
+            n_attributes: the outputs behind them
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.ModuleDict(
+            {name: part for name, part in classifier.named_children() if part is not encoder.model}
+        )
+        self._classifier = [classifier]  # in a list: its backbone is the encoder's and is registered there
+        self.n_labels, self.n_attributes = n_labels, n_attributes
+        self._read: list[Tensor] = []
+        self.last = "score" in self.head
+        self.head["score" if self.last else "classifier"].register_forward_pre_hook(self._remember)
+
+    def train(self, mode: bool = True) -> "SequenceClassificationNetwork":
+        """Set the mode; what is not trained stays in eval mode."""
+        super().train(mode)
+        self._classifier[0].training = mode
+        still_what_is_frozen(self.encoder)
+        return self
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the embedding, and logits and attributes as far as they were asked for."""
+        scores = self._classifier[0](**inputs).logits
+        states = self._read.pop()
+        outputs = {"embedding": self._embedding(states, inputs)}
+        if self.n_labels:
+            outputs["logits"] = scores[:, : self.n_labels]
+        if self.n_attributes:
+            outputs["attributes"] = scores[:, self.n_labels :]
+        return outputs
+
+    def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._read[:] = [inputs[0]]
+
+    def _embedding(self, states: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        if states.ndim == 2:
+            return states
+        if not self.last:
+            return states[:, 0]
+        config = self._classifier[0].config
+        tokens = inputs["input_ids"]
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        last = (places * (tokens != config.pad_token_id)).argmax(dim=1)  # the rule of GenericForSequenceClassification
+        return states[torch.arange(len(states), device=states.device), last]
+
+
+def is_trained(module: nn.Module) -> bool:
+    """Return whether any parameter takes gradients."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def still_what_is_frozen(encoder: nn.Module) -> None:
+    """Put an encoder that is not trained into eval mode, and the frozen batch norms of one that is."""
+    if is_trained(encoder):
+        keep_frozen_norms_still(encoder)
+    else:
+        encoder.eval()

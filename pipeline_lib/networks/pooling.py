@@ -1,0 +1,83 @@
+"""From frames to one vector an utterance: ``(batch, time, width) -> (batch, pooled width)``, padding left out."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline_lib.networks.settings import PoolingSettings
+
+SMALLEST_VARIANCE = 1e-8  # under the root, so that its gradient stays finite where frames do not differ
+
+
+class MeanPooling(nn.Module):
+    """Mean over time, with the population standard deviation appended where ``deviation``."""
+
+    def __init__(self, width: int, deviation: bool = False) -> None:
+        super().__init__()
+        self.deviation = deviation
+        self.width = 2 * width if deviation else width
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        share = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        return _statistics(frames, share, self.deviation)
+
+
+class AttentivePooling(nn.Module):
+    r"""Mean over time under learned weights.
+
+    .. math:: \alpha_t = \mathrm{softmax}_t(v^T \tanh(W h_t + b)), \quad z = \sum_t \alpha_t h_t
+
+    TalTech, section 3.1, names an "attentive pooling layer" without an equation; this is the attentive statistics
+    pooling of Okabe, Koshinaka and Shinoda (Interspeech 2018) with the mean alone, or with ``deviation`` in full.
+    """
+
+    def __init__(self, width: int, attention_width: int, deviation: bool = False) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, attention_width)
+        self.score = nn.Linear(attention_width, 1, bias=False)
+        self.deviation = deviation
+        self.width = 2 * width if deviation else width
+
+    def weights(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return each frame's weight, shape ``(batch, time)``; rows sum to 1, padding has 0."""
+        scores = self.score(torch.tanh(self.hidden(frames)))[..., 0].float()  # (batch, time)
+        return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=1)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        return _statistics(frames, self.weights(frames, mask), self.deviation)
+
+
+class LastTokenPooling(nn.Module):
+    """The last frame or token that is not padding, as a causal language model is read."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        places = torch.arange(mask.shape[1], device=mask.device)
+        last = (places * mask).argmax(dim=1)  # works for padding on either side
+        return frames[torch.arange(len(frames), device=frames.device), last]
+
+
+def build(settings: PoolingSettings, width: int) -> nn.Module:
+    """Return the pooling of that name for frames of that width; its own ``width`` says what comes out."""
+    match settings.kind:
+        case "attentive":
+            return AttentivePooling(width, settings.attention_width, settings.statistics)
+        case "mean" | "mean_std":
+            return MeanPooling(width, deviation=settings.kind == "mean_std")
+        case "last_token":
+            return LastTokenPooling(width)
+
+
+def _statistics(frames: Tensor, share: Tensor, deviation: bool) -> Tensor:
+    """Return the mean over time under weights that sum to 1, and behind it, where asked for, the standard deviation."""
+    frames = frames.float()
+    mean = torch.einsum("bt,btw->bw", share, frames)
+    if not deviation:
+        return mean
+    variance = torch.einsum("bt,btw->bw", share, (frames - mean[:, None]).square())
+    return torch.cat([mean, variance.clamp_min(SMALLEST_VARIANCE).sqrt()], dim=1)

@@ -1,0 +1,43 @@
+"""finetuning: data/manifest.parquet, data/transcripts.parquet -> models/<expert>/, data/predictions/<expert>.parquet"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline_lib.command import run
+from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.settings import PARAMS, read_value
+from pipeline_lib.tables import manifest, predictions, transcripts
+
+
+def main(
+    expert: Annotated[str, typer.Argument(help="an entry of the section finetuning of params.yaml")],
+    params: Path = PARAMS,
+    manifest_path: Path = Path("data/manifest.parquet"),
+    transcripts_path: Path = Path("data/transcripts.parquet"),
+    models: Path = Path("models"),
+    out: Path = Path("data/predictions"),
+    curves: Path = Path("metrics/plots/training"),
+    work: Path = Path("work/finetuning"),
+) -> None:
+    """Train one expert and let it predict every utterance."""
+    settings = FinetuningSettings.read(f"finetuning.{expert}", params)
+    corpus = manifest.read(manifest_path)
+    texts = None
+    if settings.modality == "text" and settings.text == "transcripts":
+        texts = transcripts.read(transcripts_path).aligned(corpus.ids)
+    from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
+
+    root = Path(read_value("corpus.root", params))
+    done = finetune(
+        expert, settings, corpus, root, texts, expert=models / expert, curve=curves / f"{expert}.csv", work=work
+    )
+    if done is not None:
+        found, unfinished = done
+        predictions.write(out / f"{expert}.parquet", found)
+        discard(unfinished)
+
+
+if __name__ == "__main__":
+    run(main)
