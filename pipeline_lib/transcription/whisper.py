@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 from transformers.utils import logging as transformers_logging
 
@@ -69,6 +69,12 @@ class Whisper:
 
 def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     named = EncoderSettings(checkpoint=settings.checkpoint, revision=settings.revision)
+    try:
+        config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
+    except Exception as error:
+        raise explain(error, named, "configuration") from error
+    if config.model_type != "whisper":
+        raise InputError(f"{settings.checkpoint} is a {config.model_type!r} model, wanted Whisper")
     try:
         processor = WhisperProcessor.from_pretrained(settings.checkpoint, revision=settings.revision)
     except Exception as error:

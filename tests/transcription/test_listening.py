@@ -92,7 +92,9 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_said_so(recordings, capsys
 
 
 def test_a_half_batch_that_does_not_fit_stops_the_run_with_the_key_to_lower(recordings):
-    with pytest.raises(InputError, match=r"2 recordings of up to 1\.0 s at once do not fit .* lower transcription.canary.b"):
+    with pytest.raises(
+        InputError, match=r"2 recordings of up to 1\.0 s at once do not fit .* lower transcription.canary.b"
+    ):
         listener(Ear(room=1)).texts(recordings(1.0, 0.9, 0.8, 0.7))
 
 

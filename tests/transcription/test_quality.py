@@ -23,8 +23,20 @@ def test_rates_and_counts_by_split():
     corpus = manifest(["test", "test", "train", "train"], ["one two three", None, "four five", "six"])
     found = measure(corpus, ["one too three", "", "four", "six six six six six six six six"])
     # test: 1 substitution in 3 words; train: 1 deletion and 7 insertions in 3 words
-    assert found["test"] == {"utterances": 2, "with_reference": 1, "empty": 1, "looping": 0, "wer": pytest.approx(1 / 3)}
-    assert found["train"] == {"utterances": 2, "with_reference": 2, "empty": 0, "looping": 1, "wer": pytest.approx(8 / 3)}
+    assert found["test"] == {
+        "utterances": 2,
+        "with_reference": 1,
+        "empty": 1,
+        "looping": 0,
+        "wer": pytest.approx(1 / 3),
+    }
+    assert found["train"] == {
+        "utterances": 2,
+        "with_reference": 2,
+        "empty": 0,
+        "looping": 1,
+        "wer": pytest.approx(8 / 3),
+    }
     assert found["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, "wer": pytest.approx(9 / 6)}
 
 

@@ -1,0 +1,196 @@
+"""The Canary engine on a small NeMo checkpoint with random weights, made here, offline."""
+
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.demonstration.canary_config import model_config
+from pipeline_lib.errors import InputError
+from pipeline_lib.transcription.settings import CanarySettings
+
+WORDS = ["the", "red", "tree", "river", "you", "they", "walk", "sing", "never", "always", "today", "because", "people"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Save a Canary whose decoder's weights are large enough that its text follows what it hears."""
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+    from nemo.collections.common.tokenizers.canary_tokenizer import CanaryTokenizer
+    from nemo.collections.common.tokenizers.sentencepiece_tokenizer import create_spt_model
+    from omegaconf import OmegaConf
+
+    folder = tmp_path_factory.mktemp("canary")
+    random = np.random.default_rng(0)
+    (folder / "text.txt").write_text("\n".join(" ".join(random.choice(WORDS, 6)) for _ in range(300)))
+    create_spt_model(str(folder / "text.txt"), 48, -1, True, tokenizer_type="bpe", output_dir=str(folder / "en"))
+    CanaryTokenizer.build_special_tokenizer(["translate", "transcribe", "en", "de"], str(folder / "special"))
+    torch.manual_seed(0)
+    model = EncDecMultiTaskModel(cfg=OmegaConf.create(model_config(str(folder / "special"), str(folder / "en"))))
+    with torch.no_grad():
+        for weight in model.transf_decoder.parameters():
+            if weight.ndim > 1:
+                weight.normal_(std=0.3)
+    model.save_to(str(folder / "tiny.nemo"))
+    return folder / "tiny.nemo"
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint):
+    from pipeline_lib.transcription.canary import Canary
+
+    return Canary(CanarySettings(checkpoint=str(checkpoint)), "cpu")
+
+
+@pytest.fixture(scope="module")
+def waveforms():
+    random = np.random.default_rng(0)
+    tones = [(1.5, 200), (2.5, 900), (0.4, 3000), (0.9, 400), (4.0, 60)]
+    return [
+        (
+            0.3 * np.sin(2 * np.pi * hz * np.arange(int(s * SAMPLE_RATE)) / SAMPLE_RATE)
+            + random.normal(0, 0.01, int(s * SAMPLE_RATE))
+        ).astype("f4")
+        for s, hz in tones
+    ]
+
+
+def refused(**settings):
+    from pipeline_lib.transcription.canary import Canary
+
+    with pytest.raises(InputError) as error:
+        Canary(CanarySettings(**settings), "cpu")
+    return str(error.value)
+
+
+def test_texts_follow_the_audio_and_its_order(engine, waveforms):
+    texts = engine.transcribe(waveforms)
+    assert len(set(texts)) == len(waveforms) and all(texts)
+    assert engine.transcribe(waveforms[::-1]) == texts[::-1]
+
+
+def test_a_text_does_not_depend_on_its_neighbours(engine, waveforms):
+    assert engine.transcribe(waveforms) == [engine.transcribe([each])[0] for each in waveforms]
+
+
+def test_texts_are_those_of_nemos_own_transcribe(engine, waveforms):
+    from pipeline_lib.transcription.canary import SPECIAL
+
+    for waveform, text in zip(waveforms, engine.transcribe(waveforms), strict=True):
+        (theirs,) = engine.model.transcribe([waveform], batch_size=1, verbose=False, pnc="no")
+        # NeMo counts one frame more before it stops a text that does not end
+        assert " ".join(SPECIAL.sub(" ", theirs.text).split()).startswith(text)
+        assert len(theirs.y_sequence) - len(engine.model.tokenizer.text_to_ids(text, "en")) < 40
+    engine.model.eval()
+
+
+def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, waveforms):
+    lengths = torch.tensor([len(waveforms[0])])
+    with torch.inference_mode():
+        _, frames, states, mask = engine.model.forward(
+            input_signal=torch.from_numpy(waveforms[0])[None], input_signal_length=lengths
+        )
+        engine.model.transf_decoder.eval()
+        tokens = engine.prompt
+        while tokens.shape[1] < int(frames) + 10 and tokens[0, -1] != engine.model.tokenizer.eos_id:
+            heard = engine.model.transf_decoder(
+                input_ids=tokens, decoder_mask=torch.ones_like(tokens), encoder_embeddings=states, encoder_mask=mask
+            )
+            best = engine.model.log_softmax(hidden_states=heard)[:, -1].argmax(dim=-1)
+            tokens = torch.cat([tokens, best[None]], dim=1)
+    from pipeline_lib.transcription.canary import SPECIAL
+
+    text = engine.model.tokenizer.ids_to_text(tokens[0, engine.prompt.shape[1] :].tolist())
+    assert engine.transcribe(waveforms[:1]) == [" ".join(SPECIAL.sub(" ", text).split())]
+
+
+def test_the_prompt_asks_for_a_transcript_in_the_source_language(checkpoint, engine):
+    from pipeline_lib.transcription.canary import Canary
+
+    token = {i: name for name, i in engine.model.tokenizer.special_tokens.items()}
+    said = [token[i] for i in engine.prompt[0].tolist()]
+    assert said == ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|en|>", "<|nopnc|>"]
+    german = Canary(CanarySettings(checkpoint=str(checkpoint), source_language="de", pnc=True), "cpu")
+    said = [token[i] for i in german.prompt[0].tolist()]
+    assert said == ["<|startoftranscript|>", "<|de|>", "<|transcribe|>", "<|de|>", "<|pnc|>"]
+
+
+def test_a_language_that_the_checkpoint_lacks_is_refused(checkpoint):
+    said = refused(checkpoint=str(checkpoint), source_language="et")
+    assert "transcription.canary.source_language is 'et'" in said and "wanted one of ['de', 'en']" in said
+
+
+def test_a_beam_search_of_the_checkpoint_becomes_greedy(checkpoint):
+    from nemo.collections.asr.models import ASRModel
+    from omegaconf import OmegaConf
+
+    from pipeline_lib.transcription.canary import Canary
+
+    model = ASRModel.restore_from(str(checkpoint), map_location="cpu")
+    model.change_decoding_strategy(
+        OmegaConf.create({"strategy": "beam", "beam": {"beam_size": 1, "max_generation_delta": 7}})
+    )
+    model.save_to(str(checkpoint.with_name("beam.nemo")))
+    engine = Canary(CanarySettings(checkpoint=str(checkpoint.with_name("beam.nemo"))), "cpu")
+    assert type(engine.model.decoding.decoding).__name__ == "TransformerAEDGreedyInfer"
+    assert engine.model.cfg.decoding.greedy.max_generation_delta == 7
+
+
+def test_nemo_says_nothing_while_it_listens(engine, waveforms, capfd):
+    engine.transcribe(waveforms)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_file_is_refused():
+    assert refused(checkpoint="models/none.nemo").startswith("models/none.nemo does not exist, wanted a .nemo file")
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "pointer.nemo").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "pointer.nemo is not a .nemo archive (cut short, or a Git LFS pointer" in refused(
+        checkpoint=str(tmp_path / "pointer.nemo")
+    )
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no model")
+    with tarfile.open(tmp_path / "other.nemo", "w") as archive:
+        archive.add(tmp_path / "notes.txt", "notes.txt")
+    assert "other.nemo cannot be restored by NeMo" in refused(checkpoint=str(tmp_path / "other.nemo"))
+
+
+def test_an_unknown_name_on_the_hub_is_refused_with_the_remedy():
+    said = refused(checkpoint="nobody/canary-0b")
+    assert said.startswith("checkpoint nobody/canary-0b is not in the local cache and HF_HUB_OFFLINE is set")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "neither a folder here nor"),
+        (403, "is gated: ask for access"),
+        (404, "has no file canary-1b.nemo on the hub (is it a NeMo checkpoint?)"),
+        (503, "(status 503)"),
+    ],
+)
+def test_what_the_hub_answers_becomes_one_sentence(monkeypatch, status, said):
+    from httpx2 import Request, Response
+    from huggingface_hub import errors
+
+    from pipeline_lib.transcription import canary
+
+    kind = {
+        401: errors.RepositoryNotFoundError,
+        403: errors.GatedRepoError,
+        404: errors.RemoteEntryNotFoundError,
+        503: errors.HfHubHTTPError,
+    }[status]
+
+    def answer(*_, **__):
+        raise kind("no", response=Response(status, request=Request("GET", "https://huggingface.co/nvidia/canary-1b")))
+
+    monkeypatch.setattr(canary, "hf_hub_download", answer)
+    found = refused(checkpoint="nvidia/canary-1b")
+    assert found.startswith("checkpoint nvidia/canary-1b ") and said in found and "\n" not in found

@@ -1,0 +1,183 @@
+"""The verb and the stage: who is heard, what is kept, what is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import manifest, transcripts
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.transcription.settings import CanarySettings, ReferenceSettings, TranscriptionSettings
+from pipeline_lib.transcription.transcribe import transcribe
+
+
+def corpus(root: Path, n: int) -> Manifest:
+    """Write n recordings, longer and shorter ones in turn, with a human text each."""
+    rows = []
+    (root / "wav").mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        seconds = 0.3 + 0.1 * (i * 7 % 11)
+        noise = np.random.default_rng(i).uniform(-0.3, 0.3, int(seconds * SAMPLE_RATE))
+        soundfile.write(root / "wav" / f"{i}.wav", noise, SAMPLE_RATE)
+        rows.append(
+            {
+                "utterance_id": f"u{i:02d}",
+                "audio": f"wav/{i}.wav",
+                "audio_sha256": f"{i:064d}",
+                "duration_s": seconds,
+                "split": ("train", "dev", "test")[i % 3],
+                "subsets": [],
+                "reference_text": f"samples {len(noise)}",
+            }
+        )
+    frame = (
+        pd.DataFrame(rows).reindex(columns=manifest.SCHEMA.names).astype({"audio": object, "reference_text": object})
+    )
+    return Manifest(frame, "tiny", ("happy", "sad"))
+
+
+class Counter:
+    """Hears how many samples there are, and counts how many recordings it was given."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def transcribe(self, waveforms):
+        self.heard += len(waveforms)
+        return [f"samples {len(each)}" for each in waveforms]
+
+
+SETTINGS = TranscriptionSettings(engine="canary", shard_size=4, canary=CanarySettings(checkpoint="any", batch_size=2))
+
+
+def test_every_utterance_gets_its_own_text(tmp_path):
+    tiny = corpus(tmp_path, 11)
+    heard = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+    assert heard.texts == tiny.frame["reference_text"].tolist()
+    assert (heard.engine, heard.checkpoint) == ("canary", "any")
+
+
+def test_what_was_heard_is_not_heard_again_and_no_model_is_loaded_for_it(tmp_path):
+    tiny = corpus(tmp_path, 11)
+    first = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+
+    def no_model(_):
+        raise AssertionError("the model was loaded")
+
+    assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", no_model) == first
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"silence_dbfs": -50.0},
+        {"canary": CanarySettings(checkpoint="any", batch_size=2, pnc=True)},
+        {"canary": CanarySettings(checkpoint="other", batch_size=2)},
+        {"shard_size": 2},
+    ],
+)
+def test_other_options_do_not_take_the_shards(tmp_path, changed):
+    tiny = corpus(tmp_path, 6)
+    transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+    counter = Counter()
+    transcribe(tiny, tmp_path, SETTINGS.model_copy(update=changed), tmp_path / "work", lambda _: counter)
+    assert counter.heard == 6
+
+
+def test_a_replaced_recording_or_checkpoint_does_not_take_the_shards(tmp_path):
+    tiny = corpus(tmp_path, 3)
+    (tmp_path / "some.nemo").write_bytes(b"1")
+    local = SETTINGS.model_copy(update={"canary": CanarySettings(checkpoint=str(tmp_path / "some.nemo"))})
+    folders = {transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder}
+    (tmp_path / "some.nemo").write_bytes(b"2")
+    folders.add(transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder)
+    tiny.frame.loc[1, "audio_sha256"] = "f" * 64
+    folders.add(transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder)
+    assert len(folders) == 3
+
+
+def test_an_utterance_without_audio_is_named(tmp_path):
+    tiny = corpus(tmp_path, 3)
+    tiny.frame.loc[1, "audio"] = None
+    with pytest.raises(InputError, match="1 of 3 utterances of tiny have no audio, 'u01' first; .* engine 'reference'"):
+        transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+
+
+def test_the_human_text_is_taken_as_it_is_and_needs_no_audio(tmp_path):
+    tiny = corpus(tmp_path, 2)
+    tiny.frame["audio"] = None
+    tiny.frame.loc[0, "reference_text"] = "Don't  go, ever. "
+    heard = transcribe(tiny, tmp_path, TranscriptionSettings(engine="reference"), tmp_path / "work")
+    assert heard.texts == ["Don't go, ever.", tiny.frame.loc[1, "reference_text"]]
+    assert (heard.engine, heard.checkpoint, heard.decoding) == ("reference", "tiny", {"missing": "refuse"})
+
+
+def test_a_missing_human_text_is_refused_by_name_or_empty_when_asked(tmp_path):
+    tiny = corpus(tmp_path, 2)
+    tiny.frame.loc[1, "reference_text"] = None
+    settings = TranscriptionSettings(engine="reference")
+    with pytest.raises(InputError, match="1 of 2 utterances of tiny have no reference_text, 'u01' first"):
+        transcribe(tiny, tmp_path, settings, tmp_path / "work")
+    empty = settings.model_copy(update={"reference": ReferenceSettings(missing="empty")})
+    assert transcribe(tiny, tmp_path, empty, tmp_path / "work").texts[1] == ""
+
+
+STAGE = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    import stages.transcription as stage
+    from pipeline_lib.transcription import transcribe as room
+
+    class Slow:
+        def transcribe(self, waveforms):
+            time.sleep(float(sys.argv[1]))
+            return [f"samples {len(each)}" for each in waveforms]
+
+    make = lambda settings: Slow()
+    stage.transcribe = lambda *given: room.transcribe(*given, make)
+    stage.main(Path("manifest.parquet"), Path(sys.argv[2]), Path(sys.argv[3]), Path("work"))
+    """
+)
+PARAMS = "corpus: {root: .}\ntranscription: {engine: canary, shard_size: 2, canary: {checkpoint: any, batch_size: 2}}\n"
+
+
+def stage(folder: Path, seconds: float, out: str) -> subprocess.Popen:
+    """Start the stage in that folder, with an engine that takes its time."""
+    command = [sys.executable, "-c", STAGE, str(seconds), f"{out}.parquet", f"{out}.json"]
+    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+
+
+def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_path):
+    manifest.write(tmp_path / "manifest.parquet", corpus(tmp_path, 12))
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    assert stage(tmp_path, 0, "whole").wait(timeout=60) == 0
+    running = stage(tmp_path, 0.3, "cut")
+    limit = time.monotonic() + 30
+    while len(list((tmp_path / "work").glob("*/shard_*.json"))) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "cut.parquet").exists()
+    assert stage(tmp_path, 0, "cut").wait(timeout=60) == 0
+    for kind in ("parquet", "json"):
+        assert (tmp_path / f"cut.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
+    assert list((tmp_path / "work").iterdir()) == []
+    heard = transcripts.read(tmp_path / "cut.parquet")
+    assert heard.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
+    assert heard.decoding["strategy"] == "greedy" and heard.decoding["batch_size"] == 2
+    found = json.loads((tmp_path / "cut.json").read_text())
+    assert found["all"] == {"utterances": 12, "with_reference": 12, "empty": 0, "looping": 0, "wer": 0.0}
+    assert sorted(found) == ["all", "dev", "test", "train"]

@@ -1,0 +1,142 @@
+"""The Whisper engine on a small model with random weights and a tokenizer of bytes, both made here, offline."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    GenerationConfig,
+    HubertConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
+
+from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.errors import InputError
+from pipeline_lib.transcription.settings import WhisperSettings
+from pipeline_lib.transcription.whisper import Whisper
+
+SPECIAL = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>", "<|notimestamps|>"]
+
+
+def tokenizer() -> WhisperTokenizer:
+    """Return a byte-level tokenizer without merges: the printable bytes stand for themselves."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
+    made = WhisperTokenizer(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+    made.add_special_tokens({"additional_special_tokens": SPECIAL})
+    return made
+
+
+def checkpoint(folder: Path, multilingual: bool = True) -> Path:
+    """Save a Whisper whose weights are large enough that its text follows what it hears."""
+    words = tokenizer()
+    end = words.convert_tokens_to_ids("<|endoftext|>")
+    start, english, german, translate, transcribe, no_timestamps = words.convert_tokens_to_ids(SPECIAL)
+    tokens = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+    sizes = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in SIZES.items()}
+    config = WhisperConfig(vocab_size=len(words), d_model=32, max_target_positions=40, **sizes, **tokens)
+    torch.manual_seed(1)
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and "embed_positions" not in name:
+                weight.normal_(std=0.5)
+    generation = {"max_length": 24, "no_timestamps_token_id": no_timestamps, **tokens}
+    generation |= {"suppress_tokens": [start, english, german, translate, transcribe, no_timestamps]}
+    if multilingual:
+        generation |= {"is_multilingual": True, "lang_to_id": {"<|en|>": english, "<|de|>": german}}
+        generation |= {"task_to_id": {"transcribe": transcribe, "translate": translate}}
+    model.generation_config = GenerationConfig(**generation)
+    model.save_pretrained(folder)
+    WhisperProcessor(WhisperFeatureExtractor(feature_size=80), words).save_pretrained(folder)
+    return folder
+
+
+SIZES = {"layers": 1, "attention_heads": 2, "ffn_dim": 64}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("whisper"))
+
+
+@pytest.fixture(scope="module")
+def engine(tiny):
+    return Whisper(WhisperSettings(checkpoint=str(tiny)), "cpu")
+
+
+@pytest.fixture(scope="module")
+def waveforms():
+    random = np.random.default_rng(0)
+    tones = [(1.0, 200), (3.0, 900), (0.4, 3000), (30.0, 60)]
+    return [
+        (0.3 * np.sin(2 * np.pi * hz * np.arange(int(s * SAMPLE_RATE)) / SAMPLE_RATE) + random.normal(0, 0.01)).astype(
+            "f4"
+        )
+        for s, hz in tones
+    ]
+
+
+def test_texts_follow_the_audio_and_its_order(engine, waveforms):
+    texts = engine.transcribe(waveforms)
+    assert len(set(texts)) == len(waveforms) and all(texts)
+    assert engine.transcribe(waveforms[::-1]) == texts[::-1]
+
+
+def test_a_text_does_not_depend_on_its_neighbours(engine, waveforms):
+    assert engine.transcribe(waveforms) == [engine.transcribe([each])[0] for each in waveforms]
+
+
+def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, waveforms):
+    ids = engine.processor.tokenizer.convert_tokens_to_ids
+    tokens = [ids(name) for name in ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")]
+    barred = engine.model.generation_config.suppress_tokens
+    features = engine.processor.feature_extractor(waveforms[0], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+    while len(tokens) < 27 and tokens[-1] != ids("<|endoftext|>"):
+        scores = engine.model(features.input_features, decoder_input_ids=torch.tensor([tokens])).logits[0, -1]
+        scores[barred] = -torch.inf
+        tokens.append(int(scores.argmax()))
+    text = engine.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+    assert engine.transcribe(waveforms[:1]) == [" ".join(text.split())]
+
+
+def test_the_language_is_part_of_the_question(tiny, engine, waveforms):
+    german = Whisper(WhisperSettings(checkpoint=str(tiny), language="german"), "cpu")
+    assert german.language == "de"
+    assert german.transcribe(waveforms) != engine.transcribe(waveforms)
+
+
+def test_a_null_language_is_detected(tiny, waveforms):
+    detecting = Whisper(WhisperSettings(checkpoint=str(tiny), language=None), "cpu")
+    assert len(detecting.transcribe(waveforms)) == len(waveforms)
+
+
+def test_an_unknown_language_is_refused_with_those_that_are_known(tiny):
+    with pytest.raises(InputError, match=r"language is 'et', which .* does not hear; wanted one of \['de', 'en'\]"):
+        Whisper(WhisperSettings(checkpoint=str(tiny), language="et"), "cpu")
+
+
+def test_an_english_only_checkpoint_is_not_asked_for_a_language(tmp_path, waveforms):
+    folder = checkpoint(tmp_path / "english", multilingual=False)
+    assert len(Whisper(WhisperSettings(checkpoint=str(folder)), "cpu").transcribe(waveforms[:2])) == 2
+    with pytest.raises(InputError, match=r"wanted one of \['en'\]"):
+        Whisper(WhisperSettings(checkpoint=str(folder), language="de"), "cpu")
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    HubertConfig().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="is a 'hubert' model, wanted Whisper"):
+        Whisper(WhisperSettings(checkpoint=str(tmp_path)), "cpu")
+
+
+def test_a_checkpoint_that_cannot_be_had_is_named_with_the_remedy():
+    with pytest.raises(
+        InputError, match=r"^checkpoint nobody/nothing is not in the local cache and HF_HUB_OFFLINE is set"
+    ):
+        Whisper(WhisperSettings(checkpoint="nobody/nothing"), "cpu")
