@@ -116,7 +116,7 @@ def _encoder() -> dict[str, Any]:
         "d_model": WIDTH,
         "subsampling": "dw_striding",
         "subsampling_factor": 4,
-        "subsampling_conv_channels": 64,
+        "subsampling_conv_channels": 32,
         "causal_downsampling": False,
         "ff_expansion_factor": 4,
         "self_attention_model": "rel_pos",

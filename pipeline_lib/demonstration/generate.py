@@ -71,7 +71,8 @@ def generate(settings: DemonstrationSettings, out: Path) -> None:
             soundfile.write(temporary / "audio" / f"{name}.flac", wave, SAMPLE_RATE, subtype="PCM_16")
             advance(1)
     _write_table(temporary / "corpus.csv", names, planned)
-    (temporary / "README.txt").write_text(f"This is {NOTICE}.\nMade by stages/demonstration.py from seed {settings.seed}.\n")
+    readme = f"This is {NOTICE}.\nMade by stages/demonstration.py from seed {settings.seed}.\n"
+    (temporary / "README.txt").write_text(readme, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
 
@@ -155,6 +156,6 @@ def _write_table(path: Path, names: list[str], planned: list[Planned]) -> None:
         writer.writerow(COLUMNS)
         for name, each in zip(names, planned, strict=True):
             votes = json.dumps(each.votes, sort_keys=True)
-            speaker, gender = each.voice.name, each.voice.gender
-            row = (name, f"audio/{name}.flac", each.split, speaker, gender, each.emotion, votes, *each.attributes, each.text)
-            writer.writerow(row)
+            who = (each.voice.name, each.voice.gender)
+            heard = (each.emotion, votes, *each.attributes)
+            writer.writerow((name, f"audio/{name}.flac", each.split, *who, *heard, each.text))

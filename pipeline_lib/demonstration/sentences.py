@@ -12,7 +12,8 @@ import numpy as np
 
 PEOPLE = (
     "my brother", "my sister", "the teacher", "the driver", "our neighbour", "the doctor", "my friend",
-    "the waiter", "a stranger", "my cousin", "the manager", "our captain", "my father", "the painter", "a student", "the gardener",
+    "the waiter", "a stranger", "my cousin", "the manager", "our captain", "my father", "the painter",
+    "a student", "the gardener",
 )  # fmt: skip
 ACTIONS = (
     "opened", "carried", "painted", "finished", "borrowed", "returned", "noticed", "forgot",
@@ -25,7 +26,8 @@ THINGS = (
 )  # fmt: skip
 CIRCUMSTANCES = (
     "this morning", "last night", "on monday", "on friday", "before lunch", "after dinner",
-    "in the city", "at the station", "near the river", "by the road", "last week", "again today", "during winter", "behind school",
+    "in the city", "at the station", "near the river", "by the road", "last week", "again today",
+    "during winter", "behind school",
 )  # fmt: skip
 
 

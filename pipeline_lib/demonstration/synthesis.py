@@ -59,7 +59,9 @@ def speak(utterance: Utterance) -> np.ndarray:
     Raises:
         ValueError: the synthesiser does not know the voice, or said nothing
     """
-    espeak = _espeak()
+    espeak, variant = _espeak(), utterance.espeak.partition("+")[2]
+    if variant and not (Path(espeakng_loader.get_data_path()) / "voices" / "!v" / variant).is_file():
+        raise ValueError(f"eSpeak NG has no voice variant {variant!r}")  # itself it would speak without
     raw = _in_a_fork(lambda: espeak(utterance))
     if not raw:
         raise ValueError(f"eSpeak NG said nothing for {utterance.text!r} with voice {utterance.espeak!r}")
