@@ -150,12 +150,12 @@ def test_shared_speakers_recordings_and_absent_labels_are_said():
     assert "dev: 3 speakers; intervals from fewer than 10 are too narrow" in said
 
 
-def compared(splits, **rest):
+def compared(splits, fitted_on=("dev_bal",), **rest):
     manifest = drawn_manifest()
     tables = [
         drawn_predictions(manifest, "audio", 1, skill=1.0),
         drawn_predictions(manifest, "text", 2, skill=0.2),
-        drawn_predictions(manifest, "fused", 3, skill=3.0, fitted_on=("dev_bal",)),
+        drawn_predictions(manifest, "fused", 3, skill=3.0, fitted_on=fitted_on),
     ]
     values = settings(
         ["audio", "text", "fused"], splits, plotted_split=splits[-1], comparison={"against": ["text", "audio"], **rest}
@@ -173,6 +173,11 @@ def test_the_better_expert_is_chosen_on_development_and_compared_on_the_other_sp
     assert found["p"] >= 2 / 2**4  # four speakers
     assert 0 < found["p_mcnemar"] <= 1
     assert "fused_minus_best" not in scores["dev_filt"] and "fused_minus_best" not in scores["dev_bal"]
+
+
+def test_the_split_that_chose_the_better_expert_is_not_compared_on_even_where_nothing_was_fitted():
+    scores = compared(["dev_filt", "dev_bal", "test"], fitted_on=()).scores
+    assert [split for split in ("dev_filt", "dev_bal", "test") if "fused_minus_best" in scores[split]] == ["test"]
 
 
 def test_concordances_are_compared_without_mcnemar():
