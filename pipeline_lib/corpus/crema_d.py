@@ -8,7 +8,8 @@ Licence: Open Database License.
 sex, ``tabulatedVotes.csv`` (at the top or in ``processedResults/``) the votes; its row names say what was rated:
 1xxxxx the voice, 2xxxxx the face, 3xxxxx both. ``corpus.crema_d.emotion`` chooses; by ear, the plurality is the
 intended emotion in fewer than half of the clips, so scores on ``voice`` and on ``intended`` are not to be compared.
-No official split: actors are drawn, balanced by gender."""
+No official split: actors are drawn, balanced by gender.
+"""
 
 import re
 from pathlib import Path

@@ -9,7 +9,8 @@ Emotion Recognition in Conversations", ACL 2019. https://github.com/declare-lab/
 (``ffmpeg -i dia0_utt0.mp4 dia0_utt0.wav``). Where there is neither sound nor clip, the corpus is read as text only.
 
 The official split has the series' six main speakers in all three parts; every report says so. Four clips are known to
-be bad and go to the quarantine when there is sound: one broken, one missing, two that run on for minutes."""
+be bad and go to the quarantine when there is sound: one broken, one missing, two that run on for minutes.
+"""
 
 import re
 from pathlib import Path, PurePosixPath

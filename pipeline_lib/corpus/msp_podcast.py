@@ -7,7 +7,8 @@ Existing Podcast Recordings", IEEE Transactions on Affective Computing 10(4), 20
 split; ``Partitions.txt`` (or ``Partition.txt``) also names recordings whose labels are hidden (Test3);
 ``Transcripts/<turn>.txt`` the text; votes come from ``labels_detailed.json``, ``labels_detailed.csv`` or
 ``labels.txt``, the first that is there. The official split is used: train, dev (``Development``, formerly
-``Validation``), test, test2, test3. Turns of the speaker ``Unknown`` have none."""
+``Validation``), test, test2, test3. Turns of the speaker ``Unknown`` have none.
+"""
 
 import json
 import re

@@ -6,7 +6,8 @@ https://github.com/amu-cai/nEMO. Licence: CC BY-NC-SA 4.0.
 Recordings are called ``WR0_sadness_4``: speaker, emotion, sentence; they lie in any folder (``samples/`` in the
 original). Gender and text come from a table beside them: ``data.tsv`` (file_id, emotion, raw_text, normalized_text,
 speaker_id, sex or gender, age), or ``manifest.csv`` (utterance_id, speaker, gender, emotion, reference_text) of
-cut-down copies. Without a table they are unknown. No official split: speakers are drawn, balanced by gender."""
+cut-down copies. Without a table they are unknown. No official split: speakers are drawn, balanced by gender.
+"""
 
 import re
 from pathlib import Path, PurePosixPath

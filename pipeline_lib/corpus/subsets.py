@@ -10,14 +10,14 @@ from pipeline_lib.labels import indices
 
 
 def dev_filt(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
-    """Return which rows are of the split dev and have a scored label: not O, X, another or none; bool, shape ``(n,)``."""
+    """Return which rows of the split dev have a scored label, not O, X, another or none; bool, shape ``(n,)``."""
     return (frame["split"] == "dev").to_numpy() & (indices(frame["emotion"].tolist(), labels) >= 0)
 
 
 def dev_bal(
     frame: pd.DataFrame, labels: Sequence[str], settings: BalancedSettings
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which rows are drawn, and how many each label has that lacks some.
+    """Return which rows are drawn, and how many there are of each label that has too few.
 
     TalTech, section 3.3, draws 300 of each; v1.11 has 282 of fear. What there is, is taken, so that a rare label has
     the weight of its frequency in whatever is fitted here.

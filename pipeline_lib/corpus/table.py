@@ -103,8 +103,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
 
 def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     header = [name.strip() for name in next(csv.reader(layout.lines(path)[:1]), [])]
-    if len(header) < 2:
-        layout.check_header(path, header, ["audio", "emotion"])  # empty, or another separator
+    layout.check_header(path, header, ["audio"] if len(header) < 2 else [])  # one column: another separator?
     return header, layout.csv_rows(path, [])
 
 

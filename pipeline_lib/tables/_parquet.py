@@ -1,5 +1,6 @@
 """Parquet as every table here is kept: with kind and version, checksummed, atomic, same content same bytes."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pipeline_lib.errors import InputError
 
 FORMAT_VERSION = 1
 _META = b"ser_pipeline"
+_DIGEST = b"ser_pipeline_sha256"  # of the columns and of what the table says of itself
 
 
 def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -> None:
@@ -26,8 +28,7 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
         metadata: what else the table says of itself, JSON
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {"kind": kind, "format_version": FORMAT_VERSION, **metadata}
-    table = table.replace_schema_metadata({_META: json.dumps(said, sort_keys=True).encode()})
+    table = table.replace_schema_metadata(_described(table.schema, kind, metadata))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -53,8 +54,7 @@ def stream(
         options: of ParquetWriter, beyond compression and page checksums
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {"kind": kind, "format_version": FORMAT_VERSION, **metadata}
-    schema = schema.with_metadata({_META: json.dumps(said, sort_keys=True).encode()})
+    schema = schema.with_metadata(_described(schema, kind, metadata))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -77,7 +77,8 @@ def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[p
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            stored = (file.schema_arrow.metadata or {}).get(_META, b"null")
+            schema = file.schema_arrow
+            stored = (schema.metadata or {}).get(_META, b"null")
             table = file.read(columns=None if columns is None else list(columns))
         said = json.loads(stored)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -86,11 +87,25 @@ def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[p
     if not isinstance(said, dict) or said.get("kind") != kind:
         found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
         raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
-    if said["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {said['format_version']}, this code reads {FORMAT_VERSION}; run its stage again"
-        )
+    if said.get("format_version") != FORMAT_VERSION:
+        version = said.get("format_version")
+        raise InputError(f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again")
+    if schema.metadata.get(_DIGEST) != _digest(schema, stored):
+        raise InputError(f"{path} does not describe itself as it was written (was it damaged?)")
     return table, said
+
+
+def _described(schema: pa.Schema, kind: str, metadata: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Return what the file says of itself, with a checksum: Parquet has one for its pages, none for its footer."""
+    said = json.dumps({"kind": kind, "format_version": FORMAT_VERSION, **metadata}, sort_keys=True).encode()
+    return {_META: said, _DIGEST: _digest(schema, said)}
+
+
+def _digest(schema: pa.Schema, said: bytes) -> bytes:
+    columns = "\n".join(f"{field.name}: {field.type}" for field in schema).replace(
+        "<item: ", "<element: "
+    )  # Parquet's word
+    return hashlib.sha256(columns.encode() + b"\n" + said).hexdigest().encode()
 
 
 def check_ids(path: Path, ids: Sequence[str]) -> None:
