@@ -34,6 +34,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from nemo.collections.asr.models import ASRModel, EncDecMultiTaskModel
     from nemo.utils import logging as nemo_logging
+    from nemo.utils.app_state import AppState
 
 SHORTEST = SAMPLE_RATE  # Canary was trained with silence around what is shorter than a second
 SPECIAL = re.compile(r"<\|[^|<>]*\|>|<pad>|<unk>")
@@ -124,6 +125,8 @@ def _load(settings: CanarySettings, device: torch.device) -> EncDecMultiTaskMode
         raise InputError(
             f"{settings.checkpoint} cannot be restored by NeMo: {first} (damaged, or of another version?)"
         ) from error
+    finally:
+        AppState().model_restore_path = None  # else the next model made in this process would look into this archive
     if not isinstance(model, EncDecMultiTaskModel):
         raise InputError(
             f"{settings.checkpoint} is a {type(model).__name__}, wanted Canary's EncDecMultiTaskModel"

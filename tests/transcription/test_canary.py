@@ -25,14 +25,15 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("canary")
     random = np.random.default_rng(0)
     (folder / "text.txt").write_text("\n".join(" ".join(random.choice(WORDS, 6)) for _ in range(300)))
-    create_spt_model(str(folder / "text.txt"), 48, -1, True, tokenizer_type="bpe", output_dir=str(folder / "en"))
+    create_spt_model(str(folder / "text.txt"), 52, -1, True, tokenizer_type="bpe", output_dir=str(folder / "en"))
     CanaryTokenizer.build_special_tokenizer(["translate", "transcribe", "en", "de"], str(folder / "special"))
-    torch.manual_seed(0)
-    model = EncDecMultiTaskModel(cfg=OmegaConf.create(model_config(str(folder / "special"), str(folder / "en"))))
+    torch.manual_seed(1)
+    config = model_config(str(folder / "special"), str(folder / "en")) | {"restore_timestamps_model": False}
+    model = EncDecMultiTaskModel(cfg=OmegaConf.create(config))
     with torch.no_grad():
         for weight in model.transf_decoder.parameters():
             if weight.ndim > 1:
-                weight.normal_(std=0.3)
+                weight.normal_(std=0.6)
     model.save_to(str(folder / "tiny.nemo"))
     return folder / "tiny.nemo"
 
@@ -80,9 +81,9 @@ def test_texts_are_those_of_nemos_own_transcribe(engine, waveforms):
 
     for waveform, text in zip(waveforms, engine.transcribe(waveforms), strict=True):
         (theirs,) = engine.model.transcribe([waveform], batch_size=1, verbose=False, pnc="no")
-        # NeMo counts one frame more before it stops a text that does not end
-        assert " ".join(SPECIAL.sub(" ", theirs.text).split()).startswith(text)
-        assert len(theirs.y_sequence) - len(engine.model.tokenizer.text_to_ids(text, "en")) < 40
+        theirs = " ".join(SPECIAL.sub(" ", theirs.text).split())
+        assert theirs.startswith(text)
+        assert len(theirs) - len(text) <= len(" because")  # NeMo lets a text that does not end run a token longer
     engine.model.eval()
 
 
