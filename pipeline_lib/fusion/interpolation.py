@@ -1,0 +1,72 @@
+"""A weighted mean of the experts' posteriors (Härm and Alumäe, Odyssey 2024, section 3.3.1)."""
+
+from typing import Literal, Self
+
+import numpy as np
+
+from pipeline_lib.fusion.availability import mix
+from pipeline_lib.fusion.search import search
+from pipeline_lib.metrics import macro_f1_of, unweighted_accuracy_of
+
+_SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the logarithm
+_AT_ONCE = 4_000_000  # numbers of mixed posteriors held at a time
+
+
+class Interpolation:
+    """Interpolation with the weights that score best on the tuning utterances.
+
+    Ties in the objective, frequent since it only counts, go to the larger mean log-likelihood of the truth, then to the
+    weights nearest to equal ones. An utterance that lacks an expert takes the others with their weights scaled to sum
+    to 1; where these are all 0 the others count alike.
+
+    Args:
+        step: between tried weights
+        objective: what is made largest
+
+    Attributes:
+        weights_: shape ``(n_experts,)``, sum to 1
+        score_: the objective on the tuning utterances, where it was fitted
+        tried_: weights, shape ``(n_tried, n_experts)``
+        criteria_: objective and mean log-likelihood of each, shape ``(n_tried, 2)``
+    """
+
+    def __init__(
+        self,
+        step: float = 0.05,
+        objective: Literal["macro_f1", "unweighted_accuracy", "log_likelihood"] = "macro_f1",
+    ) -> None:
+        self.step = step
+        self.objective = objective
+
+    def fit(self, posteriors: np.ndarray, truth: np.ndarray, wanted: np.ndarray | None = None) -> Self:
+        """Find the weights.
+
+        Args:
+            posteriors: shape ``(n_experts, n, n_labels)``, NaN rows where an expert lacks the utterance
+            truth: label indices, shape ``(n,)``
+            wanted: sets of experts to fit for; not needed, any can be mixed
+        """
+        found = search(lambda weights: self._criteria(posteriors, truth, weights), len(posteriors), self.step)
+        self.weights_, self.score_ = found.weights, found.score
+        self.tried_, self.criteria_ = found.tried, found.criteria
+        return self
+
+    def predict_proba(self, posteriors: np.ndarray) -> np.ndarray:
+        """Return the fused posterior, shape ``(n, n_labels)``, rows sum to 1."""
+        return mix(posteriors, self.weights_)
+
+    def _criteria(self, posteriors: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        at_once = max(1, _AT_ONCE // posteriors.size)
+        parts = [weights[start : start + at_once] for start in range(0, len(weights), at_once)]
+        return np.concatenate([self._criteria_of(mix(posteriors, part), truth) for part in parts])
+
+    def _criteria_of(self, mixed: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Return objective and mean log-likelihood of each of ``(n_weights, n, n_labels)`` posteriors."""
+        n_weights, n, n_labels = mixed.shape
+        likelihood = np.log(np.maximum(mixed[:, np.arange(n), truth], _SMALLEST)).mean(axis=1)
+        if self.objective == "log_likelihood":
+            return np.column_stack([likelihood, likelihood])
+        pairs = np.arange(n_weights)[:, None] * n_labels**2 + truth * n_labels + mixed.argmax(axis=2)
+        cells = np.bincount(pairs.ravel(), minlength=n_weights * n_labels**2).reshape(n_weights, n_labels, n_labels)
+        score = {"macro_f1": macro_f1_of, "unweighted_accuracy": unweighted_accuracy_of}[self.objective](cells)
+        return np.column_stack([score, likelihood])

@@ -1,0 +1,164 @@
+"""models/fusion/: what fusion learned, to be read by a person and by this module.
+
+``fusion.json`` holds the weights or, for logreg and plda, the coefficients of one classifier a set of experts, numbers
+in full. ``curve.csv`` holds every weight that the search tried with what it reached, a row a trial: the grid curve.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
+from pipeline_lib.classifiers.plda import PLDA
+from pipeline_lib.errors import InputError
+from pipeline_lib.fusion.attributes import AttributeInterpolation
+from pipeline_lib.fusion.fuse import Fusion, make
+from pipeline_lib.fusion.interpolation import Interpolation
+from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.fusion.stacking import Stacked
+
+FORMAT_VERSION = 1
+_LEARNED = {
+    MultinomialLogisticRegression: ("classes_", "coef_", "intercept_"),
+    PLDA: ("classes_", "mean_", "axes_", "between_", "centres_", "variances_", "log_volume_"),
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A fusion read back: ``fuser`` and ``attribute_fuser`` predict, their first axis ordered by the names here."""
+
+    labels: tuple[str, ...]
+    posterior_experts: tuple[str, ...]
+    fuser: Interpolation | Stacked | None
+    attribute_names: tuple[str, ...]
+    attribute_experts: tuple[str, ...]
+    attribute_fuser: AttributeInterpolation | None
+
+
+def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
+    """Write ``folder`` anew, whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        said = json.dumps(_said(fusion, settings), indent=1, allow_nan=False)
+        (temporary / "fusion.json").write_text(said + "\n", encoding="utf-8")
+        (temporary / "curve.csv").write_text(_curve(fusion), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read(folder: Path) -> Loaded:
+    """Return the fusion that ``write`` wrote.
+
+    Raises:
+        InputError: the file is missing, is no JSON, or has another format version
+    """
+    path = folder / "fusion.json"
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error} (was it cut short?)") from None
+    if said.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{path} has format version {said.get('format_version')}, this code reads {FORMAT_VERSION}")
+    settings = FusionSettings.parse(said["settings"], "settings", path)
+    categories, attributes = said["categories"], said["attributes"]
+    return Loaded(
+        labels=tuple(categories["labels"]) if categories else (),
+        posterior_experts=tuple(categories["experts"]) if categories else (),
+        fuser=_fuser_from(categories, settings) if categories else None,
+        attribute_names=tuple(attributes["weights"]) if attributes else (),
+        attribute_experts=tuple(attributes["experts"]) if attributes else (),
+        attribute_fuser=_attribute_fuser_from(attributes, settings) if attributes else None,
+    )
+
+
+def _said(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
+    """Return all that was learned as JSON's types."""
+    inputs, fuser, attribute_fuser = fusion.inputs, fusion.fuser, fusion.attribute_fuser
+    categories, attributes = None, None
+    if fuser is not None:
+        names = [each.expert for each in inputs.posterior_experts]
+        categories = {"experts": names, "labels": list(inputs.labels)}
+        if isinstance(fuser, Interpolation):
+            categories["weights"] = dict(zip(names, fuser.weights_.tolist(), strict=True))
+            categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
+        else:
+            categories["models"] = [
+                {"experts": [names[place] for place in places], **_state(model)}
+                for places, model in sorted(fuser.models_.items())
+            ]
+    if attribute_fuser is not None:
+        names = [each.expert for each in inputs.attribute_experts]
+        rows = zip(attribute_fuser.names, attribute_fuser.weights_.tolist(), strict=True)
+        attributes = {"experts": names, "weights": {name: dict(zip(names, row, strict=True)) for name, row in rows}}
+        scores = zip(attribute_fuser.names, attribute_fuser.scores_.tolist(), strict=True)
+        attributes[f"ccc_on_{settings.tuning}"] = dict(scores)
+    return {
+        "format_version": FORMAT_VERSION,
+        "settings": settings.model_dump(),
+        "categories": categories,
+        "attributes": attributes,
+    }
+
+
+def _state(model: Any) -> dict[str, Any]:
+    learned = ((name, getattr(model, name)) for name in _LEARNED[type(model)])
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in learned}
+
+
+def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpolation | Stacked:
+    fuser = make(settings)
+    if isinstance(fuser, Interpolation):
+        fuser.weights_ = np.array(list(categories["weights"].values()))
+        return fuser
+    fuser.models_ = {}
+    for said in categories["models"]:
+        model = fuser.classifier()
+        for name in _LEARNED[type(model)]:
+            setattr(model, name, np.array(said[name]) if isinstance(said[name], list) else said[name])
+        places = tuple(categories["experts"].index(name) for name in said["experts"])
+        fuser.models_[places] = model
+    return fuser
+
+
+def _attribute_fuser_from(attributes: dict[str, Any], settings: FusionSettings) -> AttributeInterpolation:
+    fuser = AttributeInterpolation(tuple(attributes["weights"]), settings.interpolation.step)
+    fuser.weights_ = np.array([list(row.values()) for row in attributes["weights"].values()])
+    return fuser
+
+
+def _curve(fusion: Fusion) -> str:
+    """Return the tried weights as CSV: what is fused, a weight an expert (empty: not asked), score and tie-breaker."""
+    names = list(dict.fromkeys(e.expert for e in (*fusion.inputs.posterior_experts, *fusion.inputs.attribute_experts)))
+    rows: list[list[Any]] = []
+    searches: list[tuple[str, tuple, np.ndarray, np.ndarray]] = []
+    if isinstance(fusion.fuser, Interpolation):
+        experts = fusion.inputs.posterior_experts
+        searches.append(("categories", experts, fusion.fuser.tried_, fusion.fuser.criteria_))
+    if fusion.attribute_fuser is not None:
+        fitted = fusion.attribute_fuser
+        experts = fusion.inputs.attribute_experts
+        searches += [(n, experts, t, c) for n, t, c in zip(fitted.names, fitted.tried_, fitted.criteria_, strict=True)]
+    for target, experts, tried, criteria in searches:
+        places = {each.expert: k for k, each in enumerate(experts)}
+        for weights, reached in zip(tried.tolist(), criteria.tolist(), strict=True):
+            given = [weights[places[name]] if name in places else "" for name in names]
+            rows.append([target, *given, *reached])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["target", *(f"weight_{name}" for name in names), "score", "tie_breaker"])
+    writer.writerows(rows)
+    return text.getvalue()

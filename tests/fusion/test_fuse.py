@@ -1,0 +1,360 @@
+"""The stage: what is fitted where, missing experts, refusals, the saved model and its bytes."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.fusion import model
+from pipeline_lib.fusion.describe import describe
+from pipeline_lib.fusion.folds import folds
+from pipeline_lib.fusion.fuse import FUSERS, fuse
+from pipeline_lib.fusion.interpolation import Interpolation
+from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.settings import ParameterError
+from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+from stages import fusion
+
+LABELS = ("anger", "neutral", "sadness")
+METHODS = ("interpolation", "logreg", "plda")
+
+
+def settings(**values):
+    return FusionSettings.parse({"experts": ["audio", "text"]} | values, "fusion")
+
+
+def corpus(n=120, seed=0):
+    """Return a manifest of ``n`` utterances by 20 speakers, half of them in dev_bal."""
+    generator = np.random.default_rng(seed)
+    frame = pd.DataFrame({"utterance_id": [f"u{i:03d}" for i in range(n)]})
+    frame["split"] = np.where(np.arange(n) % 2, "dev", "test")
+    frame["subsets"] = [["dev_bal"] if i % 2 else [] for i in range(n)]
+    frame["emotion"] = np.array(LABELS)[generator.integers(0, 3, n)]
+    frame["speaker"] = [f"s{i % 20:02d}" for i in range(n)]
+    frame["arousal"], frame["valence"] = generator.uniform(1, 7, n), generator.uniform(1, 7, n)
+    for name in ("audio", "audio_sha256", "video", "gender", "votes", "reference_text"):
+        frame[name] = None
+    frame["duration_s"] = frame["dominance"] = np.nan
+    return Manifest(frame, "made up", LABELS)
+
+
+def expert(of, name, seed, rows=slice(None), **values):
+    """Return an expert that is right more often than not, on ``rows``."""
+    generator = np.random.default_rng(seed)
+    weights = np.exp(generator.normal(size=(len(of), 3)) + 1.2 * np.eye(3)[of.truth()])
+    attributes = of.attributes(("arousal", "valence")) + generator.normal(0, 1.5, (len(of), 2))
+    said = {
+        "utterance_ids": of.ids[rows],
+        "expert": name,
+        "labels": LABELS,
+        "posterior": (weights / weights.sum(axis=1, keepdims=True))[rows],
+        "trained_prior": np.full(3, 1 / 3),
+        "attribute_names": ("arousal", "valence"),
+        "attributes": attributes[rows],
+    }
+    return Predictions(**(said | values))
+
+
+def pair(of, **values):
+    return [expert(of, "audio", 1, **values), expert(of, "text", 2)]
+
+
+NO_ATTRIBUTES = {"attributes": None, "attribute_names": ()}
+NO_POSTERIOR = {"posterior": None, "labels": (), "trained_prior": None}
+
+
+def test_the_settings_choose_among_exactly_these_fusers():
+    allowed = FusionSettings.model_fields["method"].annotation.__args__
+    assert set(FUSERS) == set(allowed) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_tuning_utterances_are_fitted_on(method):
+    of = corpus()
+    found = fuse(pair(of), of, settings(method=method)).fused
+    hidden = of.frame.assign(
+        emotion=of.frame["emotion"].where(of.frame["split"] == "dev", "anger"),
+        valence=of.frame["valence"].where(of.frame["split"] == "dev", 1.0),
+    )
+    again = fuse(pair(of), Manifest(hidden, of.corpus, of.labels), settings(method=method)).fused
+    np.testing.assert_array_equal(found.posterior, again.posterior)
+    np.testing.assert_array_equal(found.attributes, again.attributes)
+    assert found.fitted_on == ("dev_bal",) and found.expert == "fused"
+    assert found.utterance_ids.tolist() == of.ids.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_crossfitted_posterior_of_an_utterance_does_not_know_its_speakers_labels(method):
+    of = corpus()
+    speaker = of.frame["speaker"].to_numpy()[of.mask("dev_bal")]
+    fold = folds(of.truth()[of.mask("dev_bal")], speaker.tolist(), 5, 1)
+    found = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method=method)).crossfitted
+    said = pair(of, **NO_ATTRIBUTES)
+    tuning = np.flatnonzero(of.mask("dev_bal"))
+    fitted = np.delete(tuning, np.flatnonzero(fold == 0))
+    posteriors = np.stack([each.posterior for each in said])
+    options = getattr(settings(), method).model_dump()
+    alone = FUSERS[method](**options).fit(posteriors[:, fitted], of.truth()[fitted])
+    wanted = alone.predict_proba(posteriors[:, tuning[fold == 0]])
+    np.testing.assert_allclose(found.posterior[fold == 0], wanted, atol=1e-12)
+    assert found.utterance_ids.tolist() == of.ids[tuning].tolist() and found.fitted_on == ()
+
+
+def test_with_shuffled_truth_resubstitution_is_above_chance_and_crossfitting_is_not():
+    of = corpus(n=360)
+    shuffled = of.frame.assign(emotion=np.random.default_rng(3).permutation(of.frame["emotion"]))
+    of_noise = Manifest(shuffled, of.corpus, of.labels)
+    found = fuse(pair(of, **NO_ATTRIBUTES), of_noise, settings(method="logreg", logreg={"penalty": 1e-3}))
+    tuning, truth = of_noise.mask("dev_bal"), of_noise.truth()
+    apart = (found.crossfitted.posterior.argmax(axis=1) == truth[tuning]).mean()
+    fitted = (found.fused.posterior[tuning].argmax(axis=1) == truth[tuning]).mean()
+    assert fitted > 0.4 and abs(apart - 1 / 3) < 0.11 and fitted > apart
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_utterance_that_lacks_an_expert_is_fused_from_the_other(method):
+    of = corpus()
+    few = np.arange(120) % 5 != 0
+    experts = [expert(of, "audio", 1), expert(of, "text", 2, rows=few)]
+    found = fuse(experts, of, settings(method=method)).fused
+    assert found.utterance_ids.tolist() == of.ids.tolist()
+    np.testing.assert_allclose(found.posterior.sum(axis=1), 1)
+    np.testing.assert_allclose(found.attributes[~few], experts[0].attributes[~few])
+    if method == "interpolation":
+        np.testing.assert_allclose(found.posterior[~few], experts[0].posterior[~few])
+
+
+def test_category_and_attribute_experts_may_be_different_ones():
+    of = corpus()
+    experts = [
+        expert(of, "audio", 1, **NO_ATTRIBUTES),
+        expert(of, "text", 2, **NO_ATTRIBUTES),
+        expert(of, "audio_attributes", 3, **NO_POSTERIOR),
+        expert(of, "text_attributes", 4, **NO_POSTERIOR),
+    ]
+    names = [each.expert for each in experts]
+    found = fuse(experts, of, settings(experts=names))
+    first = fuse(experts[:2], of, settings()).fused
+    np.testing.assert_array_equal(found.fused.posterior, first.posterior)
+    assert found.attribute_fuser.weights_.shape == (2, 2)
+
+
+def test_attributes_alone_and_a_posterior_alone_can_be_fused():
+    of = corpus()
+    only = [expert(of, name, seed, **NO_POSTERIOR) for name, seed in (("audio", 1), ("text", 2))]
+    found = fuse(only, of, settings()).fused
+    assert found.posterior is None and found.attributes.shape == (120, 2)
+    one = fuse([expert(of, "audio", 1, **NO_ATTRIBUTES)], of, settings(experts=["audio"])).fused
+    assert one.attributes is None
+    np.testing.assert_allclose(one.posterior, expert(of, "audio", 1).posterior)
+
+
+def test_what_an_experts_prior_was_fitted_on_is_passed_on():
+    of = corpus()
+    found = fuse(pair(of, fitted_on=("dev", "dev_bal")), of, settings())
+    assert found.fused.fitted_on == ("dev", "dev_bal") and found.crossfitted.fitted_on == ("dev", "dev_bal")
+
+
+def test_the_fused_prior_is_mixed_counted_or_uniform():
+    of = corpus()
+    experts = pair(of, trained_prior=np.array([0.5, 0.25, 0.25]))
+    mixed = fuse(experts, of, settings())
+    weight = mixed.fuser.weights_[0]
+    wanted = weight * np.array([0.5, 0.25, 0.25]) + (1 - weight) / 3
+    np.testing.assert_allclose(mixed.fused.trained_prior, wanted)
+    counts = np.bincount(of.truth()[of.mask("dev_bal")])
+    np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.trained_prior, counts / 60)
+    np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.trained_prior, np.full(3, 1 / 3))
+    assert fuse(pair(of, trained_prior=None), of, settings()).fused.trained_prior is None
+
+
+def test_the_description_says_weights_and_both_scores():
+    of = corpus()
+    found = fuse(pair(of), of, settings())
+    lines = describe(found, settings())
+    tuning = of.mask("dev_bal")
+    fitted = f1_score(of.truth()[tuning], found.fused.posterior[tuning].argmax(axis=1), average="macro")
+    apart = f1_score(of.truth()[tuning], found.crossfitted.posterior.argmax(axis=1), average="macro")
+    audio, text = found.fuser.weights_
+    assert lines[0] == (
+        f"categories: interpolation of audio {audio:.4g}, text {text:.4g};"
+        f" macro-F1 on dev_bal {fitted:.4f} resubstituted, {apart:.4f} cross-fitted"
+    )
+    assert [line.split(":")[0] for line in lines] == ["categories", "arousal", "valence"]
+    assert describe(fuse(pair(of), of, settings(method="plda")), settings(method="plda"))[0].startswith(
+        "categories: plda of audio, text; macro-F1 on dev_bal"
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_saved_model_fuses_as_the_fitted_one(tmp_path, method):
+    of = corpus()
+    few = np.arange(120) % 5 != 0
+    experts = [expert(of, "audio", 1), expert(of, "text", 2, rows=few)]
+    found = fuse(experts, of, settings(method=method))
+    model.write(tmp_path / "fusion", found, settings(method=method))
+    loaded = model.read(tmp_path / "fusion")
+    posteriors, attributes = predictions.stack(experts, of.ids)
+    np.testing.assert_array_equal(loaded.fuser.predict_proba(posteriors), found.fused.posterior)
+    np.testing.assert_array_equal(loaded.attribute_fuser.predict(attributes), found.fused.attributes)
+    assert (loaded.labels, loaded.attribute_names) == (LABELS, ("arousal", "valence"))
+    assert loaded.posterior_experts == loaded.attribute_experts == ("audio", "text")
+
+
+def test_the_curve_holds_every_tried_weight_and_the_best_of_them_was_chosen(tmp_path):
+    of = corpus()
+    found = fuse(pair(of), of, settings())
+    model.write(tmp_path / "fusion", found, settings())
+    rows = list(csv.DictReader((tmp_path / "fusion/curve.csv").open()))
+    assert [row["target"] for row in rows] == ["categories"] * 21 + ["arousal"] * 21 + ["valence"] * 21
+    said = json.loads((tmp_path / "fusion/fusion.json").read_text())
+    best = max(float(row["score"]) for row in rows[:21])
+    assert said["categories"]["macro_f1_on_dev_bal"] == best
+    chosen = [row for row in rows[:21] if float(row["weight_text"]) == said["categories"]["weights"]["text"]]
+    assert float(chosen[0]["score"]) == best and float(chosen[0]["weight_audio"]) == found.fuser.weights_[0]
+
+
+def test_a_damaged_model_is_refused_by_file(tmp_path):
+    with pytest.raises(InputError, match="fusion.json does not exist"):
+        model.read(tmp_path)
+    (tmp_path / "fusion.json").write_text("{")
+    with pytest.raises(InputError, match="fusion.json is not JSON"):
+        model.read(tmp_path)
+    (tmp_path / "fusion.json").write_text('{"format_version": 7}')
+    with pytest.raises(InputError, match="has format version 7, this code reads 1"):
+        model.read(tmp_path)
+
+
+def without(of, label):
+    """Return the manifest with ``label`` taken out of dev_bal."""
+    subsets = [[] if e == label else s for e, s in zip(of.frame["emotion"], of.frame["subsets"], strict=True)]
+    return Manifest(of.frame.assign(subsets=subsets), of.corpus, of.labels)
+
+
+@pytest.mark.parametrize("method", ["logreg", "plda"])
+def test_a_label_that_the_tuning_set_lacks_is_refused_where_it_would_be_learned(method):
+    of = without(corpus(), "sadness")
+    message = (
+        rf"fusion.method is '{method}', but dev_bal has no utterance of \['audio', 'text'\] labelled \['sadness'\]"
+    )
+    with pytest.raises(InputError, match=message):
+        fuse(pair(of), of, settings(method=method))
+    assert fuse(pair(of), of, settings()).fused.posterior.shape == (120, 3)
+
+
+def test_a_label_of_a_single_fold_has_posterior_zero_there_and_it_is_said(capsys):
+    of = corpus()
+    rare = of.frame["emotion"].where(of.frame["emotion"] != "sadness", "neutral")
+    rare[1] = rare[21] = "sadness"  # one speaker
+    of = Manifest(of.frame.assign(emotion=rare), of.corpus, of.labels)
+    found = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method="logreg")).crossfitted
+    assert "dev_bal has ['sadness'] in one fold only" in capsys.readouterr().out
+    assert (found.posterior[found.utterance_ids == "u001", 2] == 0).all()
+
+
+def late(of):
+    return np.arange(len(of)) > 2
+
+
+@pytest.mark.parametrize(
+    ("experts", "message"),
+    [
+        (
+            lambda of: [expert(of, "audio", 1, rows=late(of))],
+            r"'u000' has no posterior of any expert .*\['audio'\] \(3 utt",
+        ),
+        (
+            lambda of: [
+                expert(of, "audio", 1, attributes=None, attribute_names=()),
+                expert(of, "b", 2, late(of), **NO_POSTERIOR),
+            ],
+            r"'u000' has no attributes of any expert among \['b'\]",
+        ),
+        (
+            lambda of: [expert(of, "audio", 1), expert(of, "text", 2, labels=LABELS[::-1])],
+            "experts 'audio' and 'text' differ in labels",
+        ),
+        (lambda of: [expert(of, "audio", 1, labels=("A", "N", "S"))], "expert 'audio' has labels .* not rebalanced"),
+        (
+            lambda of: [expert(of, "audio", 1), expert(of, "text", 2, attribute_names=("valence", "arousal"))],
+            "differ in attribute_names",
+        ),
+        (lambda of: [expert(of, "audio", 1, **NO_ATTRIBUTES, **NO_POSTERIOR)], "neither posteriors nor attributes"),
+        (
+            lambda of: [expert(of, "audio", 1, utterance_ids=np.array([f"v{i}" for i in range(120)], dtype=object))],
+            "expert 'audio' predicts 120 utterances that the manifest lacks, 'v0' first",
+        ),
+    ],
+)
+def test_experts_that_cannot_be_fused_are_refused_by_name(experts, message):
+    of = corpus()
+    with pytest.raises(InputError, match=message):
+        fuse(experts(of), of, settings())
+
+
+def test_a_tuning_set_that_is_not_there_or_has_no_label_is_refused():
+    of = corpus()
+    with pytest.raises(InputError, match="no split or subset 'dev_bla'"):
+        fuse(pair(of), of, settings(tuning="dev_bla"))
+    blank = Manifest(of.frame.assign(emotion="X"), of.corpus, of.labels)
+    with pytest.raises(InputError, match="no utterance of 'dev_bal', the tuning set of fusion, is labelled"):
+        fuse(pair(of), blank, settings())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"experts": []}, "fusion.experts is"),
+        ({"experts": ["audio", "audio"]}, r"\['audio'\] named twice"),
+        ({"method": "logreq"}, "fusion.method is 'logreq', wanted 'interpolation', 'logreg' or 'plda'"),
+        ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: wanted a step that divides 1"),
+        ({"interpolation": {"step": 0.0}}, "fusion.interpolation.step is 0.0"),
+        ({"logreg": {"penalty": -1.0}}, "fusion.logreg.penalty is -1.0"),
+        ({"plda": {"shrinkage": 1.5}}, "fusion.plda.shrinkage"),
+        ({"crossfit_folds": 1}, "fusion.crossfit_folds is 1"),
+        ({"objective": "f1"}, "fusion.objective is 'f1', wanted 'macro_f1', 'unweighted_accuracy' or 'log_likelihood'"),
+    ],
+)
+def test_wrong_settings_are_refused_by_key(values, message):
+    with pytest.raises(ParameterError, match=message):
+        settings(**values)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 1 / 3, 0.01, 1.0])
+def test_steps_that_divide_one_are_taken(step):
+    assert settings(interpolation={"step": step}).interpolation.step == step
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_stage_writes_the_same_bytes_twice_and_nothing_of_the_method_before(tmp_path, monkeypatch, capsys, method):
+    of = corpus()
+    monkeypatch.chdir(tmp_path)
+    manifest.write(tmp_path / "data/manifest.parquet", of)
+    for each in pair(of):
+        predictions.write(tmp_path / f"data/rebalanced/{each.expert}.parquet", each)
+    (tmp_path / "params.yaml").write_text(f"fusion:\n  method: {method}\n  experts: [audio, text]\n")
+    (tmp_path / "models/fusion").mkdir(parents=True)
+    (tmp_path / "models/fusion/stale.json").touch()
+    fusion.main()
+    files = sorted(path for path in [*tmp_path.glob("data/fused*"), *tmp_path.glob("models/**/*")] if path.is_file())
+    names = ["fused.parquet", "fused_crossfitted.parquet", "curve.csv", "fusion.json"]
+    assert [path.name for path in files] == names
+    before = [path.read_bytes() for path in files]
+    fusion.main()
+    assert [path.read_bytes() for path in files] == before
+    assert f"categories: {method} of audio" in capsys.readouterr().out
+    assert predictions.read(tmp_path / "data/fused.parquet").fitted_on == ("dev_bal",)
+
+
+def test_interpolation_is_what_its_class_gives_on_the_tuning_utterances():
+    of = corpus()
+    experts = pair(of, **NO_ATTRIBUTES)
+    posteriors, tuning = np.stack([each.posterior for each in experts]), of.mask("dev_bal")
+    alone = Interpolation(0.05).fit(posteriors[:, tuning], of.truth()[tuning])
+    np.testing.assert_array_equal(fuse(experts, of, settings()).fused.posterior, alone.predict_proba(posteriors))
