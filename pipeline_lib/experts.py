@@ -181,6 +181,10 @@ def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Mod
     """
     from transformers import AutoModelForSequenceClassification
 
+    if encoder.kind == "bert":
+        raise InputError(
+            f"BERT's classification class reads a pooler that {checkpoint!r} comes without; set head.kind to dense"
+        )
     config = copy.deepcopy(encoder.model.config)
     config.num_labels, config.pad_token_id, config.use_cache = n_outputs, encoder.prepare.padding, False
     try:

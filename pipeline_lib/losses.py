@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 EPSILON = 1e-8  # in the denominator of CCC, against 0/0; moves the CCC of variances around 0.1 by less than 1e-7
+SMALLEST = 1e-12  # of 1 - p under the focal exponent, whose slope at 0 is infinite for exponents below 1
 
 
 def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -58,7 +59,7 @@ def focal(logits: Tensor, truth: Tensor, gamma: float, weights: Tensor | None = 
     weight = torch.ones_like(log_posterior) if weights is None else weights.to(log_posterior)[truth]
     loss = -log_posterior
     if gamma > 0:
-        loss = loss * (-torch.expm1(log_posterior)).clamp_min(0.0).pow(gamma)
+        loss = loss * (-torch.expm1(log_posterior)).clamp_min(SMALLEST).pow(gamma)
     return (weight * loss).sum() / weight.sum()
 
 

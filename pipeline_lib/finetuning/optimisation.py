@@ -24,9 +24,10 @@ def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
 
 
 def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
-    """Return the learning rate of a step (from 0) as a share of its peak: a linear rise, then the decay, which ends at 0.
+    """Return the learning rate of a step, counted from 0, as a share of its peak: a linear rise, then the decay.
 
-    The first step of a warm-up has 1 / n of the peak, its last the whole.
+    The first step of a warm-up of n steps has 1 / n of the peak, its last the whole. The step behind the phase's last
+    would have 0.
 
     Returns:
         in (0, 1]

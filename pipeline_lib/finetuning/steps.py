@@ -74,10 +74,7 @@ class Steps:
             state.splits = 2
             torch.cuda.empty_cache()
             size = self.phase.batch_size
-            say(
-                f"{job.name}: out of memory with batch_size {size}; going on with batches of half the size, twice as many"
-            )
-            say("a step (batch norm and CCC now see the smaller batches)")
+            say(f"{job.name}: out of memory with batch_size {size}; going on with half of it and twice as many batches")
 
     def _run_batches(self, plan: list[Batch], state: State, after_step: Callable[[], None]) -> None:
         job = self.job

@@ -10,9 +10,9 @@ class DenseHead(nn.Module):
     The first is for the categories, the second for the attributes; both are there where both are asked for.
 
     The embedding is "the output of the first dense layer following the pooling layer". The paper does not say on
-    which side of the ReLU: here it is the dense layer's own output, before ReLU and batch norm, which the linear discriminants
-    that read it like better (no half-space is cut off). For attributes "softmax layer replaced by a tanh non-linearity
-    followed by an additional linear layer" is read as batch norm -> tanh -> linear.
+    which side of the ReLU: here it is the dense layer's own output, before ReLU and batch norm, which suits the linear
+    discriminants that read it (no half-space is cut off). For attributes the softmax layer is "replaced with a tanh
+    nonlinearity, followed by an additional linear layer", which is read as batch norm -> tanh -> linear.
     """
 
     def __init__(self, width_in: int, width: int, n_labels: int, n_attributes: int, dropout: float = 0.0) -> None:

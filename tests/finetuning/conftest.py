@@ -1,0 +1,18 @@
+"""A tiny corpus and tiny checkpoints, made once."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.encoders import checkpoints
+from tests.finetuning import corpora
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory):
+    """Return the corpus, its audio's root and the checkpoints of both modalities."""
+    root: Path = tmp_path_factory.mktemp("tones")
+    written = {name: checkpoints.write(root / "checkpoints", name) for name in ("w2v_bert", "llama", "wavlm_layer")}
+    corpus = corpora.make(root)
+    return SimpleNamespace(corpus=corpus, root=root, texts=corpus.frame["reference_text"].tolist(), **written)

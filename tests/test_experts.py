@@ -1,0 +1,184 @@
+"""Experts on disk: what is loaded predicts what was saved, to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from transformers import LlamaForSequenceClassification, RobertaForSequenceClassification
+
+from pipeline_lib import experts
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.errors import InputError
+from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.networks.settings import (
+    AdaptationSettings,
+    HeadSettings,
+    LoraSettings,
+    NetworkSettings,
+    PoolingSettings,
+)
+from tests.encoders import checkpoints
+
+CPU = torch.device("cpu")
+NOISE = np.random.default_rng(0)
+WAVEFORMS = [(0.1 * NOISE.standard_normal(n)).astype(np.float32) for n in (6_000, 9_000)]
+TEXTS = ["i am so happy", "the", "you are not angry today"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {name: checkpoints.write(folder, name) for name in ("w2v_bert", "hubert_group", "llama", "roberta", "bert")}
+
+
+def settings(written, name, method="lora", head="dense", labels=("a", "b", "c"), attributes=("arousal",), **parts):
+    return ExpertSettings(
+        modality="text" if name in checkpoints.TEXT else "audio",
+        encoder=EncoderSettings(checkpoint=str(written[name])),
+        network=NetworkSettings(
+            adaptation=AdaptationSettings(method=method, lora=LoraSettings(rank=4)),
+            head=HeadSettings(kind=head, width=10),
+            **{"pooling": PoolingSettings(attention_width=6), **parts},
+        ),
+        labels=list(labels),
+        attributes=list(attributes),
+        attribute_scale=[1.0, 7.0],
+        attribute_range="signed",
+        seed=5,
+    )
+
+
+def disturbed(network):
+    """Return the network with all that is trained, and its statistics, moved off their first values."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for each in network.parameters():
+            if each.requires_grad:
+                each.add_(0.1 * torch.randn_like(each))
+        for name, buffer in network.named_buffers():
+            if "running" in name:
+                buffer.add_(torch.rand_like(buffer))
+    return network.eval()
+
+
+def outputs(network, settings):
+    inputs = network.encoder.prepare(TEXTS if settings.modality == "text" else WAVEFORMS)
+    with torch.inference_mode():
+        return network(inputs)
+
+
+CASES = [
+    ("w2v_bert", "lora", "dense", {}),
+    ("w2v_bert", "frozen", "dense", {"layers": "weighted"}),
+    ("hubert_group", "full", "dense", {}),
+    ("llama", "lora", "sequence_classification", {}),
+    ("llama", "frozen", "dense", {"pooling": PoolingSettings(kind="last_token")}),
+    ("roberta", "full", "sequence_classification", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "head", "parts"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp_path, name, method, head, parts):
+    said = settings(written, name, method, head, **parts)
+    network = disturbed(experts.build(said, CPU))
+    experts.save_expert(tmp_path / "expert", network, said)
+    again = experts.load(tmp_path / "expert", CPU)
+    before, after = outputs(network, said), outputs(again, said)
+    assert before.keys() == after.keys() == {"logits", "attributes", "embedding"}
+    for key in before:
+        assert torch.equal(before[key], after[key]), key
+    assert (tmp_path / "expert" / "adapter.safetensors").exists() == (method != "frozen")
+
+
+def test_the_same_expert_gives_the_same_bytes(written, tmp_path):
+    said = settings(written, "w2v_bert")
+    for name in ("one", "two"):
+        experts.save_expert(tmp_path / name, disturbed(experts.build(said, CPU)), said)
+    for file in ("settings.json", "adapter.safetensors", "head.safetensors"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert experts.read_settings(tmp_path / "one") == said
+
+
+def test_only_what_was_trained_is_written(written, tmp_path):
+    said = settings(written, "w2v_bert")
+    experts.save_expert(tmp_path / "expert", experts.build(said, CPU), said)
+    assert all(".lora_" in name for name in load_file(tmp_path / "expert" / "adapter.safetensors"))
+    assert "head.norm.running_mean" in load_file(tmp_path / "expert" / "head.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("llama", LlamaForSequenceClassification), ("roberta", RobertaForSequenceClassification)]
+)
+def test_sequence_classification_is_transformers_own(written, name, kind):
+    said = settings(written, name, "full", "sequence_classification", attributes=("arousal", "valence"))
+    network = disturbed(experts.build(said, CPU))
+    inputs = network.encoder.prepare(TEXTS)
+    config = network.encoder.model.config
+    config.num_labels, config.pad_token_id = 5, network.encoder.prepare.padding
+    real = kind(config).eval()
+    state = network.state_dict()
+    wanted = {
+        f"{real.base_model_prefix}.{key.removeprefix('encoder.model.')}": v
+        for key, v in state.items()
+        if key.startswith("encoder.model.")
+    }
+    wanted |= {key.removeprefix("head."): v for key, v in state.items() if key.startswith("head.")}
+    real.load_state_dict(wanted)
+    with torch.inference_mode():
+        expected = real(**inputs).logits
+        found = network(inputs)
+    torch.testing.assert_close(torch.cat([found["logits"], found["attributes"]], dim=1), expected, rtol=0, atol=0)
+
+
+def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_reads(written):
+    said = settings(written, "llama", "frozen", "sequence_classification", attributes=())
+    network = disturbed(experts.build(said, CPU))
+    found = outputs(network, said)
+    for i, text in enumerate(TEXTS):
+        alone = network.encoder.prepare([text])
+        last = network.encoder.model(**alone).last_hidden_state[0, -1]
+        torch.testing.assert_close(found["embedding"][i], last)
+    scores = functional.linear(found["embedding"], network.head["score"].weight.detach())
+    torch.testing.assert_close(scores, found["logits"])
+
+
+def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
+    said = settings(written, "w2v_bert")
+    network = disturbed(experts.build(said, CPU))
+    experts.save_expert(tmp_path / "expert", network, said)
+    encoder = experts.load_encoder(tmp_path / "expert", CPU)
+    assert not any("lora" in name for name, _ in encoder.named_parameters())
+    inputs = encoder.prepare(WAVEFORMS)
+    with torch.inference_mode():
+        merged, attached = encoder(**inputs), network.encoder(**inputs)
+        untuned = experts.build(said, CPU).encoder(**inputs)
+    mask = merged.mask
+    torch.testing.assert_close(merged.layers[-1][mask], attached.layers[-1][mask], rtol=1e-4, atol=1e-5)
+    assert (merged.layers[-1] - untuned.layers[-1])[mask].abs().max() > 1e-2
+
+
+def test_bert_is_refused_its_own_classification_class(written):
+    with pytest.raises(InputError, match="BERT's classification class reads a pooler .* set head.kind to dense"):
+        experts.build(settings(written, "bert", "full", "sequence_classification"), CPU)
+
+
+def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
+    with pytest.raises(InputError, match="does not exist; the stage finetuning writes it"):
+        experts.load(tmp_path / "none", CPU)
+    said = settings(written, "w2v_bert")
+    folder = tmp_path / "expert"
+    experts.save_expert(folder, experts.build(said, CPU), said)
+    tensors = load_file(folder / "head.safetensors")
+    save_file({**tensors, "head.dense.weight": torch.zeros(3, 3)}, folder / "head.safetensors")
+    with pytest.raises(InputError, match=r"does not fit its settings.json at 'head.dense.weight'"):
+        experts.load(folder, CPU)
+    (folder / "head.safetensors").write_bytes(b"cut")
+    with pytest.raises(InputError, match="is damaged"):
+        experts.load(folder, CPU)
+    values = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps({**values, "format_version": 99}))
+    with pytest.raises(InputError, match="has format version 99, this code reads 1"):
+        experts.load(folder, CPU)
