@@ -8,7 +8,10 @@ import yaml
 from tests.imports import imported_files
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-NOT_RESULTS = {Path("pipeline_lib/command.py"), Path("pipeline_lib/errors.py")}  # how a command talks, not what it writes
+NOT_RESULTS = {
+    Path("pipeline_lib/command.py"),
+    Path("pipeline_lib/errors.py"),
+}  # how a command talks, not what it writes
 
 
 def body(name: str) -> dict:

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-STAND_IN = '''
+STAND_IN = """
 import hashlib, sys
 from pathlib import Path
 from ruamel.yaml import YAML
@@ -48,7 +48,7 @@ for out in names([*body.get("outs", []), *body.get("metrics", []), *body.get("pl
         path = path / "content"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(hashlib.sha256((sys.argv[1] + key + out + seen).encode()).hexdigest())
-'''
+"""
 
 EVERYTHING_AFTER_CORPUS = {
     "corpus",

@@ -85,11 +85,11 @@ def _unknown_names(params: Params) -> list[str]:
         for name in params.fusion.experts
         if name not in params.rebalancing
     ]
-    made = made_by_stages(params)
+    tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
-        f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {sorted(m for m in made if m.endswith('.parquet'))}"
+        f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {tables}"
         for system, table in params.scoring.tables.items()
-        if table not in made
+        if table not in tables
     ]
     return mistakes
 

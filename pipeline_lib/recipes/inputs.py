@@ -7,6 +7,8 @@ of them would be replaced without the entry running again.
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes.sections import Params
 from pipeline_lib.settings import FILLER, AfterSettings, Settings
 
@@ -84,5 +86,5 @@ def _local_checkpoints(settings: Settings | None) -> set[str]:
     return {checkpoint} if checkpoint and is_local(checkpoint) else set()
 
 
-def _text(entry: Settings) -> set[str]:
-    return {TRANSCRIPTS} if getattr(entry, "modality") == "text" and getattr(entry, "text") == "transcripts" else set()
+def _text(entry: EmbeddingSettings | FinetuningSettings) -> set[str]:
+    return {TRANSCRIPTS} if entry.modality == "text" and entry.text == "transcripts" else set()

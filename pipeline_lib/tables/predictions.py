@@ -106,7 +106,7 @@ def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarra
         ids: utterances, in the order of the second axis
 
     Returns:
-        ``(n_experts, n, n_labels)`` or None where no expert has posteriors, and ``(n_experts, n, n_attributes)`` or None
+        ``(n_experts, n, n_labels)`` or None where no expert has posteriors, and attributes alike
 
     Raises:
         InputError: two experts differ in labels or attribute names
