@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -63,7 +64,26 @@ def _mapped(one: partial, paths: Sequence[str], workers: int) -> Iterator[Checke
     if workers == 1 or len(paths) <= CHUNK:
         yield from map(one, paths)
         return
-    with ProcessPoolExecutor(workers) as pool:
-        left = iter(paths)
-        while part := list(islice(left, 64 * CHUNK)):  # the queue stays short however large the corpus
-            yield from pool.map(one, part, chunksize=CHUNK)
+    left = iter(paths)
+    while part := list(islice(left, 64 * CHUNK)):  # the queue stays short however large the corpus
+        yield from _shared(one, part, workers)
+
+
+def _shared(one: partial, part: Sequence[str], workers: int) -> Iterator[Checked]:
+    """Share out a part; when a process dies, look for the culprit with a process for each recording that is left."""
+    done = 0
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            for checked in pool.map(one, part, chunksize=CHUNK):
+                yield checked
+                done += 1
+    except BrokenProcessPool:
+        yield from (_alone(one, path) for path in part[done:])
+
+
+def _alone(one: partial, path: str) -> Checked:
+    with ProcessPoolExecutor(1) as pool:
+        try:
+            return pool.submit(one, path).result()
+        except BrokenProcessPool:
+            return Checked(reason="crash", message="crash: the process that decoded it died (memory, or the decoder)")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 from collections import Counter
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
@@ -127,6 +129,21 @@ def test_many_processes_give_what_one_gives(tmp_path, own, settings):
     one, two = (collect(settings("table", workers=n)) for n in (1, 2))
     assert one.metrics == two.metrics
     assert one.manifest.frame.equals(two.manifest.frame) and one.quarantine.equals(two.quarantine)
+
+
+def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, own, settings, monkeypatch):
+    table(tmp_path, own(70))
+    parent, check = os.getpid(), audio.check
+
+    def deadly(path, *limits):
+        if path.name == "33.wav" and os.getpid() != parent:
+            os._exit(9)
+        return check(path, *limits)
+
+    monkeypatch.setattr(audio, "check", deadly)
+    collected = collect(settings("table", workers=2))
+    assert collected.quarantine["file"].tolist() == ["33.wav"]
+    assert collected.metrics["quarantined"] == {"crash": 1}
 
 
 def test_a_link_out_of_the_root_is_not_followed(tmp_path, own, settings, say):
@@ -275,8 +292,6 @@ def test_metrics_and_tables_agree(ravdess, tmp_path_factory):
 
 
 def test_the_command_needs_neither_torch_nor_scikit_learn():
-    import subprocess
-
     code = "import sys, stages.corpus; print({'torch', 'sklearn', 'transformers'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
