@@ -1,0 +1,148 @@
+"""Embed every utterance of a manifest with a frozen encoder, or with the encoder of a tuned expert.
+
+Shards are consecutive rows, so that layers are written in the order of the identifiers with one shard in memory; inside
+a shard utterances of like length share a forward pass. Hidden states do not depend on the batch, see ``encoders``.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline_lib import audio, encoders
+from pipeline_lib.embedding import plan
+from pipeline_lib.embedding.pool import Frames, Vectors
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.embedding.shard import Shard
+from pipeline_lib.embedding.source import recordings, written
+from pipeline_lib.encoders.device import pick
+from pipeline_lib.encoders.load import load_speech, load_text
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.errors import InputError
+from pipeline_lib.shards import store
+from pipeline_lib.tables import embeddings
+from pipeline_lib.tables.embeddings import Info
+from pipeline_lib.tables.manifest import Manifest
+
+IRRELEVANT = {"after", "device", "workers", "limit_gb", "probe"}  # to the values of an embedding
+
+
+def embed(
+    manifest: Manifest, root: Path, texts: Sequence[str] | None, settings: EmbeddingSettings, out: Path, work: Path
+) -> Path:
+    """Write the embedding of all utterances.
+
+    Args:
+        manifest: what to embed
+        root: folder that the manifest's audio paths start from
+        texts: one a row, None for audio
+        settings: encoder and what is kept
+        out: the embedding's folder, replaced whole
+        work: where unfinished shards live
+
+    Returns:
+        the folder of the shards, to be discarded once everything is in place
+
+    Raises:
+        InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, an utterance
+            has no audio, memory does not suffice, or float16 cannot hold a value
+    """
+    device = pick(settings.device)
+    encoder = load(settings, device)
+    layers = _chosen(settings, encoder)
+    source = recordings(manifest, root, encoder) if texts is None else written(texts, encoder)
+    info = _info(settings, encoder, layers, len(manifest))
+    sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
+    plan.refuse_too_large(sizes, settings.limit_gb, len(layers), frames=settings.frames)
+    shards = plan.shards(sizes, settings.shard_size)
+    ids = manifest.ids.tolist()
+    folder = work / _fingerprint(settings, encoder, device, [ids, source.content], shards)
+    compute = Shard(encoder, source, settings, layers, ids)
+    with embeddings.writing(out, info) as writer, _exact(device):
+        for table in store.run_shards(folder, shards, compute, "embedding"):
+            writer.add(*_content(table, ids, info))
+    return folder
+
+
+def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | TextEncoder:
+    """Return the encoder that the entry names, frozen.
+
+    Raises:
+        InputError: it cannot be had, or reads the other modality
+    """
+    if settings.expert is None:
+        loader = load_speech if settings.modality == "audio" else load_text
+        return loader(settings.encoder, device).requires_grad_(False)
+    from pipeline_lib.experts import load_encoder
+
+    encoder = load_encoder(Path(settings.expert), device)
+    wanted = SpeechEncoder if settings.modality == "audio" else TextEncoder
+    if not isinstance(encoder, wanted):
+        raise InputError(f"expert {settings.expert} has an encoder of the other modality, wanted {settings.modality!r}")
+    return encoder.eval().requires_grad_(False)
+
+
+def _content(table: pa.Table, ids: list[str], info: Info) -> tuple[list[str], Vectors, Frames | None]:
+    """Return what ``_table`` put into a shard as the writer takes it."""
+
+    def arrays(name: str) -> list[np.ndarray]:
+        return [np.frombuffer(value.as_buffer(), np.float16) for value in table.column(name)]
+
+    vectors = {layer: np.stack(arrays(f"vector_{layer}")) for layer in info.layers}
+    frames = None
+    if info.frames:
+        frames = {layer: [x.reshape(-1, info.width) for x in arrays(f"frames_{layer}")] for layer in info.layers}
+    return [ids[row] for row in table.column("row").to_pylist()], vectors, frames
+
+
+def _chosen(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder) -> tuple[int, ...]:
+    if settings.layers == "all":
+        return tuple(range(encoder.n_layers + 1))
+    if settings.layers[-1] > encoder.n_layers:
+        known = f"{settings.expert or encoder.checkpoint} has layers 0 to {encoder.n_layers}"
+        raise InputError(f"layers names {settings.layers[-1]}, {known}")
+    return tuple(settings.layers)
+
+
+def _info(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, layers: tuple[int, ...], n: int) -> Info:
+    return Info(
+        encoder=encoder.kind,
+        checkpoint=settings.expert or encoder.checkpoint,
+        revision=None if settings.expert else encoder.revision,
+        modality=settings.modality,
+        width=encoder.width,
+        frame_rate_hz=getattr(encoder, "frame_rate_hz", None),
+        layers=layers,
+        pooling=settings.pooling,
+        frames=settings.frames,
+        n_utterances=n,
+    )
+
+
+def _fingerprint(
+    settings: EmbeddingSettings,
+    encoder: SpeechEncoder | TextEncoder,
+    device: torch.device,
+    content: list[Any],
+    shards: list[list[int]],
+) -> str:
+    """Return what stands for all that the shards' values depend on."""
+    folders = [Path(each) for each in (settings.expert, encoder.checkpoint) if each and Path(each).is_dir()]
+    weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
+    code = store.code_digest(Path(__file__).parent, encoders, audio, store)
+    versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
+    said = settings.model_dump(exclude=IRRELEVANT)
+    return store.fingerprint(said, weights, device.type, content, shards, code, versions)
+
+
+def _exact(device: torch.device) -> Any:
+    """Return a context in which CUDA's convolutions are deterministic and not rounded to TF32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

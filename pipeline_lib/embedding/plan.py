@@ -1,0 +1,82 @@
+"""What is computed together, fixed beforehand: an interrupted run goes on with the same shards and batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline_lib.errors import InputError
+
+BYTES = 2  # of a float16
+LARGEST_SHARD = 1 << 28  # bytes: with all frames of all layers, 256 utterances would fill the memory
+
+
+def shards(sizes: Sequence[int], shard_size: int, largest: int = LARGEST_SHARD) -> list[list[int]]:
+    """Return consecutive rows, at most ``shard_size`` of them and ``largest`` bytes, but at least one row, a shard.
+
+    Args:
+        sizes: bytes of each row's output
+        shard_size: rows
+        largest: bytes
+
+    Returns:
+        row numbers of each shard; put behind one another they are 0, 1, 2 ...
+    """
+    plan: list[list[int]] = []
+    filled = 0
+    for row, size in enumerate(sizes):
+        if not plan or len(plan[-1]) == shard_size or filled + size > largest:
+            plan.append([])
+            filled = 0
+        plan[-1].append(row)
+        filled += size
+    return plan
+
+
+def batches(
+    rows: Sequence[int], lengths: Sequence[float], batch_size: int, most: float | None = None
+) -> list[list[int]]:
+    """Return the rows of a shard in batches of like length, the longest first.
+
+    Args:
+        rows: of a shard
+        lengths: of every row of the table, seconds or characters
+        batch_size: rows
+        most: sum of the lengths of a batch with its padding, but at least one row is in it; None for no limit
+
+    Returns:
+        each row once
+    """
+    made: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: (-lengths[row], row)):
+        full = not made or len(made[-1]) == batch_size
+        if full or (most is not None and lengths[made[-1][0]] * (len(made[-1]) + 1) > most):
+            made.append([])
+        made[-1].append(row)
+    return made
+
+
+def halves(rows: Sequence[int]) -> list[list[int]]:
+    """Return the rows in two parts of like size, or the only row."""
+    middle = -(-len(rows) // 2)
+    return [list(half) for half in (rows[:middle], rows[middle:]) if half]
+
+
+def refuse_too_large(sizes: Sequence[int], limit_gb: float, n_layers: int, *, frames: bool) -> None:
+    """Refuse an output over the limit.
+
+    Args:
+        sizes: bytes of each row's output
+        limit_gb: 10^9 bytes
+        n_layers: kept
+        frames: whether every frame is kept
+
+    Raises:
+        InputError: with the size and what would make it smaller
+    """
+    size_gb = float(np.sum(sizes, dtype=np.float64)) / 1e9
+    if size_gb > limit_gb:
+        fewer = "fewer layers" + (", frames: false" if frames else "")
+        kept = f"{n_layers} layers{' with all frames' if frames else ''} of {len(sizes)} utterances"
+        raise InputError(
+            f"{kept} would take {size_gb:.3g} GB, limit_gb is {limit_gb:g}; choose {fewer}, or raise limit_gb"
+        )

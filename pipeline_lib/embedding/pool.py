@@ -1,0 +1,76 @@
+"""One forward pass: hidden states pooled as they arise, on the model's device; no layer is kept longer than needed."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline_lib.encoders.hidden import valid
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.tables.embeddings import to_half
+
+Vectors = dict[int, np.ndarray]
+Frames = dict[int, list[np.ndarray]]
+
+
+def pool(states: Tensor, lengths: Tensor, pooling: str) -> Tensor:
+    """Return mean, or mean and population standard deviation, over each utterance's own frames.
+
+    Args:
+        states: shape ``(batch, time, width)``
+        lengths: frames of each utterance, shape ``(batch,)``
+        pooling: mean or mean_std
+
+    Returns:
+        float32, shape ``(batch, width)`` or ``(batch, 2 * width)``
+    """
+    mask = valid(lengths, states.shape[1])[..., None]
+    states = states.float().masked_fill(~mask, 0.0)
+    mean = states.sum(dim=1) / lengths[:, None]
+    if pooling == "mean":
+        return mean
+    squares = (states - mean[:, None]).masked_fill(~mask, 0.0).square().sum(dim=1)
+    return torch.cat([mean, (squares / lengths[:, None]).sqrt()], dim=1)
+
+
+def embed_batch(
+    encoder: SpeechEncoder | TextEncoder,
+    inputs: dict[str, Tensor],
+    ids: Sequence[str],
+    layers: Collection[int],
+    pooling: str,
+    *,
+    frames: bool,
+) -> tuple[Vectors, Frames]:
+    """Return pooled vectors, and frames when asked, of one batch.
+
+    Args:
+        encoder: in eval mode
+        inputs: what its ``prepare`` made
+        ids: of the batch, for messages
+        layers: which are kept
+        pooling: see ``pool``
+        frames: whether every frame is kept
+
+    Returns:
+        by layer: float16 ``(batch, width)``, and an array ``(n_frames, width)`` an utterance
+
+    Raises:
+        InputError: float16 cannot hold a value
+    """
+    vectors: Vectors = {}
+    kept: Frames = {layer: [] for layer in layers} if frames else {}
+
+    def see(layer: int, states: Tensor, lengths: Tensor) -> None:
+        if layer not in layers:
+            return
+        vectors[layer] = to_half(pool(states, lengths, pooling).cpu().numpy(), layer, ids)
+        if frames:
+            for utterance_id, each, n in zip(ids, states, lengths.tolist(), strict=True):
+                kept[layer].append(to_half(each[None, :n].float().cpu().numpy(), layer, [utterance_id])[0])
+
+    device = next(encoder.parameters()).device
+    encoder.each_layer({name: value.to(device) for name, value in inputs.items()}, see)
+    return vectors, kept

@@ -1,0 +1,117 @@
+"""What one shard takes: batches of like length, made ready by threads, through the model, into one table."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline_lib.embedding import plan
+from pipeline_lib.embedding.pool import Frames, Vectors, embed_batch
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.embedding.source import Source
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.errors import InputError
+
+
+class Shard:
+    """Computes shards; out of memory, all batches are halved from there on, visibly, the second time the run stops."""
+
+    def __init__(
+        self,
+        encoder: SpeechEncoder | TextEncoder,
+        source: Source,
+        settings: EmbeddingSettings,
+        layers: tuple[int, ...],
+        ids: list[str],
+    ) -> None:
+        """Take what every shard needs.
+
+        Args:
+            encoder: frozen
+            source: of the inputs
+            settings: of the entry
+            layers: which are kept
+            ids: of every row of the table
+        """
+        self.encoder, self.source, self.settings, self.layers, self.ids = encoder, source, settings, layers, ids
+        self.halved = False
+
+    def __call__(self, rows: list[int]) -> pa.Table:
+        """Return the rows' table: row numbers, and of each layer float16 values as raw bytes.
+
+        Raises:
+            InputError: memory does not suffice for half a batch either, or float16 cannot hold a value
+        """
+        try:
+            return self._compute(rows)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            self._halve(rows)
+        return self(rows)
+
+    def _compute(self, rows: list[int]) -> pa.Table:
+        vectors: dict[int, Vectors] = {}
+        frames: dict[int, Frames] = {}
+        batches = self._batches(rows)
+        for batch, inputs in _ahead(batches, self.source, self.settings.workers):
+            vectors[batch[0]], frames[batch[0]] = embed_batch(
+                self.encoder,
+                inputs,
+                [self.ids[row] for row in batch],
+                self.layers,
+                self.settings.pooling,
+                frames=self.settings.frames,
+            )
+        return _table(rows, batches, vectors, frames)
+
+    def _batches(self, rows: list[int]) -> list[list[int]]:
+        whole = plan.batches(rows, self.source.lengths, self.settings.batch_size, self.settings.batch_seconds)
+        return [half for batch in whole for half in plan.halves(batch)] if self.halved else whole
+
+    def _halve(self, rows: list[int]) -> None:
+        first = self._batches(rows)[0]
+        if self.halved or len(first) == 1:
+            unit = "s" if self.settings.modality == "audio" else "tokens"
+            longest = f"the longest is {self.ids[first[0]]!r}, {self.source.lengths[first[0]]:g} {unit}"
+            mend = "lower batch_size or batch_seconds, choose another device, or have the corpus cut long utterances"
+            said = f"out of memory {'even ' if self.halved else ''}with {len(first)} utterances a forward pass"
+            raise InputError(f"{said}, {longest}; {mend}")
+        self.halved = True
+        print(f"out of memory with {len(first)} utterances a forward pass; going on with half as many", file=sys.stderr)
+        if next(self.encoder.parameters()).device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _ahead(batches: list[list[int]], source: Source, workers: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Yield each batch with its inputs, which threads make while the model works on the batch before."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(source.prepare, batch) for batch in batches[: workers + 1]]
+        for i, batch in enumerate(batches):
+            inputs = waiting.pop(0).result()
+            if i + workers + 1 < len(batches):
+                waiting.append(pool.submit(source.prepare, batches[i + workers + 1]))
+            yield batch, inputs
+
+
+def _table(
+    rows: list[int], batches: list[list[int]], vectors: dict[int, Vectors], frames: dict[int, Frames]
+) -> pa.Table:
+    """Return a shard: a row an utterance in the order of ``rows``, columns of every layer, values as raw bytes."""
+    place = {row: (batch[0], i) for batch in batches for i, row in enumerate(batch)}
+    columns: dict[str, pa.Array] = {"row": pa.array(rows, pa.int64())}
+    for layer in vectors[batches[0][0]]:
+        each = [vectors[first][layer][i].tobytes() for first, i in map(place.get, rows)]
+        columns[f"vector_{layer}"] = pa.array(each, pa.binary())
+    for layer in frames[batches[0][0]]:
+        each = [frames[first][layer][i].tobytes() for first, i in map(place.get, rows)]
+        columns[f"frames_{layer}"] = pa.array(each, pa.large_binary())
+    return pa.table(columns)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,79 @@
+"""What is embedded: recordings or texts, how long each is, and what makes them the same as last time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pipeline_lib import audio
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Source:
+    """The inputs of every row.
+
+    Attributes:
+        prepare: row numbers to the encoder's inputs, on the CPU
+        lengths: by which rows are sorted, seconds or tokens
+        frames: estimated hidden states of each row
+        content: what a change of the input changes
+    """
+
+    prepare: Callable[[list[int]], dict[str, Tensor]]
+    lengths: list[float]
+    frames: list[int]
+    content: list[Any]
+
+
+def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
+    """Return the corpus's audio; what is shorter than the encoder's first frame is filled with zeros behind it.
+
+    Raises:
+        InputError: an utterance has no audio
+    """
+    files = manifest.frame["audio"].tolist()
+    without = [each for each, file in zip(manifest.ids, files, strict=True) if file is None]
+    if without:
+        known = f"{len(without)} of {len(files)} utterances of {manifest.corpus} have no audio, {without[0]!r} first"
+        raise InputError(f"{known}; an embedding with modality 'audio' needs it")
+    paths = [audio.resolve_under(root, file) for file in files]
+
+    def prepare(rows: list[int]) -> dict[str, Tensor]:
+        return encoder.prepare([_filled(audio.decode(paths[row]), encoder.minimum_samples) for row in rows])
+
+    seconds = [float(each) for each in manifest.frame["duration_s"]]
+    frames = [int(np.ceil(each * encoder.frame_rate_hz)) for each in seconds]
+    return Source(prepare, seconds, frames, manifest.frame["audio_sha256"].tolist())
+
+
+def written(texts: Sequence[str], encoder: TextEncoder) -> Source:
+    """Return texts, one a row."""
+    tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
+    return Source(lambda rows: encoder.prepare([texts[row] for row in rows]), tokens, tokens, list(texts))
+
+
+def reference_texts(manifest: Manifest) -> list[str]:
+    """Return the corpus's human texts.
+
+    Raises:
+        InputError: an utterance has none
+    """
+    texts = manifest.frame["reference_text"].tolist()
+    without = [each for each, text in zip(manifest.ids, texts, strict=True) if text is None]
+    if without:
+        known = (
+            f"{len(without)} of {len(texts)} utterances of {manifest.corpus} have no human text, {without[0]!r} first"
+        )
+        raise InputError(f"{known}; set text to 'transcripts'")
+    return texts
+
+
+def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
+    return np.pad(waveform, (0, max(0, needed - len(waveform))))

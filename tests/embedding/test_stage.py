@@ -1,0 +1,53 @@
+"""The stage: settings and tables in, an embedding and its layer curve out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import embeddings, manifest, transcripts
+from stages.embedding import main
+from tests.embedding.conftest import TEXTS
+
+
+@pytest.fixture
+def project(tmp_path, corpus, entry, monkeypatch):
+    """Write params.yaml and tables, go there, and return a runner of the stage."""
+    monkeypatch.chdir(tmp_path)
+    manifest.write(Path("data/manifest.parquet"), corpus)
+    ids = corpus.ids.tolist()
+    transcripts.write(Path("data/transcripts.parquet"), ids, TEXTS, engine="x", checkpoint="x", decoding={})
+
+    def start(name: str, **values):
+        params = {"corpus": {"root": "audio"}, "embedding": {"mine": entry(name, **values).model_dump()}}
+        with Path("params.yaml").open("w") as file:
+            YAML().dump(params, file)
+        main("mine")
+        return Path("data/embeddings/mine")
+
+    return start
+
+
+@pytest.mark.parametrize("name", ["w2v_bert", "llama"])
+def test_an_entry_becomes_an_embedding_and_a_curve(name, project):
+    folder = project(name)
+    assert embeddings.read_info(folder).n_utterances == 10
+    assert Path("metrics/plots/layers/mine.csv").read_text().startswith("layer,macro_f1,ua,ccc_arousal\n0,")
+    said = json.loads(Path("metrics/embedding/mine.json").read_text())
+    assert set(said["best_on_dev"]) == {"macro_f1", "ua", "ccc_arousal"} and said["notice"] == "noise, not speech"
+    assert list(Path("work/embedding").iterdir()) == []  # the shards are gone once everything is in place
+
+
+def test_without_probe_the_curve_is_empty(project):
+    project("bert", probe={"enabled": False})
+    assert Path("metrics/plots/layers/mine.csv").read_text() == "layer,macro_f1,ua\n"
+
+
+def test_human_texts_are_wanted_whole(project, corpus):
+    project("bert", text="reference")
+    corpus.frame.loc[4, "reference_text"] = None
+    manifest.write(Path("data/manifest.parquet"), corpus)
+    with pytest.raises(InputError, match="1 of 10 utterances of noise have no human text, 'u4' first; set text to"):
+        project("bert", text="reference")
