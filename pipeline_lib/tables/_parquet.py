@@ -91,7 +91,7 @@ def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[p
         version = said.get("format_version")
         raise InputError(f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again")
     if schema.metadata.get(_DIGEST) != _digest(schema, stored):
-        raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code? run its stage again)")
+        raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code?)")
     return table, said
 
 
