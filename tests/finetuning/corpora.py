@@ -1,4 +1,4 @@
-"""A tiny corpus of tones and words whose emotion can be heard and read, and a setting that trains on it in seconds."""
+"""A tiny corpus of hisses and words whose emotion can be heard and read, and a setting that trains on it in seconds."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
 
 EMOTIONS = ("anger", "happiness", "sadness", "O")
+EDGES_HZ = (0, 615, 1768, 3930, 8000)
 TEXTS = ("i am so angry", "i am so happy", "i am so sad", "the")
 
 
@@ -21,15 +22,14 @@ def make(root: Path, per_label: int = 12) -> Manifest:
         for i in range(per_label):
             name = f"{emotion}_{i:02d}"
             seconds = 0.4 + 0.3 * rng.random()
-            time = np.arange(int(16_000 * seconds)) / 16_000
-            tone = np.sin(2 * np.pi * 200 * 2**label * time) * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * time))
-            soundfile.write(root / f"{name}.wav", (0.3 * tone + 0.02 * rng.standard_normal(len(time))), 16_000)
+            n = int(16_000 * seconds)
+            soundfile.write(root / f"{name}.wav", hiss(rng, n, label), 16_000)
             rows.append(
                 {
                     "utterance_id": name,
                     "audio": f"{name}.wav",
                     "audio_sha256": f"{label}{i}",
-                    "duration_s": len(time) / 16_000,
+                    "duration_s": n / 16_000,
                     "split": ("train", "train", "dev", "test")[i % 4],
                     "subsets": [],
                     "emotion": emotion,
@@ -41,6 +41,16 @@ def make(root: Path, per_label: int = 12) -> Manifest:
             )
     frame = pd.DataFrame(rows).sort_values("utterance_id", kind="stable").reset_index(drop=True)
     return Manifest(frame, "tones", EMOTIONS[:3], (1.0, 7.0))
+
+
+def hiss(rng: np.random.Generator, n: int, label: int) -> np.ndarray:
+    """Return noise in which one quarter of the mel scale beats five times a second."""
+    low, high = EDGES_HZ[label : label + 2]
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    hertz = np.fft.rfftfreq(n, 1 / 16_000)
+    band = np.fft.irfft(spectrum * ((hertz >= low) & (hertz < high)), n)
+    beat = np.sin(2 * np.pi * (5 * np.arange(n) / 16_000 + rng.random())) > 0
+    return 0.1 * band * beat + 0.005 * rng.standard_normal(n)
 
 
 def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:

@@ -1,4 +1,4 @@
-"""Experts trained end to end on tones and words: they learn, repeat, resume and fail as they should."""
+"""Experts trained end to end on hisses and words: they learn, repeat, resume and fail as they should."""
 
 import csv
 from dataclasses import replace
@@ -34,38 +34,42 @@ def accuracy(found, corpus, split="test"):
     return float((found.posterior[rows, : len(corpus.labels)].argmax(axis=1) == truth[rows]).mean())
 
 
-LONG = {"only": {"epochs": 10, "learning_rate": 0.01, "batch_size": 4}}
+LONG = {
+    "adaptation": {"method": "full"},
+    "phases": {"only": {"epochs": 12, "chunk_s": None}},
+    "early_stopping": {"patience": None},
+}
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
 SCORED = {"head": {"kind": "sequence_classification"}, "text": "reference"}
 
 
-def test_an_audio_expert_learns_tones_with_categories_and_attributes(tones, tmp_path):
-    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", phases=LONG, **BOTH))
+def test_an_audio_expert_learns_hisses_with_categories_and_attributes(tones, tmp_path):
+    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG, **BOTH))
     corpus = tones.corpus
     assert found.labels == ("anger", "happiness", "sadness", "O")
     np.testing.assert_allclose(found.trained_prior, 0.25)
     assert found.utterance_ids.tolist() == corpus.ids.tolist()
     assert found.embedding.shape == (len(corpus), 12)
-    assert accuracy(found, corpus) > 0.8
+    assert accuracy(found, corpus) > 0.75
     valence = corpus.attributes(["valence"])[:, 0]
     assert np.corrcoef(found.attributes[:, 1], valence)[0, 1] > 0.8
     assert 3 < found.attributes[:, 1].mean() < 8  # on the corpus's scale, where valence is 4 to 7
 
 
 def test_a_text_expert_learns_words_through_transformers_classification_class(tones, tmp_path):
-    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", phases=LONG, **SCORED))
+    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **LONG, **SCORED))
     assert accuracy(found, tones.corpus) == 1.0
 
 
 def test_with_shuffled_training_labels_an_expert_falls_to_chance(tones, tmp_path):
     frame = tones.corpus.frame.copy()
     train = np.flatnonzero(tones.corpus.mask("train"))
-    by_label = train.reshape(4, -1).T.reshape(-1)  # an even mixture: each tone gets every label equally often
+    by_label = train.reshape(4, -1).T.reshape(-1)  # an even mixture: each hiss gets every label equally often
     frame.loc[by_label, "emotion"] = frame["emotion"].to_numpy()[train]
     shuffled = replace(tones.corpus, frame=frame)
     assert sorted(frame["emotion"][train]) == sorted(tones.corpus.frame["emotion"][train])
-    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", phases=LONG), shuffled)
-    assert accuracy(found, tones.corpus) < 0.7
+    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG), shuffled)
+    assert accuracy(found, tones.corpus) < 0.6
 
 
 @pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", BOTH), ("llama", "text", SCORED)])
