@@ -99,6 +99,8 @@ def _explain(cls: type[BaseModel], section: str, detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
         return f"{where} is {detail['input']!r}, wanted {detail['ctx']['expected']}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if isinstance(detail["input"], dict) and detail["type"] == "value_error":
+        return f"{where}: {message}"  # several keys do not fit together; the message names them
     return f"{where} is {_short(detail['input'])}: {message}"
 
 

@@ -14,8 +14,6 @@ from pipeline_lib.scoring.systems import align
 from pipeline_lib.settings import read_params
 from pipeline_lib.tables import manifest, predictions
 
-EXPERTS = ("embedding", "finetuning")  # sections that name the checkpoints behind the scored predictions
-
 
 def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("metrics")) -> None:
     """Score every system that params.yaml names, with intervals and a comparison."""
@@ -24,8 +22,7 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     scored = score(corpus, systems, settings)
-    used = [name for section in EXPERTS for name in checkpoints(params.get(section))]
-    scored.warnings[:0] = contamination(used, corpus.corpus)
+    scored.warnings[:0] = contamination(checkpoints(params["finetuning"]), corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,24 @@
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_lib.settings import ParameterError, Settings, read_value
 
 
 class Inner(Settings):
     step: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+
+class Range(Settings):
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
 
 
 class Outer(Settings):
@@ -87,3 +98,8 @@ def test_a_missing_file_says_where_commands_are_run(tmp_path):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Inner().step = 0.1
+
+
+def test_keys_that_do_not_fit_together_are_named_without_the_whole_section(params):
+    with pytest.raises(ParameterError, match=r"params.yaml: range: low 2.0 is above high 1.0$"):
+        Range.read("range", params("range: {low: 2.0, high: 1.0}"))
