@@ -73,6 +73,7 @@ def collect(settings: CorpusSettings) -> Collected:
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
     n_read = len(frame)
+    _check_merge(frame, settings.merge or {})
     frame = merged(frame, _merge(reader.CUSTOM, settings))
     labels = _labels(frame, reader.CUSTOM, settings)
     frame["split"] = splits.split(frame, settings.split, reader.CUSTOM)
@@ -96,11 +97,7 @@ def collect(settings: CorpusSettings) -> Collected:
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
-    """Return the frame with each emotion and vote counted as ``merge`` says.
-
-    Raises:
-        InputError: no utterance has an emotion that is to be merged
-    """
+    """Return the frame with each emotion and vote counted as ``merge`` says."""
     if not merge:
         return frame
     emotions = frame["emotion"].map(lambda emotion: merge.get(emotion, emotion) if emotion else None)
@@ -126,6 +123,16 @@ def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
                 f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
                 " merge it, or cut the corpus otherwise (corpus.split)"
             )
+
+
+def _check_merge(frame: pd.DataFrame, merge: Mapping[str, str]) -> None:
+    voted = {label for cast in frame["votes"] if isinstance(cast, dict) for label in cast}
+    known = sorted({*frame["emotion"].dropna(), *voted})
+    for old in merge:
+        if old not in known:
+            near = get_close_matches(old, known, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InputError(f"corpus.merge names {old!r}, which is on no utterance{meant}; the corpus has {known}")
 
 
 def _merge(custom: layout.Custom, settings: CorpusSettings) -> dict[str, str]:

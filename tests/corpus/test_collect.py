@@ -213,6 +213,10 @@ def test_merging_changes_emotions_votes_and_the_label_list(tmp_path, own, settin
     assert found.labels == ("anger", "alarm")
     assert Counter(found.frame["emotion"]) == {"anger": 3, "alarm": 3}
     assert found.frame["votes"][0] == {"alarm": 3, "anger": 1}
+    with pytest.raises(
+        InputError, match=r"corpus.merge names 'feer', which is on no utterance \(did you mean 'fear'\?\)"
+    ):
+        collect(settings("table", merge={"feer": "alarm"}))
 
 
 def test_labels_that_nothing_could_learn_are_refused(tmp_path, own, settings):
