@@ -29,12 +29,13 @@ def mix(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns:
         shape ``(..., n, width)``; NaN where no expert is present
     """
-    present = available(values).astype(np.float64)  # (E, n)
-    filled = np.where(present[:, :, None] > 0, values, 0.0)
-    weights = np.asarray(weights, dtype=np.float64)
-    shares = weights[..., None] * present  # (..., E, n)
-    total = shares.sum(axis=-2, keepdims=True)
-    shares = np.where(total > 0, shares, present)
-    total = shares.sum(axis=-2, keepdims=True)
-    shares = np.divide(shares, total, out=np.full_like(shares, np.nan), where=total > 0)
-    return np.einsum("...en,enw->...nw", shares, filled)
+    present, weights = available(values), np.asarray(weights, dtype=np.float64)
+    mixed = np.full((*weights.shape[:-1], *values.shape[1:]), np.nan)
+    for pattern in patterns(present):
+        rows = np.flatnonzero((pattern == present.T).all(axis=1))
+        if pattern.any():
+            shares = weights[..., pattern]
+            shares = np.where(shares.sum(axis=-1, keepdims=True) > 0, shares, 1.0)
+            shares = shares / shares.sum(axis=-1, keepdims=True)
+            mixed[..., rows, :] = np.tensordot(shares, values[pattern][:, rows], axes=1)
+    return mixed

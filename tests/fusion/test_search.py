@@ -19,9 +19,9 @@ def test_two_experts_are_the_grid_of_twenty_one_points():
     assert found.score == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize(("n_experts", "n_points"), [(1, 1), (3, 231), (4, 1771), (5, 10_626)])
+@pytest.mark.parametrize(("n_experts", "n_points"), [(1, 1), (3, 231), (4, 1771)])
 def test_more_experts_are_every_combination_once(n_experts, n_points):
-    goal = np.array([0.4, 0.1, 0.2, 0.25, 0.05])[:n_experts]
+    goal = np.array([0.4, 0.1, 0.2, 0.3])[:n_experts]
     goal[0] += 1 - goal.sum()
     found = search(towards(goal), n_experts, 0.05)
     assert len(np.unique(found.tried, axis=0)) == len(found.tried) == n_points
