@@ -20,7 +20,7 @@ from pipeline_lib.demonstration import sentences
 from pipeline_lib.demonstration.schedule import like_long, warm_up_and_decay
 
 SEED = 13
-TEXTS, STEPS, BATCH, PEAK_RATE, WARM_UP_STEPS = 12_000, 1200, 32, 2e-3, 50
+TEXTS, STEPS, BATCH, PEAK_RATE, WARM_UP_STEPS = 8000, 600, 32, 2e-3, 50
 VOCABULARY = 640
 KEEPS_MOOD = 0.85
 CONFIG = {

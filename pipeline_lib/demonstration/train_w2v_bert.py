@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-UTTERANCES, STEPS = 3500, 1200
+UTTERANCES, STEPS = 2000, 1000
 
 
 def main(out: Path = Path("models/demo/w2v_bert"), utterances: int = UTTERANCES, steps: int = STEPS) -> None:

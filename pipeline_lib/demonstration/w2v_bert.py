@@ -18,14 +18,14 @@ from pipeline_lib.demonstration import speech
 from pipeline_lib.demonstration.schedule import like_long, warm_up_and_decay
 
 SEED = 11
-BATCH, PEAK_RATE, WARM_UP_STEPS = 32, 2e-3, 100
+BATCH, PEAK_RATE, WARM_UP_STEPS = 16, 2e-3, 50
 MASKED_SHARE, MASKED_FRAMES = 0.4, (4, 16)  # of the frames; length of one masked stretch, frames of 20 ms
 CONFIG = {
-    "hidden_size": 112,
+    "hidden_size": 96,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
-    "intermediate_size": 336,
-    "output_hidden_size": 112,
+    "intermediate_size": 288,
+    "output_hidden_size": 96,
     "layerdrop": 0.0,
     "conformer_conv_dropout": 0.0,
     "final_dropout": 0.0,
