@@ -126,7 +126,7 @@ def slow(folder: Path, seconds: float) -> subprocess.Popen:
 
 
 def until_there(path: Path) -> None:
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < limit, f"{path} did not appear"
         time.sleep(0.02)
@@ -152,12 +152,15 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
 
 
 def test_a_second_run_waits_and_takes_what_the_first_computed(tmp_path):
-    first = slow(tmp_path / "both", 0.1)
-    until_there(tmp_path / "both" / "shard_00000.json")
-    second = slow(tmp_path / "both", 30)  # it would take four minutes, were it to compute
-    said = second.communicate(timeout=30)[1]
-    assert first.wait() == 0 and second.returncode == 0
-    assert "waiting for it" in said and "8 of 8 shards were finished before" in said
+    plan = [[row] for row in range(8)]
+    first = store.run_shards(tmp_path / "both", plan, Squares(), "squaring")
+    next(first)
+    second = slow(tmp_path / "both", 60)  # it would take eight minutes, were it to compute
+    assert "waiting for it" in second.stderr.readline()
+    list(first)
+    said = second.communicate(timeout=60)[1]
+    assert second.returncode == 0
+    assert "8 of 8 shards were finished before" in said
 
 
 def test_a_folder_discarded_while_another_run_waits_is_made_anew(tmp_path):
@@ -168,7 +171,7 @@ def test_a_folder_discarded_while_another_run_waits_is_made_anew(tmp_path):
     assert "waiting for it" in second.stderr.readline()
     store.discard(folder)
     running.close()
-    assert second.wait(timeout=30) == 0
+    assert second.wait(timeout=60) == 0
     assert len(shards(folder)) == 16
 
 

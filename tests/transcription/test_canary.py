@@ -139,6 +139,15 @@ def test_a_beam_search_of_the_checkpoint_becomes_greedy(checkpoint):
     assert engine.model.cfg.decoding.greedy.max_generation_delta == 7
 
 
+def test_a_full_gpu_is_told_apart_from_a_fault(engine, waveforms, monkeypatch):
+    def full(**_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine.model, "forward", full)
+    with pytest.raises(MemoryError):
+        engine.transcribe(waveforms)
+
+
 def test_nemo_says_nothing_while_it_listens(engine, waveforms, capfd):
     engine.transcribe(waveforms)
     assert capfd.readouterr() == ("", "")

@@ -112,6 +112,15 @@ def test_the_language_is_part_of_the_question(tiny, engine, waveforms):
     assert german.transcribe(waveforms) != engine.transcribe(waveforms)
 
 
+def test_a_full_gpu_is_told_apart_from_a_fault(engine, waveforms, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine.model, "generate", full)
+    with pytest.raises(MemoryError):
+        engine.transcribe(waveforms)
+
+
 def test_a_null_language_is_detected(tiny, waveforms):
     detecting = Whisper(WhisperSettings(checkpoint=str(tiny), language=None), "cpu")
     assert len(detecting.transcribe(waveforms)) == len(waveforms)
