@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline_lib.classifiers.settings import Shrinkage
 from pipeline_lib.settings import Settings
 
 
@@ -31,10 +32,7 @@ class LogregSettings(Settings):
 class PldaSettings(Settings):
     """PLDA on the concatenated centred log-ratio posteriors."""
 
-    shrinkage: Annotated[
-        Annotated[float, Field(ge=0, le=1)] | Literal["ledoit_wolf"],
-        Field(description="of the within-label covariance towards a sphere, 0 to 1, or by Ledoit and Wolf's formula"),
-    ] = 0.1
+    shrinkage: Shrinkage = 0.1
     floor: Annotated[float, Field(gt=0, lt=0.1, description="a smaller posterior counts as this in the logarithm")] = (
         1e-4
     )

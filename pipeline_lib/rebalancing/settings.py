@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline_lib.classifiers.settings import Shrinkage
 from pipeline_lib.settings import Settings
 
 Share = Annotated[float, Field(ge=0)]
@@ -13,12 +14,6 @@ Components = Annotated[
 Kind = Annotated[
     Literal["none", "standardise", "length"],
     Field(description="of the embeddings: each feature to mean 0 and deviation 1, or each centred row to length 1"),
-]
-Shrinkage = Annotated[
-    Annotated[float, Field(ge=0, le=1)] | Literal["ledoit_wolf"],
-    Field(
-        description="of the within-label covariance towards a sphere, 0 to 1, or chosen by Ledoit and Wolf's formula"
-    ),
 ]
 
 

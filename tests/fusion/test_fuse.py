@@ -316,7 +316,7 @@ def test_a_tuning_set_that_is_not_there_or_has_no_label_is_refused():
         ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: wanted a step that divides 1"),
         ({"interpolation": {"step": 0.0}}, "fusion.interpolation.step is 0.0"),
         ({"logreg": {"penalty": -1.0}}, "fusion.logreg.penalty is -1.0"),
-        ({"plda": {"shrinkage": 1.5}}, "fusion.plda.shrinkage"),
+        ({"plda": {"shrinkage": 1.5}}, r"fusion.plda.shrinkage is 1.5: wanted a share in \[0, 1\] or 'ledoit_wolf'$"),
         ({"crossfit_folds": 1}, "fusion.crossfit_folds is 1"),
         ({"objective": "f1"}, "fusion.objective is 'f1', wanted 'macro_f1', 'unweighted_accuracy' or 'log_likelihood'"),
     ],

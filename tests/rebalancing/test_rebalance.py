@@ -237,7 +237,7 @@ def test_what_cannot_be_rebalanced_is_refused_by_name(said, labels, chosen, mess
         ({"prior": "given"}, "prior is 'given', wanted shares in 'given'"),
         ({"prior": "given", "given": {"anger": 0.0}}, "shares sum to 0"),
         ({"given": {"anger": -1.0}}, r"rebalancing.audio.given.anger is -1.0"),
-        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage"),
+        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage is 2.0: wanted a share"),
         ({"lda_logistic": {"penalty": 0.0}}, "rebalancing.audio.lda_logistic.penalty is 0.0"),
         ({"lda_logistic": {"componets": 3}}, "componets is not a parameter, wanted one of .*'components'"),
     ],
