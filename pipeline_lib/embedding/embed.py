@@ -135,7 +135,9 @@ def _fingerprint(
     """Return what stands for all that the shards' values depend on."""
     folders = [Path(each) for each in (settings.expert, encoder.checkpoint) if each and Path(each).is_dir()]
     weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
-    code = store.code_digest(Path(__file__).parent, encoders, audio, store)
+    package = Path(__file__).parent.parent
+    tuned = [package / "experts.py", package / "networks"] if settings.expert else []
+    code = store.code_digest(Path(__file__).parent, encoders, audio, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
     return store.fingerprint(said, weights, device.type, content, shards, code, versions)
