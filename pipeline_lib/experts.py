@@ -113,7 +113,7 @@ def read_settings(folder: Path) -> ExpertSettings:
 
 
 def load(folder: Path, device: torch.device) -> Network | SequenceClassificationNetwork:
-    """Return the expert's network in eval mode; it predicts to the bit what the saved one did.
+    """Return the expert's network in eval mode, merged; it predicts to the bit what the saved one does once merged.
 
     Raises:
         InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
@@ -131,18 +131,21 @@ def load(folder: Path, device: torch.device) -> Network | SequenceClassification
             )
         found |= {(_ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
     network.load_state_dict(found, strict=False)
-    return network
+    return merge(network)
 
 
 def load_encoder(folder: Path, device: torch.device) -> SpeechEncoder | TextEncoder:
-    """Return the expert's encoder alone, in eval mode, LoRA's updates merged into its weights.
+    """Return the expert's encoder alone, in eval mode, LoRA's updates merged into its weights."""
+    return load(folder, device).encoder.requires_grad_(False).eval()
 
-    Merging adds the update to each weight once: its output differs from the network's by rounding only.
-    """
-    encoder = load(folder, device).encoder
-    if hasattr(encoder.model, "merge_and_unload"):
-        encoder.model = encoder.model.merge_and_unload()
-    return encoder.requires_grad_(False).eval()
+
+def merge(network: Network | SequenceClassificationNetwork) -> Network | SequenceClassificationNetwork:
+    """Return the network with LoRA's updates added into its weights: a third less work, the same but for rounding."""
+    if hasattr(network.encoder.model, "merge_and_unload"):
+        network.encoder.model = network.encoder.model.merge_and_unload()
+        if isinstance(network, SequenceClassificationNetwork):
+            network.attach()
+    return network
 
 
 def trained_names(network: nn.Module) -> frozenset[str]:

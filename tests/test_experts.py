@@ -86,7 +86,7 @@ def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp
     network = disturbed(experts.build(said, CPU))
     experts.save_expert(tmp_path / "expert", network, said)
     again = experts.load(tmp_path / "expert", CPU)
-    before, after = outputs(network, said), outputs(again, said)
+    before, after = outputs(experts.merge(network), said), outputs(again, said)
     assert before.keys() == after.keys() == {"logits", "attributes", "embedding"}
     for key in before:
         assert torch.equal(before[key], after[key]), key
@@ -158,6 +158,16 @@ def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
     mask = merged.mask
     torch.testing.assert_close(merged.layers[-1][mask], attached.layers[-1][mask], rtol=1e-4, atol=1e-5)
     assert (merged.layers[-1] - untuned.layers[-1])[mask].abs().max() > 1e-2
+
+
+def test_merging_changes_an_expert_by_rounding_only(written):
+    for name, head in (("w2v_bert", "dense"), ("llama", "sequence_classification")):
+        said = settings(written, name, "lora", head)
+        network = disturbed(experts.build(said, CPU))
+        attached = outputs(network, said)
+        merged = outputs(experts.merge(network), said)
+        for key in attached:
+            torch.testing.assert_close(merged[key], attached[key], rtol=1e-4, atol=1e-5)
 
 
 def test_bert_is_refused_its_own_classification_class(written):

@@ -92,12 +92,12 @@ def texts_of(corpus: Manifest, transcripts: Sequence[str] | None, settings: Fine
                 "a text expert needs transcripts, and there are none; run the stage transcription (dvc repro)"
             )
         return list(transcripts)
-    reference = corpus.frame["reference_text"].tolist()
-    lacking = [name for name, text in zip(corpus.ids, reference) if text is None]
-    if lacking:
+    reference = corpus.frame["reference_text"]
+    lacking = corpus.ids[reference.isna().to_numpy()]
+    if len(lacking):
         said = f"{len(lacking)} of {len(corpus)} utterances of {corpus.corpus} have no human text, {lacking[0]!r} first"
         raise InputError(f"{said}; set text to transcripts")
-    return reference
+    return reference.tolist()
 
 
 def check_data(corpus: Manifest, targets: Targets, settings: FinetuningSettings) -> tuple[np.ndarray, np.ndarray]:

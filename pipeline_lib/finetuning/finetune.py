@@ -104,7 +104,7 @@ def finetune(
     rows = np.flatnonzero(data.usable_rows(corpus, settings))
     predictions = predict(
         name,
-        network,
+        experts.merge(network),
         settings,
         ids=corpus.ids,
         rows=rows,

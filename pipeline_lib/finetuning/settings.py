@@ -71,10 +71,11 @@ class PhaseSettings(Settings):
 
 
 class EarlyStoppingSettings(Settings):
-    """Measured after each epoch on the whole development split."""
+    """Measured on the whole development split."""
 
     metric: Literal["macro_f1", "ua", "mean_ccc", "loss"] = Field("macro_f1", description="which epoch is best")
-    patience: Count | None = Field(3, description="epochs without a better one before a phase ends; null never")
+    every: Count = Field(1, description="epochs between measurements; a phase's last epoch always has one")
+    patience: Count | None = Field(3, description="measurements without a better one before a phase ends; null never")
 
 
 class PredictSettings(Settings):

@@ -79,25 +79,31 @@ class Training:
         state, job = self.state, self.job
         train = Tally.from_json(state.tally, job.targets).scores()
         state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
-        scores = {"train": train, "dev": self._development_scores(steps)}
+        over = state.epoch >= steps.phase.epochs or state.step >= steps.planned
+        measured = over or state.epoch % job.settings.early_stopping.every == 0
+        scores = {"train": train, **({"dev": self._development_scores(steps)} if measured else {})}
         before = max((row["epoch"] for row in state.history if row["phase"] < state.phase), default=0)
         for split, each in scores.items():
             state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **each})
             job.logs.epoch(before + state.epoch, split, each)
-        score = scores["dev"][job.settings.early_stopping.metric]
-        if is_better(score, state.best, job.settings):
-            state.best, state.best_epoch, state.waited = score, state.epoch, 0
-            if job.accelerator.is_main_process:
-                checkpoints.write_best(job.folder, state, self._weights())
-        else:
-            state.waited += 1
+        if measured:
+            self._keep_if_best(scores["dev"][job.settings.early_stopping.metric])
         self._save(steps)
         if job.accelerator.is_main_process:
             shown = [f"{split} {key} {value:.3f}" for split, each in scores.items() for key, value in each.items()]
-            star = "" if state.waited else "  * best"
+            star = "  * best" if state.best_epoch == state.epoch else ""
             say(f"{job.name} {steps.name} epoch {state.epoch}: {'  '.join(shown)}{star}")
         if self._is_over(steps.phase):
             self.advance(steps.planned - state.step)  # what early stopping leaves out
+
+    def _keep_if_best(self, score: float) -> None:
+        state, job = self.state, self.job
+        if not is_better(score, state.best, job.settings):
+            state.waited += 1
+            return
+        state.best, state.best_epoch, state.waited = score, state.epoch, 0
+        if job.accelerator.is_main_process:
+            checkpoints.write_best(job.folder, state, self._weights())
 
     def _development_scores(self, steps: Steps) -> dict[str, float]:
         job = self.job

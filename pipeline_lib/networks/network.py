@@ -74,6 +74,10 @@ class SequenceClassificationNetwork(nn.Module):
         self.last = "score" in self.head
         self.head["score" if self.last else "classifier"].register_forward_pre_hook(self._remember)
 
+    def attach(self) -> None:
+        """Put the encoder's model into the classification class, after another has taken its place."""
+        setattr(self._classifier[0], self._classifier[0].base_model_prefix, self.encoder.model)
+
     def train(self, mode: bool = True) -> "SequenceClassificationNetwork":
         """Set the mode; what is not trained stays in eval mode."""
         super().train(mode)

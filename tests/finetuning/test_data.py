@@ -1,0 +1,156 @@
+"""Targets, and what is refused before a model is loaded."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning import data
+from pipeline_lib.finetuning.evaluation import Tally
+from tests.finetuning import corpora
+
+ATTRIBUTES = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
+
+
+def changed(corpus, column, value, rows=None):
+    frame = corpus.frame.copy()
+    frame.loc[slice(None) if rows is None else rows, column] = value
+    return replace(corpus, frame=frame)
+
+
+def check(corpus, settings):
+    return data.check_data(corpus, data.targets_of(corpus, settings), settings)
+
+
+@pytest.fixture
+def audio(tones):
+    return corpora.settings(tones.w2v_bert, "audio")
+
+
+def test_o_and_x_are_labels_where_they_occur_in_training(tones, audio):
+    assert data.targets_of(tones.corpus, audio).labels == ("anger", "happiness", "sadness", "O")
+    without = corpora.settings(tones.w2v_bert, "audio", targets={"pseudo_labels": False})
+    assert data.targets_of(tones.corpus, without).labels == ("anger", "happiness", "sadness")
+    train, dev = check(tones.corpus, without)
+    assert (tones.corpus.frame["emotion"].iloc[train] != "O").all()
+
+
+@pytest.mark.parametrize(("name", "trained"), [("signed", [-1.0, 0.0, 1.0]), ("unit", [0.0, 0.5, 1.0])])
+def test_attributes_are_trained_on_a_range_and_predicted_on_the_corpuss_scale(tones, name, trained):
+    np.testing.assert_allclose(
+        data.to_scale(np.array([1.0, 4.0, 7.0]), (1.0, 7.0), (-1.0, 1.0) if name == "signed" else (0.0, 1.0)), trained
+    )
+    targets = {**ATTRIBUTES["targets"], "attribute_range": name}
+    settings = corpora.settings(tones.w2v_bert, "audio", **{**ATTRIBUTES, "targets": targets})
+    found = data.targets_of(tones.corpus, settings)
+    np.testing.assert_allclose(
+        found.on_scale(found.attributes), tones.corpus.attributes(["arousal", "valence"]), atol=1e-6
+    )
+
+
+def test_an_utterance_without_any_target_is_not_trained_on(tones, audio):
+    row = np.flatnonzero(tones.corpus.mask("train"))[0]
+    train, _ = check(changed(tones.corpus, "emotion", None, row), audio)
+    assert row not in train
+    assert len(train) == 23
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "changes", "message"),
+    [
+        ("audio", None, {}, "tones has no audio, an audio expert cannot be trained on it; set modality to text"),
+        ("emotion", "sadness", {}, r"tones has no training example of \['anger', 'happiness'\]"),
+        ("arousal", np.nan, ATTRIBUTES, "tones has no arousal in its training split"),
+    ],
+)
+def test_a_corpus_that_lacks_what_is_asked_for_is_refused(tones, column, value, changes, message):
+    with pytest.raises(InputError, match=message):
+        check(changed(tones.corpus, column, value), corpora.settings(tones.w2v_bert, "audio", **changes))
+
+
+def test_a_development_split_without_labels_is_refused(tones, audio):
+    dev = tones.corpus.mask("dev")
+    with pytest.raises(InputError, match="the split 'dev' of tones has no labels, early stopping measures 'macro_f1'"):
+        check(changed(tones.corpus, "emotion", None, dev), audio)
+    settings = corpora.settings(tones.w2v_bert, "audio", early_stopping={"metric": "mean_ccc"}, **ATTRIBUTES)
+    without = changed(changed(tones.corpus, "arousal", np.nan, dev), "valence", np.nan, dev)
+    with pytest.raises(InputError, match="has no attributes, early stopping measures 'mean_ccc'"):
+        check(without, settings)
+
+
+def test_a_corpus_without_a_development_split_is_refused(tones, audio):
+    dev = tones.corpus.mask("dev")
+    with pytest.raises(InputError, match="has no split or subset 'dev'"):
+        check(changed(tones.corpus, "split", "test", dev), audio)
+
+
+def test_a_text_expert_needs_texts(tones):
+    settings = corpora.settings(tones.llama, "text")
+    with pytest.raises(InputError, match="needs transcripts, and there are none; run the stage transcription"):
+        data.texts_of(tones.corpus, None, settings)
+    reference = corpora.settings(tones.llama, "text", text="reference")
+    with pytest.raises(InputError, match=r"1 of 48 utterances of tones have no human text, 'O_00' first"):
+        data.texts_of(changed(tones.corpus, "reference_text", None, 0), None, reference)
+    assert data.texts_of(tones.corpus, None, reference) == tones.texts
+
+
+@pytest.mark.parametrize(
+    ("modality", "changes", "message"),
+    [
+        ("audio", {"targets": {"emotion": False}}, "targets has neither emotion nor attributes"),
+        ("audio", {"targets": {"attributes": ["arousal"]}}, "gives concordance no weight"),
+        ("audio", {"losses": {"concordance": 1.0}}, "but no such target is trained"),
+        ("audio", {"losses": {"cross_entropy": 0.0}}, "gives cross_entropy and focal no weight"),
+        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; wanted 'macro_f1'"),
+        ("audio", {"head": {"kind": "sequence_classification"}}, "which is for text; wanted 'dense'"),
+        ("text", {"phases": {"only": {"chunk_s": [1.0, 2.0]}}}, "phases.only.chunk_s is for audio"),
+        ("text", {"layers": "weighted", "head": {"kind": "sequence_classification"}}, "reads the last layer"),
+        (
+            "audio",
+            {"phases": {"only": {"chunk_s": [3.0, 2.0]}}},
+            r"chunk_s is \[3.0, 2.0\], wanted \[shortest, longest\]",
+        ),
+        (
+            "audio",
+            {"early_stopping": {"metric": "wer"}},
+            "metric is 'wer', wanted 'macro_f1', 'ua', 'mean_ccc' or 'loss'",
+        ),
+        ("audio", {"phases": {"only": {"batch": 3}}}, "phases.only.batch is not a parameter, wanted one of"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_by_name(tones, modality, changes, message):
+    with pytest.raises(InputError, match=message):
+        corpora.settings(tones.llama, modality, **changes)
+
+
+def test_a_tally_is_the_same_in_one_batch_or_many_and_through_json(tones):
+    settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)
+    targets = data.targets_of(tones.corpus, settings)
+    rng = np.random.default_rng(1)
+    outputs = {"logits": rng.normal(size=(48, 4)), "attributes": rng.normal(size=(48, 2))}
+    whole, parts = Tally.empty(targets), Tally.empty(targets)
+    whole.add(targets, np.arange(48), outputs, 1.5)
+    for rows in np.array_split(np.arange(48), 5):
+        parts.add(targets, rows, {name: each[rows] for name, each in outputs.items()}, 1.5)
+        parts = Tally.from_json(parts.to_json(), targets)
+    assert whole.scores() == pytest.approx(parts.scores(), rel=1e-12)
+
+
+def test_scores_are_the_metrics_of_the_scored_labels(tones):
+    from pipeline_lib import metrics
+
+    settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)
+    targets = data.targets_of(tones.corpus, settings)
+    rng = np.random.default_rng(2)
+    outputs = {"logits": rng.normal(size=(48, 4)), "attributes": rng.normal(size=(48, 2))}
+    tally = Tally.empty(targets)
+    tally.add(targets, np.arange(48), outputs, 0.0)
+    truth = tones.corpus.truth()
+    guess = outputs["logits"][:, :3].argmax(axis=1)
+    found = tally.scores()
+    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
+    wanted, said = tones.corpus.attributes(["arousal", "valence"]), 4 + 3 * outputs["attributes"]
+    known = np.isfinite(wanted)
+    expected = np.mean([metrics.concordance(wanted[known[:, i], i], said[known[:, i], i]) for i in range(2)])
+    assert found["mean_ccc"] == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,84 @@
+"""Schedules, class weights and priors by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline_lib.finetuning import optimisation
+from pipeline_lib.finetuning.settings import LossSettings, PhaseSettings
+
+COUNTS = np.array([60, 30, 10])
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        ("linear", [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ("none", [0.5, 1.0, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ("cosine", [0.5, 1.0, *(0.5 * (1 + np.cos(np.pi * np.arange(8) / 8)))]),
+    ],
+)
+def test_the_rate_rises_and_falls(decay, expected):
+    phase = PhaseSettings(warmup_share=0.2, decay=decay)
+    np.testing.assert_allclose([optimisation.share_of_peak(i, 10, phase) for i in range(10)], expected, atol=1e-12)
+
+
+def test_without_warm_up_the_first_step_has_the_peak():
+    assert optimisation.share_of_peak(0, 5, PhaseSettings(warmup_share=0.0)) == 1.0
+
+
+def test_balanced_class_weights_by_hand():
+    # 100 / (3 * 60), 100 / (3 * 30), 100 / (3 * 10)
+    weights = optimisation.class_weights(COUNTS, LossSettings(class_weights="balanced"))
+    np.testing.assert_allclose(weights, [5 / 9, 10 / 9, 10 / 3])
+    assert optimisation.class_weights(COUNTS, LossSettings()) is None
+
+
+@pytest.mark.parametrize(
+    ("sampler", "class_weights", "expected"),
+    [
+        ("natural", "none", [0.6, 0.3, 0.1]),
+        ("natural", "balanced", [1 / 3, 1 / 3, 1 / 3]),
+        ("balanced", "none", [1 / 3, 1 / 3, 1 / 3]),
+        ("balanced", "balanced", [0.1, 0.2, 0.6]),  # 1/60 : 1/30 : 1/10 = 1 : 2 : 6, of 9 in all
+    ],
+)
+def test_the_trained_prior_is_what_weights_and_sampler_made_of_the_frequencies(sampler, class_weights, expected):
+    expected = np.array(expected) / np.sum(expected)
+    found = optimisation.trained_prior(
+        COUNTS, PhaseSettings(sampler=sampler), LossSettings(class_weights=class_weights)
+    )
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(("optimiser", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_encoder_and_head_may_have_rates_of_their_own(optimiser, kind):
+    network = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
+    phase = PhaseSettings(optimiser=optimiser, learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.1)
+    made = optimisation.optimiser_of(network, phase)
+    assert type(made) is kind
+    assert optimisation.set_rate(made, 0.5) == pytest.approx(5e-5)
+    assert [group["lr"] for group in made.param_groups] == pytest.approx([5e-5, 5e-3])
+    assert all(group["weight_decay"] == 0.1 for group in made.param_groups)
+
+
+def test_an_optimiser_put_back_steps_on_as_if_it_had_never_stopped():
+    def made():
+        torch.manual_seed(0)
+        network = torch.nn.ModuleDict({"head": torch.nn.Linear(3, 2)})
+        return network, optimisation.optimiser_of(network, PhaseSettings())
+
+    def step(network, optimiser, value):
+        optimiser.zero_grad()
+        network["head"](torch.full((1, 3), value)).square().sum().backward()
+        optimiser.step()
+
+    network, optimiser = made()
+    step(network, optimiser, 1.0)
+    flat, weights = optimisation.flatten(optimiser, network), {k: v.clone() for k, v in network.state_dict().items()}
+    step(network, optimiser, 2.0)
+    again, other = made()
+    again.load_state_dict(weights)
+    optimisation.restore(other, again, flat)
+    step(again, other, 2.0)
+    assert all(torch.equal(again.state_dict()[name], each) for name, each in network.state_dict().items())

@@ -1,0 +1,46 @@
+"""The command, as DVC calls it."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import manifest, predictions, transcripts
+from stages.finetuning import main
+from tests.finetuning import corpora
+
+
+@pytest.fixture
+def places(tones, tmp_path):
+    """Write params.yaml and the tables; return the command's options."""
+    heard = corpora.settings(tones.llama, "text", head={"kind": "sequence_classification"})
+    params = {"corpus": {"root": str(tones.root)}, "finetuning": {"text": heard.model_dump()}}
+    YAML().dump(params, tmp_path / "params.yaml")
+    manifest.write(tmp_path / "manifest.parquet", tones.corpus)
+    transcripts.write(
+        tmp_path / "transcripts.parquet", tones.corpus.ids, tones.texts, engine="none", checkpoint="", decoding={}
+    )
+    return {
+        "params": tmp_path / "params.yaml",
+        "manifest_path": tmp_path / "manifest.parquet",
+        "transcripts_path": tmp_path / "transcripts.parquet",
+        "models": tmp_path / "models",
+        "out": tmp_path / "predictions",
+        "curves": tmp_path / "curves",
+        "work": tmp_path / "work",
+    }
+
+
+def test_the_stage_writes_expert_predictions_and_curve(tones, places):
+    main("text", **places)
+    found = predictions.read(places["out"] / "text.parquet")
+    assert found.expert == "text"
+    assert found.utterance_ids.tolist() == tones.corpus.ids.tolist()
+    assert (places["models"] / "text" / "adapter.safetensors").is_file()
+    assert (places["curves"] / "text.csv").read_text().startswith("epoch,phase,split,loss,macro_f1,ua\n")
+
+
+def test_an_unknown_expert_and_missing_transcripts_are_refused(places):
+    with pytest.raises(InputError, match=r"'vidio' is not among \['text'\]"):
+        main("vidio", **places)
+    with pytest.raises(InputError, match="does not exist"):
+        main("text", **{**places, "transcripts_path": places["work"] / "none.parquet"})
