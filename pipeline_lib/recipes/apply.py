@@ -1,13 +1,15 @@
 """Lay a recipe down as params.yaml: ``python -m pipeline_lib.recipes.apply taltech``.
 
-A recipe is an overlay that replaces whole sections of default.yaml. params.yaml is written out whole, so that
-``git diff params.yaml`` shows what the recipe is, and outputs that the new parameters no longer name are removed.
+A recipe is an overlay of default.yaml that holds what differs: mappings are merged, anything else is replaced. In the
+sections with one entry a name it names every entry, and one that the default lacks is written whole. params.yaml is
+written out whole, so that ``git diff params.yaml`` shows what the recipe is, and outputs that the new parameters no
+longer name are removed.
 """
 
 import shutil
 from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from ruamel.yaml import YAML
@@ -44,10 +46,22 @@ def compose(name: str) -> str:
     for section, value in overlay.items():
         if section not in ORDER:
             raise ParameterError(f"recipe {name!r} holds {section!r}, which is not among {list(ORDER)}")
-        whole[section] = value
+        if section in ENTRIES:
+            for entry in [entry for entry in whole[section] if entry not in value]:
+                del whole[section][entry]
+        _merge(whole[section], value)
     written = StringIO()
     yaml.dump(whole, written)
     return written.getvalue()
+
+
+def _merge(whole: dict[str, Any], overlay: dict[str, Any]) -> None:
+    """Put the overlay's values into the whole, mapping by mapping."""
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(whole.get(key), dict):
+            _merge(whole[key], value)
+        else:
+            whole[key] = value
 
 
 def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
