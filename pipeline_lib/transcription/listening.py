@@ -4,6 +4,7 @@ An engine's contract is ``transcribe(waveforms) -> list[str]``, same length and 
 MemoryError.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ def load(settings: TranscriptionSettings) -> Engine:
     Raises:
         InputError: the checkpoint cannot be had
     """
+    # read when torch is first imported: spinning threads make a busy machine several times slower, an idle one no faster
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     match settings.engine:
         case "canary":
             from pipeline_lib.transcription.canary import Canary
