@@ -34,7 +34,7 @@ def load(settings: TranscriptionSettings) -> Engine:
     Raises:
         InputError: the checkpoint cannot be had
     """
-    # read when torch is first imported: spinning threads make a busy machine several times slower, an idle one no faster
+    # read when torch is first imported; threads that spin while they wait make a busy machine several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     match settings.engine:
         case "canary":
