@@ -5,19 +5,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline_lib.encoders.settings import EncoderSettings
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import AfterSettings, Settings
 
-FILLER = "data/manifest.parquet"
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
-
-
-class AfterSettings(Settings):
-    """The artifacts that this entry reads; data/manifest.parquet fills an idle slot."""
-
-    a: str = Field(FILLER, min_length=1, description="a file or folder that the entry reads, models/audio for example")
-    b: str = Field(FILLER, min_length=1, description="another")
-    c: str = Field(FILLER, min_length=1, description="another")
 
 
 class ProbeSettings(Settings):

@@ -4,17 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.settings import Settings
-
-MANIFEST = "data/manifest.parquet"
-
-
-class AfterSettings(Settings):
-    """Local checkpoints that the chosen engine reads, for DVC; the manifest fills the slots that are left over."""
-
-    a: Annotated[str, Field(min_length=1, description="a path that this stage reads")] = MANIFEST
-    b: Annotated[str, Field(min_length=1, description="a path that this stage reads")] = MANIFEST
-    c: Annotated[str, Field(min_length=1, description="a path that this stage reads")] = MANIFEST
+from pipeline_lib.settings import AfterSettings, Settings
 
 
 class CanarySettings(Settings):
