@@ -38,5 +38,5 @@ def test_a_stage_runs_the_script_of_its_name_and_depends_on_it(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_says_what_it_does_and_never_persists_outputs(name):
-    assert STAGES[name]["desc"].endswith(".")
+    assert body(name)["desc"].endswith(".")
     assert "persist" not in str(body(name)["outs"])
