@@ -61,6 +61,8 @@ def finetune(
         InputError: the corpus lacks what the settings ask for, the checkpoint cannot be had, memory ran out, or the
             loss is not finite
     """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     targets = data.targets_of(corpus, settings)
     texts = data.texts_of(corpus, transcripts, settings)
     train, dev = data.check_data(corpus, targets, settings)

@@ -107,6 +107,7 @@ class FinetuningSettings(Settings):
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     gradient_checkpointing: bool = Field(False, description="compute activations twice rather than keep them")
     workers: Annotated[int, Field(ge=0)] = Field(2, description="processes that decode and make features")
+    threads: Count | None = Field(None, description="CPU threads of the arithmetic; null as torch chooses")
     cache_audio_gb: Weight = Field(0.0, description="keep the decoded training audio in memory where it fits in this")
     save_steps: Count | None = Field(None, description="steps between checkpoints inside an epoch")
     save_seconds: Positive | None = Field(600.0, description="or seconds; each epoch ends with one")

@@ -159,6 +159,13 @@ def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path,
     assert np.argmin(losses) == len(losses) - 3
 
 
+def test_the_development_split_is_measured_every_few_epochs_and_in_the_end(tones, tmp_path):
+    changes = {"early_stopping": {"every": 2}, "phases": {"only": {"epochs": 3}}}
+    run(tones, tmp_path, corpora.settings(tones.llama, "text", **{**SCORED, **changes}))
+    rows = [(row["epoch"], row["split"]) for row in csv.DictReader((tmp_path / "curve.csv").open())]
+    assert rows == [("1", "train"), ("2", "train"), ("2", "dev"), ("3", "train"), ("3", "dev")]
+
+
 def test_when_memory_runs_out_once_the_batch_is_halved_visibly(tones, tmp_path, monkeypatch, capsys):
     sizes = limit_memory(monkeypatch, 3)
     run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio"))
