@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-UTTERANCES, STEPS = 2000, 1000
+UTTERANCES, STEPS = 5000, 2500
 
 
 def main(out: Path = Path("models/demo/w2v_bert"), utterances: int = UTTERANCES, steps: int = STEPS) -> None:
