@@ -5,6 +5,7 @@ run obtained, with the corpus's notice under it.
 """
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def result(scores: dict[str, Any], path: Path) -> None:
         xlim=(0, 1), ylim=(-0.6, len(names) - 0.3), xlabel="macro-F1 on the test split, 95 % interval over speakers"
     )
     axes.spines[["top", "right"]].set_visible(False)
-    figure.text(0.01, -0.04, f"{scores['corpus']}: {scores['notice']}", size=8, color=QUIET)
+    notice = textwrap.fill(f"{scores['corpus']}: {scores['notice']}", 90)
+    axes.text(0, -0.34, notice, size=8, color=QUIET, transform=axes.transAxes, va="top")
     _save(figure, path)
 
 
