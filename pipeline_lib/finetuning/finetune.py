@@ -28,7 +28,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
-COLUMNS = ("epoch", "phase", "split", "loss", "macro_f1", "ua", "mean_ccc")
+COLUMNS = ("epoch", "phase", "loss", "macro_f1", "ua", "mean_ccc")
 
 
 def finetune(
@@ -51,7 +51,7 @@ def finetune(
         root: of the corpus's audio
         transcripts: machine-heard texts in the manifest's order, None where there are none
         expert: folder to save it in
-        curve: CSV file of the training curve
+        curve: folder of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
 
     Returns:
@@ -125,15 +125,17 @@ def discard(folder: Path) -> None:
     store.discard(folder / "predictions")
 
 
-def write_curve(path: Path, history: list[dict]) -> None:
-    """Write the training curve: a row an epoch and split, as ``dvc plots`` reads it."""
-    columns = [column for column in COLUMNS if any(column in row for row in history)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in history:
-            writer.writerow([f"{row[c]:.6f}" if isinstance(row[c], float) else row[c] for c in columns])
+def write_curve(folder: Path, history: list[dict]) -> None:
+    """Write the training curve, ``train.csv`` and ``dev.csv``: a row an epoch, so that ``dvc plots`` draws a line each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "dev"):
+        rows = [row for row in history if row["split"] == split]
+        columns = [column for column in COLUMNS if any(column in row for row in rows)]
+        with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row in rows:
+                writer.writerow([f"{row[c]:.6f}" if isinstance(row[c], float) else row[c] for c in columns])
 
 
 def _accelerator(settings: FinetuningSettings) -> Accelerator:
