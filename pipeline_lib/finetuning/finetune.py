@@ -126,7 +126,7 @@ def discard(folder: Path) -> None:
 
 
 def write_curve(folder: Path, history: list[dict]) -> None:
-    """Write the training curve, ``train.csv`` and ``dev.csv``: a row an epoch, so that ``dvc plots`` draws a line each."""
+    """Write the training curve as ``train.csv`` and ``dev.csv``, a row an epoch: ``dvc plots`` draws a line a file."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "dev"):
         rows = [row for row in history if row["split"] == split]
