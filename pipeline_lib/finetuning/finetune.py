@@ -72,51 +72,51 @@ def finetune(
     if settings.gradient_checkpointing:
         network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     folder = work / name / store.fingerprint(*_identity(settings, corpus, targets, texts))
-    lengths = _lengths(corpus, texts)
-    read = _reader(settings, corpus, root, texts, network, np.union1d(train, dev))
-    main = accelerator.is_main_process
-    if main:
-        print(
-            f"{name}: {len(train)} utterances to train on, {len(dev)} to stop by\n{parameter_table(network)}",
-            flush=True,
-        )
-    with logs(folder / "logs", wanted=main) as opened:
+    if accelerator.is_main_process:
+        counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
+        print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
+    with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
         job = Job(
             name=name,
             network=network,
             settings=settings,
             targets=targets,
             classes=data.classes_of(corpus, targets),
-            lengths=lengths,
+            lengths=_lengths(corpus, texts),
             train=train,
             dev=dev,
-            read=read,
+            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev)),
             accelerator=accelerator,
             folder=folder,
             logs=opened,
         )
         history = Training(job).run()
-    if not main:
+    if not accelerator.is_main_process:
         return None
     revision = built.encoder.model_copy(update={"revision": network.encoder.revision})
     experts.save_expert(expert, network, built.model_copy(update={"encoder": revision}))
     write_curve(curve, history)
-    *_, last = settings.phases.values()
-    prior = optimisation.trained_prior(job.counts, last, settings.losses_of(last)) if targets.labels else None
-    rows = np.flatnonzero(data.usable_rows(corpus, settings))
-    predictions = predict(
-        name,
-        experts.merge(network),
-        settings,
+    return _predictions(job, corpus), folder
+
+
+def _predictions(job: Job, corpus: Manifest) -> Predictions:
+    """Return what the trained network says of every utterance that it can read."""
+    *_, last = job.settings.phases.values()
+    prior = None
+    if job.targets.labels:
+        prior = optimisation.trained_prior(job.counts, last, job.settings.losses_of(last))
+    return predict(
+        job.name,
+        experts.merge(job.network),
+        job.settings,
         ids=corpus.ids,
-        rows=rows,
-        lengths=lengths,
-        read=read,
-        targets=targets,
+        rows=np.flatnonzero(data.usable_rows(corpus, job.settings)),
+        lengths=job.lengths,
+        read=job.read,
+        targets=job.targets,
         prior=prior,
-        folder=folder / "predictions",
+        folder=job.folder / "predictions",
     )
-    return predictions, folder
 
 
 def discard(folder: Path) -> None:
