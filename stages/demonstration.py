@@ -1,4 +1,4 @@
-"""demonstration: params.yaml -> data/demonstration/<name>/audio/*.flac, corpus.csv: synthetic demonstration speech"""
+"""demonstration: params.yaml -> data/demonstration/<name>/: synthetic speech and its labels, laid out as a corpus"""
 
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Simulated annotators: noisy votes and ratings of an emotion that was acted."""
 
-from collections import Counter
-
 import numpy as np
 
 from pipeline_lib.labels import OTHER, PRIMARY
@@ -50,26 +48,26 @@ POLARITY = {
 }
 
 
-def vote(rng: np.random.Generator, emotions: tuple[str, ...]) -> dict[str, int]:
-    """Return the votes on an utterance that shows these emotions, sorted by label; several divide the annotators."""
-    votes: Counter[str] = Counter()
-    for _ in range(N_ANNOTATORS):
-        shown = emotions[int(rng.integers(len(emotions)))]
-        heard = rng.random()
-        if heard < 0.72:
-            label = shown
-        elif heard < 0.80:
-            label = SOUNDS_LIKE.get(shown, OTHER)
-        elif heard < 0.88:
-            label = READS_LIKE.get(shown, OTHER)
-        else:
-            label = (*PRIMARY, OTHER)[int(rng.integers(len(PRIMARY) + 1))]
-        votes[label] += 1
-    return dict(sorted(votes.items()))
+def vote(rng: np.random.Generator, emotions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each annotator's vote on an utterance that shows these emotions; several divide the annotators."""
+    return tuple(_vote(rng, emotions[int(rng.integers(len(emotions)))]) for _ in range(N_ANNOTATORS))
 
 
-def rate(rng: np.random.Generator, emotions: tuple[str, ...], arousal: float, polarity: float) -> tuple[float, ...]:
-    """Return mean arousal, valence and dominance over the annotators, each in [1, 7], rounded to 0.01.
+def _vote(rng: np.random.Generator, shown: str) -> str:
+    heard = rng.random()
+    if heard < 0.72:
+        return shown
+    if heard < 0.80:
+        return SOUNDS_LIKE.get(shown, OTHER)
+    if heard < 0.88:
+        return READS_LIKE.get(shown, OTHER)
+    return (*PRIMARY, OTHER)[int(rng.integers(len(PRIMARY) + 1))]
+
+
+def rate(
+    rng: np.random.Generator, emotions: tuple[str, ...], arousal: float, polarity: float
+) -> tuple[tuple[int, ...], ...]:
+    """Return each annotator's arousal, valence and dominance, whole numbers in [1, 7].
 
     Args:
         rng: where the annotators' noise comes from
@@ -81,4 +79,4 @@ def rate(rng: np.random.Generator, emotions: tuple[str, ...], arousal: float, po
     heard = np.mean(known, axis=0) * 0.6 + np.array([4.2, 3.8, 4.2]) * 0.4
     heard = heard + np.array([0.45 * arousal, 0.8 * polarity, 0.3 * arousal + 0.1 * polarity])
     ratings = np.clip(np.round(heard + rng.normal(0, 0.9, (N_ANNOTATORS, 3))), 1, 7)
-    return tuple(round(float(each), 2) for each in ratings.mean(axis=0))
+    return tuple(tuple(int(each) for each in row) for row in ratings)

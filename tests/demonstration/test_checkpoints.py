@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.demonstration import generate
+from pipeline_lib.demonstration.plan import plan
 from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.synthesis import SAMPLE_RATE, Utterance, speak
 
@@ -26,7 +26,7 @@ def canary():
 def recordings(tmp_path_factory):
     """Sixteen test utterances, spoken as the default corpus speaks them: (path, words)."""
     folder = tmp_path_factory.mktemp("recordings")
-    planned = [p for p in generate.plan(DemonstrationSettings()) if p.split == "test"][:16]
+    planned = [p for p in plan(DemonstrationSettings()) if p.split == "test"][:16]
     found = []
     for i, p in enumerate(planned):
         wave = speak(Utterance(p.text, p.voice.espeak, p.prosody, p.phase))

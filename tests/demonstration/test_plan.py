@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib.demonstration import sentences, speech
-from pipeline_lib.demonstration.generate import SPLITS, plan, quotas
+from pipeline_lib.demonstration.plan import HIDDEN, SPLITS, plan, quotas
 from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.voices import ACCENTS, VOICES, variant
 from pipeline_lib.labels import PRIMARY, consensus
@@ -60,6 +60,14 @@ def test_labels_are_the_plurality_of_five_votes(planned):
     assert consensus({"anger": 2, "fear": 2, "O": 1}) == "X"
 
 
+def test_attributes_are_the_means_of_five_whole_ratings(planned):
+    for p in planned:
+        assert len(p.ratings) == len(p.ballots) == 5
+        assert all(type(value) is int and 1 <= value <= 7 for row in p.ratings for value in row)
+        for values, attribute in zip(zip(*p.ratings, strict=True), p.attributes, strict=True):
+            assert sum(values) == round(5 * attribute, 9)
+
+
 def test_attributes_lie_on_their_scale_and_follow_the_emotion(planned):
     values = np.array([p.attributes for p in planned])
     assert values.min() >= 1
@@ -101,6 +109,16 @@ def test_quotas_round_by_the_largest_remainder():
     assert sum(counts.values()) == 33
     # exact shares: neutral 7.26, fear 1.65, X 3.3, O 1.815; the largest remainders are rounded up
     assert (counts["neutral"], counts["fear"], counts["X"], counts["O"]) == (7, 2, 3, 2)
+
+
+def test_hidden_utterances_change_nothing_else_and_are_balanced_test_ones(planned):
+    more = plan(DemonstrationSettings(layout="msp_podcast", hidden=16))
+    assert more[: len(planned)] == planned
+    added = more[len(planned) :]
+    assert Counter(p.emotion for p in added) == dict.fromkeys(PRIMARY, 2)
+    assert {p.split for p in added} == {HIDDEN}
+    assert {p.voice for p in added} <= set(VOICES["test"])
+    assert {sentences.part_of(p.text) for p in added} == {"test"}
 
 
 def test_an_unknown_part_is_refused():

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.demonstration.generate import COLUMNS, generate
+from pipeline_lib.demonstration.generate import generate
 from pipeline_lib.demonstration.prosody import Prosody
 from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.synthesis import SAMPLE_RATE, Utterance, speak
+from pipeline_lib.demonstration.table_layout import COLUMNS
 from pipeline_lib.demonstration.voices import VOICES
 from pipeline_lib.labels import consensus
 from pipeline_lib.settings import ParameterError
@@ -102,6 +103,11 @@ def test_fade_makes_the_end_louder_than_the_beginning():
 def test_an_unknown_voice_is_refused():
     with pytest.raises(ValueError, match="eSpeak NG"):
         speak(Utterance(SENTENCE, "gmw/en+nobody_of_that_name", USUAL))
+
+
+def test_hidden_labels_in_a_table_are_refused():
+    with pytest.raises(ParameterError, match=r"hidden is 8, layout table has no unlabelled split"):
+        DemonstrationSettings.parse({"hidden": 8}, "demonstration.english")
 
 
 def test_a_test_split_that_cannot_be_balanced_is_refused():
