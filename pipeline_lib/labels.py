@@ -23,6 +23,7 @@ PRIMARY = tuple(LETTERS.values())
 OTHER, NO_AGREEMENT = "O", "X"
 PSEUDO = (OTHER, NO_AGREEMENT)
 ATTRIBUTES = ("arousal", "valence", "dominance")
+GENDERS = ("female", "male")  # those that are trained on; a manifest may hold others
 
 
 def consensus(votes: Mapping[str, int]) -> str:

@@ -2,10 +2,12 @@
 
 Aim: one definition of each loss, held equal to ``pipeline_lib.metrics`` (NumPy) by a test to 1e-6.
 
-Conventions: a label of -1 and an attribute of NaN are missing: they add nothing to a loss and nothing to a gradient. A
-batch in which everything is missing has loss 0 and gradient 0. Logits of any precision are taken to float32 first.
+Conventions: a label of -1, a distribution of zeros and an attribute of NaN are missing: they add nothing to a loss and
+nothing to a gradient. A batch in which everything is missing has loss 0 and gradient 0. Logits of any precision are
+taken to float32 first.
 
-Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``concordance`` (1 - CCC).
+Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``concordance`` (1 - CCC). The
+truth of the first two is a label an utterance or a distribution over labels.
 """
 
 from collections.abc import Mapping
@@ -21,11 +23,12 @@ SMALLEST = 1e-12  # of 1 - p under the focal exponent, whose slope at 0 is infin
 def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Return the weighted mean of the negative log posteriors.
 
-    .. math:: -\frac{\sum_i w_{y_i} \log p_{i, y_i}}{\sum_i w_{y_i}}
+    .. math:: -\frac{\sum_i \sum_k t_{ik} w_k \log p_{ik}}{\sum_i \sum_k t_{ik} w_k}
 
     Args:
         logits: shape ``(batch, n_labels)``
-        truth: label indices, int64, shape ``(batch,)``; -1 where missing
+        truth: label indices, int64, shape ``(batch,)``, -1 where missing; or distributions t, float, shape
+            ``(batch, n_labels)``, zeros where missing
         weights: one weight a label, shape ``(n_labels,)``; None for 1
 
     Returns:
@@ -37,30 +40,33 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) 
 def focal(logits: Tensor, truth: Tensor, gamma: float, weights: Tensor | None = None) -> Tensor:
     r"""Return the focal loss, which counts less what is already right.
 
-    .. math:: -\frac{\sum_i w_{y_i} (1 - p_{i, y_i})^\gamma \log p_{i, y_i}}{\sum_i w_{y_i}}
+    .. math:: -\frac{\sum_i \sum_k t_{ik} w_k (1 - p_{ik})^\gamma \log p_{ik}}{\sum_i \sum_k t_{ik} w_k}
 
     Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection", ICCV 2017, equation 5. They divide by
-    the number of foreground boxes; here it is the sum of weights, so that gamma 0 is the cross-entropy.
+    the number of foreground boxes; here it is the sum of weights, so that gamma 0 is the cross-entropy. The paper has
+    one label an example, :math:`t_{ik} = [k = y_i]`; with distributions each label's term is weighted by its share.
+    Only with gamma 0 is p = t then the minimum of an utterance's loss.
 
     Args:
         logits: shape ``(batch, n_labels)``
-        truth: label indices, int64, shape ``(batch,)``; -1 where missing
+        truth: label indices, int64, shape ``(batch,)``, -1 where missing; or distributions t, float, shape
+            ``(batch, n_labels)``, zeros where missing
         gamma: 0 or more; 2 in the paper
         weights: one weight a label, shape ``(n_labels,)``; None for 1
 
     Returns:
         a scalar in [0, inf)
     """
-    known = truth >= 0
+    known = truth.sum(dim=1) > 0 if truth.is_floating_point() else truth >= 0
     if not bool(known.any()):
         return logits.float().sum() * 0.0
-    truth = truth[known]
-    log_posterior = functional.log_softmax(logits[known].float(), dim=1).gather(1, truth[:, None])[:, 0]  # (n_known,)
-    weight = torch.ones_like(log_posterior) if weights is None else weights.to(log_posterior)[truth]
+    log_posterior = functional.log_softmax(logits[known].float(), dim=1)  # (n_known, n_labels)
+    truth = truth[known] if truth.is_floating_point() else functional.one_hot(truth[known], logits.shape[1])
+    share = truth.to(log_posterior) if weights is None else truth.to(log_posterior) * weights.to(log_posterior)
     loss = -log_posterior
     if gamma > 0:
         loss = loss * (-torch.expm1(log_posterior)).clamp_min(SMALLEST).pow(gamma)
-    return (weight * loss).sum() / weight.sum()
+    return (share * loss).sum(dim=1).sum() / share.sum(dim=1).sum()
 
 
 def concordance(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -107,8 +113,9 @@ def combined(
     """Return the weighted sum of the named losses, and each of them unweighted.
 
     Args:
-        outputs: a network's ``logits`` and ``attributes``, as far as its losses read them
-        batch: ``emotion`` (batch,) with -1 for missing and ``attributes`` (batch, n_attributes) with NaN for missing
+        outputs: a network's ``logits``, ``attributes`` and ``gender``, as far as its losses read them
+        batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` (batch, n_attributes) with NaN for
+            missing; ``gender`` (batch,) with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed
         class_weights: shape ``(n_labels,)``, for cross_entropy and focal
         focal_gamma: for focal
@@ -125,6 +132,8 @@ def combined(
                 parts[name] = focal(outputs["logits"], batch["emotion"], focal_gamma, class_weights)
             case "concordance":
                 parts[name] = concordance(outputs["attributes"], batch["attributes"])
+            case "gender":
+                parts[name] = cross_entropy(outputs["gender"], batch["gender"])
             case _:
                 raise ValueError(f"there is no loss {name!r}")
     if not parts:

@@ -1,7 +1,7 @@
 """An expert's network: encoder -> layers -> pooling -> head; its parts are handed in.
 
-``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes)}``,
-the last two as asked for; ``inputs`` is what the encoder's ``prepare`` made.
+``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes),
+"gender": (batch, 2)}``, the last three as asked for; ``inputs`` is what the encoder's ``prepare`` made.
 """
 
 import torch
@@ -49,9 +49,9 @@ class Network(nn.Module):
 class SequenceClassificationNetwork(nn.Module):
     """A text model under transformers' own classification class, ``LlamaForSequenceClassification`` for example.
 
-    Its linear layer has one output a label and, behind them, one an attribute. A causal model is read at the last token
-    that is not padding (TalTech, section 3.2), BERT and its kin at their first. The embedding is the state that the
-    linear layer reads.
+    Its linear layer has one output a label, behind them one an attribute, behind those one a gender where that is
+    trained. A causal model is read at the last token that is not padding (TalTech, section 3.2), BERT and its kin at
+    their first. The embedding is the state that the linear layer reads.
     """
 
     def __init__(self, encoder: nn.Module, classifier: nn.Module, n_labels: int, n_attributes: int) -> None:
@@ -59,9 +59,9 @@ class SequenceClassificationNetwork(nn.Module):
 
         Args:
             encoder: the text encoder, whose ``prepare`` and ``width`` serve here too
-            classifier: a ``...ForSequenceClassification`` around ``encoder.model`` with n_labels + n_attributes outputs
+            classifier: a ``...ForSequenceClassification`` around ``encoder.model`` with all outputs
             n_labels: outputs that are logits, the first ones
-            n_attributes: the outputs behind them
+            n_attributes: the outputs behind them; any further ones are the gender's logits
         """
         super().__init__()
         self.encoder = encoder
@@ -86,18 +86,23 @@ class SequenceClassificationNetwork(nn.Module):
         return self
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the embedding, and logits and attributes as far as they were asked for."""
+        """Return the embedding, and logits, attributes and gender as far as they were asked for."""
         scores = self._classifier[0](**inputs).logits
         states = self._read.pop()
         outputs = {"embedding": self._embedding(states, inputs)}
         if self.n_labels:
             outputs["logits"] = scores[:, : self.n_labels]
+        behind = self.n_labels + self.n_attributes
         if self.n_attributes:
-            outputs["attributes"] = scores[:, self.n_labels :]
+            outputs["attributes"] = scores[:, self.n_labels : behind]
+        if scores.shape[1] > behind:
+            outputs["gender"] = scores[:, behind:]
         return outputs
 
-    def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._read[:] = [inputs[0]]
+    def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        states = inputs[0].float()  # of an encoder whose weights are in bfloat16
+        self._read[:] = [states]
+        return (states,)
 
     def _embedding(self, states: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         if states.ndim == 2:
