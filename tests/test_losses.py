@@ -96,6 +96,76 @@ def test_missing_attributes_are_left_out_and_get_no_gradient():
     assert (prediction.grad[:, 1] == 0).all()
 
 
+def soft(n=30, n_labels=4, seed=5):
+    """Return logits, distributions of which every fifth is missing, and class weights, float64."""
+    generator = np.random.default_rng(seed)
+    shares = generator.dirichlet(np.ones(n_labels), n)
+    shares[::5] = 0.0
+    return generator.normal(size=(n, n_labels)), shares, generator.uniform(0.2, 3.0, n_labels)
+
+
+def test_soft_labels_by_hand():
+    # p = (1/2, 1/2) with t = (3/4, 1/4), and p = (1/4, 3/4) with t = (0, 1); w = (2, 1)
+    # cross-entropy: (ln 2 + ln 4/3) / 2; weighted: (2 * 3/4 ln 2 + 1/4 ln 2 + ln 4/3) / (3/2 + 1/4 + 1)
+    # weighted, gamma 1: (7/4 * 1/2 ln 2 + 1/4 ln 4/3) / (11/4)
+    logits, truth = logits_of([0.5, 0.5], [0.25, 0.75]), torch.tensor([[0.75, 0.25], [0.0, 1.0]])
+    weights, two, four_thirds = torch.tensor([2.0, 1.0]), np.log(2), np.log(4 / 3)
+    assert cross_entropy(logits, truth).item() == pytest.approx((two + four_thirds) / 2, rel=1e-6)
+    wanted = (1.75 * two + four_thirds) / 2.75
+    assert cross_entropy(logits, truth, weights).item() == pytest.approx(wanted, rel=1e-6)
+    wanted = (0.875 * two + 0.25 * four_thirds) / 2.75
+    assert focal(logits, truth, 1.0, weights).item() == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_of_soft_labels_written_again(gamma, weighted):
+    logits, shares, weights = soft()
+    above = below = 0.0
+    for row, t in zip(logits, shares, strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        for k in range(4):
+            w = weights[k] if weighted else 1.0
+            above -= t[k] * w * (1 - p[k]) ** gamma * np.log(p[k])
+            below += t[k] * w
+    chosen = torch.tensor(weights) if weighted else None
+    loss = focal(torch.tensor(logits), torch.tensor(shares).float(), gamma, chosen)
+    assert loss.item() == pytest.approx(above / below, rel=1e-6)
+
+
+def test_cross_entropy_of_soft_labels_equals_torchs():
+    logits, shares, _ = soft()
+    known = shares.sum(axis=1) > 0
+    wanted = torch.nn.functional.cross_entropy(torch.tensor(logits[known]).float(), torch.tensor(shares[known]).float())
+    torch.testing.assert_close(cross_entropy(torch.tensor(logits), torch.tensor(shares)), wanted)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_certain_soft_labels_are_labels_to_the_bit_in_loss_and_gradient(gamma):
+    generator = torch.Generator().manual_seed(1)
+    truth, weights = torch.randint(-1, 4, (50,), generator=generator), torch.tensor([0.5, 2.0, 1.0, 4.0])
+    certain = torch.nn.functional.one_hot(truth + 1, 5)[:, 1:].float()  # zeros where -1
+    values = torch.randn(50, 4, generator=generator)
+    found = []
+    for each in (truth, certain):
+        logits = values.clone().requires_grad_()
+        loss = focal(logits, each, gamma, weights)
+        loss.backward()
+        found.append((loss, logits.grad))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+
+
+def test_the_gradient_of_soft_labels_is_posterior_minus_target_and_nothing_where_missing():
+    logits, shares, _ = soft()
+    given = torch.tensor(logits, dtype=torch.float32).requires_grad_()
+    cross_entropy(given, torch.tensor(shares).float()).backward()
+    posterior = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    known = shares.sum(axis=1) > 0
+    wanted = np.where(known[:, None], posterior - shares, 0.0) / known.sum()
+    np.testing.assert_allclose(given.grad.numpy(), wanted, atol=1e-7)
+    assert (given.grad[::5] == 0).all()
+
+
 def test_missing_labels_get_no_gradient():
     logits = torch.zeros(3, 2, requires_grad=True)
     cross_entropy(logits, torch.tensor([0, -1, 1])).backward()
@@ -103,15 +173,27 @@ def test_missing_labels_get_no_gradient():
     assert (logits.grad[[0, 2]] != 0).all()
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "concordance"])
-def test_a_batch_without_any_truth_has_loss_and_gradient_zero(name):
-    outputs = {"logits": torch.randn(4, 3, requires_grad=True), "attributes": torch.randn(4, 2, requires_grad=True)}
-    batch = {"emotion": torch.full((4,), -1), "attributes": torch.full((4, 2), NAN)}
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("cross_entropy", "logits"), ("focal", "logits"), ("concordance", "attributes"), ("gender", "gender")],
+)
+@pytest.mark.parametrize("emotion", [torch.full((4,), -1), torch.zeros(4, 3)], ids=["labels", "soft"])
+def test_a_batch_without_any_truth_has_loss_and_gradient_zero(name, output, emotion):
+    outputs = {name: torch.randn(4, n, requires_grad=True) for name, n in (("logits", 3), ("attributes", 2))}
+    outputs["gender"] = torch.randn(4, 2, requires_grad=True)
+    batch = {"emotion": emotion, "attributes": torch.full((4, 2), NAN), "gender": torch.full((4,), -1)}
     loss, _ = combined(outputs, batch, {name: 1.0})
     loss.backward()
-    touched = outputs["attributes" if name == "concordance" else "logits"]
     assert loss.item() == 0
-    assert (touched.grad == 0).all()
+    assert (outputs[output].grad == 0).all()
+
+
+def test_gender_is_the_cross_entropy_of_those_who_have_one():
+    # -(ln 0.8 + ln 0.5) / 2; the third speaker's is unknown
+    outputs = {"gender": logits_of([0.8, 0.2], [0.5, 0.5], [0.9, 0.1])}
+    loss, parts = combined(outputs, {"gender": torch.tensor([0, 1, -1])}, {"gender": 0.5})
+    assert parts["gender"].item() == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2, rel=1e-6)
+    assert loss.item() == pytest.approx(0.5 * parts["gender"].item())
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import numpy as np
 
 from pipeline_lib.audio import SAMPLE_RATE, decode
 from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning import votes
 from pipeline_lib.finetuning.settings import FinetuningSettings
-from pipeline_lib.labels import PSEUDO
+from pipeline_lib.labels import GENDERS, PSEUDO, indices
 from pipeline_lib.tables.manifest import Manifest
 
 Read = Callable[[int, float, float | None], "np.ndarray | str"]
@@ -23,11 +24,13 @@ class Targets:
     Attributes:
         labels: those trained on, the corpus's first, then O and X where they are trained on and occur in train
         n_scored: how many of them are the corpus's
-        emotion: label indices, int64, shape ``(n,)``, -1 where missing
+        emotion: label indices, int64, shape ``(n,)``, -1 where missing; of the consensus, with soft labels too
         attribute_names: in order
         attributes: on the trained range, float32, shape ``(n, n_attributes)``, NaN where missing
         scale: of the corpus
         range: lowest and highest trained value
+        soft: with soft labels, distributions over ``labels``, float32, shape ``(n, n_labels)``, zeros where missing
+        gender: where it is trained, index in ``labels.GENDERS``, int64, shape ``(n,)``, -1 where missing
     """
 
     labels: tuple[str, ...]
@@ -37,10 +40,20 @@ class Targets:
     attributes: np.ndarray
     scale: tuple[float, float]
     range: tuple[float, float]
+    soft: np.ndarray | None = None
+    gender: np.ndarray | None = None
 
     def known(self) -> np.ndarray:
         """Return which utterances have anything to train towards, shape ``(n,)``."""
-        return (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
+        found = (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
+        if self.soft is not None:
+            found = found | self.soft.any(axis=1)
+        return found if self.gender is None else found | (self.gender >= 0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what the losses compare with, by the names of ``losses.combined``."""
+        found = {"emotion": self.emotion if self.soft is None else self.soft, "attributes": self.attributes}
+        return found if self.gender is None else {**found, "gender": self.gender}
 
     def on_scale(self, attributes: np.ndarray) -> np.ndarray:
         """Return trained values on the corpus's scale, float64; they are not clipped."""
@@ -57,7 +70,9 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     train = corpus.mask("train")
     there = set(corpus.frame["emotion"][train])
     pseudo = tuple(label for label in PSEUDO if asked.pseudo_labels and label in there)
-    labels = (*corpus.labels, *pseudo) if asked.emotion else ()
+    labels, soft = (*corpus.labels, *pseudo) if asked.emotion else (), None
+    if asked.soft_labels:
+        labels, soft = votes.soft_labels(corpus, pseudo_labels=asked.pseudo_labels)
     bounds = (-1.0, 1.0) if asked.attribute_range == "signed" else (0.0, 1.0)
     names = tuple(asked.attributes)
     values = to_scale(corpus.attributes(names), corpus.attribute_scale, bounds)
@@ -69,6 +84,8 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         attributes=values.astype(np.float32).reshape(len(corpus), len(names)),
         scale=corpus.attribute_scale,
         range=bounds,
+        soft=soft,
+        gender=indices(corpus.frame["gender"].tolist(), GENDERS) if asked.gender else None,
     )
 
 
@@ -110,7 +127,9 @@ def check_data(corpus: Manifest, targets: Targets, settings: FinetuningSettings)
     if not usable.any():
         raise InputError(f"{corpus.corpus} has no audio, an audio expert cannot be trained on it; set modality to text")
     train = np.flatnonzero(corpus.mask("train") & targets.known() & usable)
-    counts = np.bincount(targets.emotion[train][targets.emotion[train] >= 0], minlength=len(targets.labels))
+    _check_beyond_consensus(corpus, targets, train)
+    known = targets.emotion[train][targets.emotion[train] >= 0]
+    counts = np.bincount(known, minlength=len(targets.labels)) if targets.soft is None else targets.soft[train].sum(0)
     unseen = [label for label, count in zip(targets.labels, counts) if count == 0]
     if unseen:
         raise InputError(f"{corpus.corpus} has no training example of {unseen}; mend the corpus's labels or its splits")
@@ -120,8 +139,8 @@ def check_data(corpus: Manifest, targets: Targets, settings: FinetuningSettings)
     smallest = min(phase.batch_size for phase in settings.phases.values())
     if len(train) < 2:
         raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, wanted at least {smallest}")
-    if any(phase.sampler == "balanced" for phase in settings.phases.values()) and not targets.labels:
-        _check_balance(corpus, train)
+    if any(phase.sampler != "natural" for phase in settings.phases.values()):
+        _check_balance(corpus, targets, train)
     return train, _development(corpus, targets, settings, usable)
 
 
@@ -198,10 +217,26 @@ def _development(corpus: Manifest, targets: Targets, settings: FinetuningSetting
     return np.flatnonzero(dev & targets.known())
 
 
-def _check_balance(corpus: Manifest, train: np.ndarray) -> None:
-    counts = np.bincount(np.maximum(corpus.truth()[train], -1) + 1, minlength=len(corpus.labels) + 1)[1:]
-    unseen = [label for label, count in zip(corpus.labels, counts) if count == 0]
+def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
+    if targets.soft is not None and not votes.counted(corpus, targets.labels)[train].any():
+        raise InputError(
+            f"{corpus.corpus} has no annotators' votes for {list(targets.labels)} in its training split; set"
+            " targets.soft_labels to false"
+        )
+    if targets.gender is not None:
+        unseen = [gender for i, gender in enumerate(GENDERS) if not (targets.gender[train] == i).any()]
+        if unseen:
+            raise InputError(
+                f"{corpus.corpus} has no utterance of gender {unseen} in its training split; set targets.gender to"
+                " false"
+            )
+
+
+def _check_balance(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
+    classes = classes_of(corpus, targets)[train]
+    unseen = [label for i, label in enumerate(targets.labels or corpus.labels) if not (classes == i).any()]
     if unseen:
         raise InputError(
-            f"sampler 'balanced' needs an example of every label, {corpus.corpus} has none of {unseen} in train"
+            f"samplers 'balanced' and 'annealed' need an example of every label, {corpus.corpus} has none of {unseen}"
+            " in train"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline_lib import metrics
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.labels import GENDERS
 
 
 @dataclass
@@ -19,29 +20,37 @@ class Tally:
         n: utterances
         cells: confusion counts of the corpus's labels, shape ``(n_scored, n_scored)``
         moments: of each attribute, see ``metrics.moments``, shape ``(n_attributes, 6)``
+        genders: confusion counts of the speakers' genders, shape ``(2, 2)``, ``(0, 0)`` where they are not trained
     """
 
     loss: float
     n: int
     cells: np.ndarray
     moments: np.ndarray
+    genders: np.ndarray
 
     @classmethod
     def empty(cls, targets: Targets) -> Self:
         """Return a tally of nothing."""
         n_labels, n_attributes = targets.n_scored, len(targets.attribute_names)
-        return cls(0.0, 0, np.zeros((n_labels, n_labels), np.int64), np.zeros((n_attributes, 6)))
+        n_genders = 0 if targets.gender is None else len(GENDERS)
+        cells, genders = (np.zeros((n, n), np.int64) for n in (n_labels, n_genders))
+        return cls(0.0, 0, cells, np.zeros((n_attributes, 6)), genders)
 
     @classmethod
     def from_json(cls, said: dict[str, Any], targets: Targets) -> Self:
         """Return what ``to_json`` gave, to the bit."""
         shapes = cls.empty(targets)
-        cells = np.array(said["cells"], np.int64).reshape(shapes.cells.shape)
-        return cls(said["loss"], said["n"], cells, np.array(said["moments"], np.float64).reshape(shapes.moments.shape))
+        cells, genders = (
+            np.array(said[name], np.int64).reshape(getattr(shapes, name).shape) for name in ("cells", "genders")
+        )
+        moments = np.array(said["moments"], np.float64).reshape(shapes.moments.shape)
+        return cls(said["loss"], said["n"], cells, moments, genders)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers."""
-        return {"loss": self.loss, "n": self.n, "cells": self.cells.tolist(), "moments": self.moments.tolist()}
+        arrays = {name: getattr(self, name).tolist() for name in ("cells", "moments", "genders")}
+        return {"loss": self.loss, "n": self.n, **arrays}
 
     def add(self, targets: Targets, rows: np.ndarray, outputs: dict[str, np.ndarray], loss: float) -> None:
         """Add utterances.
@@ -49,7 +58,7 @@ class Tally:
         Args:
             targets: of all rows of the manifest
             rows: of the manifest, shape ``(batch,)``
-            outputs: the network's, float, ``logits`` and ``attributes`` as far as there are any
+            outputs: the network's, float, ``logits``, ``attributes`` and ``gender`` as far as there are any
             loss: mean over these utterances
         """
         self.loss += loss * len(rows)
@@ -65,9 +74,13 @@ class Tally:
             known = np.isfinite(wanted)
             pair = targets.on_scale(wanted[known]), targets.on_scale(outputs["attributes"][known, i])
             self.moments[i] += metrics.moments(*pair, centre=middle).sum(axis=0)
+        if targets.gender is not None and (targets.gender[rows] >= 0).any():
+            known = targets.gender[rows] >= 0
+            guess = outputs["gender"][known].argmax(axis=1)
+            self.genders += metrics.confusion(targets.gender[rows][known], guess, len(GENDERS))
 
     def scores(self) -> dict[str, float]:
-        """Return loss, macro_f1, ua and mean_ccc as far as the targets have them."""
+        """Return loss, macro_f1, ua, mean_ccc and gender_accuracy as far as the targets have them."""
         found = {"loss": self.loss / max(1, self.n)}
         if self.cells.size:
             found["macro_f1"] = float(metrics.macro_f1_of(self.cells))
@@ -75,6 +88,8 @@ class Tally:
         known = self.moments[:, 0] > 0 if len(self.moments) else np.zeros(0, dtype=bool)
         if len(self.moments):
             found["mean_ccc"] = float(metrics.concordance_of(self.moments[known]).mean()) if known.any() else 0.0
+        if self.genders.size:
+            found["gender_accuracy"] = float(metrics.accuracy_of(self.genders))
         return found
 
 

@@ -1,0 +1,151 @@
+"""Soft labels: the annotators' votes as targets, and what they do to weights, prior, sampler and posterior."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning import data, optimisation
+from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.settings import LossSettings, PhaseSettings
+from tests.finetuning import corpora
+from tests.finetuning.test_finetune import LONG, SCORED, run
+
+SOFT = {"targets": {"soft_labels": True}}
+CAST = {
+    "anger": {"anger": 3, "sadness": 1},
+    "happiness": {"happiness": 5},
+    "sadness": {"sadness": 2, "happiness": 2, "X": 4},  # no consensus
+    "O": {"O": 3, "X": 1},
+}
+TARGETS = {"anger": [0.75, 0, 0.25, 0], "happiness": [0, 1, 0, 0], "sadness": [0, 0.5, 0.5, 0], "O": [0, 0, 0, 1]}
+
+
+def voted(corpus, cast=CAST):
+    """Return the corpus with votes by what was meant, and X where sadness was meant."""
+    meant = corpus.frame["emotion"]
+    frame = corpus.frame.assign(votes=[cast.get(each) for each in meant])
+    frame.loc[meant == "sadness", "emotion"] = "X"
+    return replace(corpus, frame=frame)
+
+
+def settings(tones, **changes):
+    return corpora.settings(tones.w2v_bert, "audio", **corpora.merged(SOFT, changes))
+
+
+def counts_of(targets, train):
+    job = SimpleNamespace(targets=targets, train=train)
+    return Job.counts.fget(job), Job.soft_counts.fget(job)
+
+
+def test_targets_are_the_shares_of_the_votes_without_x(tones):
+    meant, targets = tones.corpus.frame["emotion"], data.targets_of(voted(tones.corpus), settings(tones))
+    assert targets.labels == ("anger", "happiness", "sadness", "O")
+    np.testing.assert_allclose(targets.soft, [TARGETS[each] for each in meant])
+    assert targets.soft.dtype == np.float32
+    np.testing.assert_array_equal(targets.emotion == -1, meant == "sadness")  # the consensus is kept for scores
+
+
+def test_votes_for_labels_that_are_not_trained_are_left_out_and_the_rest_renormalised(tones):
+    cast = {**CAST, "anger": {"anger": 3, "O": 4, "contempt": 1}}
+    found = data.targets_of(voted(tones.corpus, cast), settings(tones, targets={"pseudo_labels": False}))
+    assert found.labels == ("anger", "happiness", "sadness")
+    np.testing.assert_allclose(found.soft[tones.corpus.frame["emotion"] == "anger"], [[1, 0, 0]] * 12)
+    assert not found.soft[tones.corpus.frame["emotion"] == "O"].any()
+
+
+def test_without_usable_votes_the_consensus_is_certain_and_without_either_there_is_no_target(tones):
+    corpus = voted(tones.corpus)
+    frame, (first, second, third) = corpus.frame.copy(), np.flatnonzero(corpus.mask("train"))[:3]
+    for row, votes, emotion in ((first, None, "happiness"), (second, {"X": 3}, "X"), (third, {"anger": 0}, None)):
+        frame.at[row, "votes"] = votes
+        frame.at[row, "emotion"] = emotion
+    corpus = replace(corpus, frame=frame)
+    targets = data.targets_of(corpus, settings(tones))
+    np.testing.assert_allclose(targets.soft[first], [0, 1, 0, 0])
+    assert not targets.soft[[second, third]].any()
+    train, _ = data.check_data(corpus, targets, settings(tones))
+    assert first in train and second not in train and third not in train
+
+
+def test_o_is_a_label_only_where_it_is_voted_for_in_train(tones):
+    corpus = voted(tones.corpus, {**CAST, "O": {"anger": 1, "happiness": 1}})
+    assert data.targets_of(corpus, settings(tones)).labels == ("anger", "happiness", "sadness")
+
+
+def test_utterances_without_consensus_train_too(tones):
+    corpus, asked = voted(tones.corpus), settings(tones)
+    train, _ = data.check_data(corpus, data.targets_of(corpus, asked), asked)
+    assert len(train) == 24
+    assert (corpus.frame["emotion"].to_numpy()[train] == "X").sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("cast", "changes", "message"),
+    [
+        ({}, {}, r"tones has no annotators' votes for \['anger', .* set targets.soft_labels to false"),
+        ({**CAST, "anger": {"happiness": 1}}, {}, r"has no training example of \['anger'\]"),
+        (CAST, {"phases": {"only": {"sampler": "balanced"}}}, r"an example of every label, .* none of \['sadness'\]"),
+    ],
+)
+def test_a_corpus_that_lacks_votes_or_a_consensus_to_balance_is_refused(tones, cast, changes, message):
+    corpus, asked = voted(tones.corpus, cast), settings(tones, **changes)
+    with pytest.raises(InputError, match=message):
+        data.check_data(corpus, data.targets_of(corpus, asked), asked)
+
+
+def test_soft_labels_without_categories_are_refused(tones):
+    changes = {"targets": {"emotion": False, "attributes": ["arousal"]}, "early_stopping": {"metric": "loss"}}
+    with pytest.raises(InputError, match="targets.soft_labels is true and targets.emotion false"):
+        settings(tones, **changes, losses={"cross_entropy": 0.0, "concordance": 1.0})
+
+
+def test_class_weights_and_prior_come_from_the_mean_target(tones):
+    corpus, asked = voted(tones.corpus), settings(tones)
+    targets = data.targets_of(corpus, asked)
+    train, _ = data.check_data(corpus, targets, asked)
+    counts, soft = counts_of(targets, train)
+    assert counts.tolist() == [6, 6, 0, 6]
+    mean = np.mean([TARGETS[each] for each in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)
+    np.testing.assert_allclose(soft.sum(axis=0), 24 * mean, atol=1e-6)
+    phase, plain, balanced = PhaseSettings(), LossSettings(), LossSettings(class_weights="balanced")
+    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
+    weights = optimisation.class_weights(soft.sum(axis=0), balanced)
+    np.testing.assert_allclose(weights, 24 / (4 * 24 * mean), rtol=1e-6)
+    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, balanced, 0, soft), 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["natural", "balanced", "annealed"])
+def test_the_prior_is_the_mean_target_of_what_the_sampler_draws(sampler):
+    # consensus 0 nine times with t = (2/3, 1/3), consensus 1 thrice with t = (0, 1), twice none with t = (1/2, 1/2)
+    counts, soft = np.array([9, 3]), np.array([[6.0, 3.0], [0.0, 3.0], [1.0, 1.0]])
+    phase = PhaseSettings(sampler=sampler, epochs=3)
+    # annealed half way: shares (1/2 + 3/4) / 2 = 5/8 and 3/8, those without consensus are never drawn
+    first = {"natural": 7 / 14, "balanced": 1 / 2 * 2 / 3, "annealed": 5 / 8 * 2 / 3}[sampler]
+    found = optimisation.trained_prior(counts, phase, LossSettings(), 1, soft)
+    np.testing.assert_allclose(found, [first, 1 - first], rtol=1e-12)
+
+
+def test_certain_soft_labels_leave_the_prior_as_it_is():
+    counts = np.array([60, 30, 10])
+    soft = np.vstack([np.diag(counts), np.zeros(3)])
+    for sampler in ("natural", "balanced", "annealed"):
+        for weights in ("none", "balanced"):
+            given = PhaseSettings(sampler=sampler), LossSettings(class_weights=weights), 4
+            np.testing.assert_allclose(
+                optimisation.trained_prior(counts, *given, soft), optimisation.trained_prior(counts, *given), rtol=1e-12
+            )
+
+
+def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
+    corpus = voted(tones.corpus)
+    phases = {"only": {"epochs": 40, "decay": "linear"}}
+    stopping = {"metric": "loss", "patience": None}
+    changes = corpora.merged({**LONG, **SCORED, **SOFT}, {"phases": phases, "early_stopping": stopping})
+    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)
+    assert found.labels == ("anger", "happiness", "sadness", "O")
+    wanted = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
+    np.testing.assert_allclose(found.posterior, wanted, atol=0.05)
+    np.testing.assert_allclose(found.trained_prior, wanted[corpus.mask("train")].mean(axis=0), atol=1e-7)
