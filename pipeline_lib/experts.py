@@ -15,6 +15,7 @@ import copy
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +31,7 @@ from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks import pooling
-from pipeline_lib.networks.adapters import attach
+from pipeline_lib.networks.adapters import attach, in_float32
 from pipeline_lib.networks.heads import DenseHead
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.network import Network, SequenceClassificationNetwork
@@ -113,7 +114,7 @@ def read_settings(folder: Path) -> ExpertSettings:
 
 
 def load(folder: Path, device: torch.device) -> Network | SequenceClassificationNetwork:
-    """Return the expert's network in eval mode, merged; it predicts to the bit what the saved one does once merged.
+    """Return the expert's network in eval mode, through ``merge``; it predicts to the bit what the saved one does.
 
     Raises:
         InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
@@ -135,13 +136,20 @@ def load(folder: Path, device: torch.device) -> Network | SequenceClassification
 
 
 def load_encoder(folder: Path, device: torch.device) -> SpeechEncoder | TextEncoder:
-    """Return the expert's encoder alone, in eval mode, LoRA's updates merged into its weights."""
+    """Return the expert's encoder alone, in eval mode, through ``merge``."""
     return load(folder, device).encoder.requires_grad_(False).eval()
 
 
 def merge(network: Network | SequenceClassificationNetwork) -> Network | SequenceClassificationNetwork:
-    """Return the network with LoRA's updates added into its weights: a third less work, the same but for rounding."""
-    if hasattr(network.encoder.model, "merge_and_unload"):
+    """Return the network with LoRA's updates added into its weights: a third less work, the same but for rounding.
+
+    Not where weights are in bfloat16 or 4 bit, whose rounding would swallow the updates: there they stay beside them.
+    """
+    if not hasattr(network.encoder.model, "merge_and_unload"):
+        return network
+    if not in_float32(network.encoder.model):
+        print("LoRA stays beside the encoder's weights, which merging would round", file=sys.stderr)
+    else:
         network.encoder.model = network.encoder.model.merge_and_unload()
         if isinstance(network, SequenceClassificationNetwork):
             network.attach()
@@ -192,7 +200,7 @@ def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Mod
     config.num_labels, config.pad_token_id, config.use_cache = n_outputs, encoder.prepare.padding, False
     try:
         with torch.device("meta"):
-            classifier = AutoModelForSequenceClassification.from_config(config)
+            classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     except ValueError:
         raise InputError(
             f"transformers has no sequence classification for {checkpoint!r}; set head.kind to dense"

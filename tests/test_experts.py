@@ -34,10 +34,19 @@ def written(tmp_path_factory):
     return {name: checkpoints.write(folder, name) for name in ("w2v_bert", "hubert_group", "llama", "roberta", "bert")}
 
 
-def settings(written, name, method="lora", head="dense", labels=("a", "b", "c"), attributes=("arousal",), **parts):
+def settings(
+    written,
+    name,
+    method="lora",
+    head="dense",
+    labels=("a", "b", "c"),
+    attributes=("arousal",),
+    weights="float32",
+    **parts,
+):
     return ExpertSettings(
         modality="text" if name in checkpoints.TEXT else "audio",
-        encoder=EncoderSettings(checkpoint=str(written[name])),
+        encoder=EncoderSettings(checkpoint=str(written[name]), weights=weights),
         network=NetworkSettings(
             adaptation=AdaptationSettings(method=method, lora=LoraSettings(rank=4)),
             head=HeadSettings(kind=head, width=10),
@@ -77,6 +86,13 @@ CASES = [
     ("llama", "lora", "sequence_classification", {}),
     ("llama", "frozen", "dense", {"pooling": PoolingSettings(kind="last_token")}),
     ("roberta", "full", "sequence_classification", {}),
+    ("w2v_bert", "lora", "dense", {"weights": "bfloat16", "layers": "weighted"}),
+    ("hubert_group", "frozen", "dense", {"weights": "bfloat16"}),
+    ("llama", "lora", "sequence_classification", {"weights": "bfloat16"}),
+    ("llama", "lora", "sequence_classification", {"weights": "nf4"}),
+    ("roberta", "lora", "sequence_classification", {"weights": "nf4"}),
+    ("llama", "lora", "dense", {"weights": "nf4", "pooling": PoolingSettings(kind="last_token")}),
+    ("llama", "frozen", "dense", {"weights": "nf4"}),
 ]
 
 
@@ -88,6 +104,7 @@ def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp
     again = experts.load(tmp_path / "expert", CPU)
     before, after = outputs(experts.merge(network), said), outputs(again, said)
     assert before.keys() == after.keys() == {"logits", "attributes", "embedding"}
+    assert {values.dtype for values in after.values()} == {torch.float32}
     for key in before:
         assert torch.equal(before[key], after[key]), key
     assert (tmp_path / "expert" / "adapter.safetensors").exists() == (method != "frozen")
@@ -168,6 +185,32 @@ def test_merging_changes_an_expert_by_rounding_only(written):
         merged = outputs(experts.merge(network), said)
         for key in attached:
             torch.testing.assert_close(merged[key], attached[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "weights"), [("llama", "nf4"), ("llama", "bfloat16"), ("w2v_bert", "bfloat16")])
+def test_updates_beside_weights_that_merging_would_round_stay_beside_them(written, name, weights, capsys):
+    said = settings(written, name, weights=weights)
+    network = disturbed(experts.build(said, CPU))
+    attached = outputs(network, said)
+    merged = outputs(experts.merge(network), said)
+    assert all(torch.equal(merged[key], attached[key]) for key in attached)
+    assert any("lora_" in key for key, _ in network.named_parameters())
+    assert "LoRA stays beside the encoder's weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
+def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
+    exact, sparing = (settings(written, "llama", "lora", weights=each) for each in ("float32", weights))
+    networks = [experts.build(each, CPU) for each in (exact, sparing)]
+    trained = dict(disturbed(networks[0]).named_parameters())
+    with torch.no_grad():
+        for key, each in networks[1].named_parameters():
+            if each.requires_grad:
+                each.copy_(trained[key])
+    networks[1].load_state_dict({key: v for key, v in networks[0].state_dict().items() if "head" in key}, strict=False)
+    wanted, found = outputs(networks[0], exact), outputs(networks[1], sparing)
+    for key in wanted:
+        assert torch.linalg.norm(found[key] - wanted[key]) < 0.25 * torch.linalg.norm(wanted[key]), key
 
 
 def test_bert_is_refused_its_own_classification_class(written):

@@ -47,6 +47,8 @@ class EmbeddingSettings(Settings):
             raise ValueError("wanted either encoder or expert, the other one null")
         if self.layers != "all" and self.layers != sorted(set(self.layers)):
             raise ValueError(f"layers is {self.layers}, wanted ascending numbers, each once")
+        if self.modality == "audio" and self.encoder is not None and self.encoder.weights == "nf4":
+            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
         if self.modality == "text" and self.batch_seconds is not None:
             raise ValueError("batch_seconds is for audio, a text has no duration; wanted null")
         return self

@@ -46,7 +46,7 @@ def backbone(model: nn.Module) -> nn.Module:
 
 
 def watch(model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor], see: See) -> None:
-    """Run the model and show ``see(i, states)`` each layer as it arises, states of shape ``(batch, time, width)``.
+    """Run the model and show ``see(i, states)`` each layer as it arises, float32, shape ``(batch, time, width)``.
 
     Hooks stand before the blocks, not behind them: so an adapter put around a block is seen too, and what a hook sees
     is what gradient checkpointing keeps.
@@ -59,8 +59,8 @@ def watch(model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor],
     finally:
         for hook in hooks:
             hook.remove()
-    see(len(blocks), last)
+    see(len(blocks), last.float())
 
 
 def _before(see: See, i: int, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    see(i, args[0] if args else kwargs["hidden_states"])
+    see(i, (args[0] if args else kwargs["hidden_states"]).float())

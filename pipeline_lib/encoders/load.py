@@ -2,12 +2,13 @@
 
 Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
 SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers.
+
+``settings.weights`` says how the weights are held; hidden states are handed on in float32 whichever it is. In bfloat16
+they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
 """
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
-from pipeline_lib.encoders import speech, text
-from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders import four_bit, speech, text
+from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
 from pipeline_lib.encoders.text import TextEncoder, Tokens
@@ -44,37 +44,39 @@ SILENCED = {  # set where the architecture's configuration has it
 
 
 def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncoder:
-    """Return a speech encoder in eval mode, float32.
+    """Return a speech encoder in eval mode, its weights in float32 or bfloat16.
 
     Raises:
         InputError: the checkpoint is missing, gated, damaged, without safetensors or not of a speech model; each in
             one sentence with the remedy
     """
+    if settings.weights == "nf4":
+        raise InputError(f"{settings.checkpoint} is for speech, 4-bit weights are for text; set weights to bfloat16")
     config, revision = _config(settings, speech.MODEL_TYPES, "speech")
     if getattr(config, "conv_pos_batch_norm", False):
         raise InputError(
             f"{settings.checkpoint} has batch norm in its positions, which would see the padding; choose another"
         )
     if config.model_type == "whisper":
-        model = _model(settings, config, revision).encoder
+        model = _model(settings, config, revision, device).encoder
     else:
-        model = _model(settings, config, revision)
+        model = _model(settings, config, revision, device)
     prepare = _speech_inputs(config, _preprocessor(settings, revision), settings.checkpoint)
     return SpeechEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
 
 
 def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
-    """Return a text encoder in eval mode, float32.
+    """Return a text encoder in eval mode, its weights in float32, bfloat16 or 4 bit.
 
     Raises:
-        InputError: as for ``load_speech``
+        InputError: as for ``load_speech``, or bitsandbytes is not there for 4 bit
     """
     config, revision = _config(settings, text.MODEL_TYPES, "text")
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.checkpoint, revision=revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, settings, "tokenizer") from error
-    model = _model(settings, config, revision)
+    model = _model(settings, config, revision, device)
     reserved = (
         config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
     )  # their positions begin there
@@ -96,6 +98,9 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
         raise InputError(
             f"{settings.checkpoint} is a {config.model_type!r} model, a {modality} encoder is one of {list(known)}"
         )
+    if getattr(config, "quantization_config", None) is not None:
+        said = "holds weights that are quantised already, which cannot be taken back"
+        raise InputError(f"{settings.checkpoint} {said}; give the full checkpoint, and set weights to nf4 for 4 bit")
     for name, value in SILENCED.items():
         if hasattr(config, name):
             setattr(config, name, value)
@@ -109,20 +114,29 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
     return config, getattr(config, "_commit_hash", None) or settings.revision
 
 
-def _model(settings: EncoderSettings, config: PretrainedConfig, revision: str | None) -> PreTrainedModel:
-    """Return the bare model, float32; ``revision`` is the commit at which the configuration was read."""
+def _model(
+    settings: EncoderSettings, config: PretrainedConfig, revision: str | None, device: torch.device
+) -> PreTrainedModel:
+    """Return the bare model; ``revision`` is the commit at which the configuration was read."""
     options = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
+    dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
+    if settings.weights == "nf4":
+        four_bit.check_installed()
     if not settings.pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
+            if settings.weights == "nf4":
+                return four_bit.random_model(config, device, **options)
+            return AutoModel.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+    if settings.weights == "nf4":  # quantised where it arrives, a tensor at a time
+        options |= {"quantization_config": four_bit.configuration(), "device_map": {"": device}}
     try:
-        with _quiet():
+        with quiet():
             model, report = AutoModel.from_pretrained(
                 settings.checkpoint,
                 config=config,
                 revision=revision,
-                dtype=torch.float32,
+                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -170,20 +184,6 @@ def _preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, 
         said = json.loads(Path(path).read_text(encoding="utf-8"))
         return said if name == "preprocessor_config.json" else said.get("feature_extractor", {})
     return {}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting unused weights (heads, poolers, decoders); missing ones are refused."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def _check_folder(checkpoint: str) -> None:

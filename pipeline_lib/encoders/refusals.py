@@ -1,6 +1,7 @@
-"""Why a checkpoint cannot be loaded, in one sentence with the remedy."""
+"""Why a checkpoint cannot be loaded, in one sentence with the remedy; what transformers says beside it is hushed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 from huggingface_hub import constants
@@ -12,6 +13,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
@@ -62,6 +64,20 @@ def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> Inp
     else:
         said = f"gives no {wanted}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
     return InputError(f"checkpoint {name} {said}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from reporting unused weights (heads, poolers) and from showing bars; errors are still said."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -57,7 +57,7 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.model, self.prepare, self.checkpoint, self.revision = model, prepare, checkpoint, revision
         config = model.config
-        self.kind = config.model_type
+        self.kind, self.dtype = config.model_type, model.dtype
         self.width, self.n_layers = config.hidden_size, len(self.blocks)
         if self.kind in CONVOLUTIONAL:
             model.feature_extractor = PaddingProofExtractor(model.feature_extractor)
@@ -111,7 +111,11 @@ class SpeechEncoder(nn.Module):
         lengths = self.lengths(inputs)
         if self.kind in CONVOLUTIONAL:
             backbone(self.model).feature_extractor.samples = inputs["attention_mask"].sum(dim=1).tolist()
-        shown = {name: value for name, value in inputs.items() if self.kind != "whisper" or name == "input_features"}
+        shown = {
+            name: value.to(self.dtype) if value.is_floating_point() else value
+            for name, value in inputs.items()
+            if self.kind != "whisper" or name == "input_features"
+        }
         watch(self.model, self.blocks, shown, see)
         return lengths
 

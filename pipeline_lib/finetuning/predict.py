@@ -1,4 +1,7 @@
-"""A trained expert's word on every utterance of every split: resumable, in float32, batches fixed by length."""
+"""A trained expert's word on every utterance of every split: resumable, batches fixed by length.
+
+Without autocast: in float32, or where the encoder's weights are in bfloat16 or 4 bit, the encoder in bfloat16.
+"""
 
 from pathlib import Path
 

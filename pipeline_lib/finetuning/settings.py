@@ -79,7 +79,7 @@ class EarlyStoppingSettings(Settings):
 
 
 class PredictSettings(Settings):
-    """After training, every utterance of every split, in float32."""
+    """After training, every utterance of every split, in float32 or what the encoder's weights are held in."""
 
     batch_size: Count = Field(16, description="utterances of like length in a forward pass")
     max_s: Positive = Field(30.0, description="audio: of a longer utterance the middle is taken")
@@ -137,6 +137,7 @@ class FinetuningSettings(Settings):
         if len(set(self.targets.attributes)) != len(self.targets.attributes):
             raise ValueError(f"targets.attributes is {self.targets.attributes}, one is named twice")
         metric = self.early_stopping.metric
+        self._check_weights()
         if metric in ("macro_f1", "ua") and not self.targets.emotion:
             raise ValueError(
                 f"early_stopping.metric is {metric!r} and targets.emotion false; wanted 'mean_ccc' or 'loss'"
@@ -173,3 +174,13 @@ class FinetuningSettings(Settings):
                 raise ValueError(f"{what}, but phase {phase!r} gives {names} no weight in its losses")
             if trained and not wanted:
                 raise ValueError(f"phase {phase!r} gives {names} a weight in its losses, but no such target is trained")
+    def _check_weights(self) -> None:
+        held = self.encoder.weights
+        if held != "float32" and self.adaptation.method == "full":
+            raise ValueError(
+                f"encoder.weights is {held!r} and adaptation.method 'full'; wanted weights 'float32', or method 'lora':"
+                " bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
+            )
+        if held == "nf4" and self.modality == "audio":
+            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
+

@@ -9,6 +9,7 @@ would be 22.0 M.
 import warnings
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
@@ -27,6 +28,7 @@ FEED_FORWARD = (
     *("gate_proj", "up_proj", "down_proj"),  # LLaMA and its kin
     *("intermediate.dense", "output.dense"),  # BERT, RoBERTa
 )
+WHY_FLOAT32 = "bfloat16 rounds Adam's small updates away, 4 bit takes no gradient; set encoder.weights to float32"
 FIXED = ("embed_positions",)  # sinusoids of Whisper, which are a table and not weights
 
 
@@ -38,8 +40,11 @@ def attach(model: PreTrainedModel, settings: AdaptationSettings) -> nn.Module:
         settings: the method and its options
 
     Raises:
-        InputError: a target module is not a linear layer of the model, or LoRA would have no effect on it
+        InputError: a target module is not a linear layer of the model, LoRA would have no effect on it, or weights that
+            are not float32 were to be trained
     """
+    if settings.method == "full" and not in_float32(model):
+        raise InputError("adaptation.method is 'full' and the encoder's weights are not in float32; " + WHY_FLOAT32)
     model.requires_grad_(settings.method == "full")
     match settings.method:
         case "frozen":
@@ -88,14 +93,27 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
 def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
     """Return (module, trained parameters, all parameters) by kind of module, blocks of a model taken together.
 
-    ``encoder.model.encoder.layers.7.self_attn.linear_q.lora_A`` counts under ``encoder linear_q (lora)``.
+    ``encoder.model.encoder.layers.7.self_attn.linear_q.lora_A`` counts under ``encoder linear_q (lora)``. Of 4-bit
+    weights, packed two a byte, the weights count and not the bytes.
     """
     rows: dict[str, list[int]] = {}
     for name, parameter in network.named_parameters():
         row = rows.setdefault(_kind(name), [0, 0])
-        row[0] += parameter.numel() if parameter.requires_grad else 0
-        row[1] += parameter.numel()
+        n = count(parameter)
+        row[0] += n if parameter.requires_grad else 0
+        row[1] += n
     return [(name, trained, total) for name, (trained, total) in sorted(rows.items())]
+
+
+def count(parameter: nn.Parameter) -> int:
+    """Return how many weights a parameter holds, those of bitsandbytes' packed 4-bit ones too."""
+    packed = getattr(parameter, "quant_state", None)
+    return parameter.numel() if packed is None else packed.shape.numel()
+
+
+def in_float32(model: nn.Module) -> bool:
+    """Return whether all weights of a model are in float32, LoRA's own left out."""
+    return all(each.dtype == torch.float32 for name, each in model.named_parameters() if "lora_" not in name)
 
 
 def keep_frozen_norms_still(module: nn.Module) -> None:

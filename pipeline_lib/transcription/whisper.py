@@ -3,18 +3,16 @@
 Every piece is padded to 30 s, as in training, so that a text does not depend on its neighbours in the batch.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.encoders.device import Device, autocast, pick
-from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.transcription.settings import WhisperSettings
@@ -31,7 +29,7 @@ class Whisper:
         """
         self.device = pick(device)
         self.half_precision = settings.half_precision
-        with _hushed():
+        with quiet():
             self.model, self.processor = _load(settings)
         self.model = self.model.to(self.device).eval()
         self.language = _language(self.model, settings)
@@ -51,7 +49,7 @@ class Whisper:
         )
         asked = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
         try:
-            with _hushed(), autocast(self.device, wanted=self.half_precision):
+            with quiet(), autocast(self.device, wanted=self.half_precision):
                 tokens = self.model.generate(
                     inputs.input_features.to(self.device),
                     attention_mask=inputs.attention_mask.to(self.device),
@@ -113,17 +111,3 @@ def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings)
             f" wanted one of {known}"
         )
     return code
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep transformers quiet; errors are still shown."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

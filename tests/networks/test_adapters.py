@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.networks.adapters import attach, keep_frozen_norms_still, targets, trained_by_module
+from pipeline_lib.networks.adapters import attach, in_float32, keep_frozen_norms_still, targets, trained_by_module
 from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
 from tests.encoders.checkpoints import SPEECH, TEXT
 
@@ -34,6 +34,17 @@ def test_full_trains_everything_but_the_convolutional_feature_encoder():
     assert all(name.startswith("feature_extractor.") for name in held)
     unfrozen = attach(model_of("hubert_group"), AdaptationSettings(method="full", freeze_feature_encoder=False))
     assert trained(unfrozen) == sum(each.numel() for each in unfrozen.parameters())
+
+
+def test_full_is_refused_where_weights_are_not_in_float32():
+    with pytest.raises(InputError, match="not in float32; bfloat16 rounds Adam's small updates away, 4 bit takes no"):
+        attach(model_of("llama").to(torch.bfloat16), AdaptationSettings(method="full"))
+
+
+def test_lora_beside_bfloat16_weights_is_in_float32():
+    model = attach(model_of("llama").to(torch.bfloat16), lora())
+    assert {each.dtype for each in model.parameters() if each.requires_grad} == {torch.float32}
+    assert not in_float32(model)
 
 
 def test_full_leaves_whispers_sinusoids_a_table():
