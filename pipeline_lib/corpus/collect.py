@@ -27,7 +27,7 @@ from pipeline_lib.corpus import (
 from pipeline_lib.corpus.describe import describe
 from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.errors import InputError
-from pipeline_lib.labels import PRIMARY, PSEUDO
+from pipeline_lib.labels import ATTRIBUTES, PRIMARY, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 
 READERS = {
@@ -73,6 +73,8 @@ def collect(settings: CorpusSettings) -> Collected:
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
     n_read = len(frame)
+    scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
+    _check_scale(root, frame, scale)
     _check_merge(frame, settings.merge or {})
     frame = merged(frame, _merge(reader.CUSTOM, settings))
     labels = _labels(frame, reader.CUSTOM, settings)
@@ -89,7 +91,6 @@ def collect(settings: CorpusSettings) -> Collected:
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
     warnings += _count_warnings(frame, settings, short)
-    scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )
@@ -122,6 +123,16 @@ def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
             raise InputError(
                 f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
                 " merge it, or cut the corpus otherwise (corpus.split)"
+            )
+
+
+def _check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None:
+    for name in ATTRIBUTES:
+        off = frame[(frame[name] < scale[0]) | (frame[name] > scale[1])]
+        if len(off):
+            first = f"of {off['utterance_id'].iloc[0]!r} {name} is {off[name].iloc[0]:g}"
+            raise InputError(
+                f"{root}: {first}, the corpus's scale goes from {scale[0]:g} to {scale[1]:g} ({len(off)} utterances)"
             )
 
 

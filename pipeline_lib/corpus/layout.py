@@ -199,7 +199,7 @@ def number(where: str, name: str, text: str) -> float:
     if text in ("", "NaN", "nan", "None"):
         return math.nan
     try:
-        value = float(text)
+        value = float(text.replace("_", "x"))  # Python alone takes 1_0 for 10
     except ValueError:
         raise InputError(f"{where}: {name} is {text!r}, wanted a number with a decimal point") from None
     if not math.isfinite(value):

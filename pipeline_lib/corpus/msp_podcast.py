@@ -75,9 +75,11 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
 
 
 def _row(where: str, cells: dict[str, str]) -> dict:
-    speaker = cells["SpkrID"]
+    speaker, name = cells["SpkrID"], PurePosixPath(cells["FileName"]).stem
+    if not name:
+        raise InputError(f"{where}: FileName is empty")
     return {
-        "utterance_id": PurePosixPath(cells["FileName"]).stem,
+        "utterance_id": name,
         "emotion": layout.coded(where, "EmoClass", cells["EmoClass"], EMOTIONS) if cells["EmoClass"] else None,
         "arousal": layout.number(where, "EmoAct", cells["EmoAct"]),
         "valence": layout.number(where, "EmoVal", cells["EmoVal"]),

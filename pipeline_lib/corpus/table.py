@@ -12,7 +12,7 @@ speaker, gender   needed for that draw, for the check of leaks, and for interval
 votes             annotators' votes as a JSON object: {"anger": 3, "X": 1}
 reference_text    what was said, written by a human
 video             path below the root
-subsets           names separated by ;
+subsets           names separated by ;, other than train, dev, test, dev_filt, dev_bal, fold0 ...
 ================  ====================================================================================================
 
 Other columns are left alone, unless their name is so near to one of these that a slip of the pen is likelier.
@@ -22,6 +22,7 @@ import csv
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -72,6 +73,8 @@ OTHER_NAMES = {
     "wav": "audio",
 }
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
+MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # what the corpus stage itself calls subsets
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 OTHER_SPLITS = {
     "training": "train",
     "val": "dev",
@@ -109,15 +112,26 @@ def _csv_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]
 
 def _parquet_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    layout.check_header(path, table.column_names, [])
+    _check_types(path, table.schema)
     columns = [name for name in table.column_names if table.num_rows]
     rows = (
         (f"{path}, row {i + 1}", {name: _cell(table.column(name)[i].as_py()) for name in columns})
         for i in range(table.num_rows)
     )
     return table.column_names, rows
+
+
+def _check_types(path: Path, schema: pa.Schema) -> None:
+    for field in (field for field in schema if field.name in KNOWN):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or (field.name == "audio" and not text):
+            raise InputError(f"{path}: column {field.name!r} holds {field.type}, wanted text")
 
 
 def _cell(value: Any) -> Any:
@@ -153,6 +167,9 @@ def _check_columns(path: Path, header: list[str], split: str, method: str | None
 
 
 def _row(root: Path, where: str, cells: dict[str, Any], split: str, scale: tuple[float, float]) -> dict:
+    for name in KNOWN:
+        if CONTROL.search(cells.get(name, "")):
+            raise InputError(f"{where}: {name} is {cells[name]!r}, which holds a control character")
     audio = cells.get("audio") or None
     if audio:
         _check_path(root, where, audio)
@@ -168,7 +185,7 @@ def _row(root: Path, where: str, cells: dict[str, Any], split: str, scale: tuple
         "emotion": cells.get("emotion") or None,
         "votes": _votes(where, cells.get("votes", "")),
         "reference_text": cells.get("reference_text") or None,
-        "subsets": [name.strip() for name in cells.get("subsets", "").split(";") if name.strip()],
+        "subsets": _subsets(where, cells.get("subsets", "")),
     }
     if not row["utterance_id"]:
         raise InputError(f"{where}: utterance_id is empty")
@@ -203,21 +220,47 @@ def _votes(where: str, text: str) -> dict[str, int] | None:
     if not text:
         return None
     try:
-        votes = json.loads(text)
-    except json.JSONDecodeError:
+        pairs = json.loads(text, object_pairs_hook=list)
+        votes = dict(pairs)
+    except (ValueError, TypeError, RecursionError):  # ValueError: also a number of more than 4,300 digits
         raise InputError(
-            f'{where}: votes is {text!r}, wanted a JSON object such as {{"anger": 3}}, in CSV with quotes doubled'
+            f'{where}: votes is {_short(text)}, wanted a JSON object such as {{"anger": 3}}, in CSV with quotes doubled'
         ) from None
-    good = isinstance(votes, dict) and all(type(n) is int and n >= 0 for n in votes.values())
+    if len(votes) < len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        raise InputError(f"{where}: votes is {_short(text)}, which names {twice!r} twice")
+    good = text.startswith("{") and all(type(n) is int and n >= 0 for n in votes.values())
     if not good:
-        raise InputError(f"{where}: votes is {text!r}, wanted a JSON object of emotions and whole numbers")
+        raise InputError(f"{where}: votes is {_short(text)}, wanted a JSON object of emotions and whole numbers")
     return votes
 
 
+def _subsets(where: str, text: str) -> list[str]:
+    names = [name.strip() for name in text.split(";") if name.strip()]
+    made = next((name for name in names if MADE_LATER.fullmatch(name)), None)
+    if made:
+        raise InputError(f"{where}: subsets names {made!r}, which the corpus stage makes itself; wanted another name")
+    return names
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
 def _check_spelling(path: Path, frame: pd.DataFrame) -> None:
-    """Refuse emotions that differ in capitals only: they would silently be two labels."""
+    """Refuse emotions that differ in capitals or in invisible letters: they would silently be two labels."""
     seen: dict[str, str] = {}
     for emotion in sorted(frame["emotion"].dropna().unique()):
-        other = seen.setdefault(emotion.casefold(), emotion)
-        if other != emotion:
+        other = seen.setdefault(_seen(emotion), emotion)
+        if other.casefold() == emotion.casefold() and other != emotion:
             raise InputError(f"{path}: emotions {other!r} and {emotion!r} differ in capitals only, wanted one spelling")
+        if other != emotion:
+            raise InputError(
+                f"{path}: emotions {ascii(other)} and {ascii(emotion)} differ in how letters are encoded, wanted one"
+            )
+
+
+def _seen(text: str) -> str:
+    """Return what the eye sees: accents composed, letters without shape left out, blanks alike, no capitals."""
+    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(plain.split()).casefold()
