@@ -9,12 +9,15 @@ import pytest
 
 from tests.imports import names_in, straight
 
-ROOMS = ("demonstration", "corpus", "transcription", "embedding", "finetuning", "rebalancing", "fusion", "scoring")
+ROOMS = (
+    *("demonstration", "corpus", "transcription", "embedding", "finetuning", "rebalancing", "fusion", "scoring"),
+    "conversion",
+)
 GROUND = ("errors", "command", "settings", "labels", "audio", "metrics", "losses", "networks", "classifiers")
 SHARED = ("tables", "encoders", "experts", "shards")
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(SHARED, 1), **dict.fromkeys(ROOMS, 2), "recipes": 3, "stages": 3}
 FILES = sorted([*Path("pipeline_lib").rglob("*.py"), *Path("stages").glob("*.py")])
-WITH_TORCH = ("encoders", "networks", "losses", "experts", "embedding", "finetuning", "demonstration")
+WITH_TORCH = ("encoders", "networks", "losses", "experts", "embedding", "finetuning", "demonstration", "conversion")
 
 
 def place(path: Path) -> str:

@@ -160,7 +160,7 @@ def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: s
             return WhisperWindows(
                 WhisperFeatureExtractor(feature_size=config.num_mel_bins), config.max_source_positions
             )
-        case "wav2vec2-bert":
+        case kind if kind in speech.FILTERBANK:
             stride = said.get("stride", 2)
             bands = said.get("num_mel_bins", config.feature_projection_input_dim // stride)
             if bands * stride != config.feature_projection_input_dim:

@@ -1,4 +1,4 @@
-"""Speech backbones of transformers: HuBERT (DistilHuBERT too), wav2vec 2.0, WavLM, w2v-BERT 2.0, the Whisper encoder.
+"""Speech backbones: HuBERT (DistilHuBERT too), wav2vec 2.0, WavLM, w2v-BERT 2.0, SONAR's and Whisper's encoders.
 
 An utterance's hidden states do not depend on its neighbours in the batch. Attention masks are always passed. Beyond
 that, the group norm of HuBERT base, wav2vec 2.0 base and WavLM base, which takes its statistics over time, takes them
@@ -17,12 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, WhisperFeatureExtractor
 
-from pipeline_lib.encoders import features
+from pipeline_lib.encoders import features, sonar
 from pipeline_lib.encoders.hidden import Hidden, See, backbone, watch
 
 SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
-MODEL_TYPES = (*CONVOLUTIONAL, "wav2vec2-bert", "whisper")
+FILTERBANK = ("wav2vec2-bert", sonar.MODEL_TYPE)
+MODEL_TYPES = (*CONVOLUTIONAL, *FILTERBANK, "whisper")
 WHISPER_FRAME = 320  # samples: mel frames of 160, then a convolution of stride 2
 
 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's, once a forward pass
@@ -63,7 +64,7 @@ class SpeechEncoder(nn.Module):
             model.feature_extractor = PaddingProofExtractor(model.feature_extractor)
             self.frame_rate_hz = SAMPLE_RATE / int(np.prod(config.conv_stride))
             self.minimum_samples = receptive_field(config.conv_kernel, config.conv_stride)
-        elif self.kind == "wav2vec2-bert":
+        elif self.kind in FILTERBANK:
             self.frame_rate_hz = SAMPLE_RATE / (features.HOP * prepare.stride)
             self.minimum_samples = features.FRAME + features.HOP * (prepare.stride - 1)
         else:
@@ -182,7 +183,7 @@ class Waveforms:
 
 
 class Filterbanks:
-    """Inputs of w2v-BERT 2.0: standardised Kaldi filterbanks, two frames stacked."""
+    """Inputs of w2v-BERT 2.0 and SONAR: standardised Kaldi filterbanks, two frames stacked."""
 
     def __init__(self, n_bands: int = 80, stride: int = 2) -> None:
         """Take what the checkpoint's preprocessor_config.json says."""

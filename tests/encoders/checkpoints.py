@@ -19,6 +19,8 @@ from transformers import (
     WhisperConfig,
 )
 
+from pipeline_lib.encoders.sonar import SonarSpeechConfig
+
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 CONVOLUTIONS = {
     "conv_dim": [16, 16, 16, 16, 16, 16, 16],
@@ -42,6 +44,7 @@ SPEECH: dict[str, PretrainedConfig] = {
         **SMALL, feature_projection_input_dim=160, position_embeddings_type="relative"
     ),
     "w2v_bert_rotary": Wav2Vec2BertConfig(**SMALL, feature_projection_input_dim=160, position_embeddings_type="rotary"),
+    "w2v_bert_sonar": SonarSpeechConfig(**SMALL),
     "whisper": WhisperConfig(
         vocab_size=60,
         d_model=32,

@@ -62,7 +62,9 @@ def test_the_mask_of_transformers_alone_would_let_padding_through(name, checkpoi
     assert difference(padded[2, : len(short)], short) > 1e-2
 
 
-@pytest.mark.parametrize("name", ["hubert_group", "wav2vec2_layer", "wavlm_group", "w2v_bert", "w2v_bert_relative"])
+@pytest.mark.parametrize(
+    "name", ["hubert_group", "wav2vec2_layer", "wavlm_group", "w2v_bert", "w2v_bert_relative", "w2v_bert_sonar"]
+)
 def test_gradients_of_a_padded_batch_are_the_sum_of_those_alone(name, load, waveforms):
     def gradients(batches):
         encoder = load(name).train()
@@ -83,7 +85,7 @@ def test_gradients_of_a_padded_batch_are_the_sum_of_those_alone(name, load, wave
         assert torch.linalg.norm(together[key] - value) <= 1e-4 * torch.linalg.norm(value) + 1e-6 * largest, key
 
 
-@pytest.mark.parametrize("name", ["hubert_group", "wavlm_layer", "w2v_bert", "whisper"])
+@pytest.mark.parametrize("name", ["hubert_group", "wavlm_layer", "w2v_bert", "w2v_bert_sonar", "whisper"])
 def test_gradient_checkpointing_changes_no_gradient(name, load, waveforms):
     def gradients(checkpointing):
         encoder = load(name).train()
