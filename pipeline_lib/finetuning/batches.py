@@ -1,11 +1,11 @@
 """Which utterances, and which chunk of each, make which batch: a function of seed, phase and epoch alone.
 
-A resumed run therefore sees the same audio. Batches are of like length; the epoch's rest that fills no batch is left
-out, another one each epoch.
+A resumed run therefore sees the same audio, augmentation included: the plan holds a seed for each chunk and a speed for
+each batch. Batches are of like length; the epoch's rest that fills no batch is left out, another one each epoch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,35 +13,54 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline_lib.finetuning.augmentation.augment import Augmentation
+from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
 from pipeline_lib.finetuning.data import Read
+from pipeline_lib.finetuning.optimisation import drawn_shares
 from pipeline_lib.finetuning.settings import FinetuningSettings, PhaseSettings
 
 BUCKET = 20  # batches that are sorted by length together: like lengths, and still another mixture each epoch
+AT_ITS_OWN_SPEED = SpeedSettings()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of the manifest with a chunk of each; shapes ``(batch,)``. A duration of NaN reads to the end."""
+    """Rows of the manifest with a chunk of each; shapes ``(batch,)``. A duration of NaN reads to the end.
+
+    ``seeds`` are of each chunk's augmentation, None where there is none of any kind: in development and prediction. A
+    chunk of ``durations_s`` is read and then played at ``speed``.
+    """
 
     rows: np.ndarray
     starts_s: np.ndarray
     durations_s: np.ndarray
+    seeds: np.ndarray | None = None
+    speed: float = 1.0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def pieces(self, splits: int) -> list["Batch"]:
         """Return the batch cut into so many parts of like size, none empty."""
-        places = [part for part in np.array_split(np.arange(len(self)), splits) if len(part)]
-        return [Batch(self.rows[part], self.starts_s[part], self.durations_s[part]) for part in places]
+        return [self._part(part) for part in np.array_split(np.arange(len(self)), splits) if len(part)]
 
     def of_process(self, index: int, count: int) -> "Batch":
         """Return every ``count``-th utterance from the ``index``-th on."""
-        return Batch(self.rows[index::count], self.starts_s[index::count], self.durations_s[index::count])
+        return self._part(slice(index, None, count))
+
+    def _part(self, places: np.ndarray | slice) -> "Batch":
+        seeds = None if self.seeds is None else self.seeds[places]
+        chunks = {"starts_s": self.starts_s[places], "durations_s": self.durations_s[places]}
+        return replace(self, rows=self.rows[places], seeds=seeds, **chunks)
 
 
 def epoch(
-    rows: np.ndarray, classes: np.ndarray, lengths: np.ndarray, phase: PhaseSettings, seeds: tuple[int, ...]
+    rows: np.ndarray,
+    classes: np.ndarray,
+    lengths: np.ndarray,
+    phase: PhaseSettings,
+    seeds: tuple[int, ...],
+    speed: SpeedSettings = AT_ITS_OWN_SPEED,
 ) -> list[Batch]:
     """Return an epoch's batches, all of the phase's batch size; one smaller batch where there are too few rows.
 
@@ -51,9 +70,10 @@ def epoch(
         lengths: seconds of audio, or characters of text, shape ``(n,)``
         phase: sampler, batch size, chunk length
         seeds: seed, number of the phase, number of the epoch
+        speed: share of the batches that are played at another speed
     """
     rng = np.random.default_rng(seeds)
-    drawn = rng.permutation(len(rows)) if phase.sampler == "natural" else _balanced(classes, rng)
+    drawn = rng.permutation(len(rows)) if phase.sampler == "natural" else _drawn(classes, phase, seeds[-1], rng)
     starts, chunks = _chunks(lengths[drawn], phase.chunk_s, rng)
     size = min(phase.batch_size, len(drawn))
     n_batches = len(drawn) // size
@@ -64,7 +84,17 @@ def epoch(
         [start + np.argsort(seen[start : min(start + BUCKET * size, len(order))], kind="stable") for start in spans]
     )
     batches = order.reshape(n_batches, size)[rng.permutation(n_batches)]
-    return [Batch(rows[drawn[batch]], starts[batch], chunks[batch]) for batch in batches]
+    of_chunks = rng.integers(2**63, size=len(drawn))
+    speeds = _speeds(n_batches, speed, rng)
+    return [
+        Batch(
+            rows[drawn[batch]],
+            *_played_at(starts[batch], chunks[batch], lengths[drawn[batch]], each),
+            of_chunks[batch],
+            each,
+        )
+        for batch, each in zip(batches, speeds, strict=True)
+    ]
 
 
 def steps_in_epoch(n_rows: int, phase: PhaseSettings) -> int:
@@ -82,6 +112,7 @@ class Loader(Dataset):
         read: Read,
         prepare: Callable[..., dict[str, Tensor]],
         targets: dict[str, np.ndarray],
+        augment: Augmentation | None = None,
     ) -> None:
         """Take the parts.
 
@@ -90,8 +121,10 @@ class Loader(Dataset):
             read: row, start and duration to a waveform or a text
             prepare: the encoder's
             targets: arrays over the manifest's rows
+            augment: what is done to chunks that have a seed; None leaves all as they are
         """
         self.batches, self.read, self.prepare, self.targets = batches, read, prepare, targets
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -103,6 +136,8 @@ class Loader(Dataset):
             self.read(int(row), float(start), None if np.isnan(length) else float(length))
             for row, start, length in chunks
         ]
+        if self.augment is not None and batch.seeds is not None:
+            read = [self.augment(each, int(seed), batch.speed) for each, seed in zip(read, batch.seeds, strict=True)]
         targets = {name: torch.from_numpy(values[batch.rows]) for name, values in self.targets.items()}
         return self.prepare(read), targets
 
@@ -140,15 +175,41 @@ def _chunks(lengths: np.ndarray, bounds: list[float] | None, rng: np.random.Gene
     return drawn[1] * (lengths - durations), durations
 
 
-def _balanced(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return as many places as there are utterances with a label, each label equally often, in random order.
+def _speeds(n_batches: int, speed: SpeedSettings, rng: np.random.Generator) -> list[float]:
+    """Return each batch's speed: another than 1 for exactly the wanted share of them, rounded."""
+    speeds = np.ones(n_batches)
+    chosen = rng.permutation(n_batches)[: round(speed.share * n_batches)]
+    speeds[chosen] = rng.choice(speed.factors, size=len(chosen))
+    return speeds.tolist()
 
-    A label's utterances are drawn in rounds, so that none comes twice before all came once.
+
+def _played_at(
+    starts: np.ndarray, durations: np.ndarray, lengths: np.ndarray, speed: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return start and duration of what is read so that a chunk has its duration once played at the speed.
+
+    An utterance that has not enough of it is read whole. The start keeps its place between the first and last possible.
     """
-    known = np.unique(classes[classes >= 0])
-    total = int((classes >= 0).sum())
-    quotas = np.full(len(known), total // len(known))
-    quotas[rng.permutation(len(known))[: total % len(known)]] += 1
+    if speed == 1.0:
+        return starts, durations
+    spare = lengths - durations
+    places = np.divide(starts, spare, out=np.zeros(len(starts)), where=spare > 0)
+    read = np.minimum(lengths, durations * speed)
+    return np.where(np.isnan(durations), starts, places * (lengths - read)), np.where(np.isnan(read), np.nan, read)
+
+
+def _drawn(classes: np.ndarray, phase: PhaseSettings, epoch: int, rng: np.random.Generator) -> np.ndarray:
+    """Return as many places as there are utterances with a label, labels in the epoch's shares, in random order.
+
+    A label's utterances are drawn in rounds, so that none comes twice before all came once. Shares of the total are
+    rounded down; what is left over goes to the largest remainders, equal ones at random.
+    """
+    known, counts = np.unique(classes[classes >= 0], return_counts=True)
+    wanted = drawn_shares(counts, phase, epoch) * counts.sum()
+    quotas = np.floor(wanted).astype(np.int64)
+    order = rng.permutation(len(known))
+    order = order[np.argsort(np.round(quotas - wanted, 9)[order], kind="stable")]
+    quotas[order[: counts.sum() - quotas.sum()]] += 1
     drawn = []
     for label, quota in zip(known, quotas):
         members = np.flatnonzero(classes == label)

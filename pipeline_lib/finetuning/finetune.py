@@ -18,6 +18,8 @@ from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import checkpoints, data, optimisation
+from pipeline_lib.finetuning.augmentation import augment, sounds
+from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.data import Read, Recordings, Targets, Texts
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import logs, parameter_table, say
@@ -28,7 +30,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
-COLUMNS = ("epoch", "phase", "loss", "macro_f1", "ua", "mean_ccc")
+COLUMNS = ("epoch", "phase", "loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
 
 
 def finetune(
@@ -66,12 +68,13 @@ def finetune(
     targets = data.targets_of(corpus, settings)
     texts = data.texts_of(corpus, transcripts, settings)
     train, dev = data.check_data(corpus, targets, settings)
+    augmenting = sounds.find(settings.augmentation)
     accelerator = _accelerator(settings)
     built = _expert_settings(settings, targets)
     network = experts.build(built, accelerator.device)
     if settings.gradient_checkpointing:
         network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    folder = work / name / store.fingerprint(*_identity(settings, corpus, targets, texts))
+    folder = work / name / store.fingerprint(*_identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
         counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
@@ -89,22 +92,24 @@ def finetune(
             accelerator=accelerator,
             folder=folder,
             logs=opened,
+            augment=_augmentation(settings, augmenting, network, shown=accelerator.is_main_process),
         )
-        history = Training(job).run()
+        training = Training(job)
+        history = training.run()
     if not accelerator.is_main_process:
         return None
     revision = built.encoder.model_copy(update={"revision": network.encoder.revision})
     experts.save_expert(expert, network, built.model_copy(update={"encoder": revision}))
     write_curve(curve, history)
-    return _predictions(job, corpus), folder
+    return _predictions(job, corpus, training.state.best_epoch - 1), folder
 
 
-def _predictions(job: Job, corpus: Manifest) -> Predictions:
-    """Return what the trained network says of every utterance that it can read."""
+def _predictions(job: Job, corpus: Manifest, epoch: int) -> Predictions:
+    """Return what the network, trained to that epoch of the last phase, says of every utterance that it can read."""
     *_, last = job.settings.phases.values()
     prior = None
     if job.targets.labels:
-        prior = optimisation.trained_prior(job.counts, last, job.settings.losses_of(last))
+        prior = optimisation.trained_prior(job.counts, last, job.settings.losses_of(last), epoch, job.soft_counts)
     return predict(
         job.name,
         experts.merge(job.network),
@@ -168,17 +173,19 @@ def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSe
         attributes=list(targets.attribute_names),
         attribute_scale=list(targets.scale),
         attribute_range=settings.targets.attribute_range,
+        gender=settings.targets.gender,
         seed=settings.seed,
     )
 
 
 def _identity(
-    settings: FinetuningSettings, corpus: Manifest, targets: Targets, texts: list[str] | None
+    settings: FinetuningSettings, corpus: Manifest, targets: Targets, texts: list[str] | None, augmenting: Sounds
 ) -> tuple[object, ...]:
-    """Return all that the trained weights depend on."""
+    """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
     idle = {"after", "workers", "save_steps", "save_seconds"}
     checkpoint = Path(settings.encoder.checkpoint)
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
+    further = [None if each is None else each.tolist() for each in (targets.soft, targets.gender)]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     heard = corpus.frame["audio_sha256"].tolist() if texts is None else texts
     return (
@@ -186,8 +193,18 @@ def _identity(
         store.file_digest(checkpoint) if checkpoint.is_dir() else None,
         store.code_digest(pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts),
         torch.__version__,
-        [*columns, heard, targets.labels, targets.emotion.tolist(), corpus.truth().tolist(), attributes],
+        [*columns, heard, targets.labels, targets.emotion.tolist(), corpus.truth().tolist(), attributes, further],
+        augmenting.identity,
     )
+
+
+def _augmentation(
+    settings: FinetuningSettings, augmenting: Sounds, network, *, shown: bool
+) -> augment.Augmentation | None:
+    if not settings.augmentation.is_on:
+        return None
+    shortest = network.encoder.minimum_samples
+    return augment.make(settings.augmentation, augmenting, settings.seed, shortest, shown=shown)
 
 
 def _lengths(corpus: Manifest, texts: list[str] | None) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from accelerate import Accelerator
 from torch import nn
 
+from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.data import Read, Targets
 from pipeline_lib.finetuning.logs import Logs
 from pipeline_lib.finetuning.settings import FinetuningSettings
@@ -29,6 +30,7 @@ class Job:
         accelerator: of accelerate
         folder: for checkpoints
         logs: where values go
+        augment: what is done to training chunks, None for nothing
     """
 
     name: str
@@ -43,6 +45,7 @@ class Job:
     accelerator: Accelerator
     folder: Path
     logs: Logs
+    augment: Augmentation | None = None
 
     @property
     def half(self) -> bool:
@@ -51,11 +54,24 @@ class Job:
 
     @property
     def counts(self) -> np.ndarray:
-        """Training examples of each trained label, int64, shape ``(n_labels,)``."""
+        """Training examples of each trained label, int64, shape ``(n_labels,)``; by consensus."""
         known = self.targets.emotion[self.train]
         return np.bincount(known[known >= 0], minlength=len(self.targets.labels))
 
     @property
+    def soft_counts(self) -> np.ndarray | None:
+        """With soft labels, the training targets summed by consensus label, shape ``(n_labels + 1, n_labels)``.
+
+        The last row sums the utterances without consensus.
+        """
+        soft = self.targets.soft
+        if soft is None:
+            return None
+        sums = np.zeros((soft.shape[1] + 1, soft.shape[1]))
+        np.add.at(sums, self.targets.emotion[self.train], soft[self.train])  # -1 is the last row
+        return sums
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What the losses compare with, over all rows."""
-        return {"emotion": self.targets.emotion, "attributes": self.targets.attributes}
+        return self.targets.arrays()

@@ -56,7 +56,7 @@ def class_weights(counts: np.ndarray, losses: LossSettings) -> np.ndarray | None
     r"""Return the loss's weight of each label, :math:`w_y = n / (K n_y)`, or None for 1.
 
     Args:
-        counts: training examples of each label, shape ``(n_labels,)``, all above 0
+        counts: training examples of each label, or with soft labels the targets' sum, shape ``(n_labels,)``, all > 0
         losses: which
     """
     if losses.class_weights == "none":
@@ -64,21 +64,51 @@ def class_weights(counts: np.ndarray, losses: LossSettings) -> np.ndarray | None
     return counts.sum() / (len(counts) * counts)
 
 
-def trained_prior(counts: np.ndarray, phase: PhaseSettings, losses: LossSettings) -> np.ndarray:
+def drawn_shares(counts: np.ndarray, phase: PhaseSettings, epoch: int) -> np.ndarray:
+    r"""Return how often the phase's sampler draws each label in an epoch, shape ``(n_labels,)``, sum 1.
+
+    As the labels occur, or equally often; annealed, in epoch :math:`e` of :math:`E`, counted from 0,
+
+    .. math:: s = \left(1 - \frac{e}{E - 1}\right) s_{balanced} + \frac{e}{E - 1} s_{natural}
+
+    which is balanced where :math:`E = 1`.
+
+    Args:
+        counts: training examples of each label, shape ``(n_labels,)``
+        phase: sampler and epochs
+        epoch: of the phase, from 0
+    """
+    natural, balanced = counts / counts.sum(), np.full(len(counts), 1 / len(counts))
+    moved = {"natural": 1.0, "balanced": 0.0, "annealed": epoch / max(1, phase.epochs - 1)}[phase.sampler]
+    return (1 - moved) * balanced + moved * natural
+
+
+def trained_prior(
+    counts: np.ndarray, phase: PhaseSettings, losses: LossSettings, epoch: int, soft: np.ndarray | None = None
+) -> np.ndarray:
     r"""Return the class prior that the posterior contains after training, shape ``(n_labels,)``, sum 1.
 
     .. math:: P_t(y) \propto w_y s_y
 
-    with :math:`w_y` the loss's class weight and :math:`s_y` how often the last phase's sampler drew the label: as it
-    occurs in train, or equally often. The focal loss also flattens posteriors; no prior accounts for that.
+    with :math:`w_y` the loss's class weight and :math:`s_y` how often the last phase's sampler drew the label in the
+    epoch whose weights are kept. The focal loss also flattens posteriors; no prior accounts for that.
+
+    With soft labels an utterance counts for several labels: :math:`s_y` is the mean target of what was drawn, of all
+    utterances or, as a sampler by labels goes by the consensus c, :math:`s_y = \sum_c s_c \bar t_{cy}`.
 
     Args:
         counts: training examples of each label, shape ``(n_labels,)``
         phase: the last one
         losses: of that phase
+        epoch: whose weights are kept, of that phase, from 0
+        soft: soft labels, summed over the training examples of each label and, in a last row, over those without
+            consensus, shape ``(n_labels + 1, n_labels)``
     """
-    drawn = counts / counts.sum() if phase.sampler == "natural" else np.full(len(counts), 1 / len(counts))
-    weights = class_weights(counts, losses)
+    drawn, total = drawn_shares(counts, phase, epoch), counts
+    if soft is not None:
+        total = soft.sum(axis=0)
+        drawn = total / total.sum() if phase.sampler == "natural" else drawn @ (soft[:-1] / counts[:, None])
+    weights = class_weights(total, losses)
     prior = drawn if weights is None else drawn * weights
     return prior / prior.sum()
 

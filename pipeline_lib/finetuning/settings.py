@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
 from pipeline_lib.networks.settings import (
     AdaptationSettings,
     Count,
@@ -25,10 +26,14 @@ class TargetSettings(Settings):
 
     emotion: bool = Field(True, description="categories")
     pseudo_labels: bool = Field(True, description="train on O and X as labels of their own, as far as they occur")
+    soft_labels: bool = Field(
+        False, description="train on the annotators' votes in place of their plurality; X is then no label of its own"
+    )
     attributes: list[Attribute] = Field([], description="attributes in order, may be empty")
     attribute_range: Literal["signed", "unit"] = Field(
         "signed", description="the corpus's scale is trained as [-1, 1] or [0, 1], and predicted as it was"
     )
+    gender: bool = Field(False, description="multi-task: the speaker's gender as a further output, in training only")
 
 
 class LossSettings(Settings):
@@ -37,6 +42,7 @@ class LossSettings(Settings):
     cross_entropy: Weight = Field(1.0, description="of categories")
     focal: Weight = Field(0.0, description="of categories, Lin et al. 2017")
     concordance: Weight = Field(0.0, description="1 - CCC, mean over the attributes of a batch")
+    gender: Weight = Field(0.0, description="cross-entropy of the speaker's gender")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: n / (n_labels * n of the label), in cross_entropy and focal"
     )
@@ -60,7 +66,10 @@ class PhaseSettings(Settings):
     )
     max_gradient_norm: Positive | None = Field(1.0, description="longer gradients are shortened; null leaves them")
     train: Literal["all", "head"] = Field("all", description="all that adaptation trains, or the encoder left alone")
-    sampler: Literal["natural", "balanced"] = Field("natural", description="each once, or all labels equally often")
+    sampler: Literal["natural", "balanced", "annealed"] = Field(
+        "natural",
+        description="each once, or all labels equally often, or from the second to the first over the phase's epochs",
+    )
     losses: LossSettings | None = Field(None, description="null takes the entry's")
 
     @model_validator(mode="after")
@@ -103,6 +112,7 @@ class FinetuningSettings(Settings):
     head: HeadSettings = HeadSettings()
     targets: TargetSettings = TargetSettings()
     losses: LossSettings = LossSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
     phases: Annotated[dict[str, PhaseSettings], Field(min_length=1)] = Field(description="trained in this order")
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     gradient_checkpointing: bool = Field(False, description="compute activations twice rather than keep them")
@@ -127,6 +137,7 @@ class FinetuningSettings(Settings):
     def _check(self) -> Self:
         self._check_targets()
         self._check_modality()
+        self._check_weights()
         for name, phase in self.phases.items():
             self._check_losses(name, self.losses_of(phase))
         return self
@@ -134,10 +145,11 @@ class FinetuningSettings(Settings):
     def _check_targets(self) -> None:
         if not self.targets.emotion and not self.targets.attributes:
             raise ValueError("targets has neither emotion nor attributes, there is nothing to train")
+        if self.targets.soft_labels and not self.targets.emotion:
+            raise ValueError("targets.soft_labels is true and targets.emotion false, which it is a form of")
         if len(set(self.targets.attributes)) != len(self.targets.attributes):
             raise ValueError(f"targets.attributes is {self.targets.attributes}, one is named twice")
         metric = self.early_stopping.metric
-        self._check_weights()
         if metric in ("macro_f1", "ua") and not self.targets.emotion:
             raise ValueError(
                 f"early_stopping.metric is {metric!r} and targets.emotion false; wanted 'mean_ccc' or 'loss'"
@@ -151,6 +163,10 @@ class FinetuningSettings(Settings):
         chunked = [name for name, phase in self.phases.items() if phase.chunk_s is not None]
         if self.modality == "text" and chunked:
             raise ValueError(f"phases.{chunked[0]}.chunk_s is for audio, a text is read whole; wanted null")
+        if self.modality == "text" and self.augmentation.is_on:
+            raise ValueError(
+                "augmentation is for audio, a text has no sound; wanted probabilities and speed.share of 0"
+            )
         if self.head.kind == "sequence_classification":
             if self.modality == "audio":
                 raise ValueError("head.kind is 'sequence_classification', which is for text; wanted 'dense'")
@@ -158,6 +174,16 @@ class FinetuningSettings(Settings):
                 raise ValueError(
                     "layers is 'weighted', head.kind 'sequence_classification' reads the last layer; wanted 'last'"
                 )
+
+    def _check_weights(self) -> None:
+        held = self.encoder.weights
+        if held != "float32" and self.adaptation.method == "full":
+            raise ValueError(
+                f"encoder.weights is {held!r} and adaptation.method 'full'; wanted weights 'float32', or method 'lora':"
+                " bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
+            )
+        if held == "nf4" and self.modality == "audio":
+            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
 
     def _check_losses(self, phase: str, losses: LossSettings) -> None:
         categories, attributes = losses.cross_entropy + losses.focal > 0, losses.concordance > 0
@@ -169,18 +195,9 @@ class FinetuningSettings(Settings):
                 f"targets.attributes is {self.targets.attributes}",
                 "concordance",
             ),
+            (self.targets.gender, losses.gender > 0, "targets.gender is true", "gender"),
         ):
             if wanted and not trained:
                 raise ValueError(f"{what}, but phase {phase!r} gives {names} no weight in its losses")
             if trained and not wanted:
                 raise ValueError(f"phase {phase!r} gives {names} a weight in its losses, but no such target is trained")
-    def _check_weights(self) -> None:
-        held = self.encoder.weights
-        if held != "float32" and self.adaptation.method == "full":
-            raise ValueError(
-                f"encoder.weights is {held!r} and adaptation.method 'full'; wanted weights 'float32', or method 'lora':"
-                " bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
-            )
-        if held == "nf4" and self.modality == "audio":
-            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
-

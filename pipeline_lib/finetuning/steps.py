@@ -39,8 +39,10 @@ class Steps:
         self.trained = [each for each in job.network.parameters() if each.requires_grad]
         self.where = f"finetuning.{job.name}.phases.{name}"
         asked = job.settings.losses_of(phase)
-        self.weights = {"cross_entropy": asked.cross_entropy, "focal": asked.focal, "concordance": asked.concordance}
-        by_class = optimisation.class_weights(job.counts, asked)
+        names = ("cross_entropy", "focal", "concordance", "gender")
+        self.weights = {name: getattr(asked, name) for name in names}
+        counts = job.counts if job.soft_counts is None else job.soft_counts.sum(axis=0)
+        by_class = optimisation.class_weights(counts, asked)
         self.class_weights = None if by_class is None else torch.from_numpy(by_class)
         self.focal_gamma = asked.focal_gamma
 
@@ -63,7 +65,8 @@ class Steps:
         """
         job, rows = self.job, self.job.train
         seeds = (job.settings.seed, state.phase, state.epoch)
-        plan = batches.epoch(rows, job.classes[rows], job.lengths[rows], self.phase, seeds)
+        speed = job.settings.augmentation.speed
+        plan = batches.epoch(rows, job.classes[rows], job.lengths[rows], self.phase, seeds, speed)
         while True:
             try:
                 return self._run_batches(plan, state, after_step)
@@ -81,7 +84,7 @@ class Steps:
         tally = Tally.from_json(state.tally, job.targets) if state.tally else Tally.empty(job.targets)
         todo = [piece for batch in plan[state.batch :] for piece in batch.pieces(state.splits)]
         shares = [piece.of_process(job.accelerator.process_index, job.accelerator.num_processes) for piece in todo]
-        loader = batches.Loader(shares, job.read, job.network.encoder.prepare, job.arrays)
+        loader = batches.Loader(shares, job.read, job.network.encoder.prepare, job.arrays, job.augment)
         loaded = zip(todo, batches.load(loader, job.settings.workers, job.accelerator.device))
         limit = job.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):

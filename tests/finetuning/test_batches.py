@@ -1,9 +1,13 @@
 """Which chunks make which batch."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
 from pipeline_lib.finetuning import batches
+from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
 from pipeline_lib.finetuning.settings import PhaseSettings
 
 ROWS = np.arange(100, 203)
@@ -88,3 +92,76 @@ def test_processes_and_pieces_share_a_batch_out():
     shared = np.concatenate([batch.of_process(i, 3).rows for i in range(3)])
     assert sorted(shared) == sorted(batch.rows)
     assert np.concatenate([piece.rows for piece in batch.pieces(2)]).tolist() == batch.rows.tolist()
+
+
+def test_annealed_labels_move_from_equal_counts_to_those_of_the_corpus():
+    # 100 utterances with a label: 80, 15, 5; balanced are 33.3 each, halfway between are 56.7, 24.2, 19.2
+    expected = [[34, 33, 33], [57, 24, 19], [80, 15, 5]]
+    for number, counts in enumerate(expected):
+        plan = epoch((1, 0, number), sampler="annealed", epochs=3, batch_size=10)
+        found = np.bincount(CLASSES[rows_of(plan) - 100], minlength=3)
+        assert sorted(found, reverse=True) == counts
+        assert found.argmax() == 0 or number == 0
+    assert sorted(rows_of(plan)) == ROWS[CLASSES >= 0].tolist()  # in the last epoch each once
+
+
+SPEED = SpeedSettings(share=0.5, factors=[0.9, 1.1])
+
+
+def at_speed(seeds=(1, 0, 0), speed=SPEED, **phase):
+    settings = PhaseSettings(**{"batch_size": 8, "chunk_s": [2.0, 4.0], **phase})
+    return batches.epoch(ROWS, CLASSES, LENGTHS, settings, seeds, speed)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.3, 4), (0.5, 6), (1.0, 12)])
+def test_exactly_the_wanted_share_of_batches_is_played_at_another_speed(share, count):
+    plan = at_speed(speed=SpeedSettings(share=share, factors=[0.9, 1.1]))
+    changed = [batch.speed for batch in plan if batch.speed != 1.0]
+    assert len(changed) == count
+    assert set(changed) <= {0.9, 1.1}
+    others = at_speed((1, 0, 1), speed=SpeedSettings(share=share))
+    assert count in (0, 12) or [b.speed != 1 for b in plan] != [b.speed != 1 for b in others]
+
+
+def test_a_chunk_at_another_speed_lasts_as_long_as_before_where_the_utterance_has_enough():
+    whole = dict(zip(ROWS, LENGTHS))
+    enough = 0
+    for plain, fast in zip(epoch(chunk_s=[2.0, 4.0]), at_speed(), strict=True):
+        assert plain.rows.tolist() == fast.rows.tolist()
+        if fast.speed == 1.0:
+            assert plain.starts_s.tobytes() == fast.starts_s.tobytes()
+            assert plain.durations_s.tobytes() == fast.durations_s.tobytes()
+        for row, start, read, wanted in zip(fast.rows, fast.starts_s, fast.durations_s, plain.durations_s):
+            assert start >= 0
+            assert start + read <= whole[row] + 1e-9
+            if wanted * fast.speed <= whole[row]:
+                assert read / fast.speed == pytest.approx(wanted)
+                enough += 1
+            else:
+                assert read == pytest.approx(whole[row])
+    assert enough > 60
+
+
+def test_whole_utterances_are_read_whole_at_any_speed():
+    for batch in at_speed(speed=SpeedSettings(share=1.0), chunk_s=None):
+        assert batch.speed != 1.0
+        assert not batch.starts_s.any()
+        assert np.isnan(batch.durations_s).all()
+
+
+def test_each_occurrence_of_an_utterance_has_a_seed_of_its_own_and_keeps_it_in_pieces():
+    plan = at_speed(sampler="balanced", batch_size=10)
+    seeds = np.concatenate([batch.seeds for batch in plan])
+    assert len(set(seeds.tolist())) == len(seeds) == 100
+    assert not set(seeds) & set(np.concatenate([batch.seeds for batch in at_speed((1, 0, 1))]))
+    for part in (*plan[0].pieces(3), *(plan[0].of_process(i, 2) for i in range(2))):
+        assert part.speed == plan[0].speed
+        chunks = zip(part.rows, part.starts_s, part.seeds, strict=True)
+        assert set(chunks) <= set(zip(plan[0].rows, plan[0].starts_s, plan[0].seeds, strict=True))
+
+
+def test_the_plan_without_augmentation_is_what_it_was_before_there_was_any():
+    # drawn by the code of the commit before augmentation; new random numbers come after these
+    plan = epoch((7, 1, 2), chunk_s=[2.0, 4.0], sampler="balanced")
+    said = json.dumps([[b.rows.tolist(), b.starts_s.tolist(), b.durations_s.tolist()] for b in plan])
+    assert hashlib.sha256(said.encode()).hexdigest()[:16] == "93529418cdbd9a3a"

@@ -41,14 +41,27 @@ def test_balanced_class_weights_by_hand():
         ("natural", "balanced", [1 / 3, 1 / 3, 1 / 3]),
         ("balanced", "none", [1 / 3, 1 / 3, 1 / 3]),
         ("balanced", "balanced", [0.1, 0.2, 0.6]),  # 1/60 : 1/30 : 1/10 = 1 : 2 : 6, of 9 in all
+        ("annealed", "none", [0.4, 0.325, 0.275]),  # 3/4 of 1/3 each and 1/4 of the frequencies
     ],
 )
 def test_the_trained_prior_is_what_weights_and_sampler_made_of_the_frequencies(sampler, class_weights, expected):
     expected = np.array(expected) / np.sum(expected)
-    found = optimisation.trained_prior(
-        COUNTS, PhaseSettings(sampler=sampler), LossSettings(class_weights=class_weights)
-    )
-    np.testing.assert_allclose(found, expected)
+    phase, losses = PhaseSettings(sampler=sampler, epochs=5), LossSettings(class_weights=class_weights)
+    np.testing.assert_allclose(optimisation.trained_prior(COUNTS, phase, losses, epoch=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "epoch", "expected"),
+    [
+        (3, 0, [1 / 3, 1 / 3, 1 / 3]),
+        (3, 1, [7 / 15, 19 / 60, 13 / 60]),  # half of 1/3 each, half of 0.6, 0.3, 0.1
+        (3, 2, [0.6, 0.3, 0.1]),
+        (1, 0, [1 / 3, 1 / 3, 1 / 3]),
+    ],
+)
+def test_annealed_shares_move_from_equal_ones_to_the_frequencies(epochs, epoch, expected):
+    phase = PhaseSettings(sampler="annealed", epochs=epochs)
+    np.testing.assert_allclose(optimisation.drawn_shares(COUNTS, phase, epoch), expected, atol=1e-15)
 
 
 @pytest.mark.parametrize(("optimiser", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])

@@ -1,0 +1,153 @@
+"""Folders of noises and of impulse responses as lists of files with their category; headers are looked at, no more.
+
+Without a table the folder is walked and the first sub-folder's name is the category: MUSAN's own layout
+(``noise/free-sound/...``, ``music/...``, ``speech/...``). With one, its column ``file``, ``audio`` or ``path`` holds
+paths below the folder, ``category`` or ``kind`` what each is; one table may hold noises and responses.
+
+Of impulse responses those of category ``rir`` are taken. A walked folder without a sub-folder ``rir`` gives every
+recording but those with "noise" in their name: RIRS_NOISES keeps isotropic noises among its real responses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from pipeline_lib.audio import decode, probe, resolve_under
+from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings, NoiseSettings, ReverberationSettings
+
+SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"))
+FILE_COLUMNS = ("file", "audio", "path")
+CATEGORY_COLUMNS = ("category", "kind")
+RESPONSE = "rir"
+LONGEST_RESPONSE_S = 20.0  # the slowest halls ring for about 10 s
+_END_S = 0.05  # of a noise is decoded: a recording cut short has none
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording: its path below its folder, where that is, what it is."""
+
+    name: str
+    path: Path
+    category: str | None
+    duration_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """All that an entry's augmentation reads; empty where it reads nothing."""
+
+    noises: tuple[Sound, ...] = ()
+    responses: tuple[Sound, ...] = ()
+
+    @property
+    def identity(self) -> list[list[list[str | int | None]]]:
+        """Names, categories and sizes: contents are not read, MUSAN alone has 11 GB."""
+        both = (self.noises, self.responses)
+        return [[[each.name, each.category, each.size_bytes] for each in sounds] for sounds in both]
+
+
+def find(settings: AugmentationSettings) -> Sounds:
+    """Return the files that the settings ask for.
+
+    Raises:
+        InputError: a folder, table or file is missing or cannot be used
+    """
+    noise, reverberation = settings.noise, settings.reverberation
+    return Sounds(
+        noises=_noises(noise) if noise.probability and noise.root is not None else (),
+        responses=_responses(reverberation) if reverberation.probability and reverberation.root is not None else (),
+    )
+
+
+def _noises(settings: NoiseSettings) -> tuple[Sound, ...]:
+    root = Path(str(settings.root))
+    found = _listed(root, settings.table)
+    if found and all(category is None for _, _, category in found):
+        raise InputError(f"{root / str(settings.table)} has no column {' or '.join(CATEGORY_COLUMNS)}, noises need one")
+    used = [each for each in found if each[2] in settings.snr_db]
+    if not used:
+        there = sorted({str(category) for _, _, category in found})
+        wanted = f"snr_db names {sorted(settings.snr_db)}"
+        raise InputError(f"{root} has recordings of {there[:9]}, {wanted} (is root one folder too high or too low?)")
+    sounds = _probed(used)
+    for each in sounds:
+        if each.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
+            decode(each.path, max(0.0, each.duration_s - _END_S))
+    return sounds
+
+
+def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
+    root = Path(str(settings.root))
+    found = _listed(root, settings.table)
+    categories = {category for _, _, category in found}
+    if RESPONSE in categories or (settings.table is not None and categories != {None}):
+        used = [each for each in found if each[2] == RESPONSE]
+    else:
+        used = [each for each in found if "noise" not in each[1].stem.lower()]
+    if not used:
+        there = sorted({str(category) for category in categories})
+        raise InputError(f"{root} has recordings of {there[:9]} and no impulse response, wanted category {RESPONSE!r}")
+    sounds = _probed(used)
+    for each in sounds:
+        if each.duration_s > LONGEST_RESPONSE_S:
+            raise InputError(
+                f"{each.path} lasts {each.duration_s:.1f} s, wanted an impulse response of at most"
+                f" {LONGEST_RESPONSE_S:g} s (a recording of noise?)"
+            )
+    return sounds
+
+
+def _listed(root: Path, table: str | None) -> list[tuple[str, Path, str | None]]:
+    """Return name, path and category of every recording, sorted by name."""
+    if not root.is_dir():
+        raise InputError(f"{root} does not exist or is no folder, wanted recordings for augmentation")
+    found = sorted(_walked(root) if table is None else _tabled(root, table), key=lambda each: each[0])
+    if not found:
+        where = root if table is None else root / table
+        raise InputError(f"{where} has no recordings, wanted files ending in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _walked(root: Path) -> Iterable[tuple[str, Path, str | None]]:
+    for path in root.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            parts = path.relative_to(root).parts
+            yield "/".join(parts), path, parts[0] if len(parts) > 1 else None
+
+
+def _tabled(root: Path, table: str) -> Iterable[tuple[str, Path, str | None]]:
+    place = resolve_under(root, table)
+    frame = _read(place)
+    file = next((name for name in FILE_COLUMNS if name in frame), None)
+    kind = next((name for name in CATEGORY_COLUMNS if name in frame), None)
+    if file is None:
+        raise InputError(f"{place} has columns {list(frame)}, wanted one of {', '.join(FILE_COLUMNS)}")
+    categories = [None] * len(frame) if kind is None else frame[kind]
+    for row, (name, category) in enumerate(zip(frame[file], categories, strict=True), start=1):
+        try:
+            yield name, resolve_under(root, name), category
+        except InputError as error:
+            raise InputError(f"{place}, row {row}: {error}") from None
+
+
+def _read(place: Path) -> pd.DataFrame:
+    try:
+        if place.suffix == ".parquet":
+            return pq.ParquetFile(place).read().to_pandas().astype(str)
+        return pd.read_csv(place, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{place} does not exist, wanted a table of recordings") from None
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's mistakes are ValueErrors
+        raise InputError(f"{place} cannot be read as a table: {' '.join(str(error).split())}") from None
+
+
+def _probed(found: list[tuple[str, Path, str | None]]) -> tuple[Sound, ...]:
+    return tuple(
+        Sound(name, path, category, probe(path).duration_s, path.stat().st_size) for name, path, category in found
+    )
