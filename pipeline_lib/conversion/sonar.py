@@ -256,6 +256,7 @@ def _write(out: Path, config: SonarSpeechConfig, tensors: Mapping[str, Tensor]) 
             "padding_value": 0.0,
         }
         (temporary / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n", encoding="utf-8")
+        shutil.copymode(temporary / "config.json", temporary / "model.safetensors")  # safetensors shuts others out
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
     finally:

@@ -258,6 +258,7 @@ def test_a_folder_of_something_else_is_left_alone_and_an_earlier_one_replaced(tm
     (out / "config.json").write_text('{"model_type": "sonar-speech"}')
     convert(path, out)
     assert json.loads((out / "config.json").read_text())["hidden_size"] == 32
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1
     assert not list(tmp_path.glob(".*.tmp"))
 
 
