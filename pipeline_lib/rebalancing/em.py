@@ -32,8 +32,8 @@ def estimate(posterior: np.ndarray, trained: np.ndarray, iterations: int = 1000,
 
     Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities: a simple
     procedure", Neural Computation 2002, equations 2.9. It climbs the likelihood of the utterances and assumes that
-    only the prior differs from training, and that the posterior is calibrated: an overconfident one exaggerates the
-    shift.
+    only the prior differs from training, and that the posterior is calibrated: an overconfident one gives nearly how
+    often each label is its first choice, confusions included (``temperature`` mends that).
 
     Args:
         posterior: :math:`P(y \mid x)`, shape ``(n, n_labels)``, n > 0, rows sum to 1

@@ -1,9 +1,10 @@
 """Make an expert's posterior anew: by a back end on its embeddings or as it is, without O and X, under a chosen prior.
 
-In two steps, each of which may do nothing. *Method*: the expert's own posterior, or LDA and logistic regression or PLDA
-on its embeddings, fitted on train without O and X. *Prior*: the one that the posterior contains is divided out and the
-wanted one multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform prior, so that a uniform one changes
-nothing there.
+In three steps, each of which may do nothing. *Method*: the expert's own posterior, or LDA and logistic regression or
+PLDA on its embeddings, fitted on train without O and X. *Calibration*: a temperature on its evidence
+(``temperature.temper``), which leaves the prior that it contains. *Prior*: that one is divided out and the wanted one
+multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform prior, so that a uniform one changes nothing
+there.
 
 Afterwards the labels are the manifest's, in its order. O and X are removed, their share goes to the others in
 proportion. Attributes pass through; embeddings do not, no later stage reads them.
@@ -15,10 +16,10 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
-from pipeline_lib.rebalancing import prior
+from pipeline_lib.rebalancing import prior, temperature
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.em import estimate
-from pipeline_lib.rebalancing.settings import RebalancingSettings
+from pipeline_lib.rebalancing.settings import TEST, RebalancingSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
@@ -31,16 +32,16 @@ def rebalance(predictions: Predictions, manifest: Manifest, settings: Rebalancin
     Args:
         predictions: of one expert, as fine-tuning wrote them
         manifest: labels and splits; every predicted utterance is in it
-        settings: method and prior
+        settings: method, calibration and prior
 
     Returns:
         labels as in the manifest; ``trained_prior`` is the prior that the posterior now contains; ``fitted_on`` is
-        extended by the development set and its subsets where the prior was counted there. EM reads no labels and
-        extends nothing, though the prior then fits those very utterances.
+        extended by the set where a temperature was fitted or a prior counted, and by the subsets that share utterances
+        with it. EM reads no labels and extends nothing, though the prior then fits those very utterances.
 
     Raises:
-        InputError: the method needs embeddings or labels that are not there, a label was never trained on, the given
-            prior names other labels, or an utterance is unknown to the manifest
+        InputError: the method or calibration needs embeddings or labels that are not there or not to be read, a label
+            was never trained on, the given prior names other labels, or an utterance is unknown to the manifest
     """
     rows = _rows(predictions, manifest)
     if settings.method != "none":
@@ -48,6 +49,8 @@ def rebalance(predictions: Predictions, manifest: Manifest, settings: Rebalancin
     elif predictions.posterior is None:
         return replace(predictions, embedding=None)
     predictions = replace(_without_pseudo_labels(predictions, manifest.labels), embedding=None)
+    if settings.calibration == "temperature":
+        predictions = _calibrated(predictions, manifest, rows, settings.temperature.on)
     if settings.prior == "none":
         same = np.ones(len(manifest.labels))
         return replace(predictions, posterior=prior.rebalance(predictions.posterior, trained=same, wanted=same))
@@ -55,7 +58,7 @@ def rebalance(predictions: Predictions, manifest: Manifest, settings: Rebalancin
     posterior = prior.rebalance(predictions.posterior, predictions.trained_prior, wanted)
     fitted_on = predictions.fitted_on
     if settings.prior == "development":
-        fitted_on = _with_development(fitted_on, manifest)
+        fitted_on = _extended(fitted_on, DEVELOPMENT, manifest)
     return replace(predictions, posterior=posterior, trained_prior=wanted, fitted_on=fitted_on)
 
 
@@ -112,6 +115,36 @@ def _without_pseudo_labels(predictions: Predictions, labels: tuple[str, ...]) ->
     return replace(predictions, labels=labels, posterior=predictions.posterior[:, order], trained_prior=trained)
 
 
+def _calibrated(predictions: Predictions, manifest: Manifest, rows: np.ndarray, on: str) -> Predictions:
+    """Return the predictions with the posterior tempered, and say by how much."""
+    where = f"rebalancing.{predictions.expert}.temperature"
+    inside = manifest.mask(on)
+    held_out = sorted({each for each in manifest.frame["split"][inside] if each.startswith(TEST)})
+    if held_out:
+        raise InputError(f"{where}.on is {on!r}, which shares utterances with {held_out}; wanted development data only")
+    trained, truth = predictions.trained_prior, manifest.truth()[rows]
+    contained = np.full(len(manifest.labels), 1 / len(manifest.labels)) if trained is None else trained
+    labelled = inside[rows] & (truth >= 0) & (contained[truth] > 0)
+    if not labelled.any():
+        raise InputError(
+            f"{where}.on is {on!r}, of which the expert predicts no utterance with a label it was trained on"
+        )
+    truth, posterior = truth[labelled], predictions.posterior[labelled]
+    weights = np.ones(len(truth)) if trained is None else temperature.weights_of(truth, trained)
+    found = temperature.fit(posterior, contained, truth, weights)
+    print(
+        f"{where}: {found.temperature:.6g}, fitted on {len(truth)} utterances of {on!r}, whose weighted negative"
+        f" log-likelihood it moves from {found.before:.6f} to {found.after:.6f}"
+    )
+    if found.at_bound:
+        print(
+            f"warning: {where}: {found.temperature:g} is an end of its range (does {on!r} hold too few utterances, does"
+            " the expert get all of them right, or none better than its prior does?)"
+        )
+    tempered = temperature.temper(predictions.posterior, contained, found.temperature)
+    return replace(predictions, posterior=tempered, fitted_on=_extended(predictions.fitted_on, on, manifest))
+
+
 def _wanted(
     predictions: Predictions, manifest: Manifest, rows: np.ndarray, settings: RebalancingSettings
 ) -> np.ndarray:
@@ -158,7 +191,7 @@ def _estimated(predictions: Predictions, unlabelled: np.ndarray, settings: Rebal
     return found.prior
 
 
-def _with_development(fitted_on: tuple[str, ...], manifest: Manifest) -> tuple[str, ...]:
-    """Return ``fitted_on`` with the development set and every subset that shares an utterance with it."""
-    subsets = manifest.frame["subsets"][manifest.mask(DEVELOPMENT)]
-    return tuple(dict.fromkeys([*fitted_on, DEVELOPMENT, *sorted({each for row in subsets for each in row})]))
+def _extended(fitted_on: tuple[str, ...], name: str, manifest: Manifest) -> tuple[str, ...]:
+    """Return ``fitted_on`` with that split or subset and every subset that shares an utterance with it."""
+    subsets = manifest.frame["subsets"][manifest.mask(name)]
+    return tuple(dict.fromkeys([*fitted_on, name, *sorted({each for row in subsets for each in row})]))

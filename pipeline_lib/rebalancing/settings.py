@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.classifiers.settings import Shrinkage
 from pipeline_lib.settings import Settings
 
+TEST = "test"  # a split whose name begins so is scored only
 Share = Annotated[float, Field(ge=0)]
 Components = Annotated[
     int | None, Field(ge=1, description="LDA keeps at most so many dimensions, and at most labels - 1; null: no LDA")
@@ -51,6 +52,21 @@ class EmSettings(Settings):
     tolerance: Annotated[float, Field(gt=0, description="EM ends when no label's share moves by more")] = 1e-8
 
 
+class TemperatureSettings(Settings):
+    """One temperature an expert (Guo et al. 2017), between 0.05 and 20."""
+
+    on: Annotated[
+        str, Field(min_length=1, description="split or subset on whose labels it is fitted; not one of the test splits")
+    ] = "dev"
+
+    @field_validator("on")
+    @classmethod
+    def _is_development_data(cls, on: str) -> str:
+        if on.startswith(TEST):
+            raise ValueError("a temperature is fitted on development data only, wanted 'dev' or a subset of it")
+        return on
+
+
 class RebalancingSettings(Settings):
     """How one expert's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
 
@@ -60,6 +76,11 @@ class RebalancingSettings(Settings):
     ] = "none"
     lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
     plda: PldaSettings = PldaSettings()
+    calibration: Annotated[
+        Literal["none", "temperature"],
+        Field(description="of the method's posterior, before its prior is replaced; temperature: its evidence ^ (1/T)"),
+    ] = "none"
+    temperature: TemperatureSettings = TemperatureSettings()
     prior: Annotated[
         Literal["uniform", "given", "development", "em", "none"],
         Field(description="the label prior afterwards; none: the training prior stays"),
