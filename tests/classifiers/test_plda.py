@@ -150,6 +150,63 @@ def test_a_singular_covariance_leaves_out_its_null_directions(estimation):
     np.testing.assert_allclose(wider.predict_proba(more), plain.predict_proba(features), atol=1e-8)
 
 
+@pytest.mark.parametrize("estimation", ["closed_form", "em"])
+def test_fewer_rows_than_dimensions_without_shrinkage_is_the_model_on_the_directions_that_vary(estimation):
+    features, truth = drawn(counts=(4, 5, 6), width=30, seed=10)
+    plda = PLDA(estimation=estimation).fit(features, truth)
+    # the within-class scatter of 15 rows about 3 means has rank 12: written again on its own eigenvectors
+    centred = features - np.array([features[truth == c].mean(axis=0) for c in range(3)])[truth]
+    _, values, vectors = np.linalg.svd(centred, full_matrices=False)
+    directions = vectors[values > 1e-9 * values[0]].T
+    assert directions.shape == (30, 12) and plda.axes_.shape == (30, 12)
+    unseen = np.random.default_rng(11).normal(size=(5, 30)) + 3
+    reduced = PLDA(estimation=estimation).fit(features @ directions, truth)
+    np.testing.assert_allclose(plda.predict_proba(unseen), reduced.predict_proba(unseen @ directions), atol=1e-6)
+
+
+@pytest.mark.parametrize(("counts", "shrinkage"), [((1, 6, 9), 0.0), ((1, 1, 12), 0.0), ((1, 6, 9), 0.3)])
+def test_a_class_of_one_utterance_has_its_density_too(counts, shrinkage):
+    features, truth = drawn(counts=counts, width=2, seed=12)
+    model = estimates(features, truth, shrinkage)
+    unseen = np.random.default_rng(9).normal(size=(6, 2)) * 4 + 3
+    wanted = np.array([[predictive(x, features[truth == c], *model) for c in range(3)] for x in unseen])
+    np.testing.assert_allclose(PLDA(shrinkage).fit(features, truth).log_densities(unseen), wanted, rtol=1e-8, atol=1e-8)
+
+
+def test_a_class_without_utterances_is_no_class():
+    features, truth = drawn(counts=(5, 6, 7), seed=13)
+    spread = np.array([0, 2, 5])[truth]  # of six labels, three do not occur
+    plda = PLDA().fit(features, spread)
+    assert plda.classes_.tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(plda.predict_proba(features), PLDA().fit(features, truth).predict_proba(features))
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(4))
+def test_em_never_lowers_the_likelihood_however_few_the_rows(seed, shrinkage):
+    counts = np.random.default_rng(seed).integers(1, 8, size=5) + np.array([3, 0, 0, 0, 0])
+    features, truth = drawn(counts=tuple(counts), width=4, seed=20 + seed)
+    climb = PLDA(shrinkage, "em", iterations=60, tolerance=0.0).fit(features, truth).log_likelihood_
+    assert (np.diff(climb) > -1e-9 * np.abs(climb[0])).all()
+
+
+def test_on_balanced_classes_em_ends_where_the_likelihood_is_solved_in_closed_form():
+    # equal counts n: the class means are N(mu, B + W/n) with population covariance M, the scatter about them S is
+    # independent, so W = S / (N - C) and B = M - W/n; the unbiased closed form has M C / (C - 1) in place of M
+    features, truth = drawn(counts=(7,) * 12, width=3, seed=14)
+    means = features.reshape(12, 7, 3).mean(axis=1)
+    centred = features - means[truth]
+    within = centred.T @ centred / (84 - 12)
+    for estimation, ddof in (("em", 0), ("closed_form", 1)):
+        between = np.cov(means.T, ddof=ddof) - within / 7
+        assert (np.linalg.eigvalsh(between) > 0).all()
+        plda = PLDA(estimation=estimation, iterations=3000, tolerance=0.0).fit(features, truth)
+        wanted = [
+            [predictive(x, features[truth == c], within, between, means.mean(0)) for c in range(12)] for x in means
+        ]
+        np.testing.assert_allclose(plda.log_densities(means), wanted, rtol=1e-6)
+
+
 def test_fewer_rows_than_dimensions_with_shrinkage_uses_them_all():
     features, truth = drawn(counts=(4, 5, 6), width=30, seed=10)
     plda = PLDA(shrinkage="ledoit_wolf").fit(features, truth)

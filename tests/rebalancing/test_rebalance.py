@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.rebalance import rebalance
 from pipeline_lib.rebalancing.settings import RebalancingSettings
 from pipeline_lib.settings import ParameterError
@@ -73,6 +74,33 @@ def test_without_a_prior_o_and_x_go_and_the_training_prior_stays():
     unsaid = rebalance(expert(of, posterior=posterior, trained_prior=None), of, settings(prior="none"))
     np.testing.assert_array_equal(unsaid.posterior, found.posterior)
     assert unsaid.trained_prior is None
+
+
+def test_text_posteriors_with_o_and_x_follow_the_papers_formula():
+    # Härm and Alumäe, section 3.2, over all five outputs with P_u zero on O and X, written again row by row
+    of = corpus(n=200)
+    said = expert(of, labels=("X", "sadness", "O", "anger", "neutral"), embedding=None)
+    trained = said.trained_prior
+    found = rebalance(said, of, settings(prior="uniform"))
+    uniform = {"anger": 1 / 3, "neutral": 1 / 3, "sadness": 1 / 3, "O": 0.0, "X": 0.0}
+    for row, new in zip(said.posterior, found.posterior, strict=True):
+        terms = {label: row[i] * uniform[label] / trained[i] for i, label in enumerate(said.labels)}
+        np.testing.assert_allclose(new, [terms[label] / sum(terms.values()) for label in LABELS], rtol=1e-12)
+
+
+def test_after_lda_and_logistic_regression_the_uniform_prior_is_a_shift_of_the_biases():
+    of = corpus(n=300)
+    said = expert(of)
+    found = rebalance(said, of, settings(method="lda_logistic"))
+    truth, embedding = of.truth(), said.embedding
+    fitting = of.mask("train") & (truth >= 0)
+    back_end = BackEnd(settings().lda_logistic).fit(embedding[fitting], truth[fitting])
+    features = back_end.lda_.transform(back_end.normalisation_.transform(embedding))
+    model, frequencies = back_end.classifier_, np.bincount(truth[fitting]) / fitting.sum()
+    for constant in (0.0, -3.0):
+        scores = features @ model.coef_.T + model.intercept_ - np.log(frequencies) + constant
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        np.testing.assert_allclose(found.posterior, odds / odds.sum(axis=1, keepdims=True), rtol=0, atol=1e-12)
 
 
 def test_given_shares_are_divided_by_their_sum():
