@@ -1,0 +1,226 @@
+"""A table of predictions -> the file that the MSP-Podcast challenges take (Odyssey 2024, Interspeech 2025).
+
+``python -m pipeline_lib.scoring.submission data/fused.parquet --task categories --split test3 --out submission.csv``
+``python -m pipeline_lib.scoring.submission --check submission.csv --task categories --split test3``
+
+======== ============ ============================== ======================================================
+task     name         columns                        values
+======== ============ ============================== ======================================================
+1        categories   FileName,EmoClass              a letter: A C D F H N S U
+2        attributes   FileName,EmoAct,EmoVal,EmoDom  numbers from 1 to 7 with six decimals, clamped to them
+======== ============ ============================== ======================================================
+
+A row is an utterance of the split, labelled or not, in the order of the file names, which are the corpus's own, with
+``.wav``. The category is the most probable label; between equals it is the first in the manifest's order, and how many
+such rows there are is said. Probability on O and X is dropped first, as scoring does (``systems.scored_posterior``).
+"""
+
+import csv
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from pipeline_lib.command import run
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import ATTRIBUTES, LETTERS
+from pipeline_lib.scoring.systems import align
+from pipeline_lib.tables import manifest as manifests
+from pipeline_lib.tables import predictions
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+
+Task = Literal["categories", "attributes"]
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "categories": ("FileName", "EmoClass"),
+    "attributes": ("FileName", "EmoAct", "EmoVal", "EmoDom"),  # arousal, valence, dominance
+}
+SCALE = (1.0, 7.0)
+OTHER_SCALE = 0.5  # a larger share of values outside 1 to 7 is no error of prediction
+
+
+def write_submission(
+    out: Path, table: Path, found: Predictions, manifest: Manifest, split: str, task: Task
+) -> list[str]:
+    """Write the file through a temporary one and a rename.
+
+    Args:
+        out: where to
+        table: where the predictions are from, for messages
+        found: they may hold utterances of other splits too
+        manifest: the corpus
+        split: a split or subset of it
+        task: which of the challenge's two
+
+    Returns:
+        what there is to say of the file, a sentence each
+
+    Raises:
+        InputError: an utterance has no prediction or no file, or the table or the corpus is not the task's
+    """
+    inside = manifest.mask(split)
+    missing = sorted(set(manifest.ids[inside]) - set(found.utterance_ids))
+    if missing:
+        said = f"says nothing of {len(missing)} of the {int(inside.sum())} utterances of {split}, {missing[0]!r} first"
+        raise InputError(f"{table} {said}")
+    system = align("submission", table, found, manifest)
+    values = system.posterior if task == "categories" else system.attributes
+    if values is None:
+        raise InputError(f"{table} holds no {task}, only {'attributes' if task == 'categories' else 'categories'}")
+    if task == "categories":
+        fields, notes = _letters(values[inside], manifest.labels)
+    else:
+        _check_attributes(found, manifest, table)
+        fields, notes = _numbers(values[inside], table)
+    rows = sorted((name, *row) for name, row in zip(_file_names(manifest, inside), fields, strict=True))
+    _write(out, [COLUMNS[task], *rows])
+    return [f"{out}: {len(rows)} utterances of {split}", *notes]
+
+
+def check_submission(path: Path, manifest: Manifest, split: str, task: Task) -> int:
+    """Read a file back against the task's columns, letters and ranges, and against the split's utterances.
+
+    Args:
+        path: the file
+        manifest: the corpus
+        split: a split or subset of it
+        task: which of the challenge's two
+
+    Returns:
+        its rows
+
+    Raises:
+        InputError: the first thing that is wrong, with its line
+    """
+    wanted = set(_file_names(manifest, manifest.mask(split)))
+    check_value = _check_letter if task == "categories" else _check_number
+    seen: set[str] = set()
+    for line, fields in _lines(path, COLUMNS[task]):
+        name, *values = fields
+        at = f"{path}, line {line}"
+        if name in seen or name not in wanted:
+            raise InputError(f"{at}: FileName {name!r} {'appears twice' if name in seen else f'is not in {split}'}")
+        seen.add(name)
+        for column, value in zip(COLUMNS[task][1:], values, strict=True):
+            check_value(f"{at}: {column} of {name} is {value!r}", value)
+    if absent := sorted(wanted - seen):
+        raise InputError(f"{path} lacks {len(absent)} of the {len(wanted)} files of {split}, {absent[0]!r} first")
+    return len(seen)
+
+
+def _letters(posterior: np.ndarray, labels: Sequence[str]) -> tuple[list[tuple[str]], list[str]]:
+    """Return a letter a row, and what is to be said of them."""
+    letters = {label: letter for letter, label in LETTERS.items()}
+    if foreign := [label for label in labels if label not in letters]:
+        raise InputError(f"the manifest's label {foreign[0]!r} has no letter, the challenge's are {list(letters)}")
+    tied = int(((posterior == posterior.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
+    notes = [f"{tied} choices were between equals; the first label in the manifest's order was taken"] if tied else []
+    return [(letters[labels[i]],) for i in posterior.argmax(axis=1)], notes
+
+
+def _check_attributes(found: Predictions, manifest: Manifest, table: Path) -> None:
+    if manifest.attribute_scale != SCALE:
+        low, high = manifest.attribute_scale
+        raise InputError(f"the manifest's attributes go from {low:g} to {high:g}, the challenge's from 1 to 7")
+    if lacking := [name for name in ATTRIBUTES if name not in found.attribute_names]:
+        raise InputError(f"{table} lacks {lacking}, the challenge asks for {list(ATTRIBUTES)}")
+
+
+def _numbers(values: np.ndarray, table: Path) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Return the attributes as text, and how many were clamped."""
+    outside = (values < SCALE[0]) | (values > SCALE[1])
+    said = f"{int(outside.sum())} of {outside.size} values"
+    if outside.mean() > OTHER_SCALE:
+        span = f"from {values.min():g} to {values.max():g}"
+        raise InputError(f"{table}: {said} are outside 1 to 7, {span} (are they still on the network's own scale?)")
+    numbers = [tuple(f"{value:.6f}" for value in row) for row in np.clip(values, *SCALE)]
+    return numbers, [f"{said} were outside 1 to 7 and are clamped"]
+
+
+def _file_names(manifest: Manifest, inside: np.ndarray) -> list[str]:
+    """Return the files of these rows, without their folders."""
+    names: dict[str, str] = {}
+    for utterance_id, audio in zip(manifest.ids[inside], manifest.frame["audio"][inside], strict=True):
+        if not isinstance(audio, str):
+            raise InputError(f"{utterance_id!r} has no audio in the manifest, the challenge names files")
+        name = Path(audio).name
+        if name in names:
+            raise InputError(f"{names[name]!r} and {utterance_id!r} are both in a file called {name!r}")
+        names[name] = utterance_id
+    return list(names)
+
+
+def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the file's rows with their line numbers, the header checked."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if header != list(columns):
+                raise InputError(f"{path}: its first line is {','.join(header)!r}, wanted {','.join(columns)!r}")
+            for fields in reader:
+                if len(fields) != len(columns):
+                    at = f"{path}, line {reader.line_num}"
+                    raise InputError(f"{at}: {len(fields)} fields, wanted {len(columns)} ({','.join(columns)})")
+                yield reader.line_num, fields
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _check_letter(said: str, value: str) -> None:
+    if value not in LETTERS:
+        raise InputError(f"{said}, wanted one of {' '.join(LETTERS)}")
+
+
+def _check_number(said: str, value: str) -> None:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not SCALE[0] <= number <= SCALE[1]:
+        raise InputError(f"{said}, wanted a number from 1 to 7")
+
+
+def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(
+    table: Annotated[Path | None, typer.Argument(help="predictions, data/fused.parquet for example")] = None,
+    task: Annotated[Task, typer.Option(help="task 1 is categories, task 2 attributes")] = "categories",
+    split: Annotated[str, typer.Option(help="a split or subset of the manifest")] = "test3",
+    out: Annotated[Path, typer.Option(help="the file to write")] = Path("submission.csv"),
+    manifest_path: Annotated[Path, typer.Option("--manifest")] = Path("data/manifest.parquet"),
+    check: Annotated[Path | None, typer.Option(help="check this file in place of writing one")] = None,
+) -> None:
+    """Write TABLE as a challenge submission, or --check one."""
+    if (table is None) == (check is None):
+        raise InputError("give either a table of predictions or --check with a submission, not both and not neither")
+    corpus = manifests.read(manifest_path)
+    if check is not None:
+        print(f"{check}: {check_submission(check, corpus, split, task)} utterances of {split}, all as the task wants")
+        return
+    if corpus.notice:
+        print(f"warning: {corpus.notice}", file=sys.stderr)
+    for sentence in write_submission(out, table, predictions.read(table), corpus, split, task):
+        print(sentence)
+
+
+if __name__ == "__main__":
+    run(main)
