@@ -5,31 +5,35 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.corpus.settings import check_root
-from pipeline_lib.recipes.inputs import made_by_stages, missing_checkpoints, slots_missing
+from pipeline_lib.recipes.inputs import made_by_stages, missing_checkpoints, missing_sounds, slots_missing
 from pipeline_lib.recipes.sections import ENTRIES, ORDER, SINGLE, Params
-from pipeline_lib.settings import PARAMS, ParameterError, read_params
+from pipeline_lib.settings import PARAMS, ParameterError, read_params, short
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = {"demo", "fusion", "fused"}  # folders and tables that are not an expert's
 
 
-def check(path: Path = PARAMS, root: bool = True) -> Params:
+def check(path: Path = PARAMS, present: bool = True) -> Params:
     """Return params.yaml, read and found consistent.
 
     Args:
         path: the file
-        root: whether the corpus must already be there; a recipe may be laid down before
+        present: whether corpus, checkpoints and sounds must already be there; a recipe may be laid down before
 
     Raises:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *slots_missing(params), *missing_checkpoints(params)]
-    if root and params.corpus.root not in made_by_stages(params):
-        mistakes += _root_mistakes(params)
+    mistakes = [*_unknown_names(params), *slots_missing(params), *(absent(params) if present else [])]
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params
+
+
+def absent(params: Params) -> list[str]:
+    """Return, a line each, what is read and neither there nor made by a stage."""
+    made = params.corpus.root in made_by_stages(params)
+    return [*([] if made else _root_mistakes(params)), *missing_sounds(params), *missing_checkpoints(params)]
 
 
 def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
@@ -57,7 +61,7 @@ def _read_section(name: str, value: Any, path: Path) -> Any:
     if name in SINGLE:
         return SINGLE[name].parse(value, name, path)
     if not isinstance(value, dict):
-        raise ParameterError(f"{path}: {name} is {value!r}, wanted one entry a name")
+        raise ParameterError(f"{path}: {name} is {short(value)}, wanted one entry a name")
     bad = [key for key in value if not (isinstance(key, str) and NAME.fullmatch(key)) or key in RESERVED]
     if bad:
         wanted = f"lower-case letters, digits and _, not {sorted(RESERVED)}"

@@ -45,7 +45,8 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, AfterSettings, set
         reads = _local_checkpoints(embedding.encoder) | ({embedding.expert} if embedding.expert else set())
         yield f"embedding.{name}", embedding.after, reads | _text(embedding)
     for name, expert in params.finetuning.items():
-        yield f"finetuning.{name}", expert.after, _local_checkpoints(expert.encoder) | _text(expert)
+        reads = _local_checkpoints(expert.encoder) | _text(expert) | set(_sounds(expert).values())
+        yield f"finetuning.{name}", expert.after, reads
 
 
 def slots_missing(params: Params) -> list[str]:
@@ -72,12 +73,22 @@ def slots_idle(params: Params) -> list[str]:
 
 def missing_checkpoints(params: Params) -> list[str]:
     """Return, a line each, the local files and folders that are read but neither exist nor are made by a stage."""
-    made = made_by_stages(params)
+    known = made_by_stages(params) | {path for each in params.finetuning.values() for path in _sounds(each).values()}
     return [
         f"{where} reads {path!r}, which does not exist and which no stage makes"
         for where, slots, reads in entries_with_slots(params)
         for path in sorted(reads | {slots.a, slots.b, slots.c})
-        if path not in made and is_local(path) and not Path(path).exists()
+        if path not in known and is_local(path) and not Path(path).exists()
+    ]
+
+
+def missing_sounds(params: Params) -> list[str]:
+    """Return, a line each, the folders of noise and of room impulse responses that are not there."""
+    return [
+        f"finetuning.{name}.augmentation.{kind}.root is {path!r}, which is not a folder"
+        for name, expert in params.finetuning.items()
+        for kind, path in _sounds(expert).items()
+        if not Path(path).is_dir()
     ]
 
 
@@ -88,3 +99,9 @@ def _local_checkpoints(settings: Settings | None) -> set[str]:
 
 def _text(entry: EmbeddingSettings | FinetuningSettings) -> set[str]:
     return {TRANSCRIPTS} if entry.modality == "text" and entry.text == "transcripts" else set()
+
+
+def _sounds(expert: FinetuningSettings) -> dict[str, str]:
+    """Return the folders that the expert's augmentation reads, by its kind."""
+    kinds = {name: getattr(expert.augmentation, name) for name in ("noise", "reverberation")}
+    return {name: each.root for name, each in kinds.items() if each.probability > 0 and each.root is not None}

@@ -7,15 +7,24 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.recipes import apply, schema
 from pipeline_lib.recipes.check import check, read_all
+from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, merge, names, write_yaml
 from pipeline_lib.recipes.inputs import slots_idle, slots_missing
+from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
 from pipeline_lib.settings import ParameterError
 
 YAML12 = YAML(typ="safe", pure=True)
 
 
-@pytest.fixture(params=apply.names())
+def text(name, small=False):
+    params = compose(name)
+    if small:
+        shrink(params)
+    return write_yaml(params)
+
+
+@pytest.fixture(params=[(name, small) for name in names() for small in (False, True)])
 def recipe(request):
-    return YAML12.load(apply.compose(request.param))
+    return YAML12.load(text(*request.param))
 
 
 def test_a_recipe_is_read_by_every_rooms_settings(recipe):
@@ -40,9 +49,13 @@ def test_a_recipe_is_written_out_whole(recipe):
             assert not missing, f"{section}.{name} lacks {missing}"
 
 
+def test_the_default_is_written_as_it_stands_in_its_file():
+    assert text("default") == (FOLDER / "default.yaml").read_text()
+
+
 def test_the_default_can_be_run_as_it_is(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(apply.compose("default"))
+    path.write_text(text("default"))
     check(path)
 
 
@@ -51,23 +64,23 @@ def test_the_schema_file_is_up_to_date():
 
 
 def test_a_recipe_keeps_the_comments_of_the_default():
-    assert apply.compose("taltech").startswith(
-        "# yaml-language-server: $schema=pipeline_lib/recipes/params.schema.json"
-    )
+    assert text("taltech").startswith("# yaml-language-server: $schema=pipeline_lib/recipes/params.schema.json")
 
 
 def test_an_unknown_recipe_is_refused_with_the_known():
-    with pytest.raises(ParameterError, match=r"no recipe 'taltec', wanted one of \['default'"):
-        apply.compose("taltec")
+    with pytest.raises(ParameterError, match=r"no recipe 'taltec', wanted one of \['beyond', 'default'"):
+        compose("taltec")
 
 
 def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints_never_are(tmp_path):
-    params = read_all(YAML12.load(apply.compose("default")))
+    params = read_all(YAML12.load(text("default")))
     for name in ("models/audio", "models/old", "models/demo", "models/fusion", "data/embeddings/old"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("data/predictions/audio.parquet", "data/predictions/old.parquet", "data/rebalanced/.gitignore"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    for name in ("models/audio", "models/old"):
+        (tmp_path / name / "settings.json").touch()
     found = {str(path.relative_to(tmp_path)) for path in apply.stale_outputs(params, tmp_path)}
     assert found == {"models/old", "data/embeddings/old", "data/predictions/old.parquet"}
 
@@ -87,7 +100,7 @@ def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints
 )
 def test_what_one_section_names_and_no_other_makes_is_refused(tmp_path, change, message):
     section, key, value = change
-    values = YAML12.load(apply.compose("default"))
+    values = YAML12.load(text("default"))
     if section == "rebalancing":
         value = values["rebalancing"]["audio"]
     if isinstance(value, dict) and section == "scoring":
@@ -100,7 +113,7 @@ def test_what_one_section_names_and_no_other_makes_is_refused(tmp_path, change, 
 
 
 def test_a_checkpoint_outside_its_slots_is_refused(tmp_path):
-    values = YAML12.load(apply.compose("default"))
+    values = YAML12.load(text("default"))
     values["finetuning"]["audio"]["after"] = dict.fromkeys("abc", "data/manifest.parquet")
     path = tmp_path / "params.yaml"
     YAML12.dump(values, path)
@@ -111,7 +124,89 @@ def test_a_checkpoint_outside_its_slots_is_refused(tmp_path):
 def test_applying_writes_params_whole_and_leaves_no_draft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(Path(apply.__file__).parents[2] / "models")
-    apply.main("default", tmp_path / "params.yaml")
-    assert (tmp_path / "params.yaml").read_text() == apply.compose("default")
+    apply.main("default", out=tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_text() == text("default")
     assert [path.name for path in tmp_path.glob(".*")] == []
     assert "is now the recipe default" in capsys.readouterr().out
+
+
+def overlaid(overlay):
+    params = compose("default")
+    merge(params, YAML12.load(overlay), "a test")
+    return params
+
+
+def test_settings_are_merged_and_named_entries_are_those_of_the_overlay():
+    params = overlaid("finetuning: {audio: {seed: 7, phases: {main: {epochs: 3}}}}")
+    assert list(params["finetuning"]) == ["audio"]
+    assert params["finetuning"]["audio"]["seed"] == 7
+    assert params["finetuning"]["audio"]["phases"]["main"]["epochs"] == 3
+    assert params["finetuning"]["audio"]["phases"]["main"]["chunk_s"] == [1.5, 2.5]
+
+
+def test_an_entry_like_another_begins_as_the_overlay_has_it_and_stays_its_own():
+    params = overlaid("finetuning: {audio: {seed: 7}, second: {like: audio, targets: {gender: true}}}")
+    assert params["finetuning"]["second"]["seed"] == 7
+    assert params["finetuning"]["second"]["targets"]["gender"] is True
+    assert params["finetuning"]["audio"]["targets"]["gender"] is False
+    assert "like" not in params["finetuning"]["second"]
+
+
+def test_an_entry_like_nothing_is_refused_with_the_known():
+    with pytest.raises(ParameterError, match=r"finetuning.second is to be like 'audoi', .* \['audio', 'text'\]"):
+        overlaid("finetuning: {second: {like: audoi}}")
+
+
+def test_mappings_with_names_of_ones_own_are_known_by_the_schema():
+    def named(node):
+        for key, each in node.get("properties", {}).items():
+            if any(isinstance(kind.get("additionalProperties"), dict) for kind in (each, *each.get("anyOf", []))):
+                yield key
+
+    known = schema.schema()
+    nodes = [known, *known["$defs"].values()]
+    assert {key for node in nodes for key in named(node)} | {"shares"} == {*NAMED, "merge"} | {"shares"}
+
+
+def test_on_stand_ins_a_recipe_keeps_what_makes_it_and_takes_the_sizes_of_the_default():
+    whole, small = compose("taltech_attributes"), compose("taltech_attributes")
+    shrink(small)
+    default = compose("default")["finetuning"]["audio"]["phases"]["main"]
+    assert list(small["finetuning"]) == list(whole["finetuning"])
+    for name, phase in small["finetuning"]["audio"]["phases"].items():
+        assert {key: phase[key] for key in OF_THE_SIZE} == {key: default[key] for key in OF_THE_SIZE}
+        published = whole["finetuning"]["audio"]["phases"][name]
+        assert {k: v for k, v in phase.items() if k not in OF_THE_SIZE} == {
+            k: v for k, v in published.items() if k not in OF_THE_SIZE
+        }
+    assert small["rebalancing"] == whole["rebalancing"]
+    assert small["fusion"] == whole["fusion"]
+
+
+def test_a_checkpoint_without_stand_in_is_refused_by_name():
+    params = overlaid("finetuning: {audio: {encoder: {checkpoint: someone/model}}}")
+    with pytest.raises(ParameterError, match=r"no stand-in for 'someone/model', only for \['FacebookAI"):
+        shrink(params)
+
+
+@pytest.mark.parametrize("assignment", ["fusion.metod=plda", "fusion", "nothing.at.all=1", "fusion.method.x=1"])
+def test_setting_a_key_that_is_not_there_is_refused(assignment):
+    with pytest.raises(ParameterError, match="wanted key=value with a key of the recipe"):
+        apply.change(compose("default"), assignment)
+
+
+def test_applying_can_set_keys_and_says_what_is_not_there_yet(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    apply.main("taltech", sets=["corpus.root=/nowhere/MSP", "fusion.interpolation.step=0.1"], out=Path("params.yaml"))
+    written = YAML12.load(Path("params.yaml"))
+    assert (written["corpus"]["root"], written["fusion"]["interpolation"]["step"]) == ("/nowhere/MSP", 0.1)
+    said = capsys.readouterr().out
+    assert "corpus.root '/nowhere/MSP' does not exist" in said
+    assert "finetuning.audio.augmentation.noise.root is '/data/musan'" in said
+
+
+def test_a_checkpoint_that_a_user_keeps_among_the_models_is_never_stale(tmp_path):
+    params = read_all(YAML12.load(text("default")))
+    (tmp_path / "models/sonar_eng").mkdir(parents=True)
+    (tmp_path / "models/sonar_eng/config.json").touch()
+    assert apply.stale_outputs(params, tmp_path) == []

@@ -1,0 +1,104 @@
+"""Put a recipe together: overlays over default.yaml, comments kept.
+
+An overlay holds what differs from the recipe that it ``extends``, which is the default where it does not say. Settings
+are merged key by key. Where keys are names of one's own choosing (experts, phases, tables), the overlay names every
+entry: one that the recipe below has is merged, ``like: audio`` begins one as a copy of another, all others are dropped.
+"""
+
+import copy
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from pipeline_lib.recipes.sections import ORDER
+from pipeline_lib.settings import ParameterError
+
+FOLDER = Path(__file__).parent
+DEFAULT = "default"
+NAMED = ("demonstration", "embedding", "finetuning", "rebalancing", "phases", "tables", "given", "shares", "snr_db")
+WIDTH = 118
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as null; left empty, it reads as if something were missing."""
+
+
+_Representer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def names() -> list[str]:
+    """Return the recipes there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def compose(name: str) -> CommentedMap:
+    """Return the parameters of a recipe, comments kept.
+
+    Raises:
+        ParameterError: there is no such recipe, or it holds a section or copies an entry that does not exist
+    """
+    if name not in names():
+        raise ParameterError(f"there is no recipe {name!r}, wanted one of {names()}")
+    overlay = read_yaml(FOLDER / f"{name}.yaml")
+    if name == DEFAULT:
+        return overlay
+    whole = compose(overlay.pop("extends", DEFAULT))
+    merge(whole, overlay, f"recipe {name!r}")
+    return whole
+
+
+def merge(whole: CommentedMap, overlay: dict[str, Any], what: str) -> None:
+    """Put an overlay's sections into the whole.
+
+    Raises:
+        ParameterError: a section does not exist, or an entry is to be like one that does not
+    """
+    unknown = [section for section in overlay if section not in ORDER]
+    if unknown:
+        raise ParameterError(f"{what} holds {unknown[0]!r}, which is not among {list(ORDER)}")
+    _merge_settings(whole, overlay, what)
+
+
+def read_yaml(path: Path) -> CommentedMap:
+    """Return a YAML file with its comments."""
+    return YAML().load(path.read_text(encoding="utf-8"))
+
+
+def write_yaml(params: CommentedMap) -> str:
+    """Return parameters as the text of params.yaml."""
+    yaml = YAML()
+    yaml.width, yaml.Representer = WIDTH, _Representer
+    written = StringIO()
+    yaml.dump(params, written)
+    return written.getvalue()
+
+
+def _merge_settings(whole: CommentedMap, overlay: dict[str, Any], where: str) -> None:
+    for key, value in overlay.items():
+        if not (isinstance(value, dict) and isinstance(whole.get(key), dict)):
+            whole[key] = value
+        elif key in NAMED:
+            whole[key] = _merge_named(whole[key], value, f"{where}: {key}")
+        else:
+            _merge_settings(whole[key], value, f"{where}: {key}")
+
+
+def _merge_named(whole: CommentedMap, overlay: dict[str, Any], where: str) -> CommentedMap:
+    """Return the entries that the overlay names, each begun as its namesake or as the one that it is like."""
+    found = CommentedMap()
+    for name, change in overlay.items():
+        if not isinstance(change, dict):
+            found[name] = change
+            continue
+        model = change.get("like", name)
+        start = found.get(model, whole.get(model))
+        if start is None and "like" in change:
+            known = sorted({*found, *whole})
+            raise ParameterError(f"{where}.{name} is to be like {model!r}, which is not among {known}")
+        found[name] = copy.deepcopy(start) if start is not None else CommentedMap()
+        _merge_settings(found[name], {k: v for k, v in change.items() if k != "like"}, f"{where}.{name}")
+    return found

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Queue every run behind tables 2 and 3 of Härm and Alumäe. Options go to each recipe:
+#     bash pipeline_lib/recipes/papers/taltech.sh -S corpus.root=/data/MSP-PODCAST
+#     bash pipeline_lib/recipes/papers/taltech.sh --small      # synthetic speech, small checkpoints
+# Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table taltech
+set -euo pipefail
+
+queue() {
+  dvc exp run --queue --name "$@"
+}
+
+python -m pipeline_lib.recipes.apply taltech "$@"
+queue taltech-interpolation
+queue taltech-logreg -S fusion.method=logreg
+
+python -m pipeline_lib.recipes.apply taltech_attributes "$@"
+queue taltech-attributes
+
+python -m pipeline_lib.recipes.apply taltech_postevaluation "$@"
+queue taltech-postevaluation

@@ -1,0 +1,59 @@
+"""A recipe on stand-ins: synthetic speech in MSP-Podcast's layout and the small checkpoints that ship.
+
+Everything that makes the recipe what it is stays: experts, adaptation, phases, chunks, samplers, losses, augmentation,
+priors, fusion. What depends on the size of models and corpus is taken from the default's expert of that modality:
+LoRA's rank, widths, epochs, batch sizes, learning rates. It shows that every part runs; it says nothing about scores.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap
+
+from pipeline_lib.recipes.compose import compose, merge, read_yaml
+from pipeline_lib.recipes.inputs import TRANSCRIPTS
+from pipeline_lib.settings import FILLER, ParameterError
+
+STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
+OF_THE_SIZE = ("epochs", "batch_size", "accumulation", "learning_rate", "head_learning_rate", "weight_decay")
+
+
+def shrink(params: CommentedMap) -> None:
+    """Put a recipe's corpus, checkpoints and sizes by stand-ins, in place.
+
+    Raises:
+        ParameterError: a checkpoint has no stand-in
+    """
+    default, stand_ins = compose("default"), read_yaml(STAND_INS)
+    checkpoints = stand_ins.pop("checkpoints")
+    merge(params, stand_ins, STAND_INS.name)
+    for entry in params["embedding"].values():
+        _load_small(entry, checkpoints)
+    for entry in params["finetuning"].values():
+        _load_small(entry, checkpoints)
+        _size_down(entry, default["finetuning"][entry["modality"]])
+
+
+def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
+    asked = entry["encoder"]["checkpoint"]
+    checkpoints = checkpoints | {small: small for small in checkpoints.values()}
+    if asked not in checkpoints:
+        raise ParameterError(f"{STAND_INS.name} has no stand-in for {asked!r}, only for {sorted(checkpoints)}")
+    reads_text = entry["modality"] == "text" and entry["text"] == "transcripts"
+    entry["encoder"] |= {"checkpoint": checkpoints[asked], "revision": None}
+    entry["after"] = {"a": checkpoints[asked], "b": TRANSCRIPTS if reads_text else FILLER, "c": FILLER}
+
+
+def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
+    """Give an expert the sizes of the default's expert; without recordings of noise it hears simulated rooms only."""
+    entry["adaptation"]["lora"] |= {key: default["adaptation"]["lora"][key] for key in ("rank", "alpha")}
+    entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
+    entry["head"] |= {key: default["head"][key] for key in ("width", "dropout")}
+    sizes = default["phases"]["main"]
+    for phase in entry["phases"].values():
+        phase |= {key: sizes[key] for key in OF_THE_SIZE}
+    entry["early_stopping"] |= {key: default["early_stopping"][key] for key in ("every", "patience")}
+    entry["augmentation"]["noise"] |= {"probability": 0.0, "root": None}
+    entry["augmentation"]["reverberation"] |= {"root": None, "rooms": 20}
+    for key in ("workers", "cache_audio_gb", "predict"):
+        entry[key] = default[key]
