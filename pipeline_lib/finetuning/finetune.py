@@ -1,21 +1,16 @@
 """Train one expert on a corpus, save it, and let it predict every utterance."""
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
 from pipeline_lib import experts, losses
-from pipeline_lib.encoders.device import half_precision, pick
-from pipeline_lib.errors import InputError
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import checkpoints, data, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
@@ -24,6 +19,7 @@ from pipeline_lib.finetuning.data import Read, Recordings, Targets, Texts
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import logs, parameter_table, say
 from pipeline_lib.finetuning.predict import predict
+from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.shards import store
@@ -69,7 +65,7 @@ def finetune(
     texts = data.texts_of(corpus, transcripts, settings)
     train, dev = data.check_data(corpus, targets, settings)
     augmenting = sounds.find(settings.augmentation)
-    accelerator = _accelerator(settings)
+    accelerator = accelerator_of(settings)
     built = _expert_settings(settings, targets)
     network = experts.build(built, accelerator.device)
     if settings.gradient_checkpointing:
@@ -141,27 +137,6 @@ def write_curve(folder: Path, history: list[dict]) -> None:
             writer.writerow(columns)
             for row in rows:
                 writer.writerow([f"{row[c]:.6f}" if isinstance(row[c], float) else row[c] for c in columns])
-
-
-def _accelerator(settings: FinetuningSettings) -> Accelerator:
-    """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can."""
-    device = pick(settings.device)
-    if settings.precision == "bfloat16" and half_precision(device) is None:
-        raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
-    unused = DistributedDataParallelKwargs(find_unused_parameters=settings.adaptation.method == "full")
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
-    count = accelerator.num_processes
-    for name, phase in settings.phases.items():
-        if phase.batch_size % count or phase.batch_size < 2 * count:
-            raise InputError(
-                f"phases.{name}.batch_size is {phase.batch_size}, which {count} processes share;"
-                f" wanted a multiple of {count}, at least {2 * count}"
-            )
-    return accelerator
 
 
 def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:

@@ -17,6 +17,7 @@ from pipeline_lib.finetuning.evaluation import Tally, is_better
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
+from pipeline_lib.finetuning.processes import check_same_start
 from pipeline_lib.finetuning.settings import PhaseSettings
 from pipeline_lib.finetuning.steps import Steps, planned
 from pipeline_lib.shards.store import by_length
@@ -40,7 +41,9 @@ class Training:
         if found is not None:
             self.state, weights, flat = found
             self._put(weights)
-            say(f"{self.job.name}: going on after step {self.state.total}")
+            if self.job.accelerator.is_main_process:
+                say(f"{self.job.name}: going on after step {self.state.total}")
+        check_same_start(self.job.accelerator, self.state, self.job.folder)
         phases = list(self.job.settings.phases.items())
         with self._bar(sum(planned(self.job, phase) for _, phase in phases)) as self.advance:
             for number in range(self.state.phase, len(phases)):
@@ -59,6 +62,7 @@ class Training:
             while not self._is_over(phase):
                 steps.run_epoch(self.state, lambda: self._after_step(steps))
                 self._finish_epoch(steps)
+        self.job.accelerator.wait_for_everyone()  # the main process may still be writing them
         self._put(checkpoints.read_best(self.job.folder, self.state))
 
     def _is_over(self, phase: PhaseSettings) -> bool:

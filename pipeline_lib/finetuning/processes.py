@@ -1,0 +1,73 @@
+"""One process or several: ``accelerate launch`` or ``torchrun`` start as many as there are GPUs (DDP).
+
+Each process holds the whole network and takes its share of every batch; gradients are averaged. The main process alone
+writes, the others read the same folder of unfinished work: on two machines it has to be one that both see.
+
+Networks that are cut into shards (FSDP, DeepSpeed) are refused: checkpoints here hold whole tensors by name, and
+bitsandbytes' packed 4-bit weights would need a storage type of their own. LLaMA-2-70B in 4 bit needs no sharding.
+"""
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
+
+from pipeline_lib.encoders.device import half_precision, pick
+from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning.checkpoints import State
+from pipeline_lib.finetuning.settings import FinetuningSettings
+
+SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}  # as accelerate's environment has it
+
+
+def accelerator_of(settings: FinetuningSettings) -> Accelerator:
+    """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can.
+
+    Raises:
+        InputError: the device lacks what is asked for, or the processes cannot share the batches
+    """
+    device = pick(settings.device)
+    if settings.precision == "bfloat16" and half_precision(device) is None:
+        raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
+    _refuse_shards()
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    unused = DistributedDataParallelKwargs(find_unused_parameters=settings.adaptation.method == "full")
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
+    count = accelerator.num_processes
+    for name, phase in settings.phases.items():
+        if phase.batch_size % count or phase.batch_size < 2 * count:
+            raise InputError(
+                f"phases.{name}.batch_size is {phase.batch_size}, which {count} processes share;"
+                f" wanted a multiple of {count}, at least {2 * count}"
+            )
+    return accelerator
+
+
+def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike) -> None:
+    """Refuse processes that would go on from different places.
+
+    Raises:
+        InputError: they do not see the same checkpoints
+    """
+    if accelerator.num_processes == 1:
+        return
+    found = gather_object([(state.total, state.phase, state.epoch)])
+    if len(set(found)) > 1:
+        steps = [total for total, _, _ in found]
+        raise InputError(
+            f"the processes would go on after steps {steps}: {folder} is not the same folder for all of them; put work/"
+            " on a disk that all machines share, or remove it on each"
+        )
+
+
+def _refuse_shards() -> None:
+    for name, said in SHARDED.items():
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
+            raise InputError(
+                f"{said} is not supported: a 70-B model in 4 bit is 36 GB and fits one 80-GB GPU; use"
+                " pipeline_lib/recipes/accelerate/ddp.yaml"
+            )
