@@ -1,4 +1,4 @@
-"""Lay a recipe down as params.yaml: ``python -m pipeline_lib.recipes.apply taltech -S corpus.root=/data/MSP-PODCAST``.
+"""Lay a recipe down as params.yaml: ``python -m pipeline_lib.recipes.apply taltech --path /data/musan=/mnt/musan``.
 
 params.yaml is written out whole, so that ``git diff params.yaml`` shows what the recipe is, and outputs that the new
 parameters no longer name are removed. ``--small`` lays down the same recipe on stand-ins, see ``recipes/small.py``.
@@ -43,6 +43,29 @@ def change(params: dict[str, Any], assignment: str) -> None:
         raise ParameterError(f"--set {assignment!r}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
+def replace_path(params: Any, assignment: str) -> None:
+    """Put one path in another's place wherever it stands: ``/data/musan=/mnt/musan``.
+
+    Raises:
+        ParameterError: it is no assignment, or the recipe names no such path
+    """
+    old, equals, new = assignment.partition("=")
+    if not (old and equals and new) or not _replaced(params, old, new):
+        raise ParameterError(f"--path {assignment!r}: wanted OLD=NEW with a path OLD that the recipe names")
+
+
+def _replaced(params: Any, old: str, new: str) -> int:
+    places = params.items() if isinstance(params, dict) else enumerate(params) if isinstance(params, list) else ()
+    found = 0
+    for key, value in list(places):
+        if value == old:
+            params[key] = new
+            found += 1
+        else:
+            found += _replaced(value, old, new)
+    return found
+
+
 def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
     """Return outputs of earlier parameters that no entry of these names; a folder of models/ must be an expert's."""
     homes = {
@@ -64,12 +87,15 @@ def main(
     name: Annotated[str, typer.Argument(help=f"one of {', '.join(names())}")],
     small: Annotated[bool, typer.Option("--small", help="on synthetic speech and the checkpoints that ship")] = False,
     sets: Annotated[list[str] | None, typer.Option("--set", "-S", help="key=value, as in dvc exp run -S")] = None,
+    paths: Annotated[list[str] | None, typer.Option("--path", help="OLD=NEW, wherever a path stands")] = None,
     out: Path = PARAMS,
 ) -> None:
     """Write params.yaml from a recipe and remove the outputs that it no longer names."""
     values = compose(name)
     if small:
         stand_ins.shrink(values)
+    for assignment in paths or []:
+        replace_path(values, assignment)
     for assignment in sets or []:
         change(values, assignment)
     draft = out.with_name(f".{out.name}.draft")

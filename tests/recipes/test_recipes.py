@@ -210,3 +210,18 @@ def test_a_checkpoint_that_a_user_keeps_among_the_models_is_never_stale(tmp_path
     (tmp_path / "models/sonar_eng").mkdir(parents=True)
     (tmp_path / "models/sonar_eng/config.json").touch()
     assert apply.stale_outputs(params, tmp_path) == []
+
+
+def test_a_path_is_replaced_wherever_it_stands():
+    params = compose("beyond")
+    apply.replace_path(params, "/data/musan=/mnt/musan")
+    for name in ("audio", "audio_2", "audio_3"):
+        assert params["finetuning"][name]["augmentation"]["noise"]["root"] == "/mnt/musan"
+        assert params["finetuning"][name]["after"]["a"] == "/mnt/musan"
+    assert "/data/musan" not in write_yaml(params)
+
+
+@pytest.mark.parametrize("assignment", ["/data/muzan=/mnt/musan", "/data/musan", "=/mnt", "/data/musan="])
+def test_a_path_that_the_recipe_does_not_name_is_refused(assignment):
+    with pytest.raises(ParameterError, match="wanted OLD=NEW with a path OLD that the recipe names"):
+        apply.replace_path(compose("taltech"), assignment)

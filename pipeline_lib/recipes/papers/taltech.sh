@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Queue every run behind tables 2 and 3 of Härm and Alumäe. Options go to each recipe:
-#     bash pipeline_lib/recipes/papers/taltech.sh -S corpus.root=/data/MSP-PODCAST
+#     bash pipeline_lib/recipes/papers/taltech.sh --path /data/MSP-PODCAST=/mnt/msp --path /data/musan=/mnt/musan
 #     bash pipeline_lib/recipes/papers/taltech.sh --small      # synthetic speech, small checkpoints
 # Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table taltech
 set -euo pipefail
