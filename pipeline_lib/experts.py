@@ -30,6 +30,7 @@ from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.labels import GENDERS
 from pipeline_lib.networks import pooling
 from pipeline_lib.networks.adapters import attach, in_float32
 from pipeline_lib.networks.heads import DenseHead
@@ -46,7 +47,7 @@ class ExpertSettings(Settings):
     """All that a network is built from.
 
     ``attribute_scale`` is the corpus's; ``attribute_range`` what the network was trained on: signed is [-1, 1], unit is
-    [0, 1]. ``seed`` is of the weights that no checkpoint gives.
+    [0, 1]. ``gender`` adds the auxiliary output. ``seed`` is of the weights that no checkpoint gives.
     """
 
     modality: Literal["audio", "text"]
@@ -56,6 +57,7 @@ class ExpertSettings(Settings):
     attributes: list[str]
     attribute_scale: Annotated[list[float], Field(min_length=2, max_length=2)]
     attribute_range: Literal["signed", "unit"]
+    gender: bool = False
     seed: int
 
 
@@ -70,12 +72,13 @@ def build(settings: ExpertSettings, device: torch.device) -> Network | SequenceC
     encoder.model = attach(encoder.model, settings.network.adaptation)
     n_labels, n_attributes = len(settings.labels), len(settings.attributes)
     if settings.network.head.kind == "sequence_classification":
-        classifier = _classifier(encoder, n_labels + n_attributes, settings.encoder.checkpoint)
+        n_outputs = n_labels + n_attributes + (len(GENDERS) if settings.gender else 0)
+        classifier = _classifier(encoder, n_outputs, settings.encoder.checkpoint)
         return SequenceClassificationNetwork(encoder, classifier, n_labels, n_attributes).to(device).eval()
     weights = LayerWeights(encoder.n_layers + 1) if settings.network.layers == "weighted" else None
     pooled = pooling.build(settings.network.pooling, encoder.width)
     head = settings.network.head
-    dense = DenseHead(pooled.width, head.width, n_labels, n_attributes, head.dropout)
+    dense = DenseHead(pooled.width, head.width, n_labels, n_attributes, head.dropout, settings.gender)
     return Network(encoder, weights, pooled, dense).to(device).eval()
 
 

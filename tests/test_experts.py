@@ -150,6 +150,34 @@ def test_sequence_classification_is_transformers_own(written, name, kind):
     torch.testing.assert_close(torch.cat([found["logits"], found["attributes"]], dim=1), expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("head", ["dense", "sequence_classification"])
+def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(written, tmp_path, head):
+    said = settings(written, "llama", "frozen", head, pooling=PoolingSettings(kind="last_token"))
+    said = said.model_copy(update={"gender": True})
+    network = disturbed(experts.build(said, CPU))
+    experts.save_expert(tmp_path / "expert", network, said)
+    before, after = outputs(network, said), outputs(experts.load(tmp_path / "expert", CPU), said)
+    assert {name: each.shape[1] for name, each in before.items() if name != "embedding"} == {
+        "logits": 3,
+        "attributes": 1,
+        "gender": 2,
+    }
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    if head == "sequence_classification":
+        scores = functional.linear(before["embedding"], network.head["score"].weight.detach())
+        torch.testing.assert_close(scores, torch.cat([before[n] for n in ("logits", "attributes", "gender")], dim=1))
+
+
+def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written, tmp_path):
+    said = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
+    experts.save_expert(tmp_path / "expert", experts.build(said, CPU), said)
+    path = tmp_path / "expert" / "settings.json"
+    values = json.loads(path.read_text())
+    del values["gender"]
+    path.write_text(json.dumps(values))
+    assert experts.read_settings(tmp_path / "expert") == said
+
+
 def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_reads(written):
     said = settings(written, "llama", "frozen", "sequence_classification", attributes=())
     network = disturbed(experts.build(said, CPU))
