@@ -3,6 +3,7 @@
 The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a word.
 """
 
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
@@ -16,6 +17,8 @@ from pipeline_lib.errors import InputError
 
 PARAMS = Path("params.yaml")
 FILLER = "data/manifest.parquet"
+_BRIEF = reprlib.Repr()  # never walks the whole of a value: thirty lines of YAML can hold a thousand million words
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 class ParameterError(InputError):
@@ -23,9 +26,9 @@ class ParameterError(InputError):
 
 
 class Settings(BaseModel):
-    """Base of every section: frozen, strict types, no unknown keys."""
+    """Base of every section: frozen, strict types, finite numbers, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
     def read(cls, section: str, path: Path = PARAMS) -> Self:
@@ -64,6 +67,12 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; commands are run from the project's root") from None
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+    except RecursionError:
+        raise ParameterError(f"{path} is not YAML: brackets are nested too deeply") from None
     except YAMLError as error:
         raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -97,15 +106,16 @@ def _explain(cls: type[BaseModel], section: str, detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] == "literal_error":
-        return f"{where} is {detail['input']!r}, wanted {detail['ctx']['expected']}"
+        return f"{where} is {short(detail['input'])}, wanted {detail['ctx']['expected']}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if isinstance(detail["input"], dict) and detail["type"] == "value_error":
         return f"{where}: {message}"  # several keys do not fit together; the message names them
-    return f"{where} is {_short(detail['input'])}: {message}"
+    return f"{where} is {short(detail['input'])}: {message}"
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def short(value: Any) -> str:
+    """Return a value of params.yaml as a message shows it, in at most 80 characters."""
+    text = _BRIEF.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

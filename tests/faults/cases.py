@@ -1,5 +1,6 @@
 """A case, how many of them passed, and the command line that every suite has."""
 
+import random
 import re
 import shutil
 import sys
@@ -68,6 +69,13 @@ def refused(pattern: str, error: type[Exception] = InputError, within_cpu_s: flo
         assert within_cpu_s is None or spent < within_cpu_s, f"refused after {spent:.1f} s, wanted {within_cpu_s} s"
         return
     raise AssertionError(f"was taken, wanted it refused with {pattern!r}")
+
+
+def share(cases: Iterable[Case], count: int, seed: int) -> list[Case]:
+    """Return ``count`` of the cases in their order, drawn at random; all of them where there are no more."""
+    listed = list(cases)
+    rows = sorted(random.Random(seed).sample(range(len(listed)), min(count, len(listed))))
+    return [listed[row] for row in rows]
 
 
 def report(suite: str, cases: Iterable[Case]) -> int:

@@ -8,7 +8,6 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import soundfile
 
 from pipeline_lib.corpus.collect import Collected, collect
 from pipeline_lib.corpus.settings import CorpusSettings, check_root
-from tests.faults.cases import Case, command, refused
+from tests.faults.cases import Case, command, refused, share
 from tests.faults.native_labels import native
 
 HEADER = "audio,emotion,split,speaker"
@@ -268,9 +267,9 @@ def every() -> Iterator[Case]:
         yield Case(name, reader, check)
 
 
-def cases(count: int, seed: int) -> Iterator[Case]:
-    """Yield the first ``count`` cases; nothing is drawn."""
-    return islice(every(), count)
+def cases(count: int, seed: int) -> list[Case]:
+    """Return ``count`` of the cases, or all."""
+    return share(every(), count, seed)
 
 
 if __name__ == "__main__":
