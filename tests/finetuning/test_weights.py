@@ -1,0 +1,72 @@
+"""Experts whose encoder is held in 4 bit or bfloat16, trained end to end."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline_lib import experts
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.finetuning.finetune import finetune
+from pipeline_lib.settings import ParameterError
+from tests.finetuning import corpora
+
+QLORA = {
+    "encoder": {"weights": "nf4"},
+    "adaptation": {"lora": {"rank": 16, "alpha": 16.0, "dropout": 0.05, "target_modules": "all-linear"}},
+    "head": {"kind": "sequence_classification"},
+    "phases": {"only": {"epochs": 12}},
+}
+
+
+def run(tones, folder, settings):
+    """Train an expert and return its predictions."""
+    texts = tones.texts if settings.modality == "text" else None
+    places = {"expert": folder / "models", "curve": folder / "curve", "work": folder / "work"}
+    found, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **places)
+    return found
+
+
+def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(tones, tmp_path, capsys):
+    found = run(tones, tmp_path, corpora.settings(tones.llama, "text", **QLORA))
+    truth, rows = tones.corpus.truth(), tones.corpus.mask("test") & (tones.corpus.truth() >= 0)
+    assert (found.posterior[rows, :3].argmax(axis=1) == truth[rows]).all()
+    said = capsys.readouterr()
+    # all 7 linear layers of a block, rank 16: four attention layers 32 x 32 or 32 x 16, three of 32 x 48
+    lora = 3 * 16 * (2 * 64 + 2 * 48 + 3 * 80)
+    assert f"{lora + 32 * 4:>14,} {23_904 + lora + 32 * 4:>14,}" in said.out.splitlines()[-1]
+    assert "LoRA stays beside the encoder's weights" in said.err
+    network = experts.load(tmp_path / "models", torch.device("cpu"))
+    alone = [network(network.encoder.prepare([text]))["logits"] for text in tones.texts[:1]]
+    with torch.inference_mode():
+        table = network(network.encoder.prepare([tones.texts[0]] * 5))["logits"]
+    np.testing.assert_allclose(found.posterior[0], table.double().softmax(dim=1)[0].numpy(), rtol=0, atol=1e-12)
+    assert (alone[0] - table[0]).abs().max() < 0.05  # bfloat16 products round differently by the batch's shape
+
+
+def test_gradient_checkpointing_under_four_bit_changes_nothing_but_the_memory(tones, tmp_path):
+    short = {**QLORA, "phases": {"only": {"epochs": 1}}}
+    plain = run(tones, tmp_path / "plain", corpora.settings(tones.llama, "text", **short))
+    changes = {**short, "gradient_checkpointing": True}
+    sparing = run(tones, tmp_path / "sparing", corpora.settings(tones.llama, "text", **changes))
+    np.testing.assert_allclose(plain.posterior, sparing.posterior, atol=1e-4)
+
+
+def test_an_audio_expert_trains_beside_bfloat16_weights_as_it_does_beside_float32(tones, tmp_path):
+    exact, sparing = (
+        run(tones, tmp_path / held, corpora.settings(tones.w2v_bert, "audio", encoder={"weights": held}))
+        for held in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(exact.posterior - sparing.posterior).max() < 0.1
+
+
+@pytest.mark.parametrize("held", ["bfloat16", "nf4"])
+def test_training_all_weights_asks_for_float32(tones, held):
+    with pytest.raises(ParameterError, match=f"encoder.weights is '{held}' and adaptation.method 'full'; wanted"):
+        corpora.settings(tones.llama, "text", encoder={"weights": held}, adaptation={"method": "full"})
+
+
+def test_speech_in_four_bit_is_refused_by_name(tones):
+    with pytest.raises(ParameterError, match="encoder.weights is 'nf4', which is for text"):
+        corpora.settings(tones.w2v_bert, "audio", encoder={"weights": "nf4"})
+    with pytest.raises(ParameterError, match="encoder.weights is 'nf4', which is for text"):
+        EmbeddingSettings.parse({"modality": "audio", "encoder": {"checkpoint": "a", "weights": "nf4"}}, "embedding.a")
