@@ -1,32 +1,36 @@
-"""Long work cut into shards by a fixed plan: what is finished stays finished, whenever the process dies.
+"""Long work cut into shards by a fixed plan: what is finished stays finished, whenever a process dies.
 
-A shard is the rows of one list of the plan. Its table is written to a temporary file, fsynced and linked into place, so
-that the first writer wins; its sidecar with the SHA-256 comes last and says "finished". A shard without a matching
+A shard is the rows of one list of the plan; how it is put on the disk is told in ``files``. A shard without a matching
 sidecar is computed again. A lock on the folder keeps two runs apart: the second waits, then goes on from what the first
 left. The folder is ``work/<stage>/<fingerprint>/``; whoever calls gives every input that matters to ``fingerprint`` and
 discards the folder once its own outputs are in place.
+
+Shards are computed in this process, or by workers (``execute``) that commit them themselves. The plan does not know of
+workers, so that all commit the same bytes; the tables are put together by the driver alone.
 """
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline_lib.command import progress
-from pipeline_lib.errors import InputError
+from pipeline_lib.shards import files
+from pipeline_lib.shards.digests import code_digest, file_digest, fingerprint
+from pipeline_lib.shards.execute import execute
+from pipeline_lib.shards.job import Job, Order, Task
+from pipeline_lib.shards.settings import ExecutorSettings
+
+__all__ = ["Plan", "by_length", "code_digest", "discard", "file_digest", "fingerprint", "run_shards"]
 
 Plan = list[list[int]]
+IN_PROCESS = ExecutorSettings()
 
 
 def by_length(durations: Sequence[float], shard_size: int, batch: int = 1) -> Plan:
@@ -47,41 +51,14 @@ def by_length(durations: Sequence[float], shard_size: int, batch: int = 1) -> Pl
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return 16 hexadecimal digits that stand for the parts, which are what JSON can hold, NaN excepted."""
-    said = json.dumps(parts, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of a folder's files.
-
-    Raises:
-        InputError: there is nothing at ``path``
-    """
-    if path.is_dir():
-        return _digest_of({each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()})
-    if not path.is_file():
-        raise InputError(f"{path} does not exist, wanted a file or a folder")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def code_digest(*places: ModuleType | Path) -> str:
-    """Return the SHA-256 of the Python files of modules, packages, files and folders, wherever they lie."""
-    files: dict[str, Path] = {}
-    for place in places:
-        path = Path(str(place.__file__)) if isinstance(place, ModuleType) else Path(place)
-        root = path.parent if path.name == "__init__.py" else path
-        if not root.exists():
-            raise FileNotFoundError(f"{root} does not exist, it has no code to digest")
-        for each in root.rglob("*.py") if root.is_dir() else [root]:
-            files[each.relative_to(root.parent).as_posix()] = each
-    return _digest_of(files)
-
-
 def run_shards(
-    folder: Path, plan: Plan, compute: Callable[[list[int]], pa.Table], description: str
+    folder: Path,
+    plan: Plan,
+    compute: Callable[[list[int]], pa.Table] | None,
+    description: str,
+    *,
+    job: Job | None = None,
+    executor: ExecutorSettings = IN_PROCESS,
 ) -> Iterator[pa.Table]:
     """Yield the plan's tables in order; shards that an earlier run finished are read, the others computed and kept.
 
@@ -90,31 +67,53 @@ def run_shards(
     Args:
         folder: ``work/<stage>/<fingerprint>/``, made when missing
         plan: row numbers of each shard
-        compute: the table of these rows; the same whenever it is called
+        compute: the table of these rows, the same whenever it is called; None where workers do it
         description: of the progress bar, whose unit is a row
+        job: the same for workers, who start it for themselves; None where ``executor`` has none
+        executor: who computes
+
+    Raises:
+        InputError: an utterance kills every worker that takes it; all other shards are finished then
     """
     with _locked(folder):
         for stale in folder.glob(".*.tmp"):
-            stale.unlink()
-        finished = [_is_finished(_shard(folder, number), rows) for number, rows in enumerate(plan)]
-        if any(finished):
-            print(f"{description}: {sum(finished)} of {len(plan)} shards were finished before", file=sys.stderr)
-        done = sum(len(rows) for rows, ready in zip(plan, finished, strict=True) if ready)
+            stale.unlink(missing_ok=True)
+        token = files.raise_token(folder)
+        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.place(folder, n), rows)}
+        if finished:
+            print(f"{description}: {len(finished)} of {len(plan)} shards were finished before", file=sys.stderr)
+        tasks = [Task(number, rows) for number, rows in enumerate(plan) if number not in finished]
+        if executor.workers == 0:
+            computed = _here(folder, tasks, compute, token)
+        else:
+            computed = execute(executor, Order(folder.absolute(), token, job), tasks, description)
+        done = sum(len(plan[number]) for number in finished)
         with progress(sum(map(len, plan)), description, done) as advance:
-            for number, rows in enumerate(plan):
-                path = _shard(folder, number)
-                if not finished[number]:
-                    _commit(path, compute(rows), rows)
-                    advance(len(rows))
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    table = file.read()
-                yield table
+            try:
+                for number in range(len(plan)):
+                    while number not in finished:
+                        finished.add(ready := next(computed))
+                        advance(len(plan[ready]))
+                    yield files.read(files.place(folder, number))
+            finally:
+                computed.close()  # ends the workers, whatever happened here
 
 
 def discard(folder: Path) -> None:
     """Remove the folder and all its shards; nothing happens where there is none."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _here(
+    folder: Path, tasks: list[Task], compute: Callable[[list[int]], pa.Table] | None, token: str
+) -> Iterator[int]:
+    """Compute the shards one after the other in this process, and yield their numbers."""
+    if compute is None:
+        raise ValueError("compute is None and the executor has no workers")
+    for task in tasks:
+        files.commit(files.place(folder, task.number), compute(task.rows), task.rows, token)
+        yield task.number
 
 
 @contextmanager
@@ -135,62 +134,3 @@ def _locked(folder: Path) -> Iterator[None]:
             if same:  # else the other run finished and discarded the folder while this one waited
                 yield
                 return
-
-
-def _shard(folder: Path, number: int) -> Path:
-    return folder / f"shard_{number:05d}.parquet"
-
-
-def _is_finished(path: Path, rows: list[int]) -> bool:
-    """Return whether the shard is whole and of these rows; what is left of one that is not is removed."""
-    sidecar = path.with_suffix(".json")
-    if not path.exists() and not sidecar.exists():
-        return False
-    if not path.exists():
-        flaw = "is missing"
-    elif not sidecar.exists():
-        flaw = "has no checksum (the run was interrupted there)"
-    elif sidecar.read_bytes() != _seal(path, rows):
-        flaw = "does not match its checksum (it was damaged, or belongs to another plan)"
-    else:
-        return True
-    print(f"{path} {flaw}; computing it again", file=sys.stderr)
-    sidecar.unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-    return False
-
-
-def _commit(path: Path, table: pa.Table, rows: list[int]) -> None:
-    """Put the shard in place, then its sidecar; both are on the disk before the next begins."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass  # the first writer won; its shard is as good as this one and gets the seal
-    except OSError:  # a file system without hard links
-        temporary.replace(path)
-    temporary.unlink(missing_ok=True)
-    with temporary.open("wb") as file:
-        file.write(_seal(path, rows))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path.with_suffix(".json"))
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _seal(path: Path, rows: list[int]) -> bytes:
-    """Return what the sidecar of this file holds."""
-    return json.dumps({"sha256": file_digest(path), "rows": fingerprint(rows)}, sort_keys=True).encode()
-
-
-def _digest_of(files: dict[str, Path]) -> str:
-    """Return the SHA-256 over names and contents."""
-    return hashlib.sha256(json.dumps({name: file_digest(files[name]) for name in sorted(files)}).encode()).hexdigest()

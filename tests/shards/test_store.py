@@ -90,7 +90,7 @@ def test_stale_temporary_files_are_removed(tmp_path):
     (tmp_path / ".shard_00000.parquet.77.tmp").write_bytes(b"half")
     squares(tmp_path, Squares())
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [".lock", *(f"shard_0000{n}.{kind}" for n in range(3) for kind in ("json", "parquet"))]
+    assert names == [".lock", ".token", *(f"shard_0000{n}.{kind}" for n in range(3) for kind in ("json", "parquet"))]
 
 
 def test_discard_removes_the_folder_and_may_be_repeated(tmp_path):

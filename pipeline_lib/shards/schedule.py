@@ -1,0 +1,137 @@
+"""Which task is next, and what becomes of one that killed its worker.
+
+A shard that kills its worker is tried ``max_attempts`` times in all, after the shards that wait. Then it is cut in
+halves, and those that kill are cut again, until single rows are left; a row that kills ``max_attempts`` workers on its
+own is a culprit. Parts are computed only to be watched, never kept. The run goes on with all that is left, then stops
+with the culprits' names.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.shards.job import Task
+
+
+class Schedule:
+    """Tasks that wait, and the toll of those that kill.
+
+    Attributes:
+        in_flight: tasks taken and not yet heard of
+    """
+
+    def __init__(self, tasks: Sequence[Task], max_attempts: int, description: str) -> None:
+        """Take what is to be done.
+
+        Args:
+            tasks: in the order in which they are wanted
+            max_attempts: deaths after which a shard is cut, or a single row is blamed
+            description: of the work, for messages
+        """
+        self.max_attempts, self.description = max_attempts, description
+        self.in_flight = 0
+        self._waiting = deque(tasks)
+        self._deaths: Counter[tuple[int, ...]] = Counter()
+        self._last: dict[int, str] = {}
+        self._culprits: dict[int, int] = {}
+        self._cut: dict[int, int] = {}  # shards that were cut: how many of their parts are still out
+        self._in_a_row = self._before_ready = 0
+
+    def __len__(self) -> int:
+        """Return how many tasks wait or are in flight."""
+        return len(self._waiting) + self.in_flight
+
+    def take(self) -> Task | None:
+        """Return the next task, None where none waits."""
+        if not self._waiting:
+            return None
+        self.in_flight += 1
+        return self._waiting.popleft()
+
+    def put_back(self, task: Task) -> None:
+        """Take a task back that nobody began."""
+        self.in_flight -= 1
+        self._waiting.appendleft(task)
+
+    def ready(self) -> None:
+        """Note that a worker has loaded its model."""
+        self._before_ready = 0
+
+    def done(self, task: Task) -> None:
+        """Note that a task was finished."""
+        self.in_flight -= 1
+        self._in_a_row = 0
+        if not task.whole:
+            self._cut[task.number] -= 1
+
+    def died(self, task: Task, how: str) -> None:
+        """Note that a worker died with this task.
+
+        Raises:
+            InputError: workers die whatever they are given
+        """
+        self.in_flight -= 1
+        self._last[task.number] = how
+        self._deaths[tuple(task.rows)] += 1
+        deaths = self._deaths[tuple(task.rows)]
+        if not task.whole:
+            self._cut[task.number] -= 1
+        if deaths < self.max_attempts and (task.whole or len(task.rows) == 1):
+            self._again(task)
+        elif len(task.rows) == 1:
+            self._culprits[task.rows[0]] = task.number
+            self._cut.setdefault(task.number, 0)
+        else:
+            middle = -(-len(task.rows) // 2)
+            for half in (task.rows[:middle], task.rows[middle:]):
+                self._again(Task(task.number, half, whole=False))
+        self._in_a_row += 1
+        if self._in_a_row >= 12 + 6 * self.max_attempts:
+            raise InputError(
+                f"{self.description}: {self._in_a_row} workers died one after the other and nothing was finished in"
+                f" between, the last one {how}; no single utterance is to blame (does the memory suffice for"
+                " executor.workers models? lower workers or the batch size)"
+            )
+
+    def died_unready(self, how: str) -> None:
+        """Note that a worker died before it had loaded its model.
+
+        Raises:
+            InputError: it happens again and again
+        """
+        self._before_ready += 1
+        if self._before_ready >= self.max_attempts:
+            raise InputError(
+                f"{self.description}: {self._before_ready} workers died while they loaded the model, the last one"
+                f" {how} (does the memory suffice for executor.workers models?)"
+            )
+
+    def refuse_culprits(self, ids: Sequence[str]) -> None:
+        """Stop where something is missing, after all else is finished.
+
+        Args:
+            ids: what a row is called
+
+        Raises:
+            InputError: a row kills its workers, or a shard does so only as a whole
+        """
+        if self._culprits:
+            named = [f"{ids[row]!r} ({self._last[number]})" for row, number in sorted(self._culprits.items())]
+            names = ", ".join(str(ids[row]) for row in sorted(self._culprits))
+            raise InputError(
+                f"{self.description}: {len(named)} utterances killed every worker that took them, {self.max_attempts}"
+                f" times each: {', '.join(named)}. All other shards are finished and kept; the same command tries only"
+                f" their shards again. Mend the recordings, give workers more memory, or set corpus.exclude: [{names}]"
+            )
+        if self._cut:
+            first = min(self._cut)
+            raise InputError(
+                f"{self.description}: {len(self._cut)} shards killed their worker {self.max_attempts} times, shard"
+                f" {first} {self._last[first]}, but no part of them does on its own (memory?); lower shard_size, the"
+                " batch size or executor.workers. All other shards are finished and kept"
+            )
+
+    def _again(self, task: Task) -> None:
+        if not task.whole:
+            self._cut[task.number] = self._cut.get(task.number, 0) + 1
+        self._waiting.append(task)

@@ -1,0 +1,209 @@
+"""Workers as tasks of a SLURM array, submitted and watched through submitit.
+
+Each task has a share of the shards, commits them itself, and writes into a log beside them what it began and finished;
+the driver on the login node reads the logs. What is left when a task ends, through a time limit for example, goes into
+the next array. A task whose driver shows no sign of life for five minutes ends by itself.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import submitit
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.shards import files
+from pipeline_lib.shards.job import OUTDATED, Failure, Order, Task, Worker
+from pipeline_lib.shards.schedule import Schedule
+from pipeline_lib.shards.settings import ExecutorSettings
+
+CLUSTER = "slurm"  # submitit's name; "local" runs the same on this machine
+POLL_S = 5.0
+BEAT_S, SILENCE_S = 15.0, 300.0
+HEARTBEAT = ".heartbeat"
+
+
+@dataclass
+class _Share:
+    """An array task as the driver sees it."""
+
+    submitted: submitit.Job
+    log: Path
+    tasks: list[Task]
+    ready: bool = False
+    began: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
+    read: int = 0
+
+    def news(self) -> list[dict]:
+        """Return the log's whole lines that were not read before."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            file.seek(self.read)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self.read += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+def work_off(order: Order, schedule: Schedule, settings: ExecutorSettings) -> Iterator[int]:
+    """Submit arrays until nothing is left; yield the numbers of finished shards.
+
+    Raises:
+        InputError: there is no SLURM here, an array task was cancelled, or the job's own
+    """
+    if CLUSTER == "slurm" and shutil.which("sbatch") is None:
+        raise InputError("executor.kind is 'slurm' and this machine has no sbatch; run the command on a login node")
+    round_ = 0
+    with _beating(order.folder):
+        while len(schedule):
+            shares = _submit(order, schedule, settings, order.folder / "slurm" / f"{order.token[-8:]}_{round_}")
+            try:
+                yield from _follow(shares, order, schedule)
+            finally:
+                for share in shares:
+                    if not share.submitted.done():
+                        share.submitted.cancel()
+            round_ += 1
+
+
+def serve(order: Order, tasks: list[Task], log: Path) -> None:
+    """Be an array task: load the model, then do the share."""
+    threading.Thread(target=_watch, args=(order.folder / HEARTBEAT,), daemon=True).start()
+
+    def say(event: str, number: int = -1, failure: Failure | None = None) -> None:
+        said = {"event": event, "task": number}
+        if failure is not None:
+            said |= {"said": failure.said, "mistake": failure.mistake}
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(said) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    worker = Worker()
+    failure = worker.start(order)
+    say("ready", failure=failure)
+    if failure is not None:
+        return
+    for number, task in enumerate(tasks):
+        say("begun", number)
+        failure = worker.do(task)
+        say("done", number, failure)
+        if failure is not None:
+            return
+
+
+def _submit(order: Order, schedule: Schedule, settings: ExecutorSettings, folder: Path) -> list[_Share]:
+    """Share out all that waits and submit it as one array."""
+    assert order.job is not None
+    tasks = []
+    while (task := schedule.take()) is not None:
+        tasks.append(task)
+    count = min(settings.workers, len(tasks))
+    folder.mkdir(parents=True, exist_ok=True)
+    executor = submitit.AutoExecutor(folder, cluster=CLUSTER)
+    gpus = 0 if order.job.device in ("cpu", "mps") else int(settings.gpus_per_worker)
+    asked = {
+        "name": "shards",
+        "timeout_min": settings.slurm.time_min,
+        "cpus_per_task": settings.slurm.cpus_per_worker,
+        "mem_gb": settings.slurm.memory_gb,
+        "gpus_per_node": gpus,
+        "slurm_array_parallelism": count,
+    }
+    if settings.slurm.partition is not None:
+        asked["slurm_partition"] = settings.slurm.partition
+    executor.update_parameters(**asked)
+    logs = [folder / f"share_{i}.jsonl" for i in range(count)]
+    with executor.batch():
+        submitted = [executor.submit(serve, order, tasks[i::count], log) for i, log in enumerate(logs)]
+    return [_Share(job, log, tasks[i::count]) for i, (job, log) in enumerate(zip(submitted, logs, strict=True))]
+
+
+def _follow(shares: list[_Share], order: Order, schedule: Schedule) -> Iterator[int]:
+    """Yield finished shards of one array until all its tasks have ended."""
+    running = list(shares)
+    while running:
+        for share in list(running):
+            over = share.submitted.done()  # asked first: what it wrote before it ended is then in the log
+            for said in share.news():
+                if "said" in said:
+                    raise Failure(said["said"], said["mistake"]).error()
+                if said["event"] == "ready":
+                    share.ready = True
+                    schedule.ready()
+                elif said["event"] == "begun":
+                    share.began.add(said["task"])
+                else:
+                    share.ended.add(said["task"])
+                    task = share.tasks[said["task"]]
+                    schedule.done(task)
+                    if task.whole:
+                        yield task.number
+            if over:
+                running.remove(share)
+                files.check_token(order.folder, order.token)
+                _settle(share, schedule)
+        if running:
+            time.sleep(POLL_S)
+
+
+def _settle(share: _Share, schedule: Schedule) -> None:
+    """Give back what an array task left undone when it ended, and count against the task that it was at."""
+    left = [number for number in range(len(share.tasks)) if number not in share.ended]
+    if not left:
+        return
+    state = share.submitted.state
+    if state.startswith("CANCELLED"):
+        raise InputError(f"SLURM job {share.submitted.job_id} was cancelled; the same command goes on from here")
+    how = f"ended in state {state} (SLURM job {share.submitted.job_id}, its log is in {share.log.parent})"
+    for number in reversed(left):
+        if number not in share.began or state == "PREEMPTED":
+            schedule.put_back(share.tasks[number])
+    if not share.ready and state != "PREEMPTED":
+        schedule.died_unready(how)
+    for number in left:
+        if number in share.began and state != "PREEMPTED":
+            schedule.died(share.tasks[number], how)
+
+
+@contextmanager
+def _beating(folder: Path) -> Iterator[None]:
+    """Show array tasks that their driver lives, from a thread of its own."""
+    over = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not over.wait(BEAT_S):
+            count += 1
+            files.write_whole(folder / HEARTBEAT, str(count).encode())
+
+    files.write_whole(folder / HEARTBEAT, b"0")
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(heartbeat: Path) -> None:
+    """End this process when the heartbeat stands still; contents are compared, clocks may differ between machines."""
+    seen, since = b"", time.monotonic()
+    while time.monotonic() - since < SILENCE_S:
+        time.sleep(min(BEAT_S, SILENCE_S / 4))
+        try:
+            now = heartbeat.read_bytes()
+        except FileNotFoundError:
+            now = seen
+        if now != seen:
+            seen, since = now, time.monotonic()
+    os._exit(OUTDATED)
