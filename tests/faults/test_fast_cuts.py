@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.faults import cases, parameters, tables
+from tests.faults import cases, numbers, parameters, tables
 
-LISTED = [*tables.cases(1000, 1), *parameters.cases(25, 1)]
+LISTED = [*tables.cases(1000, 1), *parameters.cases(25, 1), *numbers.cases(60, 1)]
 
 
 @pytest.mark.parametrize("case", LISTED, ids=lambda case: f"{case.kind}: {case.name}")
