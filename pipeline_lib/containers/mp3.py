@@ -1,5 +1,7 @@
 """MP3: each frame begins where the last ends; a LAME tag counts the frames and has a CRC-16 of all of them."""
 
+from functools import cache
+
 import numpy as np
 
 from pipeline_lib.containers.flaw import Flaw, behind_id3
@@ -55,18 +57,28 @@ def crc16(data: bytes) -> int:
 
 
 def _crc16_of(data: np.ndarray) -> int:
-    one = np.arange(256, dtype=np.uint16)
-    for _ in range(8):
-        one = (one >> 1) ^ np.where(one & 1, 0xA001, 0).astype(np.uint16)
-    every = np.arange(1 << 16)
-    behind = (every >> 8).astype(np.uint16) ^ one[every & 255]  # a CRC -> the CRC when zeros follow: one, then 2, 4 ...
-    joined = one[data]
-    while len(joined) > 1:
+    of_byte, behind = _crc16_tables()
+    joined = of_byte[data]
+    for level in behind:
+        if len(joined) <= 1:
+            break
         if len(joined) % 2:
             joined = np.concatenate([joined[:1] * 0, joined])
-        joined = behind[joined[0::2]] ^ joined[1::2]
-        behind = behind[behind]
+        joined = level[joined[0::2]] ^ joined[1::2]
     return int(joined[0]) if len(joined) else 0
+
+
+@cache
+def _crc16_tables() -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return each byte's CRC, and what a CRC becomes when 1, 2, 4 ... up to ``_PART`` / 2 zeros follow."""
+    of_byte = np.arange(256, dtype=np.uint16)
+    for _ in range(8):
+        of_byte = (of_byte >> 1) ^ np.where(of_byte & 1, 0xA001, 0).astype(np.uint16)
+    every = np.arange(1 << 16)
+    behind = [(every >> 8).astype(np.uint16) ^ of_byte[every & 255]]
+    for _ in range(19):
+        behind.append(behind[-1][behind[-1]])
+    return of_byte, behind
 
 
 def _frame(head: bytes, first: bytes) -> int | None:

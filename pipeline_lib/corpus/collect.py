@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline_lib.corpus import (
     checking,
+    checksums,
     crema_d,
     emodb,
     iemocap,
@@ -41,6 +42,7 @@ READERS = {
     "meld": meld,
     "table": table,
 }
+CLIPPED = 1e-3  # share of samples at full scale from which a recording is counted as clipped
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def collect(settings: CorpusSettings) -> Collected:
     """
     check_root(settings)
     reader, root = READERS[settings.reader], Path(settings.root)
+    sums = checksums.read(root)
+    checksums.check_labels(root, sums or {})
     frame = reader.read(root, settings).sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
@@ -84,7 +88,7 @@ def collect(settings: CorpusSettings) -> Collected:
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
     check_labels(frame, labels)
     warnings = _leak_warnings(frame, settings, reader.CUSTOM)
-    frame, quarantine, words = _without_bad(frame, root, settings)
+    frame, quarantine, words, clipped = _without_bad(frame, root, settings, sums)
     check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
@@ -94,7 +98,7 @@ def collect(settings: CorpusSettings) -> Collected:
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )
-    return Collected(manifest, quarantine, describe(manifest, words, warnings))
+    return Collected(manifest, quarantine, describe(manifest, words, warnings, clipped))
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
@@ -187,15 +191,15 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
 
 
 def _without_bad(
-    frame: pd.DataFrame, root: Path, settings: CorpusSettings
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Return the usable rows, the quarantine, and the short reason of each quarantined row."""
+    frame: pd.DataFrame, root: Path, settings: CorpusSettings, sums: Mapping[str, str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int]:
+    """Return the usable rows, the quarantine, each quarantined row's short reason, and how many good ones clip."""
     twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
     frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
     paths = frame["audio"][to_open].tolist()
-    limits = (settings.min_duration_s, settings.max_duration_s)
-    checked = checking.check_all(root, paths, *limits, settings.workers) if paths else []
+    limits = checking.Limits(settings.min_duration_s, settings.max_duration_s, settings.max_clipped_share)
+    checked = checking.check_all(root, paths, limits, settings.workers, sums) if paths else []
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
     frame.loc[to_open, "reject"] = [c.message for c in checked]
@@ -207,7 +211,8 @@ def _without_bad(
     kept = frame[~bad].reset_index(drop=True)
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
-    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]]
+    clipped = sum(each.reason is None and each.clipped > CLIPPED for each in checked)
+    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]], clipped
 
 
 def _with_subsets(

@@ -10,13 +10,16 @@ from pipeline_lib.labels import ATTRIBUTES, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 
 
-def describe(manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str]) -> dict[str, Any]:
+def describe(
+    manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str], clipped: int = 0
+) -> dict[str, Any]:
     """Return the counts of metrics/corpus.json.
 
     Args:
         manifest: the corpus
         quarantined: the short reason of each refused row
         warnings: sentences
+        clipped: how many of the kept recordings have more than 0.1 % of their samples at full scale
 
     Returns:
         JSON; hours have four digits, ``classes`` sum to ``utterances``
@@ -35,6 +38,7 @@ def describe(manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[
         "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
         "subsets": {name: int(manifest.mask(name).sum()) for name in names},
         "duplicated_recordings": repeated,
+        "clipped_recordings": clipped,
         "warnings": " ".join(warnings),
     }
 

@@ -133,14 +133,14 @@ def test_many_processes_give_what_one_gives(tmp_path, own, settings):
 
 def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, own, settings, monkeypatch):
     table(tmp_path, own(70))
-    parent, check = os.getpid(), audio.check
+    parent, examine = os.getpid(), audio.examine
 
     def deadly(path, *limits):
         if path.name == "33.wav" and os.getpid() != parent:
             os._exit(9)
-        return check(path, *limits)
+        return examine(path, *limits)
 
-    monkeypatch.setattr(audio, "check", deadly)
+    monkeypatch.setattr(audio, "examine", deadly)
     collected = collect(settings("table", workers=2))
     assert collected.quarantine["file"].tolist() == ["33.wav"]
     assert collected.metrics["quarantined"] == {"crash": 1}
