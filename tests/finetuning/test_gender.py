@@ -11,9 +11,11 @@ from pipeline_lib import experts
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import data
 from pipeline_lib.finetuning.evaluation import Tally
+from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 from tests.finetuning.test_finetune import LONG, SCORED, run
+from tests.finetuning.test_votes import SOFT, voted
 
 GENDER = {"targets": {"gender": True}, "losses": {"gender": 0.5}}
 
@@ -97,6 +99,25 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
         assert outputs["gender"].shape == (2, 2)
         logits = outputs["logits"].double()
         np.testing.assert_allclose(found.posterior[:2], logits.softmax(dim=1).numpy(), atol=1e-6)
+
+
+def test_with_gender_and_soft_labels_a_killed_run_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch):
+    corpus = spoken(voted(tones.corpus))
+    both = corpora.merged(GENDER, SOFT)
+    asked = corpora.settings(tones.llama, "text", save_steps=1, early_stopping={"metric": "loss"}, **SCORED, **both)
+    _, whole = run(tones, tmp_path / "whole", asked, corpus)
+    step = Steps._step
+
+    def killed(self, state, *rest):
+        if state.total == 3:  # in the middle of an epoch of four
+            raise KeyboardInterrupt
+        return step(self, state, *rest)
+
+    monkeypatch.setattr(Steps, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tones, tmp_path / "killed", asked, corpus)
+    monkeypatch.setattr(Steps, "_step", step)
+    assert run(tones, tmp_path / "killed", asked, corpus)[1] == whole
 
 
 def test_an_expert_without_gender_has_the_posterior_it_always_had(tones, tmp_path):
