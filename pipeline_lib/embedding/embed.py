@@ -5,7 +5,6 @@ a shard utterances of like length share a forward pass. Hidden states do not dep
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import torch
 
 from pipeline_lib import audio, encoders
 from pipeline_lib.embedding import plan
+from pipeline_lib.embedding.job import EmbeddingJob, load
 from pipeline_lib.embedding.pool import Frames, Vectors
 from pipeline_lib.embedding.settings import EmbeddingSettings
-from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import recordings, written
 from pipeline_lib.encoders.device import pick
-from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
@@ -30,7 +28,7 @@ from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest
 
-IRRELEVANT = {"after", "device", "workers", "limit_gb", "probe"}  # to the values of an embedding
+IRRELEVANT = {"after", "device", "workers", "executor", "limit_gb", "probe"}  # to the values of an embedding
 
 
 def embed(
@@ -53,8 +51,9 @@ def embed(
         InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, an utterance
             has no audio, memory does not suffice, or float16 cannot hold a value
     """
-    device = pick(settings.device)
-    encoder = load(settings, device)
+    alone = settings.executor.workers == 0
+    device = settings.device if settings.executor.is_remote else pick(settings.device).type
+    encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers only to be asked what it is
     layers = _chosen(settings, encoder)
     source = recordings(manifest, root, encoder) if texts is None else written(texts, encoder)
     info = _info(settings, encoder, layers, len(manifest))
@@ -63,29 +62,13 @@ def embed(
     shards = plan.shards(sizes, settings.shard_size)
     ids = manifest.ids.tolist()
     folder = work / _fingerprint(settings, encoder, device, [ids, source.content], shards)
-    compute = Shard(encoder, source, settings, layers, ids)
-    with embeddings.writing(out, info) as writer, _exact(device):
-        for table in store.run_shards(folder, shards, compute, "embedding"):
+    job = EmbeddingJob(settings, device, layers, source, ids)
+    compute = job.embedding_with(encoder, torch.device(device)) if alone else None
+    del encoder
+    with embeddings.writing(out, info) as writer:
+        for table in store.run_shards(folder, shards, compute, "embedding", job=job, executor=settings.executor):
             writer.add(*_content(table, ids, info))
     return folder
-
-
-def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | TextEncoder:
-    """Return the encoder that the entry names, frozen.
-
-    Raises:
-        InputError: it cannot be had, or reads the other modality
-    """
-    if settings.expert is None:
-        loader = load_speech if settings.modality == "audio" else load_text
-        return loader(settings.encoder, device).requires_grad_(False)
-    from pipeline_lib.experts import load_encoder
-
-    encoder = load_encoder(Path(settings.expert), device)
-    wanted = SpeechEncoder if settings.modality == "audio" else TextEncoder
-    if not isinstance(encoder, wanted):
-        raise InputError(f"expert {settings.expert} has an encoder of the other modality, wanted {settings.modality!r}")
-    return encoder.eval().requires_grad_(False)
 
 
 def _content(table: pa.Table, ids: list[str], info: Info) -> tuple[list[str], Vectors, Frames | None]:
@@ -128,7 +111,7 @@ def _info(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, lay
 def _fingerprint(
     settings: EmbeddingSettings,
     encoder: SpeechEncoder | TextEncoder,
-    device: torch.device,
+    device: str,
     content: list[Any],
     shards: list[list[int]],
 ) -> str:
@@ -140,11 +123,4 @@ def _fingerprint(
     code = store.code_digest(Path(__file__).parent, encoders, audio, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
-    return store.fingerprint(said, weights, device.type, content, shards, code, versions)
-
-
-def _exact(device: torch.device) -> Any:
-    """Return a context in which CUDA's convolutions are deterministic and not rounded to TF32."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    return store.fingerprint(said, weights, device, content, shards, code, versions)

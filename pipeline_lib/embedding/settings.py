@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.settings import AfterSettings, Settings
+from pipeline_lib.shards.settings import ExecutorSettings
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -39,6 +40,7 @@ class EmbeddingSettings(Settings):
     workers: Count = Field(1, description="threads that decode and make features ahead")
     limit_gb: Positive = Field(50.0, description="a larger output is refused before the first forward pass")
     shard_size: Count = Field(256, description="utterances an interruption costs at most")
+    executor: ExecutorSettings = ExecutorSettings()
     probe: ProbeSettings = ProbeSettings()
 
     @model_validator(mode="after")

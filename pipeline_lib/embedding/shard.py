@@ -1,7 +1,7 @@
 """What one shard takes: batches of like length, made ready by threads, through the model, into one table."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -58,7 +58,7 @@ class Shard:
         vectors: dict[int, Vectors] = {}
         frames: dict[int, Frames] = {}
         batches = self._batches(rows)
-        for batch, inputs in _ahead(batches, self.source, self.settings.workers):
+        for batch, inputs in _ahead(batches, self._prepare, self.settings.workers):
             vectors[batch[0]], frames[batch[0]] = embed_batch(
                 self.encoder,
                 inputs,
@@ -68,6 +68,9 @@ class Shard:
                 frames=self.settings.frames,
             )
         return _table(rows, batches, vectors, frames)
+
+    def _prepare(self, rows: list[int]) -> dict[str, Tensor]:
+        return self.source.prepare(rows, self.encoder)
 
     def _batches(self, rows: list[int]) -> list[list[int]]:
         whole = plan.batches(rows, self.source.lengths, self.settings.batch_size, self.settings.batch_seconds)
@@ -87,14 +90,16 @@ class Shard:
             torch.cuda.empty_cache()
 
 
-def _ahead(batches: list[list[int]], source: Source, workers: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+def _ahead(
+    batches: list[list[int]], prepare: Callable[[list[int]], dict[str, Tensor]], workers: int
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Yield each batch with its inputs, which threads make while the model works on the batch before."""
     with ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(source.prepare, batch) for batch in batches[: workers + 1]]
+        waiting = [pool.submit(prepare, batch) for batch in batches[: workers + 1]]
         for i, batch in enumerate(batches):
             inputs = waiting.pop(0).result()
             if i + workers + 1 < len(batches):
-                waiting.append(pool.submit(source.prepare, batches[i + workers + 1]))
+                waiting.append(pool.submit(prepare, batches[i + workers + 1]))
             yield batch, inputs
 
 

@@ -1,6 +1,6 @@
 """What is embedded: recordings or texts, how long each is, and what makes them the same as last time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,33 @@ from pipeline_lib.tables.manifest import Manifest
 
 @dataclass(frozen=True)
 class Source:
-    """The inputs of every row.
+    """The inputs of every row; a model is no part of it, so that it can be sent to a worker.
 
     Attributes:
-        prepare: row numbers to the encoder's inputs, on the CPU
+        inputs: files of recordings, or texts
         lengths: by which rows are sorted, seconds or tokens
         frames: estimated hidden states of each row
         content: what a change of the input changes
     """
 
-    prepare: Callable[[list[int]], dict[str, Tensor]]
+    inputs: list[Path] | list[str]
     lengths: list[float]
     frames: list[int]
     content: list[Any]
 
+    def prepare(self, rows: list[int], encoder: SpeechEncoder | TextEncoder) -> dict[str, Tensor]:
+        """Return the encoder's inputs for some rows, on the CPU.
+
+        What is shorter than the encoder's first frame is filled with zeros behind it.
+        """
+        if isinstance(encoder, TextEncoder):
+            return encoder.prepare([self.inputs[row] for row in rows])
+        waveforms = [audio.decode(Path(self.inputs[row])) for row in rows]
+        return encoder.prepare([_filled(each, encoder.minimum_samples) for each in waveforms])
+
 
 def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
-    """Return the corpus's audio; what is shorter than the encoder's first frame is filled with zeros behind it.
+    """Return the corpus's audio.
 
     Raises:
         InputError: an utterance has no audio
@@ -45,18 +55,15 @@ def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source
         raise InputError(f"{known}; an embedding with modality 'audio' needs it")
     paths = [audio.resolve_under(root, file) for file in files]
 
-    def prepare(rows: list[int]) -> dict[str, Tensor]:
-        return encoder.prepare([_filled(audio.decode(paths[row]), encoder.minimum_samples) for row in rows])
-
     seconds = [float(each) for each in manifest.frame["duration_s"]]
     frames = [int(np.ceil(each * encoder.frame_rate_hz)) for each in seconds]
-    return Source(prepare, seconds, frames, manifest.frame["audio_sha256"].tolist())
+    return Source(paths, seconds, frames, manifest.frame["audio_sha256"].tolist())
 
 
 def written(texts: Sequence[str], encoder: TextEncoder) -> Source:
     """Return texts, one a row."""
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
-    return Source(lambda rows: encoder.prepare([texts[row] for row in rows]), tokens, tokens, list(texts))
+    return Source(list(texts), tokens, tokens, list(texts))
 
 
 def reference_texts(manifest: Manifest) -> list[str]:

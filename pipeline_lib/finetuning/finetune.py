@@ -97,10 +97,10 @@ def finetune(
     revision = built.encoder.model_copy(update={"revision": network.encoder.revision})
     experts.save_expert(expert, network, built.model_copy(update={"encoder": revision}))
     write_curve(curve, history)
-    return _predictions(job, corpus, training.state.best_epoch - 1), folder
+    return _predictions(job, corpus, training.state.best_epoch - 1, expert), folder
 
 
-def _predictions(job: Job, corpus: Manifest, epoch: int) -> Predictions:
+def _predictions(job: Job, corpus: Manifest, epoch: int, expert: Path) -> Predictions:
     """Return what the network, trained to that epoch of the last phase, says of every utterance that it can read."""
     *_, last = job.settings.phases.values()
     prior = None
@@ -110,6 +110,7 @@ def _predictions(job: Job, corpus: Manifest, epoch: int) -> Predictions:
         job.name,
         experts.merge(job.network),
         job.settings,
+        expert=expert,
         ids=corpus.ids,
         rows=np.flatnonzero(data.usable_rows(corpus, job.settings)),
         lengths=job.lengths,
@@ -164,7 +165,7 @@ def _identity(
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     heard = corpus.frame["audio_sha256"].tolist() if texts is None else texts
     return (
-        settings.model_dump(exclude=idle),
+        settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
         store.file_digest(checkpoint) if checkpoint.is_dir() else None,
         store.code_digest(pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts),
         torch.__version__,

@@ -1,5 +1,6 @@
 """What a network says of whole utterances."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -42,6 +43,14 @@ def outputs_of(
         for inputs, _ in batches.load(loader, settings.workers, device):
             outputs = network(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
+
+
+def repeatable(device: torch.device) -> None:
+    """Make a GPU's arithmetic repeatable where torch can, in this process from here on."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def in_batches(rows: Sequence[int], settings: FinetuningSettings) -> list[np.ndarray]:

@@ -3,15 +3,20 @@
 Without autocast: in float32, or where the encoder's weights are in bfloat16 or 4 bit, the encoder in bfloat16.
 """
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from scipy.special import softmax
 from torch import nn
 
-from pipeline_lib.finetuning.data import Read, Targets
-from pipeline_lib.finetuning.outputs import in_batches, outputs_of
+from pipeline_lib import experts
+from pipeline_lib.encoders.device import pick
+from pipeline_lib.finetuning.data import Read, Recordings, Targets
+from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
@@ -19,11 +24,55 @@ from pipeline_lib.tables.predictions import Predictions
 SHARD = 256
 
 
+@dataclass(frozen=True)
+class PredictionJob:
+    """What a worker needs to predict: the saved expert, and what it reads.
+
+    Attributes:
+        expert: its folder
+        settings: the entry
+        device: auto, cpu, cuda or mps
+        read: row, start, duration to a waveform or text
+        rows: of the manifest, those to predict; the plan counts in places of this list
+        lengths: seconds or characters, of all rows of the manifest
+        ids: of the rows to predict
+    """
+
+    expert: Path
+    settings: FinetuningSettings
+    device: str
+    read: Read
+    rows: np.ndarray
+    lengths: np.ndarray
+    ids: list[str]
+
+    def start(self) -> Callable[[list[int]], pa.Table]:
+        """Load the expert and return what predicts some rows."""
+        device = pick(self.device)
+        if self.settings.threads is not None:
+            torch.set_num_threads(self.settings.threads)
+        repeatable(device)
+        return self.predicting_with(experts.load(self.expert, device))
+
+    def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
+        """Return what predicts some rows with a network that is trained and on its device."""
+
+        def compute(places: list[int]) -> pa.Table:
+            plan = [self.rows[batch] for batch in in_batches(places, self.settings)]
+            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, half=False))
+            found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            columns = {key: _column(values) for key, values in found.items()}
+            return pa.table({"row": pa.array(self.rows[places]), **columns})
+
+        return compute
+
+
 def predict(
     name: str,
     network: nn.Module,
     settings: FinetuningSettings,
     *,
+    expert: Path,
     ids: np.ndarray,
     rows: np.ndarray,
     lengths: np.ndarray,
@@ -38,38 +87,52 @@ def predict(
         name: of the expert
         network: trained
         settings: the entry
+        expert: where the same network is saved, which workers load
         ids: of all utterances of the manifest
-        rows: those to predict
+        rows: those to predict, ascending
         lengths: seconds or characters, of all
         read: row, start, duration to a waveform or text
         targets: label order, attribute names and scale
         prior: the class prior that the posterior contains
         folder: for unfinished shards
     """
-
-    def compute(places: list[int]) -> pa.Table:
-        plan = [rows[batch] for batch in in_batches(places, settings)]
-        parts = list(outputs_of(network, plan, lengths, read, settings, half=False))
-        found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        return pa.table({"row": pa.array(rows[places]), **{key: _column(values) for key, values in found.items()}})
-
+    executor = settings.predict.executor
+    device = settings.device if executor.is_remote else next(network.parameters()).device.type
+    if executor.workers and isinstance(read, Recordings):
+        read = Recordings(read.paths, read.minimum_samples)  # without audio that was kept in memory
+    job = PredictionJob(expert, settings, device, read, rows, lengths, ids[rows].tolist())
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
-    table = pa.concat_tables(run_shards(folder, plan, compute, f"predicting {name}")).sort_by("row")
+    compute = None if executor.workers else job.predicting_with(network)
+    found = _gathered(run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor), rows)
     posterior = attributes = None
     if targets.labels:
-        posterior = softmax(_matrix(table["logits"]).astype(np.float64), axis=1)
+        posterior = softmax(found["logits"].astype(np.float64), axis=1)
     if targets.attribute_names:
-        attributes = targets.on_scale(_matrix(table["attributes"]))
+        attributes = targets.on_scale(found["attributes"])
     return Predictions(
-        utterance_ids=ids[table["row"].to_numpy()],
+        utterance_ids=ids[rows],
         expert=name,
         labels=targets.labels,
         posterior=posterior,
         trained_prior=prior,
         attribute_names=targets.attribute_names,
         attributes=attributes,
-        embedding=_matrix(table["embedding"]),
+        embedding=found["embedding"],
     )
+
+
+def _gathered(tables: Iterable[pa.Table], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every column as one array in the order of ``rows``; each shard is put into its place as it comes."""
+    found: dict[str, np.ndarray] = {}
+    for table in tables:
+        places = np.searchsorted(rows, table["row"].to_numpy())
+        for name in table.column_names:
+            if name != "row":
+                values = _matrix(table[name])
+                if name not in found:
+                    found[name] = np.empty((len(rows), values.shape[1]), values.dtype)
+                found[name][places] = values
+    return found
 
 
 def _column(values: np.ndarray) -> pa.FixedSizeListArray:

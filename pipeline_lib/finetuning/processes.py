@@ -9,13 +9,13 @@ bitsandbytes' packed 4-bit weights would need a storage type of their own. LLaMA
 
 import os
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
 
 from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.checkpoints import State
+from pipeline_lib.finetuning.outputs import repeatable
 from pipeline_lib.finetuning.settings import FinetuningSettings
 
 SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}  # as accelerate's environment has it
@@ -31,10 +31,7 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     if settings.precision == "bfloat16" and half_precision(device) is None:
         raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
     _refuse_shards()
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+    repeatable(device)
     unused = DistributedDataParallelKwargs(find_unused_parameters=settings.adaptation.method == "full")
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
     count = accelerator.num_processes

@@ -15,6 +15,7 @@ from pipeline_lib.networks.settings import (
     Share,
 )
 from pipeline_lib.settings import AfterSettings, Settings
+from pipeline_lib.shards.settings import ExecutorSettings
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -92,6 +93,7 @@ class PredictSettings(Settings):
 
     batch_size: Count = Field(16, description="utterances of like length in a forward pass")
     max_s: Positive = Field(30.0, description="audio: of a longer utterance the middle is taken")
+    executor: ExecutorSettings = ExecutorSettings()
 
 
 class FinetuningSettings(Settings):

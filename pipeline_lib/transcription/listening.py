@@ -73,6 +73,11 @@ class Listener:
         self._make = make
         self._engine: Engine | None = None
 
+    def load(self) -> None:
+        """Load the engine, where it is not loaded yet."""
+        if self._engine is None:
+            self._engine = self._make()
+
     def texts(self, paths: Sequence[Path]) -> list[str]:
         """Return one text a recording, in their order; batches are cut from the front.
 
@@ -80,8 +85,7 @@ class Listener:
             BadAudio: a file is not the recording it was when the corpus was read
             InputError: half a batch does not fit into the device's memory
         """
-        if self._engine is None:
-            self._engine = self._make()
+        self.load()
         began = time.perf_counter()
         batches = [paths[i : i + self.options.batch_size] for i in range(0, len(paths), self.options.batch_size)]
         texts = [text for waveforms in _read_ahead(batches) for text in self._hear(waveforms)]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline_lib.settings import AfterSettings, Settings
+from pipeline_lib.shards.settings import ExecutorSettings
 
 
 class CanarySettings(Settings):
@@ -53,6 +54,7 @@ class TranscriptionSettings(Settings):
     after: AfterSettings = AfterSettings()
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where the model runs")] = "auto"
     shard_size: Annotated[int, Field(ge=1, description="utterances a shard: what an interruption costs at most")] = 256
+    executor: ExecutorSettings = ExecutorSettings()
     silence_dbfs: Annotated[
         float,
         Field(

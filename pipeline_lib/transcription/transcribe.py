@@ -6,17 +6,18 @@ again. Only the engine named ``reference`` needs no audio.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline_lib import audio
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.transcription.job import TranscriptionJob
 from pipeline_lib.transcription.listening import Engine, Listener, load
 from pipeline_lib.transcription.reference import human_texts
 from pipeline_lib.transcription.settings import TranscriptionSettings
@@ -57,7 +58,7 @@ def transcribe(
         root: folder that the manifest's audio paths start from
         settings: engine and options
         work: where unfinished shards live
-        make: loads the engine, called only when something is left to hear
+        make: loads the engine, called only when something is left to hear; by every worker where there are any
 
     Raises:
         InputError: an utterance has no audio (no human text for ``reference``), a file has changed since the corpus
@@ -77,14 +78,11 @@ def transcribe(
     code = store.code_digest(Path(__file__).parent, audio, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / store.fingerprint(settings.engine, checkpoint, decoding, heard, plan, code, versions)
-    listener = Listener(settings, lambda: make(settings))
-
-    def compute(rows: list[int]) -> pa.Table:
-        texts = listener.texts([paths[row] for row in rows])
-        return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})
-
+    job = TranscriptionJob(settings, paths, manifest.ids.tolist(), make)
+    listener, executor = job.listener(), settings.executor
     texts = np.full(len(manifest), None, dtype=object)
-    for table in store.run_shards(folder, plan, compute, "transcribing"):
+    hear = partial(job.hear, listener)
+    for table in store.run_shards(folder, plan, hear, "transcribing", job=job, executor=executor):
         texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
     _say_speed(listener)
     return Heard(texts.tolist(), settings.engine, checkpoint, decoding, folder)
@@ -107,7 +105,7 @@ def _paths(manifest: Manifest, root: Path, engine: str) -> list[Path]:
 
 
 def _say_speed(listener: Listener) -> None:
-    """Print how fast it went; the numbers differ from run to run and so stand in no output."""
+    """Print how fast it went in this process; the numbers differ from run to run and so stand in no output."""
     if listener.spent_s > 0:
         factor = listener.spent_s / max(listener.heard_s, 1e-9)
         print(

@@ -254,3 +254,17 @@ def test_wrong_parameters_are_refused_by_name(change, said, entry):
 def test_settings_load_neither_torch_nor_transformers():
     code = "import sys, pipeline_lib.embedding.settings; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):
+    alone = digest(run(corpus, entry("hubert_group", frames=True), tmp_path, "alone"))
+    (leftover,) = (tmp_path / "work").iterdir()
+    shards = digest(leftover)
+    for file in leftover.iterdir():
+        file.unlink()
+    spread = entry("hubert_group", frames=True, executor={"workers": 2})
+    assert digest(run(corpus, spread, tmp_path, "spread")) == alone
+    assert list((tmp_path / "work").iterdir()) == [leftover]
+    again = digest(leftover)
+    assert {k: v for k, v in again.items() if k != ".token"} == {k: v for k, v in shards.items() if k != ".token"}

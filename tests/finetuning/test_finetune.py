@@ -13,6 +13,7 @@ from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.networks.network import Network
+from pipeline_lib.shards.settings import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 
@@ -276,3 +277,15 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
     )
     assert len(list((tmp_path / "w" / "t").iterdir())) == 2
     assert all(checkpoints.latest(place) is not None for place in (tmp_path / "w" / "t").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", BOTH), ("llama", "text", SCORED)])
+def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path, name, modality, changes):
+    settings = corpora.settings(getattr(tones, name), modality, **changes)
+    _, alone = run(tones, tmp_path / "alone", settings)
+    executor = settings.predict.model_copy(update={"executor": ExecutorSettings(workers=2)})
+    _, spread = run(tones, tmp_path / "spread", settings.model_copy(update={"predict": executor}))
+    assert spread == alone
+    folders = [next((tmp_path / each / "work" / "tones").iterdir()).name for each in ("alone", "spread")]
+    assert folders[0] == folders[1]

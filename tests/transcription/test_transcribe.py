@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ import soundfile
 
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.errors import InputError
+from pipeline_lib.shards.settings import ExecutorSettings
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.settings import CanarySettings, ReferenceSettings, TranscriptionSettings
 from pipeline_lib.transcription.transcribe import transcribe
+from tests.transcription import counting
 
 
 def corpus(root: Path, n: int) -> Manifest:
@@ -181,3 +184,34 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     found = json.loads((tmp_path / "cut.json").read_text())
     assert found["all"] == {"utterances": 12, "with_reference": 12, "empty": 0, "looping": 0, "wer": 0.0}
     assert sorted(found) == ["all", "dev", "test", "train"]
+
+
+def two_workers() -> TranscriptionSettings:
+    return SETTINGS.model_copy(update={"executor": ExecutorSettings(workers=2)})
+
+
+def test_two_workers_hear_what_one_process_hears_and_take_its_shards(tmp_path):
+    tiny = corpus(tmp_path, 11)
+    heard = transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
+    assert heard.texts == tiny.frame["reference_text"].tolist()
+    shards = {path.name: path.read_bytes() for path in heard.folder.glob("shard_*")}
+    assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == heard  # nothing is left to load for
+    alone = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "alone", counting.make)
+    assert {path.name: path.read_bytes() for path in alone.folder.glob("shard_*")} == shards
+    assert len(shards) == 6
+
+
+def test_a_worker_names_the_recording_that_went_missing(tmp_path):
+    tiny = corpus(tmp_path, 6)
+    (tmp_path / "wav" / "3.wav").unlink()
+    with pytest.raises(InputError, match="3.wav"):
+        transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
+
+
+def test_a_recording_that_kills_its_workers_is_named_and_all_others_are_heard(tmp_path):
+    tiny = corpus(tmp_path, 6)
+    make = partial(counting.make_deadly, tiny.frame["reference_text"][2])
+    settings = two_workers().model_copy(update={"executor": ExecutorSettings(workers=1, max_attempts=1)})
+    with pytest.raises(InputError, match=r"transcribing: 1 utterances killed .*'u02' \(killed by SIGSEGV"):
+        transcribe(tiny, tmp_path, settings, tmp_path / "work", make)
+    assert len(list((tmp_path / "work").glob("*/shard_*.json"))) == 1

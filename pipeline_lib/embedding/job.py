@@ -1,0 +1,80 @@
+"""What a worker needs to embed: paths or texts, and settings; it loads the encoder for itself."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.embedding.shard import Shard
+from pipeline_lib.embedding.source import Source
+from pipeline_lib.encoders.device import pick
+from pipeline_lib.encoders.load import load_speech, load_text
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class EmbeddingJob:
+    """Embeds rows of a manifest.
+
+    Attributes:
+        settings: of the entry
+        device: auto, cpu, cuda or mps
+        layers: which are kept
+        source: of the inputs, without a model
+        ids: every utterance's identifier
+    """
+
+    settings: EmbeddingSettings
+    device: str
+    layers: tuple[int, ...]
+    source: Source
+    ids: list[str]
+
+    def start(self) -> Callable[[list[int]], pa.Table]:
+        """Load the encoder and return what embeds some rows."""
+        device = pick(self.device)
+        return self.embedding_with(load(self.settings, device), device)
+
+    def embedding_with(
+        self, encoder: SpeechEncoder | TextEncoder, device: torch.device
+    ) -> Callable[[list[int]], pa.Table]:
+        """Return what embeds some rows with an encoder that is loaded."""
+        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids)
+
+        def compute(rows: list[int]) -> pa.Table:
+            with _exact(device):
+                return shard(rows)
+
+        return compute
+
+
+def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | TextEncoder:
+    """Return the encoder that the entry names, frozen.
+
+    Raises:
+        InputError: it cannot be had, or reads the other modality
+    """
+    if settings.expert is None:
+        loader = load_speech if settings.modality == "audio" else load_text
+        return loader(settings.encoder, device).requires_grad_(False)
+    from pipeline_lib.experts import load_encoder
+
+    encoder = load_encoder(Path(settings.expert), device)
+    wanted = SpeechEncoder if settings.modality == "audio" else TextEncoder
+    if not isinstance(encoder, wanted):
+        raise InputError(f"expert {settings.expert} has an encoder of the other modality, wanted {settings.modality!r}")
+    return encoder.eval().requires_grad_(False)
+
+
+def _exact(device: torch.device) -> Any:
+    """Return a context in which CUDA's convolutions are deterministic and not rounded to TF32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

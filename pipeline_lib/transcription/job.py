@@ -1,0 +1,48 @@
+"""What a worker needs to transcribe: files and settings; it loads the engine for itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline_lib.transcription.listening import Engine, Listener, load
+from pipeline_lib.transcription.settings import TranscriptionSettings
+
+
+@dataclass(frozen=True)
+class TranscriptionJob:
+    """Transcribes rows of a manifest.
+
+    Attributes:
+        settings: engine and options
+        paths: every utterance's file
+        ids: every utterance's identifier
+        make: loads the engine; for workers a function of a module
+    """
+
+    settings: TranscriptionSettings
+    paths: list[Path]
+    ids: list[str]
+    make: Callable[[TranscriptionSettings], Engine] = load
+
+    @property
+    def device(self) -> str:
+        """Where the engine runs."""
+        return self.settings.device
+
+    def listener(self) -> Listener:
+        """Return one whose engine is not loaded yet."""
+        return Listener(self.settings, lambda: self.make(self.settings))
+
+    def start(self) -> Callable[[list[int]], pa.Table]:
+        """Load the engine and return what transcribes some rows."""
+        listener = self.listener()
+        listener.load()
+        return partial(self.hear, listener)
+
+    def hear(self, listener: Listener, rows: list[int]) -> pa.Table:
+        """Return row numbers and texts."""
+        texts = listener.texts([self.paths[row] for row in rows])
+        return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})

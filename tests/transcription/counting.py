@@ -1,0 +1,26 @@
+"""Engines that workers can load: they say how many samples they hear, and one dies of a certain number."""
+
+import os
+import signal
+
+
+class Counting:
+    """Hears the number of samples."""
+
+    def __init__(self, deadly: str = "") -> None:
+        self.deadly = deadly
+
+    def transcribe(self, waveforms):
+        texts = [f"samples {len(each)}" for each in waveforms]
+        if self.deadly in texts:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return texts
+
+
+def make(settings) -> Counting:
+    return Counting()
+
+
+def make_deadly(text: str, settings) -> Counting:
+    """Return an engine that takes its process with it when it hears this."""
+    return Counting(text)
