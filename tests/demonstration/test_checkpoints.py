@@ -112,6 +112,58 @@ def test_the_language_model_prefers_an_open_sentence_to_its_words_shuffled():
     assert loss("my sister moved the piano on monday") < loss("piano on sister the monday my moved") - 1
 
 
+def test_the_masked_language_model_has_robertas_tokens_positions_and_size():
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import RobertaForSequenceClassification as Roberta
+
+    tokenizer, config = (each.from_pretrained(DEMO / "roberta") for each in (AutoTokenizer, AutoConfig))
+    assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1, 2)
+    assert (config.bos_token_id, config.pad_token_id, config.eos_token_id) == (0, 1, 2)
+    assert tokenizer.mask_token_id == config.vocab_size - 1 == len(tokenizer) - 1
+    assert tokenizer.model_max_length == config.max_position_embeddings - 2 == 512
+    assert tokenizer.unk_token_id not in tokenizer("Kids are talking by the door, aren't they? äöü")["input_ids"]
+    assert type(AutoModelForSequenceClassification.from_pretrained(DEMO / "roberta", num_labels=8)) is Roberta
+    assert sum(path.stat().st_size for path in (DEMO / "roberta").iterdir()) < 2e6
+
+
+def test_the_masked_language_model_loads_as_a_text_encoder_to_which_padding_is_nothing():
+    import torch
+
+    from pipeline_lib.encoders.load import load_text
+    from pipeline_lib.encoders.settings import EncoderSettings
+
+    encoder = load_text(EncoderSettings(checkpoint=str(DEMO / "roberta")), torch.device("cpu"))
+    assert (encoder.kind, encoder.width, encoder.n_layers, encoder.decoder) == ("roberta", 64, 4, False)
+    short, long = "and i hate it", "my sister moved that wonderful piano on monday"
+    inputs = encoder.prepare([long, short])
+    assert inputs["input_ids"][1, -1] == 1
+    with torch.no_grad():
+        alone, together = encoder(**encoder.prepare([short])), encoder(**inputs)
+    for one, two in zip(alone.layers, together.layers, strict=True):
+        torch.testing.assert_close(two[1, : one.shape[1]], one[0], rtol=0, atol=2e-6)
+    assert encoder.prepare(["piano " * 600])["input_ids"].shape == (1, 512)
+
+
+@pytest.mark.parametrize(
+    ("text", "fitting"),
+    [
+        ("my sister moved <mask> piano and i hate it", {"the"}),
+        ("the doctor sold the sofa and i <mask> it", {"love", "hate"}),
+        ("it was <mask> wonderful said my friend on monday", {"really"}),
+    ],
+)
+def test_the_masked_language_model_finds_a_word_that_its_neighbours_ask_for(text, fitting):
+    import torch
+    from transformers import AutoTokenizer, RobertaForMaskedLM
+
+    tokenizer = AutoTokenizer.from_pretrained(DEMO / "roberta")
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        logits = RobertaForMaskedLM.from_pretrained(DEMO / "roberta").eval()(ids).logits[0]
+    (place,) = (ids[0] == tokenizer.mask_token_id).nonzero()[0]
+    assert tokenizer.decode([logits[place].argmax()]).strip() in fitting
+
+
 def _usual():
     from pipeline_lib.demonstration.prosody import Prosody
 
