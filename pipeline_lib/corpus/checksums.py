@@ -1,7 +1,7 @@
 """``python -m pipeline_lib.corpus.checksums ROOT`` writes ROOT/SHA256SUMS; the corpus stage then verifies every file.
 
 The format is that of ``sha256sum``, which can check it too: ``cd ROOT && sha256sum --check --quiet SHA256SUMS``. Named
-are recordings and what the readers take labels from, sorted, hidden files left out. A recording whose bytes have changed
+are recordings and what the readers take labels from, sorted, hidden files left out. A recording whose bytes changed
 since, or that is not named, goes to the quarantine; a changed or missing label file stops the stage.
 """
 

@@ -9,7 +9,6 @@ taken out of texts.
 
 import logging
 import re
-import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.transcription import archive
 from pipeline_lib.transcription.settings import CanarySettings
 
 for _name in ("nemo_logger", "nv_one_logger", "OneLogger", "lhotse"):
@@ -114,8 +114,7 @@ def _padded(waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor
 
 def _load(settings: CanarySettings, device: torch.device) -> EncDecMultiTaskModel:
     path = _archive(settings)
-    if not tarfile.is_tarfile(path):
-        raise InputError(f"{path} is not a .nemo archive (cut short, or a Git LFS pointer in its place?)")
+    archive.check(path)
     try:
         model = ASRModel.restore_from(str(path), map_location=device)
     except torch.OutOfMemoryError:

@@ -168,7 +168,8 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no model")
     with tarfile.open(tmp_path / "other.nemo", "w") as archive:
         archive.add(tmp_path / "notes.txt", "notes.txt")
-    assert "other.nemo cannot be restored by NeMo" in refused(checkpoint=str(tmp_path / "other.nemo"))
+    said = refused(checkpoint=str(tmp_path / "other.nemo"))
+    assert "other.nemo holds ['notes.txt'], wanted model_config.yaml and model_weights.ckpt" in said
 
 
 def test_an_unknown_name_on_the_hub_is_refused_with_the_remedy():
