@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from pipeline_lib.encoders import four_bit, speech, text
+from pipeline_lib.encoders import foreign, four_bit, speech, text
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
@@ -94,6 +94,7 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, settings, "configuration") from error
+    foreign.check_kernels(config, settings.checkpoint)
     if config.model_type not in known:
         raise InputError(
             f"{settings.checkpoint} is a {config.model_type!r} model, a {modality} encoder is one of {list(known)}"
@@ -195,6 +196,7 @@ def _check_folder(checkpoint: str) -> None:
             raise InputError(
                 f"{checkpoint} has no config.json, so it is no checkpoint of transformers (is it an expert's folder?)"
             )
+        foreign.check_index(path)
     elif looks_local or (path.parent != Path() and path.parent.is_dir()):
         raise InputError(
             f"{checkpoint} is not a folder (was it moved, or its stage not run?); on the hub a name is 'owner/model'"

@@ -4,6 +4,7 @@ Every piece is padded to 30 s, as in training, so that a text does not depend on
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperPro
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.encoders import foreign
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
@@ -67,10 +69,12 @@ class Whisper:
 
 def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     named = EncoderSettings(checkpoint=settings.checkpoint, revision=settings.revision)
+    foreign.check_index(Path(settings.checkpoint))
     try:
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, named, "configuration") from error
+    foreign.check_kernels(config, settings.checkpoint)
     if config.model_type != "whisper":
         raise InputError(f"{settings.checkpoint} is a {config.model_type!r} model, wanted Whisper")
     try:

@@ -1,0 +1,43 @@
+"""What a checkpoint's own files may not ask for: weights from beside its folder, and kernels fetched from the hub."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+from transformers import PretrainedConfig
+
+from pipeline_lib.errors import InputError
+
+INDEX = "model.safetensors.index.json"
+
+
+def check_index(folder: Path) -> None:
+    """Refuse a folder whose index of shards leads out of it, where neither its digest nor a mirror would follow.
+
+    Raises:
+        InputError: a shard is no ``.safetensors`` file of the folder, or the index is no index
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        return
+    try:
+        shards = {str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is no index of shards: {type(error).__name__} {error}") from None
+    for name in sorted(shards):
+        if PurePosixPath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise InputError(f"{path} names {name!r}, wanted .safetensors files of its own folder")
+
+
+def check_kernels(config: PretrainedConfig, checkpoint: str) -> None:
+    """Refuse a configuration that names an attention by a hub repository: transformers would fetch and run it.
+
+    Raises:
+        InputError: it does
+    """
+    for part in (config, *(getattr(config, name) for name in getattr(config, "sub_configs", {}))):
+        wanted = str(getattr(part, "_attn_implementation", None) or "")
+        if "/" in wanted or ":" in wanted:
+            raise InputError(
+                f"{checkpoint} asks for the attention {wanted!r} of the hub, code that is never run; take it out of"
+                " config.json"
+            )
