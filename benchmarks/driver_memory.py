@@ -1,0 +1,172 @@
+"""Peak memory of the driver while it assembles 150,000 utterances, computation left out.
+
+``python -m benchmarks.driver_memory`` runs each stage's own assembly on a synthetic manifest, each in a process of its
+own, and prints the peak of the resident memory. Shards are computed by a trivial job, in this process; of embeddings
+four layers are kept (the memory does not depend on how many, the time does). ``--rows``, ``--width`` of a hidden state
+and ``--head``, the width of an expert's embedding, change the size. It needs 4 GB of disk in ``--place``.
+"""
+
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import typer
+
+from pipeline_lib.shards import store
+from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
+from pipeline_lib.tables.manifest import Manifest
+
+LAYERS, SHARD = (0, 8, 16, 24), 256
+
+
+def main(rows: int = 150_000, width: int = 1024, head: int = 256, place: Path | None = None, stage: str = "") -> None:
+    """Measure all stages one after the other; with ``stage`` be the process of one, in a folder made for it."""
+    stages = {f.__name__: f for f in (write_manifest, imports, transcription, embedding, prediction)}
+    if not stage:
+        folder = Path(tempfile.mkdtemp(dir=place))
+        try:
+            for name in stages:
+                given = [
+                    "--rows",
+                    str(rows),
+                    "--width",
+                    str(width),
+                    "--head",
+                    str(head),
+                    "--place",
+                    str(folder),
+                    "--stage",
+                    name,
+                ]
+                subprocess.run([sys.executable, "-m", "benchmarks.driver_memory", *given, "--stage", name], check=True)
+        finally:
+            shutil.rmtree(folder)
+        return
+    began = time.perf_counter()
+    stages[stage](rows, head if stage == "prediction" else width, place)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    if stage != "write_manifest":
+        print(f"{stage}: {rows} utterances, peak {peak_gb:.2f} GB, {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def imports(rows: int, width: int, folder: Path) -> None:
+    """Load what the heaviest stage loads, and the manifest."""
+    import pipeline_lib.finetuning.finetune  # noqa: F401
+
+    manifest.read(folder / "manifest.parquet")
+
+
+def transcription(rows: int, width: int, folder: Path) -> None:
+    """Transcribe with an engine that knows one sentence."""
+    from pipeline_lib.transcription import transcribe as room
+    from pipeline_lib.transcription.job import TranscriptionJob
+    from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings
+
+    def hear(self: TranscriptionJob, listener: object, places: list[int]) -> pa.Table:
+        texts = [f"this is what was said in recording number {place}, and no more than that" for place in places]
+        return pa.table({"row": pa.array(places, pa.int64()), "text": texts})
+
+    TranscriptionJob.hear = hear
+    corpus = manifest.read(folder / "manifest.parquet")
+    settings = TranscriptionSettings(engine="canary", canary=CanarySettings(checkpoint="none"))
+    heard = room.transcribe(corpus, folder, settings, folder / "work")
+    said = {"engine": heard.engine, "checkpoint": heard.checkpoint, "decoding": heard.decoding}
+    transcripts.write(folder / "transcripts.parquet", corpus.ids, heard.texts, **said)
+    store.discard(heard.folder)
+
+
+def embedding(rows: int, width: int, folder: Path) -> None:
+    """Write the layers of an encoder that always says the same."""
+    from pipeline_lib.embedding import embed as room
+    from pipeline_lib.embedding import plan
+
+    corpus = manifest.read(folder / "manifest.parquet")
+    ids, noise = corpus.ids.tolist(), np.random.default_rng(0)
+    info = embeddings.Info("none", "none", None, "audio", width, 50.0, LAYERS, "mean", False, rows)
+    shards = plan.shards([plan.BYTES * len(LAYERS) * width] * rows, SHARD)
+
+    def compute(places: list[int]) -> pa.Table:
+        values = {f"vector_{n}": noise.standard_normal((len(places), width)).astype(np.float16) for n in LAYERS}
+        columns = {name: pa.array([row.tobytes() for row in each], pa.binary()) for name, each in values.items()}
+        return pa.table({"row": pa.array(places, pa.int64()), **columns})
+
+    with embeddings.writing(folder / "embedding", info) as writer:
+        for table in store.run_shards(folder / "embedded", shards, compute, "embedding"):
+            writer.add(*room._content(table, ids, info))
+
+
+def prediction(rows: int, width: int, folder: Path) -> None:
+    """Gather the outputs of a network with eight labels, three attributes and an embedding."""
+    from types import SimpleNamespace
+
+    from torch import nn
+
+    from pipeline_lib.finetuning import predict as room
+    from pipeline_lib.finetuning.data import Targets, Texts
+    from pipeline_lib.finetuning.settings import FinetuningSettings
+
+    corpus = manifest.read(folder / "manifest.parquet")
+    labels, names = tuple("ACDFHNSU"), ("arousal", "valence", "dominance")
+    noise = np.random.default_rng(0)
+
+    def outputs(network: object, plan: list[np.ndarray], *given: object, half: bool):
+        for batch in plan:
+            widths = {"logits": len(labels), "attributes": len(names), "embedding": width}
+            yield {name: noise.random((len(batch), n), dtype=np.float32) for name, n in widths.items()}
+
+    room.outputs_of = outputs
+    empty = np.zeros((rows, 0), np.float32)
+    targets = Targets(labels, 8, np.zeros(rows, np.int64), names, empty, (1.0, 7.0), (-1.0, 1.0))
+    settings = FinetuningSettings.parse(
+        {"modality": "text", "encoder": {"checkpoint": "none"}, "phases": {"only": {}}}, "finetuning.none"
+    )
+    found = room.predict(
+        "none",
+        nn.Linear(1, 1),
+        settings,
+        expert=folder,
+        ids=corpus.ids,
+        rows=np.arange(rows),
+        lengths=corpus.frame["duration_s"].to_numpy(),
+        read=Texts(SimpleNamespace()),
+        targets=targets,
+        prior=np.full(8, 1 / 8),
+        folder=folder / "predicted",
+    )
+    predictions.write(folder / "predictions.parquet", found)
+
+
+def write_manifest(rows: int, width: int, folder: Path) -> None:
+    """Write a manifest with as much in it as a large corpus has."""
+    drawn = np.random.default_rng(1)
+    numbers = range(rows)
+    frame = pd.DataFrame(
+        {
+            "utterance_id": [f"MSP-PODCAST_{n:06d}_{n % 100:04d}" for n in numbers],
+            "audio": [f"Audios/MSP-PODCAST_{n:06d}_{n % 100:04d}.wav" for n in numbers],
+            "audio_sha256": [f"{n:064x}" for n in numbers],
+            "video": None,
+            "duration_s": drawn.uniform(2, 11, rows).round(3),
+            "split": [("train", "dev", "test")[n % 3] for n in numbers],
+            "subsets": [[] for _ in numbers],
+            "speaker": [f"{n % 1500}" for n in numbers],
+            "gender": ["female" if n % 2 else "male" for n in numbers],
+            "emotion": [("angry", "happy")[n % 2] for n in numbers],
+            "votes": [{"angry": 3, "happy": 2} for _ in numbers],
+            **{name: drawn.uniform(1, 7, rows) for name in ("arousal", "valence", "dominance")},
+            "reference_text": None,
+        }
+    ).sort_values("utterance_id", ignore_index=True)
+    whole = frame.astype({"video": object, "reference_text": object})
+    manifest.write(folder / "manifest.parquet", Manifest(whole, "big", ("angry", "happy")))
+
+
+if __name__ == "__main__":
+    typer.run(main)
