@@ -8,11 +8,10 @@ head.safetensors     layer weights, pooling and head, batch norm's statistics in
 ==================== =================================================================================================
 
 Both tensor files are what ``state_dict`` calls them, sorted; nothing that is loaded can run code. The same expert gives
-the same bytes. The encoder's own checkpoint is not copied.
+the same bytes, and settings.json holds the SHA-256 of all of them. The encoder's own checkpoint is not copied.
 """
 
 import copy
-import json
 import os
 import shutil
 import sys
@@ -25,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from pipeline_lib import sealed
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
@@ -88,11 +88,12 @@ def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> N
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     said = {"format_version": FORMAT_VERSION, **settings.model_dump()}
-    _write(temporary / "settings.json", (json.dumps(said, indent=2, sort_keys=True) + "\n").encode())
     adapter, head = trained_state(network)
-    for name, tensors in (("adapter", adapter), ("head", head)):
-        if tensors:
-            _write(temporary / f"{name}.safetensors", save(tensors))
+    tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
+    contents = {name: save(each) for name, each in tensors.items() if each}
+    for name, content in contents.items():
+        _write(temporary / name, content)
+    _write(temporary / "settings.json", (sealed.dumps(said, contents, indent=2, sort_keys=True) + "\n").encode())
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
@@ -104,16 +105,20 @@ def read_settings(folder: Path) -> ExpertSettings:
     Raises:
         InputError: there is none, or another version of this code wrote it
     """
+    return _read_settings(folder)[0]
+
+
+def _read_settings(folder: Path) -> tuple[ExpertSettings, dict[str, str]]:
     path = folder / "settings.json"
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage finetuning writes it (dvc repro)")
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said, digests = sealed.read(path, required=False)
     version = said.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path} has format version {version}, this code reads {FORMAT_VERSION}; train the expert again"
         )
-    return ExpertSettings.parse(said, folder.name, path)
+    return ExpertSettings.parse(said, folder.name, path), digests
 
 
 def load(folder: Path, device: torch.device) -> Network | SequenceClassificationNetwork:
@@ -122,7 +127,8 @@ def load(folder: Path, device: torch.device) -> Network | SequenceClassification
     Raises:
         InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
     """
-    network = build(read_settings(folder), device)
+    settings, digests = _read_settings(folder)
+    network = build(settings, device)
     adapter, head = trained_state(network)
     found = {}
     for name, wanted in (("adapter", adapter), ("head", head)):
@@ -133,6 +139,8 @@ def load(folder: Path, device: torch.device) -> Network | SequenceClassification
             raise InputError(
                 f"{path} does not fit its settings.json at {odd[0]!r} (was the encoder's checkpoint replaced?)"
             )
+        if wanted:
+            sealed.check(path, digests.get(path.name))
         found |= {(_ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
     network.load_state_dict(found, strict=False)
     return merge(network)

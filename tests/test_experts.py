@@ -173,7 +173,7 @@ def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written,
     experts.save_expert(tmp_path / "expert", experts.build(said, CPU), said)
     path = tmp_path / "expert" / "settings.json"
     values = json.loads(path.read_text())
-    del values["gender"]
+    del values["gender"], values["sha256"]
     path.write_text(json.dumps(values))
     assert experts.read_settings(tmp_path / "expert") == said
 
@@ -260,6 +260,10 @@ def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
     with pytest.raises(InputError, match="is damaged"):
         experts.load(folder, CPU)
     values = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps({**values, "seed": 6}))
+    with pytest.raises(InputError, match=r"settings.json does not match its seal"):
+        experts.load(folder, CPU)
+    del values["sha256"]
     (folder / "settings.json").write_text(json.dumps({**values, "format_version": 99}))
     with pytest.raises(InputError, match="has format version 99, this code reads 1"):
         experts.load(folder, CPU)

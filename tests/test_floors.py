@@ -13,7 +13,19 @@ ROOMS = (
     *("demonstration", "corpus", "transcription", "embedding", "finetuning", "rebalancing", "fusion", "scoring"),
     "conversion",
 )
-GROUND = ("errors", "command", "settings", "labels", "containers", "audio", "metrics", "losses", "networks", "classifiers")
+GROUND = (
+    "errors",
+    "command",
+    "settings",
+    "labels",
+    "containers",
+    "audio",
+    "sealed",
+    "metrics",
+    "losses",
+    "networks",
+    "classifiers",
+)
 SHARED = ("tables", "encoders", "experts", "shards")
 FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(SHARED, 1), **dict.fromkeys(ROOMS, 2), "recipes": 3, "stages": 3}
 FILES = sorted([*Path("pipeline_lib").rglob("*.py"), *Path("stages").glob("*.py")])

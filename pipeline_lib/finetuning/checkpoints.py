@@ -1,12 +1,12 @@
 """Where training stands, on disk: safetensors and JSON, whole or absent.
 
-A checkpoint is a folder that is written aside, fsynced and renamed; its state.json holds the SHA-256 of the tensor
-files. The two newest are kept; one that is damaged is passed over for the one before. Random states are not among
-the tensors: every batch seeds the generators from (seed, phase, epoch, batch, piece, process) before its forward pass.
+A checkpoint is a folder that is written aside, fsynced and renamed; its state.json holds the SHA-256 of itself and of
+the tensor files. The two newest are kept; one that is damaged is passed over for the one before. Random states are not
+among the tensors: every batch seeds the generators from (seed, phase, epoch, batch, piece, process) before its forward
+pass.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -14,11 +14,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from pipeline_lib import sealed
+from pipeline_lib.errors import InputError
+
 KEPT = 2
-_TENSORS = ("weights", "optimiser")
+_WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
 
 
 @dataclass
@@ -64,13 +69,11 @@ def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dic
     temporary = folder / f".{place.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    digests = {}
-    for name, tensors in zip(_TENSORS, (weights, optimiser), strict=True):
-        content = save(tensors)
-        _write(temporary / f"{name}.safetensors", content)
-        digests[name] = hashlib.sha256(content).hexdigest()
-    said = {"state": asdict(state), "best_file": state.best_file, "sha256": digests}
-    _write(temporary / "state.json", json.dumps(said, sort_keys=True).encode())
+    contents = {_WEIGHTS: save(weights), _OPTIMISER: save(optimiser)}
+    for name, content in contents.items():
+        _write(temporary / name, content)
+    said = {"state": asdict(state), "best_file": state.best_file}
+    _write(temporary / "state.json", sealed.dumps(said, contents, sort_keys=True).encode())
     _sync(temporary)
     if place.exists():  # the epoch's end falls on a step that was saved: same step, later state
         place.rename(folder / f".{place.name}.{os.getpid()}.old")
@@ -84,14 +87,14 @@ def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] |
     """Return the newest whole checkpoint's state, weights and optimiser, or None."""
     for place in reversed(_finished(folder)):
         try:
-            said = json.loads((place / "state.json").read_bytes())
-            contents = {name: (place / f"{name}.safetensors").read_bytes() for name in _TENSORS}
-            whole = all(hashlib.sha256(contents[name]).hexdigest() == said["sha256"][name] for name in _TENSORS)
-        except (OSError, ValueError, KeyError):
-            whole = False
-        if whole:
-            return State(**said["state"]), load(contents["weights"]), load(contents["optimiser"])
-        print(f"{place} is damaged; going back to the checkpoint before it", file=sys.stderr)
+            said, digests = sealed.read(place / "state.json")
+            for name in (_WEIGHTS, _OPTIMISER):
+                sealed.check(place / name, digests[name])
+        except (OSError, InputError) as error:
+            print(f"{error}\n{place} is damaged; going back to the checkpoint before it", file=sys.stderr)
+            continue
+        weights, optimiser = (load((place / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
+        return State(**said["state"]), weights, optimiser
     return None
 
 
@@ -99,14 +102,27 @@ def write_best(folder: Path, state: State, weights: dict[str, Tensor]) -> None:
     """Keep the weights of the phase's best epoch."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{state.best_file}.{os.getpid()}.tmp"
-    _write(temporary, save(weights))
+    _write(temporary, save(weights, metadata={"sha256": _digest(weights)}))
     temporary.replace(folder / state.best_file)
     _sync(folder)
 
 
 def read_best(folder: Path, state: State) -> dict[str, Tensor]:
-    """Return the weights of the phase's best epoch."""
-    return load((folder / state.best_file).read_bytes())
+    """Return the weights of the phase's best epoch.
+
+    Raises:
+        InputError: the file is damaged, or was removed while training ran
+    """
+    path = folder / state.best_file
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            said = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read: {error}; remove {folder} to train again") from None
+    if said.get("sha256") != _digest(weights):
+        raise InputError(f"{path} is damaged; remove {folder} to train again")
+    return weights
 
 
 def discard(folder: Path) -> None:
@@ -129,6 +145,16 @@ def _tidy(folder: Path) -> None:
     for best in folder.glob("best_*.safetensors"):
         if not any(best.name in each for each in said):
             best.unlink()
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,7 +6,6 @@ in full. ``curve.csv`` holds every weight that the search tried with what it rea
 
 import csv
 import io
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline_lib import sealed
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
 from pipeline_lib.classifiers.plda import PLDA
 from pipeline_lib.errors import InputError
@@ -49,7 +49,7 @@ def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        said = json.dumps(_said(fusion, settings), indent=1, allow_nan=False)
+        said = sealed.dumps(_said(fusion, settings), indent=1)
         (temporary / "fusion.json").write_text(said + "\n", encoding="utf-8")
         (temporary / "curve.csv").write_text(_curve(fusion), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -62,15 +62,13 @@ def read(folder: Path) -> Loaded:
     """Return the fusion that ``write`` wrote.
 
     Raises:
-        InputError: the file is missing, is no JSON, or has another format version
+        InputError: the file is missing or damaged, or has another format version
     """
     path = folder / "fusion.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said, _ = sealed.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error} (was it cut short?)") from None
     if said.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{path} has format version {said.get('format_version')}, this code reads {FORMAT_VERSION}")
     settings = FusionSettings.parse(said["settings"], "settings", path)

@@ -1,4 +1,8 @@
-"""Parquet as every table here is kept: with kind and version, checksummed, atomic, same content same bytes."""
+"""Parquet as every table here is kept: with kind and version, checksummed, atomic, same content same bytes.
+
+Parquet's own checksums cover its pages and neither their headers nor the footer, in which a flipped bit can pass for
+another page, type or length. What was read is therefore held against a digest of every column of every row group.
+"""
 
 import hashlib
 import json
@@ -8,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline_lib.errors import InputError
@@ -16,6 +22,8 @@ from pipeline_lib.errors import InputError
 FORMAT_VERSION = 1
 _META = b"ser_pipeline"
 _DIGEST = b"ser_pipeline_sha256"  # of the columns and of what the table says of itself
+_CONTENT = b"ser_pipeline_content"  # column -> digest of each row group
+_GROUP = 1 << 20  # rows of a row group
 
 
 def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -> None:
@@ -28,11 +36,13 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
         metadata: what else the table says of itself, JSON
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = table.replace_schema_metadata(_described(table.schema, kind, metadata))
+    groups = [_digests(table[start : start + _GROUP]) for start in range(0, max(len(table), 1), _GROUP)]
+    described = {**_described(table.schema, kind, metadata), _CONTENT: _listed(table.column_names, groups)}
+    table = table.replace_schema_metadata(described)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
+            pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -41,9 +51,7 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
 
 
 @contextmanager
-def stream(
-    path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any], **options: Any
-) -> Iterator[pq.ParquetWriter]:
+def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any], **options: Any) -> Iterator["Writer"]:
     """Yield a writer whose row groups go to disk one by one; on leaving the file is fsynced and renamed into place.
 
     Args:
@@ -59,7 +67,9 @@ def stream(
     try:
         with temporary.open("wb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:
-                yield writer
+                wrapped = Writer(writer, schema)
+                yield wrapped
+                writer.add_key_value_metadata({_CONTENT: _listed(schema.names, wrapped.groups)})
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -67,32 +77,91 @@ def stream(
         temporary.unlink(missing_ok=True)
 
 
+class Writer:
+    """Writes a row group a call, and remembers its digests."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer, self.schema = writer, schema
+        self.groups: list[dict[str, str]] = []
+
+    def write_table(self, table: pa.Table) -> None:
+        """Write up to a million rows."""
+        if len(table) > _GROUP:
+            raise ValueError(f"{len(table)} rows at once, wanted at most {_GROUP}")
+        if len(table):
+            self._writer.write_table(table, _GROUP)
+            self.groups.append(_digests(table))
+
+
 def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the table and its metadata, page checksums verified.
+    """Return the table and its metadata, verified.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or of another format version
     """
+    with _opened(path, kind) as (file, said, listed):
+        groups = [_group(path, file, number, listed, columns) for number in range(file.num_row_groups)]
+        schema = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(c) for c in columns])
+    return pa.concat_tables([schema.empty_table(), *groups]), said
+
+
+def iter_groups(path: Path, kind: str) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
+    """Yield each row group and the table's metadata, verified, one in memory at a time.
+
+    Raises:
+        InputError: see ``read``
+    """
+    with _opened(path, kind) as (file, said, listed):
+        for number in range(file.num_row_groups):
+            yield _group(path, file, number, listed, None), said
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[pq.ParquetFile, dict[str, Any], dict[str, list[str]]]]:
+    """Open a table whose description is whole: with what it says of itself and its digests."""
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            schema = file.schema_arrow
-            stored = (schema.metadata or {}).get(_META, b"null")
-            table = file.read(columns=None if columns is None else list(columns))
+    with _as_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        schema, kept = file.schema_arrow, file.metadata.metadata or {}
+        stored = (schema.metadata or {}).get(_META, b"null")
         said = json.loads(stored)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        if not isinstance(said, dict) or said.get("kind") != kind:
+            found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
+            raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
+        if said.get("format_version") != FORMAT_VERSION:
+            version = said.get("format_version")
+            raise InputError(
+                f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again"
+            )
+        listed = json.loads(kept.get(_CONTENT, b"null"))
+        whole = isinstance(listed, dict) and all(len(each) == file.num_row_groups for each in listed.values())
+        if schema.metadata.get(_DIGEST) != _digest(schema, stored) or not whole or {*listed} != {*schema.names}:
+            raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code?)")
+        yield file, said, listed
+
+
+def _group(
+    path: Path, file: pq.ParquetFile, number: int, listed: Mapping[str, list[str]], columns: Sequence[str] | None
+) -> pa.Table:
+    """Return a row group whose columns are what was written."""
+    with _as_damage(path):
+        table = file.read_row_group(number, columns=None if columns is None else list(columns))
+        odd = [name for name, digest in _digests(table).items() if digest != listed[name][number]]
+    if odd or (columns is None and table.column_names != file.schema_arrow.names):
+        raise InputError(f"{path} cannot be read as Parquet: column {odd} is not what was written (was it damaged?)")
+    return table
+
+
+@contextmanager
+def _as_damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow, JSON and Unicode say of damaged bytes into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read as Parquet: {first} (was it damaged or cut short?)") from None
-    if not isinstance(said, dict) or said.get("kind") != kind:
-        found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
-        raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
-    if said.get("format_version") != FORMAT_VERSION:
-        version = said.get("format_version")
-        raise InputError(f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again")
-    if schema.metadata.get(_DIGEST) != _digest(schema, stored):
-        raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code?)")
-    return table, said
 
 
 def _described(schema: pa.Schema, kind: str, metadata: Mapping[str, Any]) -> dict[bytes, bytes]:
@@ -106,6 +175,41 @@ def _digest(schema: pa.Schema, said: bytes) -> bytes:
         "<item: ", "<element: "
     )  # Parquet's word
     return hashlib.sha256(columns.encode() + b"\n" + said).hexdigest().encode()
+
+
+def _listed(names: Sequence[str], groups: Sequence[Mapping[str, str]]) -> bytes:
+    return json.dumps({name: [group[name] for group in groups] for name in names}, sort_keys=True).encode()
+
+
+def _digests(table: pa.Table) -> dict[str, str]:
+    """Return a digest of each column's values, however they are cut into chunks."""
+    found = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest = hashlib.sha256()
+        whole = column.combine_chunks()
+        _feed(digest, pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole)
+        found[name] = digest.hexdigest()[:32]
+    return found
+
+
+def _feed(digest: Any, array: pa.Array) -> None:
+    """Add which values there are, how long each is, and their bytes."""
+    digest.update(f"{len(array)} ".encode())
+    digest.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
+    array = array.drop_null()
+    kind = array.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        digest.update(pc.list_value_length(array).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+        _feed(digest, array.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        digest.update(pc.binary_length(array).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+        wide = array.cast(pa.large_string() if not pa.types.is_binary(kind) else pa.large_binary())
+        _, offsets, data = wide.buffers()
+        if data is not None and len(wide):
+            ends = np.frombuffer(offsets, np.int64)[wide.offset : wide.offset + len(wide) + 1]
+            digest.update(memoryview(data)[ends[0] : ends[-1]])
+    else:
+        digest.update(array.to_numpy(zero_copy_only=False).tobytes())
 
 
 def check_ids(path: Path, ids: Sequence[str]) -> None:

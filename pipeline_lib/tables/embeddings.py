@@ -13,7 +13,6 @@ Neither dictionaries nor statistics are written, they took three quarters of the
 bytes of the float16 are stored split (BYTE_STREAM_SPLIT), which compresses noise-like values best.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline_lib import sealed
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import _parquet
 
@@ -71,7 +70,7 @@ class Writer:
     """Takes utterances in the order of their identifiers, a row group at a time."""
 
     def __init__(
-        self, vectors: Mapping[int, pq.ParquetWriter], frames: Mapping[int, pq.ParquetWriter], info: Info
+        self, vectors: Mapping[int, _parquet.Writer], frames: Mapping[int, _parquet.Writer], info: Info
     ) -> None:
         """Hold the open files of each layer; made by ``writing``."""
         self._vectors, self._frames, self._info = vectors, frames, info
@@ -156,11 +155,9 @@ def read_info(folder: Path) -> Info:
     """
     path = folder / INFO
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        said, _ = sealed.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage embedding writes it (dvc repro)") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error} (was it damaged?)") from None
     version = said.pop("format_version", None)
     if version != _parquet.FORMAT_VERSION:
         raise InputError(
@@ -186,18 +183,11 @@ def iter_frames(folder: Path, layer: int) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         InputError: frames of this layer are not stored, or damaged
     """
-    path = _path(folder, layer, frames=True)
-    _, said = _parquet.read(path, "embedding_frames", columns=[])
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for group in range(file.num_row_groups):
-            try:
-                table = file.read_row_group(group)
-            except (pa.ArrowException, OSError) as error:
-                raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]} (was it damaged?)") from None
-            for row in range(len(table)):
-                states = table.column("frames")[row].values.to_numpy(zero_copy_only=False)
-                shaped = states.reshape(table.column("n_frames")[row].as_py(), said["width"])
-                yield table.column("utterance_id")[row].as_py(), shaped.astype(np.float32)
+    for table, said in _parquet.iter_groups(_path(folder, layer, frames=True), "embedding_frames"):
+        for row in range(len(table)):
+            states = table.column("frames")[row].values.to_numpy(zero_copy_only=False)
+            shaped = states.reshape(table.column("n_frames")[row].as_py(), said["width"])
+            yield table.column("utterance_id")[row].as_py(), shaped.astype(np.float32)
 
 
 def _path(folder: Path, layer: int, *, frames: bool = False) -> Path:
@@ -253,7 +243,7 @@ def _write_info(path: Path, info: Info) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     said = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
     with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(said, indent=2, sort_keys=True) + "\n")
+        file.write(sealed.dumps(said, indent=2, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

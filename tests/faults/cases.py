@@ -104,4 +104,6 @@ def command(suite: str, cases: Callable[[int, int], Iterable[Case]], whole: int)
     ) -> None:
         sys.exit(1 if report(suite, cases(count, seed)) else 0)
 
-    typer.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

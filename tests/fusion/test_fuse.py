@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from pipeline_lib import sealed
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.describe import describe
@@ -226,7 +227,7 @@ def test_a_damaged_model_is_refused_by_file(tmp_path):
     (tmp_path / "fusion.json").write_text("{")
     with pytest.raises(InputError, match="fusion.json is not JSON"):
         model.read(tmp_path)
-    (tmp_path / "fusion.json").write_text('{"format_version": 7}')
+    (tmp_path / "fusion.json").write_text(sealed.dumps({"format_version": 7}))
     with pytest.raises(InputError, match="has format version 7, this code reads 1"):
         model.read(tmp_path)
 
