@@ -30,7 +30,9 @@ def main(
     from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
 
     root = Path(read_value("corpus.root", params))
-    done = finetune(expert, settings, corpus, root, texts, expert=models / expert, curve=curves / expert, work=work)
+    done = finetune(
+        expert, settings, corpus, root, texts, expert=models / expert, curve=curves / f"{expert}.csv", work=work
+    )
     if done is not None:
         found, unfinished = done
         predictions.write(out / f"{expert}.parquet", found)

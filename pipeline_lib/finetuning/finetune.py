@@ -26,7 +26,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
-COLUMNS = ("epoch", "phase", "loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
+SCORES = ("loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
 
 
 def finetune(
@@ -49,7 +49,7 @@ def finetune(
         root: of the corpus's audio
         transcripts: machine-heard texts in the manifest's order, None where there are none
         expert: folder to save it in
-        curve: folder of the training curve
+        curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
 
     Returns:
@@ -127,17 +127,21 @@ def discard(folder: Path) -> None:
     store.discard(folder / "predictions")
 
 
-def write_curve(folder: Path, history: list[dict]) -> None:
-    """Write the training curve as ``train.csv`` and ``dev.csv``, a row an epoch: ``dvc plots`` draws a line a file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "dev"):
-        rows = [row for row in history if row["split"] == split]
-        columns = [column for column in COLUMNS if any(column in row for row in rows)]
-        with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            for row in rows:
-                writer.writerow([f"{row[c]:.6f}" if isinstance(row[c], float) else row[c] for c in columns])
+def write_curve(path: Path, history: list[dict]) -> None:
+    """Write the training curve, a row an epoch; ``nan`` where an epoch was not measured, which ``dvc plots`` skips."""
+    columns = [f"{split}_{name}" for split in ("train", "dev") for name in SCORES]
+    epochs: dict[int, dict] = {}
+    for row in history:
+        said = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
+        epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(said)
+    columns = [column for column in columns if any(column in row for row in epochs.values())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["epoch", "phase", *columns])
+        for row in epochs.values():
+            scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
+            writer.writerow([row["epoch"], row["phase"], *scores])
 
 
 def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:

@@ -22,11 +22,11 @@ def run(tones, folder, settings, corpus=None, name="tones"):
     """Train into a folder; return the predictions and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
     texts = tones.texts if settings.modality == "text" else None
-    places = {"expert": folder / "models" / name, "curve": folder / "curve", "work": folder / "work"}
+    places = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
     found, unfinished = finetune(name, settings, corpus, tones.root, texts, **places)
     predictions.write(folder / "predictions.parquet", found)
     discard(unfinished)
-    files = [*sorted(places["expert"].iterdir()), *sorted(places["curve"].iterdir()), folder / "predictions.parquet"]
+    files = [*sorted(places["expert"].iterdir()), places["curve"], folder / "predictions.parquet"]
     return found, {file.name: file.read_bytes() for file in files}
 
 
@@ -130,8 +130,14 @@ def test_a_saved_expert_predicts_what_the_table_says(tones, tmp_path):
 
 
 def curve(folder, split):
-    """Return the rows of a training curve."""
-    return list(csv.DictReader((folder / "curve" / f"{split}.csv").open()))
+    """Return the measured rows of a training curve, its scores without the split's name."""
+    read = list(csv.DictReader((folder / "curve.csv").open()))
+    return [
+        {"epoch": row["epoch"], "phase": row["phase"]}
+        | {key.removeprefix(f"{split}_"): value for key, value in row.items() if key.startswith(f"{split}_")}
+        for row in read
+        if row[f"{split}_loss"] != "nan"
+    ]
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])

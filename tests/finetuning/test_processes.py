@@ -52,7 +52,7 @@ def launch(*asked: tuple[Path, str, int]) -> subprocess.CompletedProcess:
 
 
 def outputs(folder: Path, expert: str) -> dict[str, bytes]:
-    files = [*(folder / "models" / expert).iterdir(), *(folder / "curves" / expert).iterdir()]
+    files = [*(folder / "models" / expert).iterdir(), folder / "curves" / f"{expert}.csv"]
     return {file.name: file.read_bytes() for file in [*files, folder / "predictions" / f"{expert}.parquet"]}
 
 

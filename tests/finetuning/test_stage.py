@@ -36,7 +36,7 @@ def test_the_stage_writes_expert_predictions_and_curve(tones, places):
     assert found.expert == "text"
     assert found.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert (places["models"] / "text" / "adapter.safetensors").is_file()
-    assert (places["curves"] / "text" / "dev.csv").read_text().startswith("epoch,phase,loss,macro_f1,ua\n")
+    assert (places["curves"] / "text.csv").read_text().startswith("epoch,phase,train_loss,train_macro_f1,")
 
 
 def test_an_unknown_expert_and_missing_transcripts_are_refused(places):
