@@ -53,6 +53,8 @@ def write(path: Path, predictions: Predictions) -> None:
         ValueError: a value is not finite, a posterior's row does not sum to 1, or shapes do not fit
     """
     order = np.argsort(predictions.utterance_ids.astype(str), kind="stable")
+    if (np.diff(order) == 1).all():
+        order = slice(None)  # a view in place of a copy: embeddings of a large corpus are hundreds of MB
     ids = [str(each) for each in predictions.utterance_ids[order]]
     _parquet.check_ids(path, ids)
     _check(path, predictions)
