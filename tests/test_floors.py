@@ -27,9 +27,26 @@ GROUND = (
     "classifiers",
 )
 SHARED = ("tables", "encoders", "experts", "shards")
-FLOORS = {**dict.fromkeys(GROUND, 0), **dict.fromkeys(SHARED, 1), **dict.fromkeys(ROOMS, 2), "recipes": 3, "stages": 3}
+FLOORS = {
+    **dict.fromkeys(GROUND, 0),
+    **dict.fromkeys(SHARED, 1),
+    **dict.fromkeys(ROOMS, 2),
+    "recipes": 3,
+    "doctor": 3,
+    "stages": 3,
+}
 FILES = sorted([*Path("pipeline_lib").rglob("*.py"), *Path("stages").glob("*.py")])
-WITH_TORCH = ("encoders", "networks", "losses", "experts", "embedding", "finetuning", "demonstration", "conversion")
+WITH_TORCH = (
+    "encoders",
+    "networks",
+    "losses",
+    "experts",
+    "embedding",
+    "finetuning",
+    "demonstration",
+    "conversion",
+    "doctor",
+)
 
 
 def place(path: Path) -> str:

@@ -1,0 +1,178 @@
+"""Parameters, the corpus that they name, and the disk that they will fill."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from pipeline_lib import audio
+from pipeline_lib.corpus.checksums import SUMS
+from pipeline_lib.corpus.layout import files
+from pipeline_lib.corpus.settings import CorpusSettings, check_root
+from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.leftovers import size
+from pipeline_lib.errors import InputError
+from pipeline_lib.recipes.check import check
+from pipeline_lib.recipes.inputs import is_local, made_by_stages
+from pipeline_lib.recipes.sections import Params
+from pipeline_lib.tables import manifest
+
+SAMPLE = 20  # recordings decoded
+LEAST_FREE_GB = 2.0
+FRAMES_A_SECOND = 50  # of every speech backbone here
+SECONDS_UNKNOWN = 5.0  # an utterance, where no manifest says
+
+
+def parameters(path: Path) -> tuple[Params | None, list[Finding]]:
+    """Return params.yaml, None where it cannot be run with, and a finding a mistake."""
+    try:
+        params = check(path)
+    except InputError as error:
+        remedy = "the line names what is wanted; python -m pipeline_lib.recipes.apply lays a recipe down anew"
+        return None, [Finding("parameters", "problem", line, remedy) for line in str(error).splitlines()]
+    return params, [Finding("parameters", "ok", f"{path} can be run with")]
+
+
+def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Finding]:
+    """Look whether the corpus is there and a sample of its recordings decodes.
+
+    Args:
+        settings: the section ``corpus``
+        made: whether a stage makes the corpus, so that it may not be there yet
+        table: the manifest, which may not be there
+    """
+    root = Path(settings.root)
+    try:
+        check_root(settings)
+    except InputError as error:
+        state = "ok" if made else "problem"
+        said = f"{root} is made by dvc repro" if made else str(error)
+        yield Finding("corpus", state, said, "" if made else "mount it, or set corpus.root")
+        return
+    paths = _sample(root, table)
+    bad = []
+    for path in paths:
+        try:
+            audio.check(audio.resolve_under(root, path), settings.min_duration_s, settings.max_duration_s)
+        except InputError as error:
+            bad.append(str(error))
+    if bad:
+        remedy = "data/quarantine.parquet lists what is left out; fetch the corpus anew if that is much"
+        yield Finding("corpus", "warning", f"{len(bad)} of {len(paths)} tried recordings: {bad[0]}", remedy)
+    else:
+        sums = ", verified against SHA256SUMS when read" if (root / SUMS).is_file() else ""
+        yield Finding("corpus", "ok", f"{root}, {len(paths)} recordings tried{sums}")
+
+
+def disk(root: Path, params: Params, table: Path) -> Iterator[Finding]:
+    """Compare what is free with about what the embeddings, tuned models and checkpoints take."""
+    free = shutil.disk_usage(root).free
+    needed, unknown = estimate(params, table)
+    said = f"{free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB still to be written"
+    if unknown:
+        said += f" (not counted: {', '.join(unknown)}, whose size is not known here)"
+    if free < needed or free < LEAST_FREE_GB * 1e9:
+        remedy = "free space, or keep fewer layers (embedding.<name>.layers, frames: false)"
+        yield Finding("disk", "problem" if free < needed else "warning", said, remedy)
+    else:
+        yield Finding("disk", "ok", said)
+
+
+def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
+    """Return about how many bytes the present parameters write, and the entries whose checkpoint is not here.
+
+    An embedding holds utterances x layers x width x 2 bytes, with frames that many a frame, and as much again in shards
+    while it is made. A tuned model and its checkpoints take eight times its weights when it is tuned whole, half of
+    them when an adapter is. What is there already is not counted again.
+    """
+    n, seconds = _extent(params, table)
+    total, unknown = 0.0, []
+    for name, entry in params.embedding.items():
+        if (table.parent / "embeddings" / name).exists():
+            continue
+        shape = _shape(entry.encoder.checkpoint, entry.encoder.revision)
+        if shape is None:
+            unknown.append(f"embedding.{name}")
+            continue
+        layers, width = shape
+        kept = layers + 1 if entry.layers == "all" else len(entry.layers)
+        vectors = n * (2 if entry.pooling == "mean_std" else 1)
+        frames = seconds * FRAMES_A_SECOND if entry.frames and entry.modality == "audio" else 0
+        total += 2 * 2 * kept * width * (vectors + frames)
+    for name, entry in params.finetuning.items():
+        if (table.parent.parent / "models" / name).exists():
+            continue
+        weights = Path(entry.encoder.checkpoint)
+        if not weights.is_dir():
+            unknown.append(f"finetuning.{name}")
+            continue
+        total += size(weights) * (8 if entry.adaptation.method == "full" else 0.5)
+    return total, unknown
+
+
+def hub(params: Params) -> Iterator[Finding]:
+    """Ask the hub for each checkpoint that is no local path."""
+    from huggingface_hub import HfApi
+
+    transcription = params.transcription
+    chosen = [(f"transcription.{transcription.engine}", getattr(transcription, transcription.engine))]
+    chosen += [(f"embedding.{name}", each.encoder) for name, each in params.embedding.items()]
+    chosen += [(f"finetuning.{name}", each.encoder) for name, each in params.finetuning.items()]
+    for where, settings in chosen:
+        name = getattr(settings, "checkpoint", None)
+        if name is None or is_local(name):
+            continue
+        try:
+            found = HfApi().model_info(name, revision=settings.revision, timeout=10)
+        except Exception as error:
+            said = " ".join(str(error).split())[:120]
+            yield Finding(
+                "hub", "problem", f"{where}: {name}: {said}", "hf auth login; ask for access where it is gated"
+            )
+        else:
+            yield Finding("hub", "ok", f"{where}: {name} at {str(found.sha)[:12]}")
+
+
+def _sample(root: Path, table: Path) -> Sequence[str]:
+    """Return paths spread over the manifest, or over the folder where there is none."""
+    if table.is_file():
+        paths = [path for path in manifest.read(table).frame["audio"] if path]
+    else:
+        paths = [str(path) for path in files(root)]
+    return paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
+
+
+def _extent(params: Params, table: Path) -> tuple[int, float]:
+    """Return utterances and seconds; without a manifest, the recordings below the root and a guess."""
+    if table.is_file():
+        frame = manifest.read(table).frame
+        return len(frame), float(frame["duration_s"].sum())
+    root = Path(params.corpus.root)
+    n = len(files(root)) if root.is_dir() and os.access(root, os.R_OK) else 0
+    return n, n * SECONDS_UNKNOWN
+
+
+def _shape(checkpoint: str, revision: str | None) -> tuple[int, int] | None:
+    """Return layers and width by a checkpoint's config.json, None where it is not on this machine."""
+    path = Path(checkpoint) / "config.json"
+    if not path.is_file():
+        cached = None
+        if checkpoint.count("/") == 1 and not is_local(checkpoint):
+            cached = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+        if not isinstance(cached, str):
+            return None
+        path = Path(cached)
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        layers = said.get("num_hidden_layers") or said.get("encoder_layers") or said["num_layers"]
+        return int(layers), int(said.get("hidden_size") or said["d_model"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def is_made(params: Params) -> bool:
+    """Return whether a stage of these parameters makes the corpus."""
+    return params.corpus.root in made_by_stages(params)

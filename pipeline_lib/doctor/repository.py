@@ -1,0 +1,82 @@
+"""DVC's own files after a kill, and marks of a merge that was not finished."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.processes import running
+
+MARKS = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+FILES = ("params.yaml", "dvc.yaml", "dvc.lock")
+
+
+def repository(root: Path) -> Iterator[Finding]:
+    """Look at the files that DVC and git leave."""
+    for name in FILES:
+        yield from _file(root / name)
+    yield _rwlock(root)
+    yield _lock(root)
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    if not path.is_file():
+        if path.name != "dvc.lock":
+            yield Finding(path.name, "problem", "is missing", "commands are run from the project's root")
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if MARKS.search(text):
+        remedy = "git checkout --theirs dvc.lock, then dvc repro" if path.name == "dvc.lock" else "choose one side"
+        yield Finding(path.name, "problem", "has marks of a merge that was not finished", remedy)
+        return
+    try:
+        loaded = YAML(typ="safe", pure=False).load(text) if text.strip() else None
+    except YAMLError as error:
+        loaded, said = None, " ".join(str(error).split())[:120]
+    else:
+        said = "is empty"
+    if not isinstance(loaded, dict):
+        remedy = f"git checkout {path.name}" + (", then dvc repro" if path.name == "dvc.lock" else "")
+        yield Finding(path.name, "problem", f"cannot be read: {said}", remedy)
+    else:
+        yield Finding(path.name, "ok", f"{len(loaded)} sections")
+
+
+def _rwlock(root: Path) -> Finding:
+    """An rwlock that a killed DVC left empty or half-written blocks every later command."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    if not path.exists():
+        return Finding("DVC's rwlock", "ok", "none")
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict) or not {*held} <= {"read", "write"}:
+            raise ValueError
+    except ValueError:
+        said = f"{path} is {'empty' if path.stat().st_size == 0 else 'damaged'} and blocks every dvc repro"
+        alive = running(root, "dvc")
+        if alive:
+            return Finding("DVC's rwlock", "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
+        return Finding("DVC's rwlock", "problem", said, f"rm {path}", lambda: _removed(root, path))
+    n = sum(len(each) for each in held.values())
+    return Finding("DVC's rwlock", "ok", f"{n} paths held" if n else "free")  # DVC lets go of dead processes itself
+
+
+def _lock(root: Path) -> Finding:
+    path = root / ".dvc" / "tmp" / "lock"
+    alive = running(root, "dvc")
+    if alive:
+        return Finding("dvc", "ok", f"runs: process {alive[0].pid}")
+    hard = path.with_name("lock.hardlink")
+    said = "none runs" if not hard.exists() else f"none runs, {hard} is left from one that was killed"
+    return Finding("dvc", "ok", said)  # the system frees the lock with the process
+
+
+def _removed(root: Path, path: Path) -> str:
+    if running(root, "dvc"):
+        return f"{path} was left alone, dvc runs now"
+    path.unlink(missing_ok=True)
+    return f"removed {path}"
