@@ -106,7 +106,8 @@ def _info(frame: bytes) -> dict[str, int]:
     aside = 17 if mpeg1 == mono else 32 if mpeg1 else 9
     tag = frame[4 + aside :]
     if tag[:4] not in (b"Xing", b"Info"):
-        lost = not any(frame[4 : 4 + aside]) and (b"LAME" in tag or b"Lav" in tag)  # the encoder's name without its tag
+        encoder = tag[120:124] in (b"LAME", b"Lavc", b"Lavf")  # where its name stands when all of the tag is there
+        lost = encoder or (not any(frame[4 : 4 + aside]) and b"LAME" in tag)
         return {"whole": False} if lost else {}
     flags = int.from_bytes(tag[4:8], "big")
     said = {"whole": True} | ({"frames": int.from_bytes(tag[8:12], "big")} if flags & 1 else {})

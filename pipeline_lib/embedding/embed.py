@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline_lib import audio, encoders
+from pipeline_lib import audio, containers, encoders
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.job import EmbeddingJob, load
 from pipeline_lib.embedding.pool import Frames, Vectors
@@ -120,7 +120,7 @@ def _fingerprint(
     weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
-    code = store.code_digest(Path(__file__).parent, encoders, audio, store, *tuned)
+    code = store.code_digest(Path(__file__).parent, encoders, audio, containers, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
     return store.fingerprint(said, weights, device, content, shards, code, versions)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import audio
+from pipeline_lib import audio, containers
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
@@ -75,7 +75,7 @@ def transcribe(
     if Path(checkpoint).exists():
         decoding["checkpoint_sha256"] = store.file_digest(Path(checkpoint))
     heard = manifest.frame[["utterance_id", "audio_sha256"]].to_numpy(dtype=object).tolist()
-    code = store.code_digest(Path(__file__).parent, audio, store)
+    code = store.code_digest(Path(__file__).parent, audio, containers, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / store.fingerprint(settings.engine, checkpoint, decoding, heard, plan, code, versions)
     job = TranscriptionJob(settings, paths, manifest.ids.tolist(), make)
