@@ -21,7 +21,7 @@ TWO = ExecutorSettings(kind="ray", workers=2, max_attempts=2)
 def cluster():
     """A cluster of two CPUs on this machine, which the executor finds running."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield
     ray.shutdown()
 
