@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from pipeline_lib.audio import resolve_under
 from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
@@ -70,7 +71,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
         name = row["utterance_id"]
         row["audio"] = f"Audios/{sound.get(name, f'{name}.wav')}"
         row["votes"] = votes.get(name)
-        row["reference_text"] = _text(root / "Transcripts" / f"{name}.txt")
+        row["reference_text"] = _text(root, f"Transcripts/{name}.txt")
     return layout.frame(rows)
 
 
@@ -102,7 +103,8 @@ def _partitions(root: Path) -> Iterator[tuple[str, str]]:
             yield PurePosixPath(name.strip()).stem, meant
 
 
-def _text(path: Path) -> str | None:
+def _text(root: Path, relative: str) -> str | None:
+    path = resolve_under(root, relative)
     return " ".join(line.strip() for line in layout.lines(path)).strip() if path.is_file() else None
 
 

@@ -5,7 +5,7 @@ corpus without sound ``reference_text`` and an identifier stand in for ``audio``
 
 ================  ====================================================================================================
 utterance_id      default: the audio path without its suffix
-emotion           any word; O is "other", X "no agreement", empty is unlabelled
+emotion           any words (letters, digits, blanks, _-.,'&/+()); O is "other", X "no agreement", empty is unlabelled
 arousal ...       numbers on ``corpus.attribute_scale``
 split             train, dev, test, test2 ..., unlabelled; without it, speakers are drawn (``corpus.split``)
 speaker, gender   needed for that draw, for the check of leaks, and for intervals clustered by speaker
@@ -182,7 +182,7 @@ def _row(root: Path, where: str, cells: dict[str, Any], split: str, scale: tuple
         "split": _split(where, cells[split]) if split in cells else None,
         "speaker": cells.get("speaker") or None,
         "gender": layout.gender(cells.get("gender")),
-        "emotion": cells.get("emotion") or None,
+        "emotion": _label(where, "emotion", cells.get("emotion", "")) or None,
         "votes": _votes(where, cells.get("votes", "")),
         "reference_text": cells.get("reference_text") or None,
         "subsets": _subsets(where, cells.get("subsets", "")),
@@ -232,7 +232,17 @@ def _votes(where: str, text: str) -> dict[str, int] | None:
     good = text.startswith("{") and all(type(n) is int and n >= 0 for n in votes.values())
     if not good:
         raise InputError(f"{where}: votes is {_short(text)}, wanted a JSON object of emotions and whole numbers")
+    for name in votes:
+        _label(where, "votes", name)
     return votes
+
+
+def _label(where: str, column: str, text: str) -> str:
+    """Return a label that can stand in a report, a plot's page and a spreadsheet without being read as their code."""
+    plain = all(c.isalnum() or c in " _-.,'’&/+()" or unicodedata.combining(c) for c in text)
+    if text and not (plain and text[0].isalnum()):
+        raise InputError(f"{where}: {column} names {_short(text)}, wanted letters, digits, blanks and _-.,'&/+()")
+    return text
 
 
 def _subsets(where: str, text: str) -> list[str]:

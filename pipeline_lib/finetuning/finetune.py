@@ -11,6 +11,7 @@ import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
 from pipeline_lib import experts, losses
+from pipeline_lib.audio import resolve_under
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import checkpoints, data, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
@@ -199,7 +200,7 @@ def _reader(
 ) -> Read:
     if texts is not None:
         return Texts(texts)
-    paths = [root / (audio or "") for audio in corpus.frame["audio"]]
+    paths = [root if audio is None else resolve_under(root, audio) for audio in corpus.frame["audio"]]
     recordings = Recordings(paths, network.encoder.minimum_samples)
     if settings.cache_audio_gb and not recordings.keep(rows, _lengths(corpus, None), settings.cache_audio_gb):
         say(f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed")

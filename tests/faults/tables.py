@@ -88,6 +88,8 @@ SPOILED: list[tuple[str, str | bytes, Verdict]] = [
     ("an unquoted comma", table("i.wav,joy, sort of,test,s3"), "line 10: 5 cells.*unquoted"),
     ("a quote not closed", table('"i.wav,joy,test,s3'), "line 10: not CSV"),
     ("a quote inside a cell", first('a.wav,"an"ger'), "line 2: not CSV"),
+    ("a label of code", first("a.wav,<script>"), "line 2: emotion names '<script>', wanted letters"),
+    ("a label of a formula", first("a.wav,=A1"), "line 2: emotion names '=A1', wanted letters"),
     ("a NUL in a label", first("a.wav,ang\0er"), "line 2: .*control character"),
     ("a control character in a path", first("a\x07.wav,anger"), "line 2: .*control character"),
     ("UTF-16", table().encode("utf-16"), "is not UTF-8: byte 0 is 0xff"),
@@ -139,7 +141,7 @@ SPOILED: list[tuple[str, str | bytes, Verdict]] = [
     ("votes of 5,000 digits", with_column("votes", quoted('{"anger": %s}' % ("9" * 5000))), "line 2: votes"),
     ("votes nested deeply", with_column("votes", "[" * 100_000), "line 2: votes"),
     ("a label in two spellings", first("a.wav,Anger"), "'Anger' and 'anger' differ in capitals"),
-    ("a label with an invisible letter", first("a.wav,ang\u200ber"), "emotions .* differ"),
+    ("a label with an invisible letter", first("a.wav,ang\u200ber"), "line 2: emotion names"),
     (
         "a label composed in two ways",
         table().replace("joy", "colère", 1).replace("joy", "cole\u0300re"),
