@@ -90,11 +90,10 @@ def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] |
             said, digests = sealed.read(place / "state.json")
             for name in (_WEIGHTS, _OPTIMISER):
                 sealed.check(place / name, digests[name])
-        except (OSError, InputError) as error:
+            weights, optimiser = (load((place / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
+            return State(**said["state"]), weights, optimiser
+        except (OSError, InputError, SafetensorError, KeyError, TypeError) as error:  # the last three: of older code
             print(f"{error}\n{place} is damaged; going back to the checkpoint before it", file=sys.stderr)
-            continue
-        weights, optimiser = (load((place / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
-        return State(**said["state"]), weights, optimiser
     return None
 
 

@@ -87,7 +87,7 @@ def read(path: Path) -> pa.Table:
 def raise_token(folder: Path) -> str:
     """Begin a run: return a token that no earlier run of the folder had, in place before anything is computed."""
     path = folder / TOKEN
-    before = path.read_text(encoding="utf-8").split() if path.exists() else []
+    before = path.read_text(encoding="utf-8", errors="replace").split() if path.exists() else []
     number = int(before[0]) + 1 if before and before[0].isdecimal() else 1
     token = f"{number} {secrets.token_hex(8)}"  # a folder that was discarded counts from 1 again
     write_whole(path, token.encode())
@@ -101,7 +101,7 @@ def check_token(folder: Path, token: str) -> None:
         Superseded: it is not
     """
     try:
-        found = (folder / TOKEN).read_text(encoding="utf-8")
+        found = (folder / TOKEN).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise Superseded(f"{folder} was discarded") from None
     if found != token:

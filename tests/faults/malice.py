@@ -1,0 +1,432 @@
+"""Artifacts made by somebody who means harm: none runs code, reads or writes outside its root, or fills the machine.
+
+Every payload would leave a mark, a file named ``ran``, beside the artifact; a secret lies there too. A case passes when
+the artifact is refused by a message or read without harm, no mark is there and the secret has gone nowhere.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from pipeline_lib import audio, experts, sealed
+from pipeline_lib.corpus import checksums
+from pipeline_lib.corpus.collect import collect
+from pipeline_lib.encoders.load import load_text
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.errors import InputError
+from pipeline_lib.finetuning import checkpoints
+from pipeline_lib.finetuning.augmentation.settings import NoiseSettings
+from pipeline_lib.finetuning.augmentation.sounds import find
+from pipeline_lib.finetuning.finetune import finetune
+from pipeline_lib.tables import manifest
+from pipeline_lib.transcription import archive
+from tests.encoders import checkpoints as encoders
+from tests.faults import artifacts, forked, tables
+from tests.faults.cases import Case, command, refused, share
+from tests.finetuning import corpora
+
+SECRET = "the secret of another folder"
+NEMO = {"target": "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel"}
+
+
+class Runs:
+    """Pickled, it leaves a mark when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        """Say what unpickling calls."""
+        return (os.system, (f"touch {self.mark}",))
+
+
+def evil(root: Path) -> bytes:
+    """Return a pickle that leaves the mark."""
+    return pickle.dumps({"weight": Runs(root / "ran")})
+
+
+def harmless(check: Callable[[Path], None], folder: Path) -> None:
+    """Run one case beside a secret, in a child with a time limit; see that nothing was run or touched."""
+    (folder / "secret.txt").write_text(SECRET)
+    (folder / "secret.wav").write_bytes(b"RIFF")
+    inside = folder / "inside"
+    inside.mkdir()
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    status = forked.run(partial(check, inside), 120.0, str(folder / "log.txt"))
+    said = (folder / "log.txt").read_text(errors="replace")
+    (folder / "log.txt").unlink()
+    assert not list(folder.rglob("ran")), "code was run"
+    assert status == 0, f"{'hung' if status is None else 'failed'}: {said[-400:]}"
+    after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert after == before, f"touched {sorted({*after} ^ {*before})}"
+    assert SECRET not in said, "the secret was shown"
+
+
+# archives
+
+
+def packed(path: Path, members: list[tarfile.TarInfo | tuple[str, bytes]], config: bytes | dict = NEMO) -> Path:
+    """Write a .nemo archive with some members more."""
+    text = config if isinstance(config, bytes) else yaml.safe_dump(config).encode()
+    with tarfile.open(path, "w") as out:
+        for member in [("./model_config.yaml", text), ("./model_weights.ckpt", b"0"), *members]:
+            if isinstance(member, tarfile.TarInfo):
+                out.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                out.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.TarInfo:
+    """Return a member that is no plain file."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, size
+    return info
+
+
+ARCHIVES: list[tuple[str, list, bytes | dict, str]] = [
+    ("a member that climbs", [("../ran", b"")], NEMO, "leads out of its folder"),
+    ("a member from the root", [("/tmp/ran", b"")], NEMO, "leads out of its folder"),
+    ("a symbolic link", [special("x", tarfile.SYMTYPE, "../secret.txt")], NEMO, "a symbolic link"),
+    ("a hard link", [special("x", tarfile.LNKTYPE, "../secret.txt")], NEMO, "a hard link"),
+    ("a device", [special("x", tarfile.CHRTYPE)], NEMO, "wanted plain files"),
+    ("a million members", [(f"{i}", b"") for i in range(1_200)], NEMO, "a bomb"),
+    ("a function of the system", [], {**NEMO, "x": {"_target_": "os.system"}}, "it is not run"),
+    ("an object of Python", [], b"x: !!python/object/apply:os.system [touch ran]\n", "not YAML that can be loaded"),
+    ("anchors that grow", [], b"a: &a [x, x]\nb: [*a, *a]\n", "a few lines can stand for billions"),
+]
+
+
+def an_archive(members: list, config: bytes | dict, pattern: str, root: Path) -> None:
+    """Refuse an archive before NeMo sees it."""
+    with refused(pattern):
+        archive.check(packed(root / "a.nemo", members, config))
+
+
+# checkpoints and experts
+
+
+def a_checkpoint(root: Path) -> Path:
+    """Write a small LLaMA."""
+    return encoders.write(root, "llama")
+
+
+def loaded(place: Path) -> str:
+    """Load a checkpoint; return what was said when it was refused."""
+    try:
+        load_text(EncoderSettings(checkpoint=str(place)), torch.device("cpu"))
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def changed(path: Path, **values: Any) -> None:
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **values}))
+
+
+def weights_by_pickle(root: Path) -> None:
+    place = a_checkpoint(root)
+    (place / "model.safetensors").unlink()
+    (place / "pytorch_model.bin").write_bytes(evil(root.parent))
+    assert "what pickle wrote is never loaded" in loaded(place)
+
+
+def a_pickle_named_safetensors(root: Path) -> None:
+    place = a_checkpoint(root)
+    (place / "model.safetensors").write_bytes(evil(root.parent))
+    assert "gives no weights" in loaded(place)
+
+
+def a_header_of_exabytes(root: Path) -> None:
+    place = a_checkpoint(root)
+    (place / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
+    assert "gives no weights" in loaded(place)
+
+
+def a_tensor_of_exabytes(root: Path) -> None:
+    place = a_checkpoint(root)
+    header = json.dumps({"embed_tokens.weight": {"dtype": "F32", "shape": [1 << 58], "data_offsets": [0, 1 << 60]}})
+    (place / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    assert "gives no weights" in loaded(place)
+
+
+def shards_elsewhere(root: Path) -> None:
+    place = a_checkpoint(root)
+    names = list(load_file(place / "model.safetensors"))
+    (place / "model.safetensors").rename(root.parent / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "../../elsewhere.safetensors")}
+    (place / "model.safetensors.index.json").write_text(json.dumps(index))
+    said = loaded(place)
+    (root.parent / "elsewhere.safetensors").unlink()
+    assert said, "weights outside the folder were read"
+
+
+def code_of_the_model(root: Path) -> None:
+    place = a_checkpoint(root)
+    (place / "evil.py").write_text(f"open({str(root.parent / 'ran')!r}, 'w')\nclass M: pass\n")
+    changed(place / "config.json", auto_map={"AutoModel": "evil.M", "AutoConfig": "evil.M"})
+    loaded(place)
+
+
+def code_of_an_unknown_model(root: Path) -> None:
+    code_of_the_model(root)
+    changed(root / "llama/config.json", model_type="evil")
+    assert loaded(root / "llama")
+
+
+def code_of_the_tokenizer(root: Path) -> None:
+    place = a_checkpoint(root)
+    (place / "evil.py").write_text(f"open({str(root.parent / 'ran')!r}, 'w')\nclass T: pass\n")
+    changed(place / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.T", "evil.T"]}, tokenizer_class="T")
+    loaded(place)
+
+
+def an_adapter_beside(root: Path) -> None:
+    place = a_checkpoint(root)
+    said = {"base_model_name_or_path": str(place), "peft_type": "LORA", "r": 2, "target_modules": ["q_proj"]}
+    (place / "adapter_config.json").write_text(json.dumps(said))
+    (place / "adapter_model.bin").write_bytes(evil(root.parent))
+    loaded(place)
+
+
+def an_adapter_of_another(root: Path) -> None:
+    place, other = a_checkpoint(root), a_checkpoint(root.parent / "elsewhere")
+    tensors = {name: torch.full_like(t, 7.0) for name, t in load_file(other / "model.safetensors").items()}
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    said = {"base_model_name_or_path": str(other), "peft_type": "LORA", "r": 2, "target_modules": ["q_proj"]}
+    (place / "adapter_config.json").write_text(json.dumps(said))
+    try:
+        encoder = load_text(EncoderSettings(checkpoint=str(place)), torch.device("cpu"))
+    except InputError:
+        return
+    assert not any((p == 7).all() for p in encoder.model.parameters()), "another folder's weights were read"
+
+
+def a_kernel_of_the_hub(root: Path) -> None:
+    place = a_checkpoint(root)
+    for name in ("attn_implementation", "_attn_implementation", "experts_implementation"):
+        changed(place / "config.json", **{name: "somebody/evil-kernel"})
+    assert "code that is never run" in loaded(place)
+
+
+def a_template_that_runs(root: Path) -> None:
+    place = a_checkpoint(root)
+    mark = root.parent / "ran"
+    template = "{{ ''.__class__.__mro__[1].__subclasses__() }}{% set x = cycler.__init__.__globals__.os.popen('touch "
+    changed(place / "tokenizer_config.json", chat_template=f"{template}{mark}').read() %}}")
+    encoder = load_text(EncoderSettings(checkpoint=str(place)), torch.device("cpu"))
+    encoder.prepare(["i am so happy"])
+
+
+def an_expert(root: Path) -> Path:
+    """Write a trained expert."""
+    artifacts.expert_kind(root / "checkpoints").write(root)
+    return root / "text"
+
+
+def an_expert_by_pickle(root: Path) -> None:
+    place = an_expert(root)
+    (place / "head.safetensors").write_bytes(evil(root.parent))
+    with refused("head.safetensors is damaged"):
+        experts.load(place, torch.device("cpu"))
+
+
+def an_expert_that_points_elsewhere(root: Path) -> None:
+    place = an_expert(root)
+    said, files = sealed.read(place / "settings.json")
+    contents = {name: (place / name).read_bytes() for name in files}
+    for checkpoint in ("../../secret.txt", str(root.parent), "/etc", "\0", "models/\n"):
+        said["encoder"]["checkpoint"] = checkpoint
+        (place / "settings.json").write_text(sealed.dumps(said, contents))
+        with refused("."):
+            experts.load(place, torch.device("cpu"))
+
+
+def an_expert_with_code(root: Path) -> None:
+    place = an_expert(root)
+    said, files = sealed.read(place / "settings.json")
+    contents = {name: (place / name).read_bytes() for name in files}
+    (place / "settings.json").write_text(sealed.dumps({**said, "auto_map": "evil.M"}, contents))
+    with refused("auto_map is not a parameter"):
+        experts.load(place, torch.device("cpu"))
+
+
+def an_expert_nested_deeply(root: Path) -> None:
+    place = an_expert(root)
+    (place / "settings.json").write_text('{"x": ' + "[" * 200_000)
+    with refused("settings.json is not JSON"):
+        experts.load(place, torch.device("cpu"))
+
+
+def a_training_checkpoint_by_pickle(root: Path) -> None:
+    artifacts._write_checkpoints(root)
+    place = sorted(root.glob("checkpoint_*"))[-1]
+    said, _ = sealed.read(place / "state.json")
+    contents = {"weights.safetensors": evil(root.parent), "optimiser.safetensors": evil(root.parent)}
+    for name, content in contents.items():
+        (place / name).write_bytes(content)
+    (place / "state.json").write_text(sealed.dumps(said, contents))
+    found = checkpoints.latest(root)
+    assert found is not None and found[0].total == 1, "did not go back to the one before"
+
+
+# tables and corpora
+
+
+def a_corpus(root: Path, *rows: str, **changes: str) -> None:
+    """Write eight recordings and their table."""
+    tables.recordings(root)
+    (root / "corpus.csv").write_text(tables.table(*rows, **changes))
+
+
+def a_label(text: str, root: Path) -> None:
+    a_corpus(root, f"{tables.quoted('a.wav')},{tables.quoted(text)},train,s1")
+    with refused("emotion (names|is) "):
+        collect(tables.settings(root))
+
+
+def identifiers_that_climb(root: Path) -> None:
+    a_corpus(root, header=tables.HEADER + ",utterance_id", cells="../../../ran")
+    found = collect(tables.settings(root))
+    manifest.write(root / "data" / "manifest.parquet", found.manifest)
+    assert "../../../ran" in manifest.read(root / "data" / "manifest.parquet").ids
+
+
+def a_path_in_a_table(path: str, root: Path) -> None:
+    a_corpus(root, f"{path},joy,test,s3")
+    with refused("line 10: audio: "):
+        collect(tables.settings(root))
+
+
+def a_transcript_that_is_a_link(root: Path) -> None:
+    (root / "Labels").mkdir()
+    (root / "Transcripts").mkdir()
+    header = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n"
+    (root / "Labels/labels_consensus.csv").write_text(header + "a.wav,A,5,5,5,1,Male,Train\n")
+    (root / "Transcripts/a.txt").symlink_to(root.parent / "secret.txt")
+    with refused("outside"):
+        collect(tables.settings(root, "msp_podcast"))
+
+
+def checksums_of_elsewhere(root: Path) -> None:
+    a_corpus(root)
+    checksums.write(root)
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    (root / "SHA256SUMS").write_text((root / "SHA256SUMS").read_text() + f"{digest}  ../secret.txt\n")
+    with refused("is no path below"):
+        collect(tables.settings(root))
+
+
+def a_manifest_that_leads_outside(root: Path) -> None:
+    written = encoders.write(root / "checkpoints", "w2v_bert")
+    corpus = corpora.make(root)
+    corpus.frame.loc[0, "audio"] = "../secret.wav"
+    place = {"expert": root / "e", "curve": root / "c", "work": root / "w"}
+    with refused("is no path below"):
+        finetune("tones", corpora.settings(written, "audio"), corpus, root, None, **place)
+
+
+def a_table_with_a_type_of_pythons(root: Path) -> None:
+    tables.recordings(root)
+    name = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": evil(root.parent)}
+    schema = pa.schema([pa.field(n, pa.string(), metadata=name) for n in tables.HEADER.split(",")])
+    pq.write_table(pa.table(tables.columns(), schema=schema), root / "corpus.parquet")
+    collect(tables.settings(root, table={"file": "corpus.parquet"}))
+
+
+def a_table_of_noises(root: Path) -> None:
+    (root / "noises.csv").write_text("file,category\n../secret.wav,noise\n")
+    asked = NoiseSettings(probability=1.0, root=str(root), table="noises.csv")
+    with refused("is no path below"):
+        find(SimpleNamespace(noise=asked, reverberation=SimpleNamespace(probability=0.0, root=None)))
+
+
+def a_table_that_is_a_link(root: Path) -> None:
+    out = root / "manifest.parquet"
+    out.symlink_to(root.parent / "secret.txt")
+    manifest.write(out, artifacts.a_manifest())
+    assert not out.is_symlink() and len(manifest.read(out)) == 40  # the link was replaced, not followed
+
+
+def a_recording_of_gigabytes(root: Path) -> None:
+    tables.recordings(root)
+    with (root / "bomb.flac").open("wb") as file:
+        file.write(tables_bomb())
+    with refused("too long|lasts", audio.BadAudio):
+        audio.check(root / "bomb.flac", 0.1, 120.0)
+
+
+def tables_bomb() -> bytes:
+    """Return half an hour of silence in kilobytes."""
+    from tests.faults.damaged_recordings import silent_hours
+
+    return silent_hours()
+
+
+CHECKPOINTS = (
+    weights_by_pickle,
+    a_pickle_named_safetensors,
+    a_header_of_exabytes,
+    a_tensor_of_exabytes,
+    shards_elsewhere,
+    code_of_the_model,
+    code_of_an_unknown_model,
+    code_of_the_tokenizer,
+    an_adapter_beside,
+    an_adapter_of_another,
+    a_kernel_of_the_hub,
+    a_template_that_runs,
+    a_training_checkpoint_by_pickle,
+)
+EXPERTS = (an_expert_by_pickle, an_expert_that_points_elsewhere, an_expert_with_code, an_expert_nested_deeply)
+CORPORA = (
+    identifiers_that_climb,
+    a_transcript_that_is_a_link,
+    checksums_of_elsewhere,
+    a_manifest_that_leads_outside,
+    a_table_with_a_type_of_pythons,
+    a_table_of_noises,
+    a_table_that_is_a_link,
+    a_recording_of_gigabytes,
+)
+LABELS = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "=HYPERLINK(1)", "@SUM(A1)", "a|b\n# x")
+
+
+def every() -> Iterator[Case]:
+    """Yield all cases."""
+    for name, members, config, pattern in ARCHIVES:
+        yield Case(name, "archive", partial(harmless, partial(an_archive, members, config, pattern)))
+    for kind, checks in (("checkpoint", CHECKPOINTS), ("expert", EXPERTS), ("corpus", CORPORA)):
+        for check in checks:
+            yield Case(check.__name__.replace("_", " "), kind, partial(harmless, check))
+    for text in LABELS:
+        yield Case(f"a label {text!r}", "corpus", partial(harmless, partial(a_label, text)))
+    for path in ("../secret.wav", "/etc/passwd"):
+        yield Case(f"a recording {path}", "corpus", partial(harmless, partial(a_path_in_a_table, path)))
+
+
+def cases(count: int, seed: int) -> list[Case]:
+    """Return ``count`` of the cases, or all."""
+    return share(every(), count, seed)
+
+
+if __name__ == "__main__":
+    command("malice", cases, 100)
