@@ -1,12 +1,13 @@
 # Two commands: `make repro` runs the pipeline, `make test` checks the code. Both make .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
+SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro test lint schema clean
+.PHONY: install repro test lint faults audit clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +25,15 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Long: kills, damaged files, bit flips, full disks, at the counts that docs/faults.md reports.
+faults: install
+	for suite in $(SUITES); do $(BIN)/python -m tests.faults.$$suite || exit 1; done
+
+# Known vulnerabilities of the pinned packages; AUDIT=--strict fails where they cannot be looked up.
+audit: install
+	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
+	$(BIN)/python -m pipeline_lib.doctor.audit $(AUDIT)
 
 clean:
 	rm -rf work .pytest_cache .ruff_cache

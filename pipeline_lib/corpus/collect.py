@@ -77,6 +77,7 @@ def collect(settings: CorpusSettings) -> Collected:
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
     n_read = len(frame)
+    _exclude(root, frame, settings.exclude)
     scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
     _check_scale(root, frame, scale)
     _check_merge(frame, settings.merge or {})
@@ -128,6 +129,20 @@ def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
                 f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
                 " merge it, or cut the corpus otherwise (corpus.split)"
             )
+
+
+def _exclude(root: Path, frame: pd.DataFrame, excluded: Sequence[str]) -> None:
+    """Mark utterances that the settings leave out, in place.
+
+    Raises:
+        InputError: one of them is not there
+    """
+    unknown = sorted({*excluded} - {*frame["utterance_id"]})
+    if unknown:
+        near = get_close_matches(unknown[0], frame["utterance_id"].tolist(), n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"{root}: corpus.exclude names {unknown[0]!r}, which no utterance is{meant}")
+    frame.loc[frame["utterance_id"].isin(excluded), "reject"] = "excluded: corpus.exclude names it"
 
 
 def _check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None:

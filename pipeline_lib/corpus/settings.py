@@ -98,6 +98,9 @@ class CorpusSettings(Settings):
     dev_bal: BalancedSettings = BalancedSettings()
     min_duration_s: Annotated[float, Field(ge=0.1, description="shorter recordings are quarantined")] = 0.1
     max_duration_s: Annotated[float | None, Field(gt=0, description="longer ones are quarantined; null: none")] = 120.0
+    exclude: Annotated[
+        list[str], Field(description="utterance_ids that are quarantined, such as those that kill a worker")
+    ] = []
     max_clipped_share: Annotated[
         float, Field(ge=0, le=1, description="recordings with more of their samples at full scale are quarantined")
     ] = 1.0

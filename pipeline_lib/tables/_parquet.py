@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 _META = b"ser_pipeline"
 _DIGEST = b"ser_pipeline_sha256"  # of the columns and of what the table says of itself
 _CONTENT = b"ser_pipeline_content"  # column -> digest of each row group
-_GROUP = 1 << 20  # rows of a row group
+_GROUP = 1 << 14  # rows of a row group: what a writer holds beside the table
 
 
 def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -> None:
@@ -78,19 +78,18 @@ def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any]
 
 
 class Writer:
-    """Writes a row group a call, and remembers its digests."""
+    """Writes row groups, and remembers their digests."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self.schema = writer, schema
         self.groups: list[dict[str, str]] = []
 
     def write_table(self, table: pa.Table) -> None:
-        """Write up to a million rows."""
-        if len(table) > _GROUP:
-            raise ValueError(f"{len(table)} rows at once, wanted at most {_GROUP}")
-        if len(table):
-            self._writer.write_table(table, _GROUP)
-            self.groups.append(_digests(table))
+        """Write the rows, in groups of at most 16,384."""
+        for start in range(0, len(table), _GROUP):
+            group = table[start : start + _GROUP]
+            self._writer.write_table(group, _GROUP)
+            self.groups.append(_digests(group))
 
 
 def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:

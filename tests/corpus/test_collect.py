@@ -295,6 +295,16 @@ def test_metrics_and_tables_agree(ravdess, tmp_path_factory):
     assert read_params(out / "params.yaml")["corpus"]["name"] == "acted"
 
 
+def test_an_excluded_utterance_is_quarantined_and_one_that_is_not_there_is_refused(ravdess, settings):
+    name = "03-01-05-01-01-01-03"
+    found = collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[name]))
+    assert name not in set(found.manifest.ids)
+    (reason,) = found.quarantine.loc[found.quarantine["utterance_id"] == name, "reason"]
+    assert reason == "excluded: corpus.exclude names it"
+    with pytest.raises(InputError, match=rf"corpus.exclude names '{name}x', .* \(did you mean '{name}'\?\)"):
+        collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[f"{name}x"]))
+
+
 def test_the_command_needs_neither_torch_nor_scikit_learn():
     code = "import sys, stages.corpus; print({'torch', 'sklearn', 'transformers'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
