@@ -71,10 +71,10 @@ def _stand_ins(table: dict[str, Any], obtained: dict[str, Any]) -> list[str]:
     rows = [row for row in table["rows"] if "system" in row and key_of(table, row, True) in obtained]
     if not rows:
         return []
-    lines = _row(["", "model", *ours]) + _row(["---"] * (2 + len(ours)))
+    lines = _row(["", "stand-in for", *ours]) + _row(["---"] * (2 + len(ours)))
     for row in rows:
         scores = obtained[key_of(table, row, True)]["scores"]
-        lines += _row([row["row"], f"stand-in of {row['model']}", *(_obtained(scores, name) for name in ours)])
+        lines += _row([row["row"], row["model"], *(_obtained(scores, name) for name in ours)])
     return lines
 
 
