@@ -1,9 +1,11 @@
 """How every command of the project starts, shows its progress and fails."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,7 +19,7 @@ _STDERR = Console(stderr=True)
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a typer command; an InputError becomes its message and exit status 1, Ctrl-C status 130."""
+    """Run ``main`` as a typer command; an InputError or a full disk is said and exit status 1, Ctrl-C status 130."""
 
     @wraps(main)
     def guarded(*args: Any, **options: Any) -> None:
@@ -26,6 +28,12 @@ def run(main: Callable[..., None]) -> None:
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
+        except Exception as error:
+            place = full_disk(error)
+            if place is None:
+                raise
+            print(f"error: the disk is full at {place}; free some space and run the same command", file=sys.stderr)
+            sys.exit(1)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
@@ -33,6 +41,16 @@ def run(main: Callable[..., None]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(guarded)
     app()
+
+
+def full_disk(error: BaseException | None) -> str | None:
+    """Return where there was no space left, or None where that is not what went wrong."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or f"[Errno {errno.ENOSPC}]" in str(error):  # Arrow says the number in words only
+            return str(getattr(error, "filename", None) or Path.cwd())
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class _Rate(ProgressColumn):

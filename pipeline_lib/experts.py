@@ -12,7 +12,6 @@ the same bytes, and settings.json holds the SHA-256 of all of them. The encoder'
 """
 
 import copy
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from pipeline_lib import sealed
+from pipeline_lib import sealed, whole
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
@@ -84,16 +83,15 @@ def build(settings: ExpertSettings, device: torch.device) -> Network | SequenceC
 
 def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> None:
     """Write the expert through a temporary folder; a reader sees all of it or nothing."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary = whole.aside(folder)
+    temporary.mkdir()
     said = {"format_version": FORMAT_VERSION, **settings.model_dump()}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
     contents = {name: save(each) for name, each in tensors.items() if each}
     for name, content in contents.items():
-        _write(temporary / name, content)
-    _write(temporary / "settings.json", (sealed.dumps(said, contents, indent=2, sort_keys=True) + "\n").encode())
+        whole.write(temporary / name, content)
+    whole.write(temporary / "settings.json", sealed.dumps(said, contents, indent=2, sort_keys=True) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
@@ -226,13 +224,6 @@ def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Mod
                     if layer.bias is not None:
                         nn.init.zeros_(layer.bias)
     return classifier
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline_lib import whole
 from pipeline_lib.command import run
 from pipeline_lib.recipes.check import check
 
@@ -9,8 +10,7 @@ from pipeline_lib.recipes.check import check
 def main(out: Path = Path("data/check.txt")) -> None:
     """Refuse every wrong parameter of every section, in one list."""
     check()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("params.yaml can be run\n")
+    whole.write(out, "params.yaml can be run\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from pipeline_lib import whole
 from pipeline_lib.command import run
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.corpus.settings import CorpusSettings
@@ -21,8 +22,7 @@ def main(
     collected = collect(CorpusSettings.read("corpus", params))
     manifest.write(out, collected.manifest)
     manifest.write_quarantine(quarantine, collected.quarantine)
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.write_text(json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    whole.write(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
     if collected.metrics["warnings"]:
         print(f"warning: {collected.metrics['warnings']}", file=sys.stderr)
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from pipeline_lib import whole
 from pipeline_lib.command import run
 from pipeline_lib.scoring.contamination import checkpoints, contamination
 from pipeline_lib.scoring.plots import write_plots, write_systems
@@ -25,9 +26,8 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     scored.warnings[:0] = contamination(checkpoints(params["finetuning"]), corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scores.json").write_text(json.dumps(scored.scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(report(scored, settings), encoding="utf-8")
+    whole.write(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
+    whole.write(out / "report.md", report(scored, settings))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)
 

@@ -26,6 +26,14 @@ def test_a_fault_of_ours_keeps_its_traceback():
     assert "KeyError: 'ours'" in done.stderr
 
 
+def test_a_full_disk_is_said_in_a_sentence_wherever_it_was_met():
+    body = "    try:\n        raise OSError(28, 'No space left on device', 'work/a')\n"
+    body += "    except OSError:\n        raise RuntimeError('a writer stopped')"
+    done = run(f"def main() -> None:\n{body}")
+    assert done.returncode == 1
+    assert done.stderr == "error: the disk is full at work/a; free some space and run the same command\n"
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on():
     done = run("def main() -> None:\n    raise KeyboardInterrupt")
     assert done.returncode == 130

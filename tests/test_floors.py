@@ -21,6 +21,7 @@ GROUND = (
     "containers",
     "audio",
     "sealed",
+    "whole",
     "metrics",
     "losses",
     "networks",

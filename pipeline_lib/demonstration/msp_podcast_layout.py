@@ -7,6 +7,7 @@ corpus one recording is stereo at 44.1 kHz, here the first.
 """
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,9 @@ def write_sound(folder: Path, name: str, wave: np.ndarray) -> None:
     if name == STEREO:
         left = soxr.resample(wave / 32768.0, SAMPLE_RATE, STEREO_RATE, quality="VHQ")
         wave, rate = np.stack([left, left / 2], axis=1), STEREO_RATE
-    soundfile.write(path, wave, rate, subtype="PCM_16")
+    file = io.BytesIO()  # libsndfile itself does not say that a disk is full
+    soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
+    path.write_bytes(file.getvalue())
 
 
 def write_labels(folder: Path, names: Sequence[str], planned: Sequence[Planned]) -> None:

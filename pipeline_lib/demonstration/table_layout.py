@@ -1,6 +1,7 @@
 """The layout of ``corpus.reader: table``: ``audio/*.flac`` and ``corpus.csv``."""
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ def write_sound(folder: Path, name: str, wave: np.ndarray) -> None:
     """Write one recording: int16, mono, 16 kHz."""
     path = folder / "audio" / f"{name}.flac"
     path.parent.mkdir(exist_ok=True)
-    soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
+    file = io.BytesIO()  # libsndfile itself does not say that a disk is full
+    soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    path.write_bytes(file.getvalue())
 
 
 def write_labels(folder: Path, names: Sequence[str], planned: Sequence[Planned]) -> None:

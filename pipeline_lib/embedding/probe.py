@@ -5,6 +5,7 @@ training utterances. The curve compares layers; the best layer is chosen on dev,
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline_lib import whole
 from pipeline_lib.embedding.settings import ProbeSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
@@ -63,18 +65,17 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
         corpus_notice: the manifest's, shown beside the numbers
     """
     names = list(next(iter(curve.values()), {"macro_f1": 0.0, "ua": 0.0}))
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    with plot.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["layer", *names])
-        writer.writerows([layer, *(f"{scores[name]:.6f}" for name in names)] for layer, scores in curve.items())
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["layer", *names])
+    writer.writerows([layer, *(f"{scores[name]:.6f}" for name in names)] for layer, scores in curve.items())
+    whole.write(plot, file.getvalue())
     best: dict[str, Any] = {}
     for name in names if curve else []:
         layer = max(curve, key=lambda each: (curve[each][name], -each))  # of equal ones the first
         best[name] = {"layer": layer, "score": round(curve[layer][name], 6)}
     said = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    whole.write(metrics, json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _tasks(

@@ -1,6 +1,7 @@
 """Train one expert on a corpus, save it, and let it predict every utterance."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
-from pipeline_lib import experts, losses
+from pipeline_lib import experts, losses, whole
 from pipeline_lib.audio import resolve_under
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import checkpoints, data, optimisation
@@ -136,13 +137,13 @@ def write_curve(path: Path, history: list[dict]) -> None:
         said = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
         epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(said)
     columns = [column for column in columns if any(column in row for row in epochs.values())]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["epoch", "phase", *columns])
-        for row in epochs.values():
-            scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
-            writer.writerow([row["epoch"], row["phase"], *scores])
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["epoch", "phase", *columns])
+    for row in epochs.values():
+        scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
+        writer.writerow([row["epoch"], row["phase"], *scores])
+    whole.write(path, file.getvalue())
 
 
 def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:

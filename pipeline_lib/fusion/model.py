@@ -6,7 +6,6 @@ in full. ``curve.csv`` holds every weight that the search tried with what it rea
 
 import csv
 import io
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import sealed
+from pipeline_lib import sealed, whole
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
 from pipeline_lib.classifiers.plda import PLDA
 from pipeline_lib.errors import InputError
@@ -45,7 +44,7 @@ class Loaded:
 
 def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
     """Write ``folder`` anew, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = whole.aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:

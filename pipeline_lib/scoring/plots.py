@@ -1,10 +1,12 @@
 """metrics/plots/: tables in the shapes that DVC's templates draw, one file a system."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib import whole
 from pipeline_lib.metrics import calibration
 from pipeline_lib.scoring.evidence import category_rows
 from pipeline_lib.scoring.score import name_on
@@ -40,7 +42,6 @@ def write_systems(path: Path, scores: dict[str, Any], settings: ScoringSettings)
     metrics = ("macro_f1", "ua", "wa")
     found = [(name, each) for name, each in scores[settings.plotted_split].items() if "ua" in each and "n" in each]
     rows = ((scores["corpus"], name, *(f"{each[metric]:.6f}" for metric in metrics)) for name, each in found)
-    path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, ("corpus", "system", *metrics), rows)
 
 
@@ -52,7 +53,8 @@ def _empty(folder: Path) -> None:
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    whole.write(path, file.getvalue())

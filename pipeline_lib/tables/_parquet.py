@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline_lib import whole
 from pipeline_lib.errors import InputError
 
 FORMAT_VERSION = 1
@@ -35,11 +36,10 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
         kind: the table's name ("manifest"), checked when read
         metadata: what else the table says of itself, JSON
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     groups = [_digests(table[start : start + _GROUP]) for start in range(0, max(len(table), 1), _GROUP)]
     described = {**_described(table.schema, kind, metadata), _CONTENT: _listed(table.column_names, groups)}
     table = table.replace_schema_metadata(described)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = whole.aside(path)
     try:
         with temporary.open("wb") as file:
             pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
@@ -61,9 +61,8 @@ def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any]
         metadata: see ``write``
         options: of ParquetWriter, beyond compression and page checksums
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     schema = schema.with_metadata(_described(schema, kind, metadata))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = whole.aside(path)
     try:
         with temporary.open("wb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:
@@ -133,8 +132,8 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[pq.ParquetFile, dict[str, A
                 f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again"
             )
         listed = json.loads(kept.get(_CONTENT, b"null"))
-        whole = isinstance(listed, dict) and all(len(each) == file.num_row_groups for each in listed.values())
-        if schema.metadata.get(_DIGEST) != _digest(schema, stored) or not whole or {*listed} != {*schema.names}:
+        complete = isinstance(listed, dict) and all(len(each) == file.num_row_groups for each in listed.values())
+        if schema.metadata.get(_DIGEST) != _digest(schema, stored) or not complete or {*listed} != {*schema.names}:
             raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code?)")
         yield file, said, listed
 
@@ -185,8 +184,8 @@ def _digests(table: pa.Table) -> dict[str, str]:
     found = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         digest = hashlib.sha256()
-        whole = column.combine_chunks()
-        _feed(digest, pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole)
+        joined = column.combine_chunks()
+        _feed(digest, pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined)
         found[name] = digest.hexdigest()[:32]
     return found
 
@@ -231,6 +230,6 @@ def matrix(values: Any, width: int, dtype: pa.DataType) -> pa.FixedSizeListArray
 
 def to_matrix(column: pa.ChunkedArray) -> Any:
     """Return a fixed-size-list column as a 2-D array of shape ``(n, width)``."""
-    whole = column.combine_chunks()
-    chunk = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    joined = column.combine_chunks()
+    chunk = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
     return chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), chunk.type.list_size)

@@ -13,7 +13,6 @@ Neither dictionaries nor statistics are written, they took three quarters of the
 bytes of the float16 are stored split (BYTE_STREAM_SPLIT), which compresses noise-like values best.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline_lib import sealed
+from pipeline_lib import sealed, whole
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import _parquet
 
@@ -110,7 +109,7 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
     Raises:
         ValueError: identifiers out of order, twice, or not as many as ``info`` says
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = whole.aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with ExitStack() as stack:
@@ -240,17 +239,13 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 
 def _write_info(path: Path, info: Info) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     said = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
-    with path.open("w", encoding="utf-8") as file:
-        file.write(sealed.dumps(said, indent=2, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    whole.write(path, sealed.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _replace(temporary: Path, folder: Path) -> None:
     """Rename the folder into its place; an earlier one is moved aside first, renaming onto it is not possible."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    aside = whole.aside(folder, "old")
     if folder.exists():
         folder.rename(aside)
     temporary.rename(folder)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib import whole
 from pipeline_lib.metrics import normalise_words, word_error_rate
 from pipeline_lib.tables.manifest import Manifest
 
@@ -42,8 +43,7 @@ def measure(manifest: Manifest, texts: Sequence[str]) -> dict[str, Any]:
 
 def report(found: dict[str, Any], path: Path) -> None:
     """Write the metrics as JSON and print them, a line a split."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    whole.write(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
     if "notice" in found:
         print(found["notice"])
     for split, values in found.items():
