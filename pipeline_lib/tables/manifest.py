@@ -6,6 +6,7 @@ another place gives the same bytes. ``audio_sha256`` makes a recording replaced 
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,9 +116,16 @@ def read(path: Path) -> Manifest:
         InputError: see ``_parquet.read``
     """
     table, said = _parquet.read(path, "manifest")
-    data = {name: table.column(name).to_pylist() for name in table.column_names}
-    data["votes"] = [None if text is None else json.loads(text) for text in data["votes"]]
-    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in data.items()})
+    data = {}
+    for name in table.column_names:
+        values = _values(table.column(name))
+        table = table.drop_columns(name)  # a large corpus is not held twice
+        if name == "votes":
+            counted = {text: json.loads(text) for text in set(values) - {None}}
+            values = [None if text is None else copy(counted[text]) for text in values]
+        data[name] = pd.Series(values, dtype=_dtype(name))
+    pa.default_memory_pool().release_unused()
+    frame = pd.DataFrame(data)
     low, high = said["attribute_scale"]
     return Manifest(frame, said["corpus"], tuple(said["labels"]), (low, high), said["notice"])
 
@@ -139,6 +147,16 @@ def read_quarantine(path: Path) -> pd.DataFrame:
 def keep(manifest: Manifest, rows: np.ndarray) -> Manifest:
     """Return the manifest with only the rows of the mask."""
     return replace(manifest, frame=manifest.frame[rows].reset_index(drop=True))
+
+
+def _values(column: pa.ChunkedArray) -> list | np.ndarray:
+    """Return Python's objects, equal strings being one, or numbers with NaN for what is missing."""
+    if pa.types.is_floating(column.type):
+        return column.to_numpy()
+    if not pa.types.is_string(column.type):
+        return column.to_pylist()
+    seen: dict[str | None, str | None] = {}
+    return [seen.setdefault(value, value) for chunk in column.chunks for value in chunk.to_pylist()]
 
 
 def _dtype(name: str) -> str:
