@@ -1,5 +1,6 @@
 """What is written and said while training: event files and dvclive logs under work/, lines on the console."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ class Logs:
         from dvclive import Live
         from torch.utils.tensorboard import SummaryWriter
 
+        _clear_half(folder / "dvclive" / "metrics.json")
         self.writer = SummaryWriter(str(folder / "tensorboard"))
         self.live = Live(
             str(folder / "dvclive"), resume=True, report=None, save_dvc_exp=False, dvcyaml=None, monitor_system=False
@@ -67,6 +69,16 @@ def logs(folder: Path, *, wanted: bool) -> Iterator[Logs]:
         yield opened
     finally:
         opened.close()
+
+
+def _clear_half(path: Path) -> None:
+    """Remove dvclive's summary where a kill or a full disk cut it in half; it counts epochs from 0 again then."""
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        path.unlink()
 
 
 def say(line: str) -> None:

@@ -23,6 +23,8 @@ def start(work: Callable[[], None], said: str | None = None) -> int:
         sys.stdout = sys.stderr = open(1, "w", closefd=False, buffering=1)  # noqa: PTH123, SIM115
         work()
         code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
