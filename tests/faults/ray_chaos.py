@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes, on which actors, nodes and drivers are killed while a job runs; nothing is lost or doubled.
+"""A Ray cluster of two nodes, whose actors, nodes and drivers are killed while a job runs; nothing is lost or doubled.
 
 One cluster serves all cases: a head that stays, and a second node, each with room for two of the three actors. At a
 moment that is drawn, an actor gets SIGKILL (up to twice), the second node goes and another comes, or the driver gets

@@ -55,6 +55,19 @@ def test_what_is_written_is_read(tmp_path):
     assert len(found) == 40 and list(found.ids[:2]) == ["u000", "u001"]
 
 
+def test_what_one_row_is_given_no_other_row_gets(tmp_path):
+    whole = corpus(4)
+    whole.frame["votes"] = [{"fear": 1}, {"fear": 1}, None, {"fear": 1}]
+    manifest.write(tmp_path / "m.parquet", whole)
+    frame = manifest.read(tmp_path / "m.parquet").frame
+    frame["votes"][0]["fear"] = 9
+    frame["subsets"][1].append("new")
+    frame.loc[3, "arousal"] = 2.5
+    assert frame["votes"].tolist() == [{"fear": 9}, {"fear": 1}, None, {"fear": 1}]
+    assert frame["subsets"].tolist() == [["dev_bal", "dev_filt"], ["new"], [], []]
+    np.testing.assert_array_equal(frame["arousal"], [1.0, np.nan, np.nan, 2.5])
+
+
 def test_the_same_content_in_any_order_is_the_same_bytes(tmp_path):
     whole = corpus()
     shuffled = whole.frame.sample(frac=1, random_state=1)
