@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -79,14 +79,15 @@ def share(cases: Iterable[Case], count: int, seed: int) -> list[Case]:
 
 
 def report(suite: str, cases: Iterable[Case]) -> int:
-    """Run the cases, print the counts and the failures, and return how many failed."""
+    """Run the cases until they end or Ctrl-C, print the counts and the failures, and return how many failed."""
     began, ran, failed = time.monotonic(), Counter(), []
-    for case in cases:
-        ran[case.kind] += 1
-        found = failure(case)
-        if found is not None:
-            failed.append(found)
-            print(f"FAILED {found}", flush=True)
+    with suppress(KeyboardInterrupt):
+        for case in cases:
+            found = failure(case)
+            ran[case.kind] += 1
+            if found is not None:
+                failed.append(found)
+                print(f"FAILED {found}", flush=True)
     total = ran.total()
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ran.items()))
     what = "; ".join(f"{kind} {count}" for kind, count in sorted(Counter(each.case.kind for each in failed).items()))
