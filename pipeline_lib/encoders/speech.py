@@ -148,14 +148,13 @@ class PaddingProofExtractor(nn.Module):
 
 
 def _group_norm_layer(layer: nn.Module, waveforms: Tensor, samples: Sequence[int]) -> Tensor:
-    """Return the first convolution, group norm and activation; an utterance is normed alone, zeros stand behind it."""
-    hidden = layer.conv(waveforms)
-    (kernel,), (stride,) = layer.conv.kernel_size, layer.conv.stride
-    frames = [(n - kernel) // stride + 1 for n in samples]
-    if all(n == hidden.shape[2] for n in frames):
-        return layer.activation(layer.layer_norm(hidden))
-    alone = [layer.layer_norm(hidden[i : i + 1, :, :n]) for i, n in enumerate(frames)]
-    longest = hidden.shape[2]
+    """Return the first convolution, group norm and activation of each utterance alone, zeros behind it.
+
+    The convolution too: batched it rounds otherwise, and the norm of a quiet recording with a large offset makes of
+    the last digit 1e-5 of the whole.
+    """
+    alone = [layer.layer_norm(layer.conv(waveforms[i : i + 1, :, :n])) for i, n in enumerate(samples)]
+    longest = max(each.shape[2] for each in alone)
     return layer.activation(torch.cat([functional.pad(each, (0, longest - each.shape[2])) for each in alone]))
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -94,11 +94,11 @@ def filled(made: Whole, stage: Stage, needs: int, at: float, folder: Path) -> No
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def cases(count: int, seed: int) -> Iterator[Case]:
+def cases(count: int, seed: int, stages: Sequence[Stage] = STAGES) -> Iterator[Case]:
     """Yield ``count`` of every stage at every share, or all."""
     place = Path(tempfile.mkdtemp(prefix="fault_disk_"))
     try:
-        made = scratch.whole(place / "whole")
+        made = scratch.whole(place / "whole", stages)
         needs: dict[str, int] = {}
 
         def check(stage: Stage, at: float, folder: Path) -> None:
@@ -106,7 +106,7 @@ def cases(count: int, seed: int) -> Iterator[Case]:
                 needs[stage.name] = peak(made, stage, place / "measured")
             filled(made, stage, needs[stage.name], at, folder)
 
-        every = [Case(f"at {at:.0%}", stage.name, partial(check, stage, at)) for stage in STAGES for at in SHARES]
+        every = [Case(f"at {at:.0%}", stage.name, partial(check, stage, at)) for stage in stages for at in SHARES]
         yield from share(every, count, seed)
     finally:
         shutil.rmtree(place, ignore_errors=True)

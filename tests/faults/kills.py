@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -137,11 +137,11 @@ def group_lives(leader: int) -> bool:
     return True
 
 
-def stage_kills(count: int, draw: random.Random, place: Path) -> Iterator[Case]:
+def stage_kills(count: int, draw: random.Random, place: Path, stages: Sequence[Stage] = STAGES) -> Iterator[Case]:
     """Yield kills of stages, each stage in turn."""
-    made = scratch.whole(place / "whole")
+    made = scratch.whole(place / "whole", stages)
     for number in range(count):
-        stage, how = STAGES[number % len(STAGES)], HOW[number // len(STAGES) % len(HOW)]
+        stage, how = stages[number % len(stages)], HOW[number // len(stages) % len(HOW)]
         shares = [draw.uniform(0, 1.05) for _ in range(2 if how == "twice" else 1)]
         name = f"{stage.name}, {how}, at {', '.join(f'{share:.3f}' for share in shares)} of its time"
         yield Case(name, how, partial(killed, made, stage, how, shares))

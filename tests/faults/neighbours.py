@@ -61,7 +61,7 @@ def compared(name: str, folder: Path, seed: int, number: int, _: Path) -> None:
     assert int(together.lengths[place]) == n, f"{int(together.lengths[place])} frames, alone {n}"
     for layer, (one, other) in enumerate(zip(together.layers, alone.layers, strict=True)):
         away = torch.linalg.norm(one[place, :n] - other[0, :n]) / torch.linalg.norm(other[0, :n]).clamp_min(1e-30)
-        assert away <= LIMIT, f"layer {layer} is {away:.1e} apart at place {place} of {len(batch)}"
+        assert away <= LIMIT, f"layer {layer} is {away:.3e} apart at place {place} of {len(batch)}"
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
