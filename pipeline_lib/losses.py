@@ -6,11 +6,13 @@ Conventions: a label of -1, a distribution of zeros and an attribute of NaN are 
 nothing to a gradient. A batch in which everything is missing has loss 0 and gradient 0. Logits of any precision are
 taken to float32 first.
 
-Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``concordance`` (1 - CCC). The
-truth of the first two is a label an utterance or a distribution over labels.
+Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``concordance`` (1 - CCC),
+``contrastive`` and ``reconstruction`` (Chochlakis et al.), ``multi_similarity`` (Wang et al. 2019). The truth of the
+first two is a label an utterance or a distribution over labels.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,23 +104,123 @@ def concordance(prediction: Tensor, truth: Tensor) -> Tensor:
     return 1 - ccc[used].mean()
 
 
+def contrastive(audio: Tensor, text: Tensor, both: Tensor | None = None) -> Tensor:
+    r"""Return how badly an utterance's audio and text find each other within the batch.
+
+    .. math:: -\frac{1}{2N} \sum_i \left(\log \frac{e^{a_i \cdot t_i}}{\sum_j e^{a_i \cdot t_j}}
+        + \log \frac{e^{a_i \cdot t_i}}{\sum_j e^{a_j \cdot t_i}}\right)
+
+    Chochlakis et al., section 3.3: "the semisum of the cross-entropy losses across columns and rows of the similarity
+    matrix", without temperature or normalisation of the dot products. The paper's equation 6 has no exponential and
+    would take logarithms of numbers below 0; its text says cross-entropy, and that is what this is.
+
+    Args:
+        audio, text: shape ``(batch, width)``
+        both: which utterances have both modalities, bool, shape ``(batch,)``; others are nobody's counterpart
+
+    Returns:
+        a scalar in [0, inf); 0 for fewer than two utterances
+    """
+    if both is not None:
+        audio, text = audio[both], text[both]
+    if not len(audio):
+        return audio.float().sum() + text.float().sum()
+    similarity = audio.float() @ text.float().T  # (n, n), rows are audio
+    itself = torch.arange(len(similarity), device=similarity.device)
+    rows, columns = functional.cross_entropy(similarity, itself), functional.cross_entropy(similarity.T, itself)
+    return (rows + columns) / 2
+
+
+def reconstruction(estimate: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    r"""Return the mean over utterances of the mean squared error over their frames and width, of one modality.
+
+    .. math:: \frac{1}{N} \sum_i \frac{1}{n_i} \sum_j \frac{1}{d} \lVert \hat{H}_{ij} - H_{ij} \rVert^2
+
+    Chochlakis et al., equation 5, which sums this over modalities. N counts the utterances that have the modality.
+
+    Args:
+        estimate, target: shape ``(batch, time, d)``
+        mask: positions that count, bool, shape ``(batch, time)``: all of an utterance's, as the equation has it, or
+            those that were masked
+
+    Returns:
+        a scalar in [0, inf)
+    """
+    error = (estimate.float() - target.float()).masked_fill(~mask[..., None], 0.0).square().sum(dim=(1, 2))
+    each = error / (mask.sum(dim=1) * target.shape[2]).clamp_min(1)  # (batch,)
+    return each.sum() / mask.any(dim=1).sum().clamp_min(1)
+
+
+def multi_similarity(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+    epsilon: float | None = None,
+) -> Tensor:
+    r"""Return how far utterances of one label are from each other and how near to others.
+
+    .. math:: \frac{1}{m} \sum_i \left[
+        \frac{1}{\alpha} \log\left(1 + \sum_{k \in P_i} e^{-\alpha (S_{ik} - \lambda)}\right) +
+        \frac{1}{\beta} \log\left(1 + \sum_{k \in N_i} e^{\beta (S_{ik} - \lambda)}\right)\right]
+
+    Wang, Han, Huang, Dong and Scott, "Multi-similarity loss with general pair weighting for deep metric learning", CVPR
+    2019; MERSA, equation 1. S is the cosine, P are the other utterances of the label, N those of other labels. MERSA
+    publishes none of the constants: the defaults are those of Wang et al.
+
+    Args:
+        embeddings: shape ``(batch, width)``
+        labels: int64, shape ``(batch,)``, -1 where missing
+        alpha, beta: above 0
+        base: lambda
+        epsilon: Wang et al. keep only pairs that are hard: a negative above the utterance's farthest positive less
+            epsilon, a positive below its nearest negative plus epsilon, 0.1 in the paper; None keeps all
+
+    Returns:
+        a scalar in [0, inf)
+    """
+    if labels.is_floating_point():
+        raise ValueError("multi_similarity wants one label an utterance, the truth holds distributions")
+    known = labels >= 0
+    labels, vectors = labels[known], functional.normalize(embeddings[known].float(), dim=1)
+    if not len(labels):
+        return vectors.sum()
+    similarity = vectors @ vectors.T  # (m, m)
+    same = labels[:, None] == labels
+    positive, negative = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
+    if epsilon is not None:
+        farthest = similarity.masked_fill(~positive, torch.inf).amin(dim=1, keepdim=True)
+        nearest = similarity.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
+        positive = positive & (similarity < nearest + epsilon)
+        negative = negative & (similarity > farthest - epsilon)
+    pull = _log_of_one_plus(-alpha * (similarity - base), positive) / alpha
+    push = _log_of_one_plus(beta * (similarity - base), negative) / beta
+    return (pull + push).mean()
+
+
 def combined(
-    outputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Any],
     batch: Mapping[str, Tensor],
     weights: Mapping[str, float],
     *,
     class_weights: Tensor | None = None,
     focal_gamma: float = 2.0,
+    similarity: Mapping[str, float | None] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the weighted sum of the named losses, and each of them unweighted.
 
     Args:
-        outputs: a network's ``logits``, ``attributes`` and ``gender``, as far as its losses read them
+        outputs: a network's ``logits``, ``attributes``, ``gender``, ``sentiment`` and ``embedding``, as far as its
+            losses read them; of a joint network also ``aligned``, the arguments of ``contrastive``, and
+            ``reconstruction``, a list of the arguments of ``reconstruction``, whose losses are summed
         batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` (batch, n_attributes) with NaN for
-            missing; ``gender`` (batch,) with -1 for missing
+            missing; ``gender`` and ``sentiment`` (batch,) with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed
         class_weights: shape ``(n_labels,)``, for cross_entropy and focal
         focal_gamma: for focal
+        similarity: options of multi_similarity
 
     Raises:
         ValueError: there is no loss of that name, or all weights are 0
@@ -132,10 +234,22 @@ def combined(
                 parts[name] = focal(outputs["logits"], batch["emotion"], focal_gamma, class_weights)
             case "concordance":
                 parts[name] = concordance(outputs["attributes"], batch["attributes"])
-            case "gender":
-                parts[name] = cross_entropy(outputs["gender"], batch["gender"])
+            case "gender" | "sentiment":
+                parts[name] = cross_entropy(outputs[name], batch[name])
+            case "contrastive":
+                parts[name] = contrastive(*outputs["aligned"])
+            case "reconstruction":
+                parts[name] = torch.stack([reconstruction(*each) for each in outputs["reconstruction"]]).sum()
+            case "multi_similarity":
+                parts[name] = multi_similarity(outputs["embedding"], batch["emotion"], **(similarity or {}))
             case _:
                 raise ValueError(f"there is no loss {name!r}")
     if not parts:
         raise ValueError(f"no loss has a weight above 0 in {dict(weights)}")
     return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
+
+
+def _log_of_one_plus(exponents: Tensor, chosen: Tensor) -> Tensor:
+    """Return the logarithm of 1 plus the sum of the chosen exponentials, one a row."""
+    terms = exponents.masked_fill(~chosen, -torch.inf)
+    return torch.cat([terms.new_zeros(len(terms), 1), terms], dim=1).logsumexp(dim=1)

@@ -36,6 +36,8 @@ class Frames:
 def cleared(frames: Mapping[str, Frames]) -> dict[str, Frames]:
     """Return each modality's frames with zeros where the mask is False: every mixer's first step.
 
+    A modality that no utterance of the batch has is left out.
+
     Raises:
         ValueError: an utterance has no frame in any modality
     """
@@ -43,7 +45,7 @@ def cleared(frames: Mapping[str, Frames]) -> dict[str, Frames]:
     if bool(absent.any()):
         named = ", ".join(frames)
         raise ValueError(f"utterances at {absent.nonzero()[:, 0].tolist()} of the batch have no frame of {named}")
-    return {name: each.cleared() for name, each in frames.items()}
+    return {name: each.cleared() for name, each in frames.items() if bool(each.mask.any())}
 
 
 def pooled(frames: Frames, kind: str) -> Tensor:

@@ -1,22 +1,34 @@
-"""From one vector an utterance to what is predicted: ``(batch, width) -> logits, attributes, gender, embedding``."""
+"""From one vector an utterance to what is predicted.
+
+``(batch, width) -> logits, attributes, gender, sentiment, embedding``
+"""
 
 import torch
 from torch import Tensor, nn
 
 from pipeline_lib.labels import GENDERS
+from pipeline_lib.networks.settings import HeadSettings
+
+N_SENTIMENTS = 3  # negative, neutral, positive
 
 
-class DenseHead(nn.Module):
-    """TalTech's head, section 3.1: dense -> ReLU -> batch norm, then an output layer, or tanh and a linear layer.
+class FeedForwardHead(nn.Module):
+    """Two fully connected layers with a nonlinearity between them; what is predicted shares the first.
 
-    The first is for the categories, the second for the attributes; both are there where both are asked for.
+    Kinds:
+        dense: TalTech's, section 3.1: ReLU -> batch norm, then an output layer, or tanh and a linear layer. The first
+            is for the categories, the second for the attributes.
+        relu: ReLU alone, as the two-layer feed-forward network of Chochlakis et al., section 3.1, whose nonlinearity
+            is not published
+        tanh: tanh alone, as de Oliveira et al., section 2
 
-    The embedding is "the output of the first dense layer following the pooling layer". The paper does not say on
+    The embedding is TalTech's "output of the first dense layer following the pooling layer". The paper does not say on
     which side of the ReLU: here it is the dense layer's own output, before ReLU and batch norm, which suits the linear
     discriminants that read it (no half-space is cut off). For attributes the softmax layer is "replaced with a tanh
     nonlinearity, followed by an additional linear layer", which is read as batch norm -> tanh -> linear.
 
-    Beyond the paper: the speaker's gender, a linear layer on the vector that the categories read, for training only.
+    Beyond TalTech: the speaker's gender and the sentiment, linear layers on the vector that the categories read, for
+    training only.
     """
 
     def __init__(
@@ -27,25 +39,58 @@ class DenseHead(nn.Module):
         n_attributes: int,
         dropout: float = 0.0,
         gender: bool = False,
+        sentiment: bool = False,
+        kind: str = "dense",
     ) -> None:
         super().__init__()
         self.dense = nn.Linear(width_in, width)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = nn.BatchNorm1d(width) if kind == "dense" else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.emotion = nn.Linear(width, n_labels) if n_labels else None
         self.attributes = nn.Linear(width, n_attributes) if n_attributes else None
         self.gender = nn.Linear(width, len(GENDERS)) if gender else None
+        self.sentiment = nn.Linear(width, N_SENTIMENTS) if sentiment else None
         self.width = width
+        self.kind = kind
 
     def forward(self, pooled: Tensor) -> dict[str, Tensor]:
-        """Return ``embedding`` and, as asked for, ``logits``, ``attributes`` and ``gender``, each ``(batch, n)``."""
+        """Return ``embedding`` and, as asked for, ``logits``, ``attributes``, ``gender`` and ``sentiment``.
+
+        Each is of shape ``(batch, n)``.
+        """
         embedding = self.dense(pooled)
-        hidden = self.dropout(self.norm(torch.relu(embedding)))
+        hidden = torch.tanh(embedding) if self.kind == "tanh" else torch.relu(embedding)
+        hidden = self.dropout(self.norm(hidden))
         outputs = {"embedding": embedding}
         if self.emotion is not None:
             outputs["logits"] = self.emotion(hidden)
         if self.attributes is not None:
-            outputs["attributes"] = self.attributes(torch.tanh(hidden))
+            outputs["attributes"] = self.attributes(torch.tanh(hidden) if self.kind == "dense" else hidden)
         if self.gender is not None:
             outputs["gender"] = self.gender(hidden)
+        if self.sentiment is not None:
+            outputs["sentiment"] = self.sentiment(hidden)
         return outputs
+
+
+DenseHead = FeedForwardHead  # its first kind, by which TalTech's experts know it
+
+
+def build(
+    settings: HeadSettings,
+    width_in: int,
+    n_labels: int,
+    n_attributes: int,
+    gender: bool = False,
+    sentiment: bool = False,
+) -> FeedForwardHead:
+    """Return the head of that kind for vectors of that width.
+
+    Raises:
+        ValueError: the kind is the text model's own classification class, which no vector enters
+    """
+    if settings.kind == "sequence_classification":
+        raise ValueError("head.kind 'sequence_classification' is a whole network, not a head of vectors")
+    return FeedForwardHead(
+        width_in, settings.width, n_labels, n_attributes, settings.dropout, gender, sentiment, settings.kind
+    )
