@@ -36,7 +36,7 @@ class KaldiFilterbank:
         self.n_bands = n_bands
         hann = 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(FRAME, dtype=torch.float64) / (FRAME - 1))
         self.window = hann**0.85
-        self.filters = _triangles(n_bands)  # (FFT // 2 + 1, n_bands)
+        self.filters = triangles(n_bands, 20.0, SAMPLE_RATE / 2)  # (FFT // 2 + 1, n_bands)
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
         """Return the features of each waveform.
@@ -97,9 +97,18 @@ def stack(features: Sequence[Tensor], stride: int = 2) -> tuple[Tensor, Tensor]:
     return batch, mask
 
 
-def _triangles(n_bands: int) -> Tensor:
-    """Return Kaldi's mel triangles, straight on the mel scale, shape ``(FFT // 2 + 1, n_bands)``."""
-    low, high = _mel(torch.tensor(20.0, dtype=torch.float64)), _mel(torch.tensor(SAMPLE_RATE / 2, dtype=torch.float64))
+def triangles(n_bands: int, low_hz: float, high_hz: float) -> Tensor:
+    """Return triangles that are straight on the mel scale, as Kaldi's and VGGish's are.
+
+    Args:
+        n_bands: how many
+        low_hz: where the first begins
+        high_hz: where the last ends
+
+    Returns:
+        float64, shape ``(FFT // 2 + 1, n_bands)``
+    """
+    low, high = _mel(torch.tensor(low_hz, dtype=torch.float64)), _mel(torch.tensor(high_hz, dtype=torch.float64))
     corners = low + (high - low) / (n_bands + 1) * torch.arange(n_bands + 2, dtype=torch.float64)
     bins = _mel(torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT)[:, None]
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])

@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from pipeline_lib.encoders import foreign, four_bit, speech, text
+from pipeline_lib.encoders import foreign, four_bit, speech, text, vggish
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
@@ -161,6 +161,8 @@ def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: s
             return WhisperWindows(
                 WhisperFeatureExtractor(feature_size=config.num_mel_bins), config.max_source_positions
             )
+        case vggish.MODEL_TYPE:
+            return vggish.LogMelPatches()
         case kind if kind in speech.FILTERBANK:
             stride = said.get("stride", 2)
             bands = said.get("num_mel_bins", config.feature_projection_input_dim // stride)

@@ -1,4 +1,4 @@
-"""Speech backbones: HuBERT (DistilHuBERT too), wav2vec 2.0, WavLM, w2v-BERT 2.0, SONAR's and Whisper's encoders.
+"""Speech backbones: HuBERT (DistilHuBERT too), wav2vec 2.0, WavLM, w2v-BERT 2.0, SONAR, Whisper's encoder, VGGish.
 
 An utterance's hidden states do not depend on its neighbours in the batch. Attention masks are always passed. Beyond
 that, the group norm of HuBERT base, wav2vec 2.0 base and WavLM base, which takes its statistics over time, takes them
@@ -17,13 +17,14 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, WhisperFeatureExtractor
 
-from pipeline_lib.encoders import features, sonar
+from pipeline_lib.encoders import features, sonar, vggish
 from pipeline_lib.encoders.hidden import Hidden, See, backbone, watch
 
 SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
 FILTERBANK = ("wav2vec2-bert", sonar.MODEL_TYPE)
-MODEL_TYPES = (*CONVOLUTIONAL, *FILTERBANK, "whisper")
+WINDOWED = ("whisper", vggish.MODEL_TYPE)  # what goes through them are an utterance's pieces, joined again behind
+MODEL_TYPES = (*CONVOLUTIONAL, *FILTERBANK, *WINDOWED)
 WHISPER_FRAME = 320  # samples: mel frames of 160, then a convolution of stride 2
 
 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's, once a forward pass
@@ -68,12 +69,15 @@ class SpeechEncoder(nn.Module):
             self.frame_rate_hz = SAMPLE_RATE / (features.HOP * prepare.stride)
             self.minimum_samples = features.FRAME + features.HOP * (prepare.stride - 1)
         else:
-            self.frame_rate_hz, self.minimum_samples = SAMPLE_RATE / WHISPER_FRAME, 1
+            rate = SAMPLE_RATE / WHISPER_FRAME if self.kind == "whisper" else vggish.frame_rate()
+            self.frame_rate_hz, self.minimum_samples = rate, 1
 
     @property
     def blocks(self) -> nn.ModuleList:
-        """The transformer blocks, in order."""
+        """The transformer blocks, in order; VGGish has none."""
         inner = backbone(self.model)
+        if self.kind == vggish.MODEL_TYPE:
+            return nn.ModuleList()
         return inner.layers if inner.config.model_type == "whisper" else inner.encoder.layers
 
     def forward(self, **inputs: Tensor) -> Hidden:
@@ -84,7 +88,7 @@ class SpeechEncoder(nn.Module):
         """
         layers: list[Tensor] = []
         lengths = self._run(inputs, lambda i, states: layers.append(states))
-        if self.kind == "whisper":
+        if self.kind in WINDOWED:
             layers = [_join(states, lengths) for states in layers]
         return Hidden(tuple(layers), lengths)
 
@@ -92,14 +96,14 @@ class SpeechEncoder(nn.Module):
     def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
         """Call ``see(i, states, lengths)`` for each layer as it arises, so that none need be kept; no gradient."""
         lengths = self.lengths(inputs)
-        if self.kind == "whisper":
+        if self.kind in WINDOWED:
             self._run(inputs, lambda i, states: see(i, _join(states, lengths), lengths))
         else:
             self._run(inputs, lambda i, states: see(i, states, lengths))
 
     def lengths(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the frames of each utterance, int64, shape ``(batch,)``."""
-        if self.kind == "whisper":
+        if self.kind in WINDOWED:
             return inputs["lengths"]
         n = inputs["attention_mask"].sum(dim=1)
         if self.kind in CONVOLUTIONAL:
@@ -115,7 +119,7 @@ class SpeechEncoder(nn.Module):
         shown = {
             name: value.to(self.dtype) if value.is_floating_point() else value
             for name, value in inputs.items()
-            if self.kind != "whisper" or name == "input_features"
+            if self.kind not in WINDOWED or name == "input_features"
         }
         watch(self.model, self.blocks, shown, see)
         return lengths

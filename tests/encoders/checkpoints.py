@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from pipeline_lib.encoders.sonar import SonarSpeechConfig
+from pipeline_lib.encoders.vggish import VggishConfig
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 CONVOLUTIONS = {
@@ -61,6 +62,7 @@ SPEECH: dict[str, PretrainedConfig] = {
         eos_token_id=2,
         decoder_start_token_id=1,
     ),
+    "vggish": VggishConfig(channels=[4, 6, 8, 10], fully_connected_size=24, hidden_size=32),
 }
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(WORDS) + 4}
 TEXT: dict[str, PretrainedConfig] = {
@@ -85,7 +87,7 @@ def write(folder: Path, name: str) -> Path:
     model.save_pretrained(place)
     if name in TEXT:
         tokenizer(padding=name != "llama").save_pretrained(place)
-    elif not name.startswith("whisper"):
+    elif name not in ("whisper", "vggish"):
         bert = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "num_mel_bins": 80, "stride": 2}
         wave = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": name != "wavlm_group"}
         said = {"sampling_rate": 16_000, **(bert if name.startswith("w2v") else wave)}

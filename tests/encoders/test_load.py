@@ -101,7 +101,7 @@ def test_a_model_of_the_other_modality_is_refused(checkpoint):
     place = checkpoint("bert")
     assert refusal(place) == (
         f"{place} is a 'bert' model, a speech encoder is one of "
-        "['hubert', 'wav2vec2', 'wavlm', 'wav2vec2-bert', 'sonar-speech', 'whisper']"
+        "['hubert', 'wav2vec2', 'wavlm', 'wav2vec2-bert', 'sonar-speech', 'whisper', 'vggish']"
     )
     assert "is a 'wavlm' model, a text encoder is one of" in refusal(checkpoint("wavlm_group"), load_text)
 
