@@ -20,7 +20,7 @@ FILES = sorted(path for folder in ("pipeline_lib", "stages", "benchmarks") for p
 UNPICKLERS = {"joblib", "dill", "cloudpickle", "shelve", "marshal", "jsonpickle", "pandas.read_pickle"}
 RUNNERS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
 ARCHIVES = ("tarfile", "zipfile", "shutil.unpack_archive")
-MAY_OPEN_ARCHIVES = {"pipeline_lib/transcription/archive.py", "pipeline_lib/conversion/sonar.py"}
+MAY_OPEN_ARCHIVES = {"pipeline_lib/transcription/archive.py", "pipeline_lib/conversion/files.py"}
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:

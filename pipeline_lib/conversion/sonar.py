@@ -17,20 +17,15 @@ list and an arithmetic of their own, on random weights. The published file itsel
 names and nothing that is refused, and that the states are those of SONAR's own program, has not been tried.
 """
 
-import json
-import os
-import pickle
 import re
-import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline_lib.command import run
+from pipeline_lib.conversion import files
 from pipeline_lib.encoders.sonar import MODEL_TYPE, SonarSpeechConfig, SonarSpeechModel
 from pipeline_lib.errors import InputError
 
@@ -93,12 +88,20 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
         InputError: the file is damaged, holds more than tensors, or is of another model; the folder holds something
             else
     """
-    _check_place(out)
-    published = read(checkpoint)
+    files.check_place(out, MODEL_TYPE)
+    published = files.state_dict(checkpoint, "the file that SONAR publishes, spenc.eng.pt for English")
     generation = _generation(published, checkpoint)
     config = sizes(published, generation, checkpoint)
     kept = renamed(published, generation, config, checkpoint)
-    _write(out, config, kept)
+    extractor = {
+        "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+        "feature_size": BANDS,
+        "num_mel_bins": BANDS,
+        "stride": config.feature_projection_input_dim // BANDS,
+        "sampling_rate": 16_000,
+        "padding_value": 0.0,
+    }
+    files.write(out, config, SonarSpeechModel.__name__, kept, extractor)
     n_parameters = sum(each.numel() for each in kept.values() if each.is_floating_point()) / 1e6
     made = f"{config.num_hidden_layers} blocks of width {config.hidden_size}"
     said = [f"kept {len(kept)} tensors ({n_parameters:.1f} M numbers), named as in {GENERATIONS[generation]}: {made}"]
@@ -109,33 +112,6 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
                 f"left out {what}: {len(left)} tensors ({sum(each.numel() for each in left) / 1e6:.1f} M numbers)"
             )
     return said
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the file by name; they stay on disk until they are used.
-
-    Raises:
-        InputError: the file is missing or damaged, or loading it could run code
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; it is to be the file that SONAR publishes, spenc.eng.pt for English")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        held = f"the Python object {named.group(1)}" if named else "something other than tensors"
-        raise InputError(
-            f"{path} holds {held}, which is never loaded, it can run code (is it the published file? a file of your"
-            " own is to hold the state dict alone)"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read: {first} (was the download cut short?)") from None
-    if isinstance(found, dict) and isinstance(found.get("model"), Mapping):
-        found = found["model"]
-    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()) or not found:
-        raise InputError(f"{path} holds no state dict, neither by itself nor under 'model'")
-    return dict(found)
 
 
 def sizes(published: Mapping[str, Tensor], generation: int, path: Path) -> SonarSpeechConfig:
@@ -228,39 +204,6 @@ def _generation(published: Mapping[str, Tensor], path: Path) -> int:
 def _reason(name: str) -> str | None:
     """Return why a tensor is left out, None where it is not to be."""
     return next((what for beginning, what in LEFT_OUT.items() if name.startswith(beginning)), None)
-
-
-def _check_place(out: Path) -> None:
-    if not out.exists():
-        return
-    said = out / "config.json"
-    if not said.is_file() or json.loads(said.read_text(encoding="utf-8")).get("model_type") != MODEL_TYPE:
-        raise InputError(f"{out} is there already and holds something else; give a new folder")
-
-
-def _write(out: Path, config: SonarSpeechConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Write the folder under another name, then put it into place."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        config.architectures = [SonarSpeechModel.__name__]
-        config.save_pretrained(temporary)
-        save_file(dict(tensors), temporary / "model.safetensors", metadata={"format": "pt"})
-        extractor = {
-            "feature_extractor_type": "SeamlessM4TFeatureExtractor",
-            "feature_size": BANDS,
-            "num_mel_bins": BANDS,
-            "stride": config.feature_projection_input_dim // BANDS,
-            "sampling_rate": 16_000,
-            "padding_value": 0.0,
-        }
-        (temporary / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n", encoding="utf-8")
-        shutil.copymode(temporary / "config.json", temporary / "model.safetensors")  # safetensors shuts others out
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def main(checkpoint: Path, out: Path) -> None:
