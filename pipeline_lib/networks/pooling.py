@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline_lib.networks.frames import Frames, pooled, pooled_width
 from pipeline_lib.networks.settings import PoolingSettings
 
 SMALLEST_VARIANCE = 1e-8  # under the root, so that its gradient stays finite where frames do not differ
@@ -62,6 +63,19 @@ class LastTokenPooling(nn.Module):
         return frames[torch.arange(len(frames), device=frames.device), last]
 
 
+class MaximumPooling(nn.Module):
+    """Mean and maximum over time, their sum or one behind the other; see ``frames.pooled``."""
+
+    def __init__(self, width: int, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.width = pooled_width(kind, width)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        return pooled(Frames(frames.float(), mask.bool()).cleared(), self.kind)
+
+
 def build(settings: PoolingSettings, width: int) -> nn.Module:
     """Return the pooling of that name for frames of that width; its own ``width`` says what comes out."""
     match settings.kind:
@@ -69,6 +83,8 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
             return AttentivePooling(width, settings.attention_width, settings.statistics)
         case "mean" | "mean_std":
             return MeanPooling(width, deviation=settings.kind == "mean_std")
+        case "mean_max_sum" | "mean_max":
+            return MaximumPooling(width, settings.kind)
         case "last_token":
             return LastTokenPooling(width)
 

@@ -32,8 +32,8 @@ class AdaptationSettings(Settings):
 class PoolingSettings(Settings):
     """From frames to one vector an utterance."""
 
-    kind: Literal["attentive", "mean", "mean_std", "last_token"] = Field(
-        "attentive", description="how frames are joined"
+    kind: Literal["attentive", "mean", "mean_std", "mean_max_sum", "mean_max", "last_token"] = Field(
+        "attentive", description="how frames are joined; mean_max_sum and mean_max as a mixer's pooling"
     )
     attention_width: Count = Field(128, description="attentive: width of the layer that scores frames")
     statistics: bool = Field(

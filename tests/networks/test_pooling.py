@@ -14,6 +14,8 @@ KINDS = [
     PoolingSettings(kind="attentive", attention_width=4, statistics=True),
     PoolingSettings(kind="mean"),
     PoolingSettings(kind="mean_std"),
+    PoolingSettings(kind="mean_max_sum"),
+    PoolingSettings(kind="mean_max"),
     PoolingSettings(kind="last_token"),
 ]
 
@@ -26,6 +28,13 @@ def test_the_standard_deviation_is_the_populations():
     # 1 and 3 differ from their mean by 1, 2 and 6 by 2; 2 2 5 has variance 2, a constant has 0 (1e-4 under its root)
     pooled = MeanPooling(2, deviation=True)(FRAMES, MASK)
     torch.testing.assert_close(pooled[:, 2:], torch.tensor([[1.0, 2.0], [2.0**0.5, 1e-4]]))
+
+
+def test_the_mean_and_the_highest_are_added_or_stand_one_behind_the_other():
+    both = build(PoolingSettings(kind="mean_max"), 2)(FRAMES, MASK)
+    torch.testing.assert_close(both, torch.tensor([[2.0, 4.0, 3.0, 6.0], [3.0, 2.0, 5.0, 2.0]]))
+    added = build(PoolingSettings(kind="mean_max_sum"), 2)(FRAMES, MASK)
+    torch.testing.assert_close(added, torch.tensor([[5.0, 10.0], [8.0, 4.0]]))
 
 
 def test_the_last_token_is_found_under_padding_on_either_side():
