@@ -17,7 +17,8 @@ from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
 from pipeline_lib.finetuning.data import Read
 from pipeline_lib.finetuning.optimisation import drawn_shares
-from pipeline_lib.finetuning.settings import FinetuningSettings, PhaseSettings
+from pipeline_lib.finetuning.phase_settings import PhaseSettings
+from pipeline_lib.finetuning.settings import FinetuningSettings
 
 BUCKET = 20  # batches that are sorted by length together: like lengths, and still another mixture each epoch
 AT_ITS_OWN_SPEED = SpeedSettings()

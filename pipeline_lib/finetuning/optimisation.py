@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pipeline_lib.finetuning.settings import LossSettings, PhaseSettings
+from pipeline_lib.finetuning.phase_settings import LossSettings, PhaseSettings
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

@@ -1,83 +1,33 @@
 """An entry of the section ``finetuning`` of params.yaml: one expert."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.finetuning import joint_settings
 from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
+from pipeline_lib.finetuning.joint_settings import BranchesSettings, Combination, Passes
+from pipeline_lib.finetuning.phase_settings import (
+    AUXILIARY,
+    CATEGORICAL,
+    LossSettings,
+    PhaseSettings,
+    Positive,
+    TargetSettings,
+    Weight,
+)
 from pipeline_lib.networks.settings import (
     AdaptationSettings,
     Count,
     HeadSettings,
+    MixerSettings,
     NetworkSettings,
     PoolingSettings,
     Share,
 )
 from pipeline_lib.settings import AfterSettings, Settings
 from pipeline_lib.shards.settings import ExecutorSettings
-
-Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Attribute = Literal["arousal", "valence", "dominance"]
-
-
-class TargetSettings(Settings):
-    """What is predicted."""
-
-    emotion: bool = Field(True, description="categories")
-    pseudo_labels: bool = Field(True, description="train on O and X as labels of their own, as far as they occur")
-    soft_labels: bool = Field(
-        False, description="train on the annotators' votes in place of their plurality; X is then no label of its own"
-    )
-    attributes: list[Attribute] = Field([], description="attributes in order, may be empty")
-    attribute_range: Literal["signed", "unit"] = Field(
-        "signed", description="the corpus's scale is trained as [-1, 1] or [0, 1], and predicted as it was"
-    )
-    gender: bool = Field(False, description="multi-task: the speaker's gender as a further output, in training only")
-
-
-class LossSettings(Settings):
-    """Weight of each loss; 0 leaves it out."""
-
-    cross_entropy: Weight = Field(1.0, description="of categories")
-    focal: Weight = Field(0.0, description="of categories, Lin et al. 2017")
-    concordance: Weight = Field(0.0, description="1 - CCC, mean over the attributes of a batch")
-    gender: Weight = Field(0.0, description="cross-entropy of the speaker's gender")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: n / (n_labels * n of the label), in cross_entropy and focal"
-    )
-    focal_gamma: Weight = Field(2.0, description="0 is the cross-entropy")
-
-
-class PhaseSettings(Settings):
-    """A stretch of training with an optimiser and a schedule of its own; it ends on its best epoch."""
-
-    epochs: Count = Field(10, description="at most")
-    batch_size: Annotated[int, Field(ge=2)] = Field(16, description="utterances in a forward pass, over all processes")
-    accumulation: Count = Field(1, description="batches in a step; the effective batch is batch_size x accumulation")
-    learning_rate: Positive = Field(1e-4, description="peak")
-    head_learning_rate: Positive | None = Field(None, description="peak of all but the encoder; null as learning_rate")
-    weight_decay: Weight = Field(1e-3, description="adam adds it to the gradient, adamw shrinks the weights")
-    warmup_share: Share = Field(0.1, description="share of the steps in which the rate rises from 0")
-    decay: Literal["linear", "cosine", "none"] = Field("linear", description="after the warm-up, to 0")
-    optimiser: Literal["adam", "adamw"] = Field("adam", description="Adam as it was published, or with decoupled decay")
-    chunk_s: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="audio: shortest and longest random chunk; null takes whole utterances"
-    )
-    max_gradient_norm: Positive | None = Field(1.0, description="longer gradients are shortened; null leaves them")
-    train: Literal["all", "head"] = Field("all", description="all that adaptation trains, or the encoder left alone")
-    sampler: Literal["natural", "balanced", "annealed"] = Field(
-        "natural",
-        description="each once, or all labels equally often, or from the second to the first over the phase's epochs",
-    )
-    losses: LossSettings | None = Field(None, description="null takes the entry's")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.chunk_s is not None and self.chunk_s[0] > self.chunk_s[1]:
-            raise ValueError(f"chunk_s is {self.chunk_s}, wanted [shortest, longest]")
-        return self
 
 
 class EarlyStoppingSettings(Settings):
@@ -86,6 +36,9 @@ class EarlyStoppingSettings(Settings):
     metric: Literal["macro_f1", "ua", "mean_ccc", "loss"] = Field("macro_f1", description="which epoch is best")
     every: Count = Field(1, description="epochs between measurements; a phase's last epoch always has one")
     patience: Count | None = Field(3, description="measurements without a better one before a phase ends; null never")
+    shown: Combination | None = Field(
+        None, description="joint: what of each utterance is shown; null measures the mean over the phase's passes"
+    )
 
 
 class PredictSettings(Settings):
@@ -97,20 +50,32 @@ class PredictSettings(Settings):
 
 
 class FinetuningSettings(Settings):
-    """One expert: an encoder, what is trained of it, on what, how."""
+    """One expert: its encoder or, of a joint expert, its encoders; what is trained of it, on what, how."""
 
     after: AfterSettings = AfterSettings()
-    modality: Literal["audio", "text"] = Field(description="what the encoder reads")
+    modality: Literal["audio", "text", "joint"] = Field(description="what the expert reads; joint is audio and text")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is the fastest there is")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the hardware has it"
     )
-    encoder: EncoderSettings
-    layers: Literal["last", "weighted"] = Field("last", description="the last block's output, or a learned mean of all")
-    adaptation: AdaptationSettings = AdaptationSettings()
-    pooling: PoolingSettings = PoolingSettings()
+    encoder: EncoderSettings | None = Field(description="of an audio or text expert; null for joint")
+    layers: Literal["last", "weighted"] | None = Field(
+        "last", description="the last block's output, or a learned mean of all; null for joint"
+    )
+    adaptation: AdaptationSettings | None = Field(AdaptationSettings(), description="null for joint")
+    pooling: PoolingSettings | None = Field(PoolingSettings(), description="null for joint, see mixer.pooling")
+    branches: BranchesSettings | None = Field(None, description="joint: the encoders; null for audio and text")
+    mixer: MixerSettings | None = Field(None, description="joint: how the modalities are joined; null for others")
+    passes: Passes | None = Field(
+        None, description="joint: combinations that are trained, each in a pass of its own; null for others"
+    )
+    heads: Literal["shared", "separate"] = Field("shared", description="joint: one head, or one a combination")
+    modality_dropout: Share = Field(0.0, description="joint: share of training utterances that lose one modality")
+    cache_embeddings_gb: Weight = Field(
+        0.0, description="joint: keep frozen encoders' frames in memory, float16, where all of them fit in this"
+    )
     head: HeadSettings = HeadSettings()
     targets: TargetSettings = TargetSettings()
     losses: LossSettings = LossSettings()
@@ -127,19 +92,39 @@ class FinetuningSettings(Settings):
     predict: PredictSettings = PredictSettings()
 
     @property
+    def is_joint(self) -> bool:
+        """Whether the expert has a branch a modality."""
+        return self.modality == "joint"
+
+    @property
     def network(self) -> NetworkSettings:
-        """All parts but the encoder."""
+        """All parts of an audio or text expert but the encoder."""
         return NetworkSettings(layers=self.layers, adaptation=self.adaptation, pooling=self.pooling, head=self.head)
 
     def losses_of(self, phase: PhaseSettings) -> LossSettings:
         """Return the losses of a phase."""
         return self.losses if phase.losses is None else phase.losses
 
+    def passes_of(self, phase: PhaseSettings) -> list[Combination]:
+        """Return the combinations that a phase of a joint expert trains."""
+        return (self.passes if phase.passes is None else phase.passes) or []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Leave to a joint expert what its branches have, and to the others what only a joint expert has."""
+        if isinstance(values, dict) and values.get("modality") == "joint":
+            return joint_settings.JOINT | values
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_targets()
+        if self.is_joint:
+            joint_settings.check_joint(self)
+        else:
+            joint_settings.check_single(self)
         self._check_modality()
-        self._check_weights()
         for name, phase in self.phases.items():
             self._check_losses(name, self.losses_of(phase))
         return self
@@ -170,36 +155,30 @@ class FinetuningSettings(Settings):
                 "augmentation is for audio, a text has no sound; wanted probabilities and speed.share of 0"
             )
         if self.head.kind == "sequence_classification":
-            if self.modality == "audio":
+            if self.modality != "text":
                 raise ValueError("head.kind is 'sequence_classification', which is for text; wanted 'dense'")
             if self.layers == "weighted":
                 raise ValueError(
                     "layers is 'weighted', head.kind 'sequence_classification' reads the last layer; wanted 'last'"
                 )
 
-    def _check_weights(self) -> None:
-        held = self.encoder.weights
-        if held != "float32" and self.adaptation.method == "full":
-            raise ValueError(
-                f"encoder.weights is {held!r} and adaptation.method 'full'; wanted weights 'float32', or method 'lora':"
-                " bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
-            )
-        if held == "nf4" and self.modality == "audio":
-            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
-
     def _check_losses(self, phase: str, losses: LossSettings) -> None:
-        categories, attributes = losses.cross_entropy + losses.focal > 0, losses.concordance > 0
-        for wanted, trained, what, names in (
-            (self.targets.emotion, categories, "targets.emotion is true", "cross_entropy and focal"),
-            (
-                bool(self.targets.attributes),
-                attributes,
-                f"targets.attributes is {self.targets.attributes}",
-                "concordance",
-            ),
-            (self.targets.gender, losses.gender > 0, "targets.gender is true", "gender"),
+        weights, targets = losses.weights(), self.targets
+        for wanted, names, what in (
+            (targets.emotion, CATEGORICAL, "targets.emotion is true"),
+            (bool(targets.attributes), ("concordance",), f"targets.attributes is {targets.attributes}"),
+            (targets.gender, ("gender",), "targets.gender is true"),
+            (targets.sentiment.enabled, ("sentiment",), "targets.sentiment.enabled is true"),
         ):
-            if wanted and not trained:
-                raise ValueError(f"{what}, but phase {phase!r} gives {names} no weight in its losses")
-            if trained and not wanted:
-                raise ValueError(f"phase {phase!r} gives {names} a weight in its losses, but no such target is trained")
+            given = [name for name in names if weights[name] > 0]
+            if wanted and not given:
+                raise ValueError(f"{what}, but phase {phase!r} gives {' and '.join(names[:2])} no weight in its losses")
+            if given and not wanted:
+                said = f"gives {' and '.join(given)} a weight in its losses"
+                raise ValueError(f"phase {phase!r} {said}, but no such target is trained")
+        given = [name for name in AUXILIARY if weights[name] > 0]
+        if given and (self.mixer is None or self.mixer.kind != "shared_transformer"):
+            raise ValueError(
+                f"phase {phase!r} gives {given[0]} a weight in its losses, which is for a joint expert with mixer.kind"
+                " 'shared_transformer'; wanted 0"
+            )

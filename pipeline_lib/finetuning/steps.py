@@ -23,7 +23,7 @@ from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
-from pipeline_lib.finetuning.settings import PhaseSettings
+from pipeline_lib.finetuning.phase_settings import PhaseSettings
 
 Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, mean loss
 

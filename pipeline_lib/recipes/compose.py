@@ -3,6 +3,7 @@
 An overlay holds what differs from the recipe that it ``extends``, which is the default where it does not say. Settings
 are merged key by key. Where keys are names of one's own choosing (experts, phases, tables), the overlay names every
 entry: one that the recipe below has is merged, ``like: audio`` begins one as a copy of another, all others are dropped.
+An expert may also be like one of ``entries/``, which no recipe holds as it stands: ``like: joint``.
 """
 
 import copy
@@ -18,6 +19,7 @@ from pipeline_lib.recipes.sections import ORDER
 from pipeline_lib.settings import ParameterError
 
 FOLDER = Path(__file__).parent
+ENTRIES = FOLDER / "entries"
 DEFAULT = "default"
 NAMED = ("demonstration", "embedding", "finetuning", "rebalancing", "phases", "tables", "given", "shares", "snr_db")
 WIDTH = 118
@@ -82,22 +84,23 @@ def _merge_settings(whole: CommentedMap, overlay: dict[str, Any], where: str) ->
         if not (isinstance(value, dict) and isinstance(whole.get(key), dict)):
             whole[key] = value
         elif key in NAMED:
-            whole[key] = _merge_named(whole[key], value, f"{where}: {key}")
+            whole[key] = _merge_named(key, whole[key], value, f"{where}: {key}")
         else:
             _merge_settings(whole[key], value, f"{where}: {key}")
 
 
-def _merge_named(whole: CommentedMap, overlay: dict[str, Any], where: str) -> CommentedMap:
+def _merge_named(key: str, whole: CommentedMap, overlay: dict[str, Any], where: str) -> CommentedMap:
     """Return the entries that the overlay names, each begun as its namesake or as the one that it is like."""
     found = CommentedMap()
+    entries = {path.stem: read_yaml(path) for path in ENTRIES.glob("*.yaml")} if key == "finetuning" else {}
     for name, change in overlay.items():
         if not isinstance(change, dict):
             found[name] = change
             continue
         model = change.get("like", name)
-        start = found.get(model, whole.get(model))
+        start = found.get(model, whole.get(model, entries.get(model)))
         if start is None and "like" in change:
-            known = sorted({*found, *whole})
+            known = sorted({*found, *whole, *entries})
             raise ParameterError(f"{where}.{name} is to be like {model!r}, which is not among {known}")
         found[name] = copy.deepcopy(start) if start is not None else CommentedMap()
         _merge_settings(found[name], {k: v for k, v in change.items() if k != "like"}, f"{where}.{name}")

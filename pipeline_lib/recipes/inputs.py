@@ -45,8 +45,7 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, AfterSettings, set
         reads = _local_checkpoints(embedding.encoder) | ({embedding.expert} if embedding.expert else set())
         yield f"embedding.{name}", embedding.after, reads | _text(embedding)
     for name, expert in params.finetuning.items():
-        reads = _local_checkpoints(expert.encoder) | _text(expert) | set(_sounds(expert).values())
-        yield f"finetuning.{name}", expert.after, reads
+        yield f"finetuning.{name}", expert.after, _encoders(expert) | _text(expert) | set(_sounds(expert).values())
 
 
 def slots_missing(params: Params) -> list[str]:
@@ -97,8 +96,17 @@ def _local_checkpoints(settings: Settings | None) -> set[str]:
     return {checkpoint} if checkpoint and is_local(checkpoint) else set()
 
 
+def _encoders(expert: FinetuningSettings) -> set[str]:
+    """Return the local checkpoints and the experts that an expert's encoders are taken from."""
+    if expert.branches is None:
+        return _local_checkpoints(expert.encoder)
+    branches = [branch for _, branch in expert.branches.items()]
+    taken = {branch.expert for branch in branches if branch.expert is not None}
+    return taken.union(*(_local_checkpoints(branch.encoder) for branch in branches))
+
+
 def _text(entry: EmbeddingSettings | FinetuningSettings) -> set[str]:
-    return {TRANSCRIPTS} if entry.modality == "text" and entry.text == "transcripts" else set()
+    return {TRANSCRIPTS} if entry.modality != "audio" and entry.text == "transcripts" else set()
 
 
 def _sounds(expert: FinetuningSettings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from pipeline_lib.recipes.compose import compose, merge, read_yaml
+from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 from pipeline_lib.recipes.inputs import TRANSCRIPTS
 from pipeline_lib.settings import FILLER, ParameterError
 
@@ -25,29 +25,47 @@ def shrink(params: CommentedMap) -> None:
         ParameterError: a checkpoint has no stand-in
     """
     default, stand_ins = compose("default"), read_yaml(STAND_INS)
-    checkpoints = stand_ins.pop("checkpoints")
+    checkpoints, labels = stand_ins.pop("checkpoints"), stand_ins.pop("labels")
+    if params["corpus"]["labels"] is not None:
+        params["corpus"]["labels"] = [labels.get(each, each) for each in params["corpus"]["labels"]]
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)
     for entry in params["finetuning"].values():
         _load_small(entry, checkpoints)
-        _size_down(entry, default["finetuning"][entry["modality"]])
+        known = default["finetuning"] | {"joint": read_yaml(ENTRIES / "joint.yaml")}
+        _size_down(entry, known[entry["modality"]])
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
-    asked = entry["encoder"]["checkpoint"]
+    reads = [_load_stand_in(each, checkpoints) for each in (entry.get("branches") or {"only": entry}).values()]
+    if entry["modality"] in ("text", "joint") and entry["text"] == "transcripts":
+        reads.append(TRANSCRIPTS)
+    entry["after"] = dict(zip("abc", [*reads, FILLER, FILLER]))
+
+
+def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> str:
+    """Give an entry or a branch its small checkpoint, and return what it reads."""
+    if part["encoder"] is None:
+        return part["expert"]
+    asked = part["encoder"]["checkpoint"]
     checkpoints = checkpoints | {small: small for small in checkpoints.values()}
     if asked not in checkpoints:
         raise ParameterError(f"{STAND_INS.name} has no stand-in for {asked!r}, only for {sorted(checkpoints)}")
-    reads_text = entry["modality"] == "text" and entry["text"] == "transcripts"
-    entry["encoder"] |= {"checkpoint": checkpoints[asked], "revision": None}
-    entry["after"] = {"a": checkpoints[asked], "b": TRANSCRIPTS if reads_text else FILLER, "c": FILLER}
+    part["encoder"] |= {"checkpoint": checkpoints[asked], "revision": None, "layers_kept": None}
+    return checkpoints[asked]
 
 
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     """Give an expert the sizes of the default's expert; without recordings of noise it hears simulated rooms only."""
-    entry["adaptation"]["lora"] |= {key: default["adaptation"]["lora"][key] for key in ("rank", "alpha")}
-    entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
+    if entry["modality"] == "joint":
+        entry["mixer"] |= {key: default["mixer"][key] for key in ("width", "layers", "heads")}
+        parts = [(branch, default["branches"][name]) for name, branch in entry["branches"].items()]
+    else:
+        entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
+        parts = [(entry, default)]
+    for part, like in parts:
+        part["adaptation"]["lora"] |= {key: like["adaptation"]["lora"][key] for key in ("rank", "alpha")}
     entry["head"] |= {key: default["head"][key] for key in ("width", "dropout")}
     sizes = default["phases"]["main"]
     for phase in entry["phases"].values():

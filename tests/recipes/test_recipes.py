@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes import apply, schema
 from pipeline_lib.recipes.check import check, read_all
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, merge, names, write_yaml
@@ -153,8 +154,43 @@ def test_an_entry_like_another_begins_as_the_overlay_has_it_and_stays_its_own():
 
 
 def test_an_entry_like_nothing_is_refused_with_the_known():
-    with pytest.raises(ParameterError, match=r"finetuning.second is to be like 'audoi', .* \['audio', 'text'\]"):
+    with pytest.raises(
+        ParameterError, match=r"finetuning.second is to be like 'audoi', .* \['audio', 'joint', 'text'\]"
+    ):
         overlaid("finetuning: {second: {like: audoi}}")
+
+
+def test_an_entry_like_joint_holds_every_knob_of_a_joint_expert():
+    params = overlaid("finetuning: {both: {like: joint, mixer: {kind: late}, heads: separate}}")
+    entry = YAML12.load(write_yaml(params))["finetuning"]["both"]
+    read = FinetuningSettings.parse(entry, "finetuning.both")
+    assert (read.modality, read.mixer.kind, read.mixer.pooling) == ("joint", "late", "mean")
+    for part, told in ((read, entry), (read.mixer, entry["mixer"]), (read.branches.audio, entry["branches"]["audio"])):
+        assert set(type(part).model_fields) == set(told)
+    apply.change(params, "finetuning.both.mixer.kind=cross_attention")
+    assert params["finetuning"]["both"]["mixer"]["kind"] == "cross_attention"
+
+
+def test_a_joint_entry_is_held_to_its_checkpoints_its_experts_and_the_transcripts():
+    params = overlaid("""finetuning:
+  audio: {}
+  both: {like: joint, branches: {audio: {encoder: null, expert: models/audio}}}""")
+    params["finetuning"]["both"]["after"] |= {"a": "data/manifest.parquet", "c": "data/manifest.parquet"}
+    for section in ("rebalancing", "scoring"):
+        params[section] = compose("default")[section]
+    read = read_all(YAML12.load(write_yaml(params)))
+    mistakes = [line.split(", which")[0] for line in slots_missing(read)]
+    assert mistakes == ["finetuning.both reads 'data/transcripts.parquet'", "finetuning.both reads 'models/audio'"]
+
+
+def test_on_stand_ins_a_joint_entry_has_a_small_checkpoint_a_branch():
+    params = overlaid(
+        "finetuning: {both: {like: joint, branches: {text: {encoder: {checkpoint: FacebookAI/roberta-large}}}}}"
+    )
+    shrink(params)
+    entry = params["finetuning"]["both"]
+    assert entry["after"]["c"] == "data/transcripts.parquet"
+    assert [branch["encoder"]["checkpoint"] for branch in entry["branches"].values()] == [*entry["after"].values()][:2]
 
 
 def test_mappings_with_names_of_ones_own_are_known_by_the_schema():
