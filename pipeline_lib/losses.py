@@ -158,7 +158,7 @@ def multi_similarity(
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
-    epsilon: float | None = None,
+    margin: float | None = None,
 ) -> Tensor:
     r"""Return how far utterances of one label are from each other and how near to others.
 
@@ -175,8 +175,9 @@ def multi_similarity(
         labels: int64, shape ``(batch,)``, -1 where missing
         alpha, beta: above 0
         base: lambda
-        epsilon: Wang et al. keep only pairs that are hard: a negative above the utterance's farthest positive less
-            epsilon, a positive below its nearest negative plus epsilon, 0.1 in the paper; None keeps all
+        margin: epsilon. Wang et al. keep only pairs that are hard: a negative above the utterance's farthest positive
+            less epsilon, a positive below its nearest negative plus epsilon, 0.1 in the paper. MERSA's equation has no
+            such choice: None keeps all
 
     Returns:
         a scalar in [0, inf)
@@ -190,11 +191,11 @@ def multi_similarity(
     similarity = vectors @ vectors.T  # (m, m)
     same = labels[:, None] == labels
     positive, negative = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
-    if epsilon is not None:
+    if margin is not None:
         farthest = similarity.masked_fill(~positive, torch.inf).amin(dim=1, keepdim=True)
         nearest = similarity.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
-        positive = positive & (similarity < nearest + epsilon)
-        negative = negative & (similarity > farthest - epsilon)
+        positive = positive & (similarity < nearest + margin)
+        negative = negative & (similarity > farthest - margin)
     pull = _log_of_one_plus(-alpha * (similarity - base), positive) / alpha
     push = _log_of_one_plus(beta * (similarity - base), negative) / beta
     return (pull + push).mean()

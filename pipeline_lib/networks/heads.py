@@ -5,6 +5,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline_lib.labels import GENDERS
 from pipeline_lib.networks.settings import HeadSettings
@@ -60,7 +61,7 @@ class FeedForwardHead(nn.Module):
         """
         embedding = self.dense(pooled)
         hidden = torch.tanh(embedding) if self.kind == "tanh" else torch.relu(embedding)
-        hidden = self.dropout(self.norm(hidden))
+        hidden = self.dropout(self._normed(hidden))
         outputs = {"embedding": embedding}
         if self.emotion is not None:
             outputs["logits"] = self.emotion(hidden)
@@ -71,6 +72,12 @@ class FeedForwardHead(nn.Module):
         if self.sentiment is not None:
             outputs["sentiment"] = self.sentiment(hidden)
         return outputs
+
+    def _normed(self, hidden: Tensor) -> Tensor:
+        if len(hidden) > 1 or not (self.training and self.kind == "dense"):
+            return self.norm(hidden)
+        norm = self.norm  # a batch of one has no statistics of its own: the running ones serve
+        return functional.batch_norm(hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
 DenseHead = FeedForwardHead  # its first kind, by which TalTech's experts know it
