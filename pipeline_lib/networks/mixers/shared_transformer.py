@@ -2,9 +2,9 @@
 a contrastive masked autoencoder", sections 3.1 to 3.3.
 
 Not published and chosen here: layer norm before the sublayers, GELU, four heads, a feed-forward layer of four widths
-(all but GELU are settings); SEP stays where a modality is missing, as "we simply skip its embedding sequence" says; a
-last audio token of fewer than k frames is filled up with zeros; MASK takes a token's place before the modality's type
-is added; exactly the masked share of each modality's tokens is drawn, at least one.
+(all but GELU are settings); SEP stands between two modalities and nowhere else; a last audio token of fewer than k
+frames is filled up with zeros; MASK takes a token's place before the modality's type is added; exactly the masked share
+of each modality's tokens is drawn, at least one.
 """
 
 from dataclasses import dataclass
@@ -103,15 +103,16 @@ class SharedTransformer(nn.Module):
         some = next(iter(tokens.values()))
         n = len(some.values)
         cls, sep = (each.to(some.values).expand(n, 1, -1) for each in (self.cls, self.sep))
-        always = some.mask.new_ones(n, 1)
-        values, masks, time, own = [cls], [always], 1, {}
-        for i, name in enumerate(self.modalities):  # equation 3
-            if i:
-                values, masks, time = [*values, sep], [*masks, always], time + 1
-            if name in tokens:
-                values.append(tokens[name].values + self.types[name].to(some.values))
-                masks.append(tokens[name].mask)
-                own[name] = slice(time, time := time + masks[-1].shape[1])
+        values, masks, own = [cls], [some.mask.new_ones(n, 1)], {}
+        earlier, time = some.mask.new_zeros(n), 1
+        for name in (each for each in self.modalities if each in tokens):  # equation 3
+            present = tokens[name].present
+            if own:
+                values, masks, time = [*values, sep], [*masks, (earlier & present)[:, None]], time + 1
+            values.append(tokens[name].values + self.types[name].to(some.values))
+            masks.append(tokens[name].mask)
+            own[name] = slice(time, time := time + masks[-1].shape[1])
+            earlier = earlier | present
         z = self.transformer(torch.cat(values, dim=1), torch.cat(masks, dim=1))
         return z[:, 0], {name: Frames(z[:, place], tokens[name].mask) for name, place in own.items()}
 

@@ -1,0 +1,285 @@
+"""The shared transformer against its paper's equations, torch's own encoder layers, and its published size."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline_lib.networks.frames import Frames
+from pipeline_lib.networks.mixers import positions, shared_transformer
+from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer, drawn
+from pipeline_lib.networks.settings import MixerSettings, SharedTransformerSettings
+from tests.networks.mixers.batches import SMALL, WIDTHS, batch, one_of
+
+
+def settings_of(**own):
+    return MixerSettings(
+        kind="shared_transformer", shared_transformer=SharedTransformerSettings(**({"stride": 2} | own)), **SMALL
+    )
+
+
+def transformer(seed=0, widths=WIDTHS, **own):
+    torch.manual_seed(seed)
+    return SharedTransformer(widths, settings_of(**own)).eval()
+
+
+def torchs(mixer, tokens, before):
+    """Return torch's own encoder layers with the same weights, run on tokens."""
+    for block in mixer.transformer.blocks:
+        layer = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=before).eval()
+        parts = block.attention.query, block.attention.key, block.attention.value
+        layer.self_attn.in_proj_weight.data = torch.cat([each.weight.data for each in parts])
+        layer.self_attn.in_proj_bias.data = torch.cat([each.bias.data for each in parts])
+        layer.self_attn.out_proj.load_state_dict(block.attention.out.state_dict())
+        layer.linear1.load_state_dict(block.feed_forward[0].state_dict())
+        layer.linear2.load_state_dict(block.feed_forward[3].state_dict())
+        layer.norm1.load_state_dict(block.attention_norm.state_dict())
+        layer.norm2.load_state_dict(block.feed_forward_norm.state_dict())
+        tokens = layer(tokens)
+    return nn.functional.layer_norm(tokens, (8,)) if before else tokens
+
+
+def test_audio_tokens_are_a_linear_map_of_k_frames_and_text_tokens_of_one():
+    mixer, frames = transformer(stride=4), batch([8], [3])
+    tokens = mixer.tokens(frames)
+    weight, bias = mixer.projection["audio"].weight, mixer.projection["audio"].bias  # (8, 6, 4)
+    for j in range(2):  # equation 2
+        chunk = frames["audio"].values[0, 4 * j : 4 * j + 4]  # (4, 6)
+        torch.testing.assert_close(
+            tokens["audio"].values[0, j], torch.einsum("okt,tk->o", weight, chunk) + bias, rtol=0, atol=1e-6
+        )
+    text = frames["text"].values @ mixer.projection["text"].weight.T + mixer.projection["text"].bias
+    torch.testing.assert_close(tokens["text"].values, text, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "n"), [(1, 1), (3, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_a_last_token_of_fewer_than_k_frames_is_kept(length, n):
+    frames = batch([length, 12], [1, 1])
+    assert transformer(stride=4).tokens(frames)["audio"].mask.sum(dim=1).tolist() == [n, 3]
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_with_absolute_positions_it_is_torchs_encoder_on_the_sequence_of_equation_3(norm):
+    mixer, frames = transformer(positions="absolute", norm=norm), batch([5], [2])
+    tokens = mixer.tokens(frames)
+    audio, text = (tokens[name].values + mixer.types[name] for name in WIDTHS)
+    sequence = torch.cat([mixer.cls.expand(1, 1, -1), audio, mixer.sep.expand(1, 1, -1), text], dim=1)
+    sequence = sequence + positions.sinusoids(torch.arange(7)[None], 8)
+    z = torchs(mixer, sequence, before=norm == "pre")
+    cls, contextual = mixer.contextual(frames)
+    torch.testing.assert_close(cls, z[:, 0], rtol=0, atol=2e-6)
+    torch.testing.assert_close(contextual["audio"].values, z[:, 1:4], rtol=0, atol=2e-6)
+    torch.testing.assert_close(contextual["text"].values, z[:, 5:], rtol=0, atol=2e-6)
+
+
+def attended(block, tokens):
+    """Return a block's attention over tokens (time, width), its positions as transformers has them for LLaMA."""
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    q, k, v = (
+        part(tokens).view(1, len(tokens), 2, 4).transpose(1, 2)
+        for part in (block.attention.query, block.attention.key, block.attention.value)
+    )
+    rope = LlamaRotaryEmbedding(LlamaConfig(hidden_size=8, num_attention_heads=2))
+    q, k = apply_rotary_pos_emb(q, k, *rope(q, torch.arange(len(tokens))[None]))
+    weights = torch.einsum("bhid,bhjd->bhij", q, k).div(4**0.5).softmax(dim=3)
+    return block.attention.out(torch.einsum("bhij,bhjd->bihd", weights, v).flatten(2))[0]
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_with_rotary_positions_it_is_the_block_written_again_with_transformers_rotation(norm):
+    mixer, frames = transformer(norm=norm), batch([6], [4])
+    tokens = mixer.tokens(frames)
+    audio, text = (tokens[name].values[0] + mixer.types[name] for name in WIDTHS)
+    x = torch.cat([mixer.cls[None], audio, mixer.sep[None], text])
+    for block in mixer.transformer.blocks:
+        if norm == "pre":
+            x = x + attended(block, block.attention_norm(x))
+            x = x + block.feed_forward(block.feed_forward_norm(x))
+        else:
+            x = block.attention_norm(x + attended(block, x))
+            x = block.feed_forward_norm(x + block.feed_forward(x))
+    x = mixer.transformer.norm(x)
+    cls, contextual = mixer.contextual(frames)
+    torch.testing.assert_close(cls[0], x[0], rtol=0, atol=2e-6)
+    torch.testing.assert_close(contextual["text"].values[0], x[5:], rtol=0, atol=2e-6)
+
+
+def test_the_order_of_tokens_counts_and_without_positions_would_not():
+    frames = batch([1], [4])
+    turned = frames | {"text": Frames(frames["text"].values.flip(1), frames["text"].mask)}
+    for kind in ("rope", "absolute"):
+        mixer = transformer(positions=kind)
+        assert not torch.allclose(mixer(frames), mixer(turned), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_where_a_modality_is_missing_its_sequence_is_skipped_and_there_is_nothing_to_separate(name):
+    mixer, both = transformer(positions="absolute"), batch([4, 4], [2, 2])
+    frames = batch([4, 0], [2, 2]) if name == "text" else batch([4, 4], [2, 0])
+    tokens = mixer.tokens({name: one_of(frames, 1)[name]})[name].values + mixer.types[name]
+    sequence = torch.cat([mixer.cls.expand(1, 1, -1), tokens], dim=1)
+    z = torchs(mixer, sequence + positions.sinusoids(torch.arange(3)[None], 8), before=True)
+    torch.testing.assert_close(mixer(frames)[1:], z[:, 0], rtol=0, atol=2e-6)
+    assert not torch.allclose(mixer(frames)[1], mixer(both)[1], atol=1e-4)
+
+
+def test_a_transformer_of_one_modality_is_the_unimodal_pass_of_one_of_two():
+    two = transformer()
+    for name, width in WIDTHS.items():
+        alone, frames = transformer(seed=3, widths={name: width}), {name: batch([6, 3], [2, 4])[name]}
+        alone.load_state_dict({key: two.state_dict()[key] for key in alone.state_dict()})
+        assert torch.equal(alone(frames), two(frames))
+
+
+def test_the_aligned_vector_is_g_of_the_mean_over_the_modalitys_own_tokens():
+    mixer, frames = transformer(), {"audio": batch([6, 3], [1, 1])["audio"]}
+    _, contextual = mixer.contextual(frames)
+    found = mixer.align(contextual["audio"])
+    for i, n in enumerate((3, 2)):
+        mean = contextual["audio"].values[i, :n].mean(dim=0)
+        expected = torch.clamp_min(mixer.g[0].weight @ mean + mixer.g[0].bias, 0)
+        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-6)
+    assert (found >= 0).all()
+
+
+def test_without_projection_the_aligned_vector_is_the_mean_itself():
+    mixer, frames = transformer(projection=False), {"text": batch([1], [3])["text"]}
+    _, contextual = mixer.contextual(frames)
+    torch.testing.assert_close(mixer.align(contextual["text"])[0], contextual["text"].values[0].mean(dim=0))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_the_masked_share_is_drawn_among_the_tokens_that_are_there(share):
+    mask = torch.arange(20) < torch.tensor([[20], [10], [1], [0], [3]])
+    hidden = drawn(mask, share, torch.Generator().manual_seed(0))
+    assert not (hidden & ~mask).any()
+    wanted = {0.3: [6, 3, 1, 0, 1], 0.5: [10, 5, 1, 0, 2], 0.9: [18, 9, 1, 0, 3]}[share]
+    assert hidden.sum(dim=1).tolist() == wanted
+
+
+def test_every_token_is_masked_equally_often_and_a_seed_draws_the_same():
+    mask, generator = torch.ones(4000, 6, dtype=torch.bool), torch.Generator().manual_seed(1)
+    often = drawn(mask, 0.5, generator).float().mean(dim=0)
+    torch.testing.assert_close(often, torch.full((6,), 0.5), rtol=0, atol=0.03)  # deviation of a mean: 0.008
+    again = [drawn(mask, 0.5, torch.Generator().manual_seed(2)) for _ in range(2)]
+    assert torch.equal(*again) and not torch.equal(again[0], drawn(mask, 0.5, generator))
+    torch.manual_seed(3)
+    first = drawn(mask, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(first, drawn(mask, 0.5))
+
+
+def told(mixer, frames, seed=0):
+    return mixer.reconstruct(frames, torch.Generator().manual_seed(seed))
+
+
+def test_the_target_is_the_encoders_frames_and_the_estimate_has_their_shape():
+    mixer, frames = transformer(stride=4), batch([7, 0, 3], [2, 3, 0])
+    for name, each in told(mixer, frames).items():
+        assert torch.equal(each.target[each.mask], frames[name].values[frames[name].mask])
+        assert each.estimate.shape == each.target.shape
+        assert torch.equal(each.mask, frames[name].mask)  # equation 5 sums over all positions
+
+
+def test_the_estimate_of_audio_is_k_linear_maps_of_each_token_and_of_text_one():
+    mixer, frames, read = transformer(stride=4), batch([7], [2]), {}
+    for name, part in mixer.rebuilding.items():
+        part.register_forward_pre_hook(lambda _, inputs, name=name: read.update({name: inputs[0][0]}))
+    found = told(mixer, frames)
+    weight, bias = mixer.rebuilding["audio"].weight, mixer.rebuilding["audio"].bias  # (8, 6, 4)
+    for j in range(7):  # equation 4: frame j is made of token j // 4
+        expected = torch.einsum("i,io->o", read["audio"][:, j // 4], weight[:, :, j % 4]) + bias
+        torch.testing.assert_close(found["audio"].estimate[0, j], expected, rtol=0, atol=1e-6)
+    expected = read["text"] @ mixer.rebuilding["text"].weight.T + mixer.rebuilding["text"].bias
+    torch.testing.assert_close(found["text"].estimate[0], expected, rtol=0, atol=1e-6)
+
+
+def test_the_projected_tokens_are_the_target_where_asked_for():
+    mixer, frames = transformer(stride=4, target="projected"), batch([7, 0, 3], [2, 3, 0])
+    tokens = mixer.tokens(frames)
+    for name, each in told(mixer, frames).items():
+        assert torch.equal(each.target, tokens[name].values) and torch.equal(each.mask, tokens[name].mask)
+        assert each.target.requires_grad  # so that it may collapse, as the paper reports
+
+
+def test_only_masked_positions_count_where_asked_for_and_of_audio_all_frames_of_a_masked_token():
+    frames = batch([7, 8, 1], [2, 5, 4])
+    everything = told(transformer(stride=4), frames)
+    each = told(transformer(stride=4, reconstruct="masked"), frames)
+    assert each["text"].mask.sum(dim=1).tolist() == [1, 3, 2]
+    audio = each["audio"].mask
+    assert audio[1, :4].all() != audio[1, 4:].all()  # one of two tokens
+    assert audio[0].tolist() in ([True] * 4 + [False] * 4, [False] * 4 + [True] * 3 + [False])
+    assert audio[2].tolist() == [True] + [False] * 7
+    assert torch.equal(each["audio"].estimate, everything["audio"].estimate)
+
+
+def test_what_is_masked_is_hidden_from_every_estimate():
+    mixer, frames = transformer(stride=2, reconstruct="masked"), batch([8], [6])
+    before = told(mixer, frames)
+    changed = {name: Frames(each.values.clone(), each.mask) for name, each in frames.items()}
+    for name in changed:
+        changed[name].values[before[name].mask] += 5.0
+    after = told(mixer, changed)
+    for name in frames:
+        assert torch.equal(before[name].mask, after[name].mask) and before[name].mask.any()
+        assert torch.equal(before[name].estimate, after[name].estimate)
+    shown = {name: Frames(each.values.clone(), each.mask) for name, each in frames.items()}
+    shown["text"].values[~before["text"].mask] += 5.0
+    assert not torch.allclose(told(mixer, shown)["audio"].estimate, before["audio"].estimate, atol=1e-4)
+
+
+def test_neither_padding_nor_an_absent_modality_reaches_a_reconstruction():
+    mixer, frames = transformer(), batch([7, 0, 3], [2, 3, 0])
+    other = {
+        name: Frames(each.values.masked_fill(~each.mask[..., None], float("nan")), each.mask)
+        for name, each in frames.items()
+    }
+    for one, two in zip(told(mixer, frames).values(), told(mixer, other).values(), strict=True):
+        assert torch.equal(one.estimate, two.estimate) and torch.equal(one.target, two.target)
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation():
+    frames = batch([6], [4])
+    mixer = transformer()
+    assert torch.equal(mixer(frames), mixer(frames))
+    assert not torch.equal(mixer.train()(frames), mixer(frames))
+
+
+def parameters(layers):
+    settings = MixerSettings(kind="shared_transformer", width=128, heads=4, layers=layers, dropout=0.5)
+    with torch.device("meta"):
+        mixer = SharedTransformer({"audio": 1024, "text": 1024}, settings)  # Whisper-medium and RoBERTa-large
+    assert all(each.is_meta for each in mixer.parameters())
+    return {name: sum(each.numel() for each in part.parameters()) for name, part in mixer.named_children()} | {
+        "all": sum(each.numel() for each in mixer.parameters())
+    }
+
+
+@pytest.mark.parametrize("layers", [2, 4, 8])
+def test_parameters_at_the_papers_size(layers):
+    found = parameters(layers)
+    conv, linear = 1024 * 128 * 4 + 128, 1024 * 128 + 128
+    assert found["projection"] == conv + linear == 655_616
+    assert found["rebuilding"] == (128 * 1024 * 4 + 1024) + (128 * 1024 + 1024) == 657_408
+    block = 4 * (128 * 128 + 128) + (128 * 512 + 512) + (512 * 128 + 128) + 4 * 128
+    assert found["transformer"] == layers * block + 2 * 128 == {2: 396_800, 4: 793_344, 8: 1_586_432}[layers]
+    assert found["g"] == 128 * 128 + 128
+    special = 5 * 128  # CLS, SEP, MASK and two types
+    assert found["all"] == sum(found[part] for part in ("projection", "rebuilding", "transformer", "g", "types")) + 384
+    assert found["types"] + 384 == special
+
+
+def test_one_utterance_alone_is_reconstructed_as_in_a_padded_batch(monkeypatch):
+    def every_second(mask, *_):  # drawn masks depend on the batch's shape, these do not
+        return mask & (torch.arange(mask.shape[1]) % 2 == 0)
+
+    monkeypatch.setattr(shared_transformer, "drawn", every_second)
+    mixer, frames = transformer(reconstruct="masked"), batch([7, 0, 3, 12], [2, 3, 0, 8])
+    together = told(mixer, frames)
+    for i in range(4):
+        for name, alone in told(mixer, one_of(frames, i)).items():
+            n = alone.mask.shape[1]
+            torch.testing.assert_close(alone.estimate[0], together[name].estimate[i, :n], rtol=0, atol=1e-6)
+            assert torch.equal(alone.mask[0], together[name].mask[i, :n]) and not together[name].mask[i, n:].any()
