@@ -1,10 +1,12 @@
-"""TalTech's head written again."""
+"""TalTech's head and the plain ones written again."""
 
 import numpy as np
+import pytest
 import torch
 
 from pipeline_lib.losses import combined
-from pipeline_lib.networks.heads import DenseHead
+from pipeline_lib.networks.heads import DenseHead, build
+from pipeline_lib.networks.settings import HeadSettings
 
 
 def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
@@ -61,3 +63,55 @@ def test_where_no_gender_is_known_its_layer_gets_no_gradient_and_the_others_do()
     assert (known["gender.weight"] != 0).any()
     assert not torch.equal(known["dense.weight"], unknown["dense.weight"])  # the shared layer learns from gender
     assert torch.equal(known["emotion.weight"], unknown["emotion.weight"])
+
+
+@pytest.mark.parametrize("kind", ["relu", "tanh"])
+def test_plain_heads_are_two_linear_layers_around_a_nonlinearity(kind):
+    torch.manual_seed(0)
+    head = build(HeadSettings(kind=kind, width=4, dropout=0.1), 3, n_labels=2, n_attributes=3, sentiment=True).eval()
+    pooled = torch.randn(5, 3)
+    outputs = head(pooled)
+    dense = pooled @ head.dense.weight.T + head.dense.bias
+    hidden = dense.clamp_min(0) if kind == "relu" else (dense.exp() - (-dense).exp()) / (dense.exp() + (-dense).exp())
+    torch.testing.assert_close(outputs["embedding"], dense)
+    for name, layer in (("logits", head.emotion), ("attributes", head.attributes), ("sentiment", head.sentiment)):
+        torch.testing.assert_close(outputs[name], hidden @ layer.weight.T + layer.bias, rtol=0, atol=1e-6)
+    assert outputs["sentiment"].shape == (5, 3)
+    assert "gender" not in outputs and not any("norm" in name for name in head.state_dict())
+
+
+def test_the_head_of_de_oliveira_et_al_has_the_parameters_of_two_layers():
+    head = build(HeadSettings(kind="tanh", width=768, dropout=0.1), 768 + 312, n_labels=0, n_attributes=3)
+    assert sum(each.numel() for each in head.parameters()) == (1080 * 768 + 768) + (768 * 3 + 3)
+
+
+def test_dropout_of_a_plain_head_is_on_in_training_only():
+    head = build(HeadSettings(kind="tanh", width=50, dropout=0.5), 3, n_labels=0, n_attributes=2)
+    pooled = torch.randn(4, 3)
+    assert not torch.equal(head.train()(pooled)["attributes"], head(pooled)["attributes"])
+    assert torch.equal(head.eval()(pooled)["attributes"], head(pooled)["attributes"])
+
+
+def test_sentiment_comes_last_and_moves_no_other_weight():
+    torch.manual_seed(0)
+    plain = DenseHead(3, 4, n_labels=2, n_attributes=1, gender=True)
+    torch.manual_seed(0)
+    head = build(HeadSettings(width=4), 3, n_labels=2, n_attributes=1, gender=True, sentiment=True)
+    assert all(torch.equal(each, head.state_dict()[name]) for name, each in plain.state_dict().items())
+
+
+def test_a_batch_of_one_trains_the_dense_head_by_its_running_statistics():
+    torch.manual_seed(0)
+    head = DenseHead(3, 4, n_labels=2, n_attributes=0)
+    head.norm.running_mean.normal_()
+    head.norm.running_var.uniform_(0.5, 2.0)
+    before, pooled = head.norm.running_mean.clone(), torch.randn(1, 3)
+    trained = head.train()(pooled)["logits"]
+    trained.sum().backward()
+    assert torch.equal(head.norm.running_mean, before) and (head.norm.weight.grad != 0).any()
+    torch.testing.assert_close(trained, head.eval()(pooled)["logits"])
+
+
+def test_a_whole_network_is_no_head_of_vectors():
+    with pytest.raises(ValueError, match="'sequence_classification' is a whole network"):
+        build(HeadSettings(kind="sequence_classification"), 3, 2, 0)
