@@ -1,10 +1,11 @@
 """A paper's tables as a Markdown page: published next to obtained, and apart from them the runs on stand-ins."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
-SUFFIXES = {"": "", "_resubstitution": " (resubstitution)", "_crossfitted": " (cross-fitted)"}
+from pipeline_lib.recipes.paper_cells import SUFFIXES, Column, columns_of, published
 
 
 def key_of(table: dict[str, Any], row: dict[str, Any], small: bool) -> str:
@@ -28,7 +29,8 @@ def page(paper: dict[str, Any], obtained: dict[str, Any]) -> str:
     lines += ["Brackets are intervals over speakers. A score on what something was fitted on is marked", ""]
     lines[-2] += " *resubstitution*, as the paper prints it; *cross-fitted* is the same utterances fitted on others."
     for table in paper["tables"]:
-        lines += [f"## {table['title']}", "", *_published(paper, table, obtained), ""]
+        lines += [f"## {table['title']}", "", *([table["note"].strip(), ""] if "note" in table else [])]
+        lines += [*_published(paper, table, obtained), ""]
     shown = [(table, _stand_ins(table, obtained)) for table in paper["tables"]]
     if any(rows for _, rows in shown):
         notices = sorted({each["notice"] for key, each in obtained.items() if key.endswith("on stand-ins")})
@@ -41,59 +43,69 @@ def page(paper: dict[str, Any], obtained: dict[str, Any]) -> str:
 def command(recipe: str, sets: dict[str, Any], small: bool = False) -> str:
     """Return what a user types for a run."""
     option = " --small" if small else ""
-    changes = "".join(
-        f" -S {key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in sets.items()
-    )
+    changes = "".join(f" -S {shlex.quote(f'{key}={_typed(value)}')}" for key, value in sets.items())
     return f"python -m pipeline_lib.recipes.apply {recipe}{option} && dvc exp run{changes}"
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed behind -S."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _published(paper: dict[str, Any], table: dict[str, Any], obtained: dict[str, Any]) -> list[str]:
     """Return the table: what was published, what was obtained, and the runs that its rows are."""
-    printed = [name for name in table["columns"] if any(name in row["published"] for row in table["rows"])]
-    ours = [name for name, place in table["columns"].items() if place]
-    lines = _row(["", "model", *(f"{name}, published" for name in printed), *(f"{name}, obtained" for name in ours)])
-    lines += _row(["---"] * (2 + len(printed) + len(ours)))
+    columns = columns_of(table)
+    printed = [each for each in columns if any(each.name in published(table, row) for row in table["rows"])]
+    ours = [each for each in columns if each.is_ours]
+    head = [*(f"{each.name}, published" for each in printed), *(f"{each.name}, obtained" for each in ours)]
+    lines = _row(["", "model", *head]) + _row(["---"] * (2 + len(head)))
     runs: dict[str, list[str]] = {}
     for row in table["rows"]:
-        cells = [_figure(table, row["published"].get(name)) for name in printed]
+        figures = published(table, row)
+        cells = [each.number(figures[each.name]) if each.name in figures else "–" for each in printed]
         if "system" not in row:
-            lines += _row([row["row"], row["model"], *cells, *([""] * len(ours))])
+            lines += _row([row["row"], row["model"], *cells, *([row.get("absent", "")] * len(ours))])
             continue
         scores = obtained.get(key_of(table, row, False), {}).get("scores")
-        lines += _row([row["row"], row["model"], *cells, *(_obtained(scores, name) for name in ours)])
-        runs.setdefault(command(*run_of(paper, table, row)), []).append(row["row"])
+        lines += _row([row["row"], row["model"], *cells, *(_obtained(scores, each) for each in ours)])
+        recipe, own = run_of(paper, table, row)
+        for sets in (each.sets for each in ours if each.place):
+            named = runs.setdefault(command(recipe, own | sets), [])
+            named += [row["row"]] if row["row"] not in named else []
     return [*lines, "", *(f"- {', '.join(names)}: `{typed}`" for typed, names in runs.items())]
 
 
 def _stand_ins(table: dict[str, Any], obtained: dict[str, Any]) -> list[str]:
     """Return the rows that ran on stand-ins, without the published figures: they are of other data."""
-    ours = [name for name, place in table["columns"].items() if place]
+    ours = [each for each in columns_of(table) if each.is_ours]
     rows = [row for row in table["rows"] if "system" in row and key_of(table, row, True) in obtained]
     if not rows:
         return []
-    lines = _row(["", "stand-in for", *ours]) + _row(["---"] * (2 + len(ours)))
+    lines = _row(["", "stand-in for", *(each.name for each in ours)]) + _row(["---"] * (2 + len(ours)))
     for row in rows:
         scores = obtained[key_of(table, row, True)]["scores"]
-        lines += _row([row["row"], row["model"], *(_obtained(scores, name) for name in ours)])
+        lines += _row([row["row"], row["model"], *(_obtained(scores, each) for each in ours)])
     return lines
 
 
-def _obtained(scores: dict[str, Any] | None, column: str) -> str:
+def _obtained(scores: dict[str, Any] | None, column: Column) -> str:
+    """Return a cell: the score and its interval, or that there is none."""
     if scores is None:
         return "not run"
-    cells = [_number(scores[column + suffix]) + said for suffix, said in SUFFIXES.items() if column + suffix in scores]
-    return "; ".join(cells) or "not scored"
+    if column.mean_of:
+        if any(name not in scores for name in column.mean_of):
+            return "not run"
+        return column.number(column.times * sum(scores[name][0] for name in column.mean_of) / len(column.mean_of))
+    named = {said: scores[column.name + suffix] for suffix, said in SUFFIXES.items() if column.name + suffix in scores}
+    cells = [_number(column, values) + said for said, values in named.items()]
+    return "; ".join(cells) or ("not run" if column.sets else "not scored")
 
 
-def _number(values: Sequence[float]) -> str:
-    score, *bounds = (f"{value:.3f}" for value in values)
+def _number(column: Column, values: Sequence[float]) -> str:
+    score, *bounds = (column.number(column.times * value) for value in values)
     return f"{score} [{', '.join(bounds)}]" if bounds else score
-
-
-def _figure(table: dict[str, Any], value: float | None) -> str:
-    """Return a published figure with the paper's digits: F1 three, CCC four."""
-    digits = 4 if any("ccc" in (place or "") for place in table["columns"].values()) else 3
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _row(cells: Sequence[str]) -> list[str]:

@@ -5,9 +5,10 @@ their scores, and writes ``metrics/paper_tables/<paper>.md``. What an earlier ca
 beside it. A run on stand-ins (``apply --small``) fills a table of its own: its numbers are nobody's results.
 """
 
+import copy
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,15 +21,15 @@ from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.apply import change
-from pipeline_lib.recipes.compose import FOLDER, compose, read_yaml, write_yaml
+from pipeline_lib.recipes.compose import FOLDER, compose
+from pipeline_lib.recipes.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
 from pipeline_lib.recipes.paper_page import key_of, page, run_of
 from pipeline_lib.settings import PARAMS, ParameterError
 
 PAPERS = FOLDER / "papers"
-SCORES = "metrics/scores.json"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
 FREE_KEYS = (  # where things lie and how fast they go, at any depth
-    *("notice", "after", "revision", "workers", "device", "threads", "cache_audio_gb"),
+    *("notice", "after", "revision", "workers", "device", "threads", "cache_audio_gb", "cache_embeddings_gb"),
     *("save_steps", "save_seconds", "gradient_checkpointing", "predict"),
 )
 FREE_PLACES = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
@@ -36,34 +37,56 @@ FREE_PLACES = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where it was found, its parameters without those that change no score, its scores."""
+    """A finished run: where it was found, its parameters without those that change no score, its metrics by file."""
 
     name: str
     params: dict[str, Any]
-    scores: dict[str, Any]
+    metrics: dict[str, Any]
 
 
-def runs(root: Path = Path()) -> Iterator[Run]:
-    """Yield the workspace's run and those of all experiments that DVC keeps in this repository."""
-    if (root / PARAMS).is_file() and (root / SCORES).is_file():
-        texts = [(root / name).read_text(encoding="utf-8") for name in (PARAMS, SCORES)]
-        yield _run("workspace", *texts)
+def read_paper(path: Path) -> dict[str, Any]:
+    """Return a file of papers/."""
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def runs(files: Sequence[str] = (SCORES,), root: Path = Path()) -> Iterator[Run]:
+    """Yield the workspace's run and those of all experiments that DVC keeps in this repository.
+
+    Args:
+        files: of metrics that are looked into; the scores must be there, others may be absent
+        root: of the repository
+    """
+    texts = {name: _text(root / name) for name in (PARAMS.as_posix(), *files)}
+    if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
+        yield _run("workspace", texts)
     listed = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or ""
     for reference in listed.split():
-        texts = [_git(root, "show", f"{reference}:{name}") for name in (PARAMS, SCORES)]
-        if all(text is not None for text in texts):
-            yield _run(reference.rsplit("/", 1)[-1], *texts)
+        texts = {name: _git(root, "show", f"{reference}:{name}") for name in texts}
+        if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
+            yield _run(reference.rsplit("/", 1)[-1], texts)
+
+
+def expected(recipe: str, sets: dict[str, Any], small: bool) -> dict[str, Any]:
+    """Return the parameters that a row's run has, without those that change no score."""
+    params = copy.deepcopy(_laid_down(recipe, small))
+    for key, value in sets.items():
+        change(params, f"{key}={json.dumps(value)}")
+    return _bound(params)
 
 
 @cache
-def expected(recipe: str, sets: tuple[tuple[str, Any], ...], small: bool) -> dict[str, Any]:
-    """Return the parameters that a row's run has, without those that change no score."""
+def _laid_down(recipe: str, small: bool) -> dict[str, Any]:
     params = compose(recipe)
     if small:
         stand_ins.shrink(params)
-    for key, value in sets:
-        change(params, f"{key}={json.dumps(value)}")
-    return _bound(YAML(typ="safe", pure=True).load(write_yaml(params)))
+    return _plain(params)
+
+
+def _plain(value: Any) -> Any:
+    """Return mappings and lists without their comments, as reading the written parameters would give them."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def fill(paper: dict[str, Any], found: list[Run], kept: dict[str, Any]) -> dict[str, Any]:
@@ -76,14 +99,14 @@ def fill(paper: dict[str, Any], found: list[Run], kept: dict[str, Any]) -> dict[
     """
     obtained = dict(kept)
     for table, row in rows(paper):
+        recipe, own = run_of(paper, table, row)
         for small in (False, True):
-            recipe, sets = run_of(paper, table, row)
-            wanted = expected(recipe, tuple(sets.items()), small)
-            match = next((each for each in found if each.params == wanted), None)
-            scores = _scores(table, row, match) if match else {}
-            if match and scores:
-                said = {name: match.scores[name] for name in ("corpus", "notice")}
-                obtained[key_of(table, row, small)] = {"run": match.name, **said, "scores": scores}
+            key = key_of(table, row, small)
+            for sets, columns in _by_run(columns_of(table, row)):
+                wanted = expected(recipe, own | sets, small)
+                match = next((each for each in found if each.params == wanted), None)
+                if match:
+                    obtained |= _filled(key, columns, row, match, obtained.get(key, {}))
     return obtained
 
 
@@ -95,20 +118,59 @@ def rows(paper: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]
                 yield table, row
 
 
-def _scores(table: dict[str, Any], row: dict[str, Any], found: Run) -> dict[str, Any]:
-    """Return the row's columns: the score and its interval, resubstitution and cross-fitting by name."""
-    columns = {}
-    for column, place in table["columns"].items():
-        split, metric = (place or ".").split(".")
-        for suffix in ("", "_resubstitution", "_crossfitted"):
-            each = found.scores.get(split, {}).get(row["system"] + suffix, {})
-            if metric in each:
-                columns[column + suffix] = [each[metric + end] for end in ("", "_lo", "_hi") if metric + end in each]
-    return columns
+def files_of(paper: dict[str, Any]) -> list[str]:
+    """Return the files of metrics that the paper's tables are filled from, the scores first."""
+    named = {
+        file_of(column.place, row)[0]
+        for table, row in rows(paper)
+        for column in columns_of(table, row)
+        if column.place is not None
+    }
+    return [SCORES, *sorted(named - {SCORES})]
 
 
-def _run(name: str, params: str, scores: str) -> Run:
-    return Run(name, _bound(YAML(typ="safe", pure=True).load(params)), json.loads(scores))
+def _by_run(columns: Sequence[Column]) -> list[tuple[dict[str, Any], list[Column]]]:
+    """Return the columns by what they set: as many runs are behind the row."""
+    found: list[tuple[dict[str, Any], list[Column]]] = []
+    for column in (each for each in columns if each.place is not None):
+        alike = next((group for sets, group in found if sets == column.sets), None)
+        if alike is None:
+            found.append((column.sets, [column]))
+        else:
+            alike.append(column)
+    return found
+
+
+def _filled(
+    key: str, columns: Sequence[Column], row: dict[str, Any], match: Run, before: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the row with what a run says of these columns; empty where it says nothing."""
+    scores = _scores(columns, row, match)
+    if not scores:
+        return {}
+    stale = {each.name + suffix for each in columns for suffix in SUFFIXES}
+    kept = {name: each for name, each in before.get("scores", {}).items() if name not in stale}
+    said = {name: match.metrics[SCORES][name] for name in ("corpus", "notice")}
+    return {key: {"run": match.name, **said, "scores": kept | scores}}
+
+
+def _scores(columns: Sequence[Column], row: dict[str, Any], found: Run) -> dict[str, list[float]]:
+    """Return the columns' scores and intervals, resubstitution and cross-fitting by name."""
+    return {
+        column.name + suffix: values
+        for column in columns
+        for suffix, values in score(column, row, found.metrics).items()
+    }
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _run(name: str, texts: dict[str, str | None]) -> Run:
+    params = texts[PARAMS.as_posix()] or ""
+    metrics = {file: json.loads(text) for file, text in texts.items() if text is not None and file.endswith(".json")}
+    return Run(name, _bound(YAML(typ="safe", pure=True).load(params)), metrics)
 
 
 def _bound(params: dict[str, Any]) -> dict[str, Any]:
@@ -136,12 +198,12 @@ def main(
     known = sorted(path.stem for path in PAPERS.glob("*.yaml"))
     if paper not in known:
         raise ParameterError(f"there is no paper {paper!r}, wanted one of {known}")
-    said, store = read_yaml(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
+    said, store = read_paper(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
     try:
         kept = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
     except ValueError as error:
         raise InputError(f"{store} is not JSON: {error} (was it cut short?); remove it to begin anew") from None
-    found = list(runs())
+    found = list(runs(files_of(said)))
     obtained = fill(said, found, kept)
     out.mkdir(parents=True, exist_ok=True)
     store.write_text(json.dumps(obtained, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,38 +1,74 @@
 """A paper's tables: which run is which row, and what the page says of it."""
 
-import copy
 import json
 import subprocess
+from functools import cache
 
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline_lib.recipes import paper_table
-from pipeline_lib.recipes.compose import compose, names, read_yaml, write_yaml
+from pipeline_lib.recipes.compose import compose, names, write_yaml
+from pipeline_lib.recipes.paper_cells import SCORES, columns_of, published, system_of
 from pipeline_lib.recipes.paper_page import command, page
-from pipeline_lib.recipes.paper_table import PAPERS, Run, expected, fill, rows, run_of, runs
+from pipeline_lib.recipes.paper_table import PAPERS, Run, expected, files_of, fill, read_paper, rows, run_of, runs
 from pipeline_lib.recipes.small import shrink
 from pipeline_lib.settings import ParameterError
 
-PAPER = read_yaml(PAPERS / "taltech.yaml")
+ALL = {path.stem: read_paper(path) for path in sorted(PAPERS.glob("*.yaml"))}
+PAPER, SHARED, MERSA, DISTILLED = (ALL[name] for name in ("taltech", "shared_transformer", "mersa", "distilled"))
 SCORE = {"macro_f1": 0.25, "macro_f1_lo": 0.2, "macro_f1_hi": 0.3}
+
+
+@cache
+def tables_of(recipe):
+    return compose(recipe)["scoring"]["tables"]
 
 
 def scores(**systems):
     return {"corpus": "msp_podcast", "notice": "", "dev_filt": {}, "dev_bal": systems, "test": {}}
 
 
-def run(sets=(), small=False, **systems):
-    return Run("one", copy.deepcopy(expected("taltech", tuple(sets), small)), scores(**systems))
+def run(recipe="taltech", sets=None, small=False, **systems):
+    return Run("one", expected(recipe, sets or {}, small), {SCORES: scores(**systems)})
 
 
-def test_every_row_is_a_recipe_and_a_table_of_it():
-    for table, row in rows(PAPER):
-        recipe, sets = run_of(PAPER, table, row)
+def on_test(recipe, sets=None, metrics=None, name="one", **systems):
+    said = scores() | {"test": systems}
+    return Run(name, expected(recipe, sets or {}, False), {SCORES: said, **(metrics or {})})
+
+
+@pytest.mark.parametrize("paper", ALL)
+def test_every_row_is_a_recipe_and_a_table_of_it(paper):
+    for table, row in rows(ALL[paper]):
+        recipe, sets = run_of(ALL[paper], table, row)
         assert recipe in names()
-        tables = compose(recipe)["scoring"]["tables"]
-        assert row["system"] in tables, row
-        expected(recipe, tuple(sets.items()), False)
+        laid_down = expected(recipe, sets, False)  # refuses keys that the recipe has not
+        tables = tables_of(recipe)
+        for column in (each for each in columns_of(table, row) if each.place and ":" not in each.place):
+            assert system_of(row, *column.place.split(".")[1:-1]) in tables, (row, column)
+        for column in columns_of(table, row):
+            expected(recipe, sets | column.sets, False)
+        assert laid_down["finetuning"]
+
+
+@pytest.mark.parametrize("paper", ALL)
+def test_no_row_has_more_figures_than_its_table_has_columns(paper):
+    for table in ALL[paper]["tables"]:
+        for row in table["rows"]:
+            assert len(row["published"]) <= len(table["columns"])
+            assert set(published(table, row)) <= set(table["columns"])
+
+
+@pytest.mark.parametrize("paper", ALL)
+def test_two_rows_of_one_table_are_two_runs_or_two_systems(paper):
+    for table in ALL[paper]["tables"]:
+        seen = [
+            json.dumps([run_of(ALL[paper], table, row), row["system"], row.get("columns")])
+            for row in table["rows"]
+            if "system" in row
+        ]
+        assert len(set(seen)) == len(seen), table["title"]
 
 
 def test_the_queue_holds_every_run_of_the_tables():
@@ -67,7 +103,14 @@ def test_where_the_corpus_lies_and_how_many_workers_read_it_make_no_difference()
     params["finetuning"]["audio"]["workers"] = 3
     params["finetuning"]["audio"]["augmentation"]["noise"]["root"] = "/elsewhere"
     read = paper_table._bound(YAML(typ="safe", pure=True).load(write_yaml(params)))
-    assert read == expected("taltech", (), False)
+    assert read == expected("taltech", {}, False)
+
+
+def test_what_a_row_expects_is_what_its_written_parameters_hold():
+    params = compose("shared_transformer_baselines")
+    shrink(params)
+    written = paper_table._bound(YAML(typ="safe", pure=True).load(write_yaml(params)))
+    assert written == expected("shared_transformer_baselines", {}, True)
 
 
 def test_what_was_found_before_is_kept_and_what_is_found_anew_replaces_it():
@@ -77,13 +120,64 @@ def test_what_was_found_before_is_kept_and_what_is_found_anew_replaces_it():
     assert after["Table 3, macro-F1 of task 1 #2"]["scores"]["dev_bal"][0] == 0.5
 
 
-def test_the_page_says_not_run_where_nothing_was_run():
-    said = page(PAPER, {})
+@pytest.mark.parametrize("paper", ALL)
+def test_the_page_says_not_run_where_nothing_was_run(paper):
+    said = page(ALL[paper], {})
     rows_of = [line for line in said.splitlines() if line.startswith("| #")]
-    assert len(rows_of) == len(list(rows(PAPER)))
+    assert len(rows_of) == len(list(rows(ALL[paper])))
     assert all("not run" in line for line in rows_of)
     assert "stand-ins" not in said
-    assert "dvc exp run -S fusion.method=logreg" in said
+    widths = {line.count("|") for line in said.split("## ")[1].splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_the_page_names_the_run_of_a_row():
+    assert "dvc exp run -S fusion.method=logreg" in page(PAPER, {})
+    assert "apply shared_transformer && dvc exp run -S finetuning.joint.losses.contrastive=0.0" in page(SHARED, {})
+
+
+def test_what_is_not_built_is_said_in_its_row():
+    (row,) = [line for line in page(SHARED, {}).splitlines() if "CIF-MMIN" in line]
+    assert row.count("not built yet") == 12
+    assert "56.9 | 44.0 | 59.6" in row
+
+
+def test_what_an_expert_says_of_one_modality_fills_that_modalitys_column_in_the_papers_unit():
+    systems = {name: {"ua": ua} for name, ua in (("joint", 0.7), ("joint_audio", 0.6), ("joint_text", 0.5))}
+    found = fill(SHARED, [on_test("shared_transformer", **systems)], {})
+    assert [key for key in found if "Table 1" in key] == ["Table 1, by what an utterance has #7"]
+    (row,) = [line for line in page(SHARED, found).splitlines() if line.startswith("| #7 ")]
+    assert "| 66.6 | 54.5 | 68.3 |" in row
+    assert "| 60.0 | 50.0 | 70.0 | not scored |" in row
+
+
+def test_a_row_of_three_models_reads_each_column_from_its_own():
+    systems = {name: {"ua": ua} for name, ua in (("audio", 0.61), ("text", 0.52), ("both", 0.73))}
+    found = fill(SHARED, [on_test("shared_transformer_baselines", **systems)], {})
+    got = found["Table 1, by what an utterance has #2"]["scores"]
+    assert (got["UA % a"], got["UA % t"], got["UA % a+t"]) == ([0.61], [0.52], [0.73])
+
+
+def test_numbers_that_are_no_scores_come_from_their_own_files():
+    assert files_of(PAPER) == [SCORES]
+    assert "metrics/finetuning/hubert.json" in files_of(DISTILLED)
+    metrics = {"metrics/finetuning/hubert.json": {"parameters": {"total": 94_600_000}}}
+    found = fill(DISTILLED, [on_test("distilled", metrics=metrics, hubert={"ccc_arousal": 0.5})], {})
+    (row,) = [line for line in page(DISTILLED, found).split("## ")[1].splitlines() if line.startswith("| #2 ")]
+    assert "| 95 | 0.500 | not scored |" in row
+
+
+def test_a_row_of_several_runs_is_filled_run_by_run_and_its_mean_when_all_are_there():
+    table = MERSA["tables"][-1]
+    paper = MERSA | {"tables": [table]}
+    columns = [each for each in columns_of(table) if each.place]
+    found = {}
+    for i, column in enumerate(columns):
+        assert "not run" in page(paper, found).split(table["title"])[-1].split("| #6 ")[1].splitlines()[0]
+        each = on_test("mersa", column.sets, name=column.name, mersa_cross={"wa": 0.5 + i / 10})
+        found = fill(paper, [each], found)
+    (row,) = [line for line in page(paper, found).split(table["title"])[1].splitlines() if line.startswith("| #6 ")]
+    assert row == "| #6 | + cross-attention | 0.500 | 0.600 | 0.700 | 0.800 | 0.900 | 0.700 |"
 
 
 def test_a_run_on_stand_ins_never_stands_beside_a_published_number():
@@ -113,19 +207,21 @@ def test_runs_are_found_in_the_workspace_and_among_the_experiments(tmp_path):
     git("add", "-A")
     git("commit", "-qm", "an experiment")
     git("update-ref", "refs/exps/ab/cdef/taltech-one", "HEAD")
-    assert [each.name for each in runs(tmp_path)] == ["workspace", "taltech-one"]
+    assert [each.name for each in runs(root=tmp_path)] == ["workspace", "taltech-one"]
     (tmp_path / "metrics/scores.json").unlink()
-    (found,) = runs(tmp_path)
-    assert found.params == expected("taltech", (), True)
+    (found,) = runs(root=tmp_path)
+    assert found.params == expected("taltech", {}, True)
 
 
 def test_the_command_of_a_row_is_what_a_user_types():
     typed = command("taltech", {"fusion.method": "logreg"})
     assert typed == "python -m pipeline_lib.recipes.apply taltech && dvc exp run -S fusion.method=logreg"
+    typed = command("mersa", {"corpus.split.test_speakers": ["Ses01F", "Ses01M"]}, small=True)
+    assert typed.endswith("mersa --small && dvc exp run -S 'corpus.split.test_speakers=[Ses01F,Ses01M]'")
 
 
 def test_an_unknown_paper_is_refused_with_the_known(tmp_path):
-    with pytest.raises(ParameterError, match=r"no paper 'taltec', wanted one of \['taltech'\]"):
+    with pytest.raises(ParameterError, match=r"no paper 'taltec', wanted one of \['distilled', 'mersa', .*'taltech'\]"):
         paper_table.main("taltec", tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Every recipe against the real settings, and params.yaml against its recipe."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline_lib.settings import ParameterError
 YAML12 = YAML(typ="safe", pure=True)
 
 
+@cache
 def text(name, small=False):
     params = compose(name)
     if small:
