@@ -37,7 +37,7 @@ class Pass:
 class JointNetwork(nn.Module):
     """Encoders, their layers joined, a mixer, one head or one a combination.
 
-    An encoder that is not trained stays in eval mode, without dropout or masks, and keeps no activations.
+    A part that is not trained, an encoder, the mixer or a head, stays in eval mode, without dropout or masks.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class JointNetwork(nn.Module):
     def train(self, mode: bool = True) -> "JointNetwork":
         """Set the mode; what is not trained stays in eval mode."""
         super().train(mode)
-        for branch in self.encoder.branches.values():
-            still_what_is_frozen(branch)
+        for part in (*self.encoder.branches.values(), self.mixer, *self.heads.values()):
+            still_what_is_frozen(part)
         return self
 
     def forward(

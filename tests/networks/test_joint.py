@@ -281,6 +281,14 @@ def test_a_frozen_branch_stays_in_eval_mode_and_a_trained_one_does_not():
     assert net.encoder.branches["text"].training and not net.encoder.branches["audio"].training
 
 
+def test_a_frozen_mixer_has_no_dropout_while_a_head_is_trained():
+    net, given = network(heads=ALL), inputs(MIXED)
+    net.mixer.requires_grad_(False)
+    net.train()
+    assert not any(each.training for each in net.mixer.modules()) and net.heads["both"].training
+    assert torch.equal(net(given)["logits"], net(given)["logits"])
+
+
 def test_a_trained_branch_gets_gradients():
     net = network(frozen=False).eval()
     net(inputs(MIXED))["logits"].square().sum().backward()

@@ -19,19 +19,6 @@ class Late(nn.Module):
         self.each = settings.width
         self.width = self.each * len(widths)
 
-    def take(self, name: str, trained: SharedTransformer) -> None:
-        """Take one modality's transformer, copied, from a mixer that was trained on that modality alone.
-
-        Raises:
-            ValueError: the trained one lacks the modality, or has other widths or layers
-        """
-        known = trained.state_dict()
-        try:
-            wanted = self.transformers[name].state_dict()
-            self.transformers[name].load_state_dict({key: known[key] for key in wanted})
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"the trained transformer does not fit late fusion's for {name}: {error}") from None
-
     def forward(self, frames: dict[str, Frames]) -> Tensor:
         """Return ``(batch, self.width)``."""
         frames = cleared(frames)

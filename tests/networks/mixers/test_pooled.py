@@ -7,7 +7,6 @@ from pipeline_lib.networks.frames import Frames, pooled, pooled_width
 from pipeline_lib.networks.mixers.concatenation import Concatenation
 from pipeline_lib.networks.mixers.late import Late
 from pipeline_lib.networks.mixers.modality_attention import ModalityAttention
-from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
 from pipeline_lib.networks.settings import MixerSettings
 from tests.networks.mixers.batches import SMALL, WIDTHS, batch, one_of
 
@@ -82,25 +81,3 @@ def test_late_fusion_is_the_cls_of_each_modalitys_own_transformer(late):
         part = found[i, :8] if name == "audio" else found[i, 8:]
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
     assert (found[1, :8] == 0).all() and (found[2, 8:] == 0).all()
-
-
-@pytest.mark.parametrize("modalities", [["audio"], ["audio", "text"]])
-def test_late_fusion_takes_a_trained_unimodal_transformer(late, modalities):
-    torch.manual_seed(5)
-    settings = MixerSettings(kind="shared_transformer", **SMALL)
-    trained = SharedTransformer({name: WIDTHS[name] for name in modalities}, settings).eval()
-    frames = {"audio": batch([5, 2], [0, 0])["audio"]}
-    assert not torch.allclose(late(frames)[:, :8], trained(frames), atol=1e-3)
-    late.take("audio", trained)
-    torch.testing.assert_close(late(frames)[:, :8], trained(frames), rtol=0, atol=1e-6)
-    with torch.no_grad():
-        trained.cls.mul_(50.0)  # a copy: what was taken stays
-    assert not torch.allclose(late(frames)[:, :8], trained(frames), atol=1e-3)
-
-
-def test_a_transformer_of_another_shape_or_modality_is_refused(late):
-    other = SharedTransformer({"audio": 6}, MixerSettings(kind="shared_transformer", width=4, heads=2, layers=2))
-    with pytest.raises(ValueError, match="does not fit late fusion's for audio"):
-        late.take("audio", other)
-    with pytest.raises(ValueError, match="does not fit late fusion's for text"):
-        late.take("text", other)
