@@ -11,7 +11,7 @@ from tests.imports import names_in, straight
 
 ROOMS = (
     *("demonstration", "corpus", "transcription", "embedding", "finetuning", "rebalancing", "fusion", "scoring"),
-    "conversion",
+    *("conversion", "figures"),
 )
 GROUND = (
     "errors",
