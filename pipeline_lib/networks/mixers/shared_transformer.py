@@ -73,7 +73,7 @@ class SharedTransformer(nn.Module):
                 mask = filled.mask.unflatten(1, (-1, self.settings.stride)).any(dim=2)
             else:
                 values, mask = self.projection[name](each.values), each.mask
-            tokens[name] = Frames(values, mask).cleared()
+            tokens[name] = Frames(values, mask)
         return tokens
 
     def align(self, contextual: Frames) -> Tensor:
