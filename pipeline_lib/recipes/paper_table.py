@@ -168,9 +168,18 @@ def _text(path: Path) -> str | None:
 
 
 def _run(name: str, texts: dict[str, str | None]) -> Run:
-    params = texts[PARAMS.as_posix()] or ""
+    """Return the run; metrics that say which parameters they are of are left out where those are not the run's."""
+    params = _bound(YAML(typ="safe", pure=True).load(texts[PARAMS.as_posix()] or ""))
     metrics = {file: json.loads(text) for file, text in texts.items() if text is not None and file.endswith(".json")}
-    return Run(name, _bound(YAML(typ="safe", pure=True).load(params)), metrics)
+    return Run(name, params, {file: each for file, each in metrics.items() if _is_of(each.get("params", {}), params)})
+
+
+def _is_of(said: dict[str, Any], params: dict[str, Any]) -> bool:
+    """Return whether the sections, and the entries of experts, are the run's."""
+    said = _bound(said)
+    experts = said.pop("finetuning", {})
+    known = all(each == params.get("finetuning", {}).get(name) for name, each in experts.items())
+    return known and all(each == params.get(section) for section, each in said.items())
 
 
 def _bound(params: dict[str, Any]) -> dict[str, Any]:

@@ -213,6 +213,22 @@ def test_runs_are_found_in_the_workspace_and_among_the_experiments(tmp_path):
     assert found.params == expected("taltech", {}, True)
 
 
+def test_numbers_of_an_expert_that_was_trained_otherwise_are_no_rows(tmp_path):
+    params = compose("shared_transformer")
+    (tmp_path / "params.yaml").write_text(write_yaml(params))
+    (tmp_path / "metrics/finetuning").mkdir(parents=True)
+    (tmp_path / "metrics/scores.json").write_text(json.dumps(scores()))
+    file = "metrics/finetuning/joint.json"
+    entry = YAML(typ="safe", pure=True).load(write_yaml(params["finetuning"]["joint"]))
+    for seed, there in ((entry["seed"], True), (entry["seed"] + 1, False)):
+        said = {"retrieval": {"audio": 0.5}, "params": {"finetuning": {"joint": entry | {"seed": seed, "workers": 1}}}}
+        (tmp_path / file).write_text(json.dumps(said))
+        (found,) = runs(files_of(SHARED), tmp_path)
+        assert (file in found.metrics) == there
+    got = fill(SHARED, [Run("one", found.params, {SCORES: scores(), file: {"retrieval": {"audio": 0.5}}})], {})
+    assert not [key for key in got if "Table 3" in key]  # with both losses it is no row of table 3
+
+
 def test_the_command_of_a_row_is_what_a_user_types():
     typed = command("taltech", {"fusion.method": "logreg"})
     assert typed == "python -m pipeline_lib.recipes.apply taltech && dvc exp run -S fusion.method=logreg"
