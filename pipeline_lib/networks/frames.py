@@ -58,10 +58,11 @@ def pooled(frames: Frames, kind: str) -> Tensor:
         frames: one modality's, cleared
         kind: mean, mean_max_sum or mean_max
     """
-    mean = frames.values.sum(dim=1) / frames.mask.sum(dim=1, keepdim=True).clamp_min(1)
+    values = frames.values.float()  # under autocast they may be half as precise
+    mean = values.sum(dim=1) / frames.mask.sum(dim=1, keepdim=True).clamp_min(1)
     if kind == "mean":
         return mean
-    highest = frames.values.masked_fill(~frames.mask[..., None], -torch.inf)
+    highest = values.masked_fill(~frames.mask[..., None], -torch.inf)
     highest = highest.amax(dim=1).masked_fill(~frames.present[:, None], 0.0)
     match kind:
         case "mean_max_sum":

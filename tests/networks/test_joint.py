@@ -327,3 +327,17 @@ def test_a_dense_head_trains_where_one_utterance_alone_has_the_combination():
     net = network(kind="dense").train()
     found = net.passes(inputs([[1, 1], [1, 0], [1, 0]]), ALL)
     assert len(found["text"].rows) == 1 and torch.isfinite(found["text"].outputs["logits"]).all()
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=NAMES)
+def test_under_autocast_to_bfloat16_it_trains_and_predicts_nearly_the_same(settings):
+    net, given = network(settings).eval(), inputs(MIXED)
+    exact, auxiliary = net(given)["logits"], ["aligned", "reconstruction"] * (settings.kind == "shared_transformer")
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, found = net(given)["logits"], net.passes(given, ALL, auxiliary)
+    torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.05)
+    losses = [found[name].outputs["logits"].float().square().mean() for name in ALL]
+    if auxiliary:
+        losses.append(combined(found, {}, {"contrastive": 1.0, "reconstruction": 1.0})[0])
+    torch.stack(losses).sum().backward()
+    assert all(torch.isfinite(each.grad).all() for each in net.parameters() if each.grad is not None)

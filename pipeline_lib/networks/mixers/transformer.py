@@ -56,7 +56,7 @@ class Transformer(nn.Module):
         rotation = None if self.absolute else positions.rotation(places, self.head_width)
         if self.absolute:
             tokens = tokens + positions.sinusoids(places, tokens.shape[2]).to(tokens)
-        tokens = self.dropout(tokens)
+        tokens = self.dropout(tokens.float())  # what blocks add to stays in float32 under autocast
         for block in self.blocks:
             tokens = block(tokens, mask, rotation)
         return self.norm(tokens)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline_lib.losses import combined
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers import positions, shared_transformer
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer, drawn
@@ -283,3 +284,27 @@ def test_one_utterance_alone_is_reconstructed_as_in_a_padded_batch(monkeypatch):
             n = alone.mask.shape[1]
             torch.testing.assert_close(alone.estimate[0], together[name].estimate[i, :n], rtol=0, atol=1e-6)
             assert torch.equal(alone.mask[0], together[name].mask[i, :n]) and not together[name].mask[i, n:].any()
+
+
+def widest(tokens):
+    """Return the largest distance between two tokens of an utterance, mean over utterances: the paper's table 2."""
+    return torch.stack(
+        [torch.cdist(values[mask], values[mask]).max() for values, mask in zip(tokens.values, tokens.mask, strict=True)]
+    ).mean()
+
+
+@pytest.mark.parametrize(("target", "collapses"), [("projected", True), ("encoder", False)])
+def test_reconstructing_the_projected_tokens_collapses_them_and_reconstructing_the_encoders_frames_does_not(
+    target, collapses
+):
+    mixer, frames = transformer(target=target).train(), batch([8] * 6, [4] * 6)
+    optimiser = torch.optim.Adam(mixer.parameters(), lr=1e-2)
+    before = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
+    for _ in range(100):
+        parts = [(each.estimate, each.target, each.mask) for each in mixer.reconstruct(frames).values()]
+        optimiser.zero_grad()
+        combined({"reconstruction": parts}, {}, {"reconstruction": 1.0})[0].backward()
+        optimiser.step()
+    after = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
+    for name in WIDTHS:
+        assert after[name] < 0.1 * before[name] if collapses else after[name] > before[name]
