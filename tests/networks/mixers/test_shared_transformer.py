@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline_lib.losses import combined
+from pipeline_lib.losses import combined, contrastive
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers import positions, shared_transformer
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer, drawn
@@ -308,3 +308,33 @@ def test_reconstructing_the_projected_tokens_collapses_them_and_reconstructing_t
     after = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
     for name in WIDTHS:
         assert after[name] < 0.1 * before[name] if collapses else after[name] > before[name]
+
+
+@pytest.mark.parametrize(("kind", "same"), [("rope", True), ("absolute", False)])
+def test_shifting_every_position_changes_nothing_with_rotary_positions_and_much_with_sinusoids(kind, same, monkeypatch):
+    mixer, frames = transformer(positions=kind), batch([7, 0, 3], [2, 3, 0])
+    before, counted = mixer(frames), positions.places
+    monkeypatch.setattr(positions, "places", lambda mask: counted(mask) + 40)
+    assert torch.allclose(mixer(frames), before, rtol=0, atol=2e-6 if same else 1e-2) == same
+
+
+def test_the_contrastive_loss_teaches_an_utterances_audio_and_text_to_find_each_other():
+    mixer, frames = transformer().train(), batch([6] * 8, [4] * 8)
+    optimiser = torch.optim.Adam(mixer.parameters(), lr=1e-2)
+
+    def found():
+        similarity = aligned(mixer.eval(), frames, "audio") @ aligned(mixer, frames, "text").T
+        mixer.train()
+        itself = torch.arange(8)
+        return [(similarity.argmax(dim=i) == itself).float().mean().item() for i in (0, 1)]
+
+    assert max(found()) < 0.5
+    for _ in range(100):
+        optimiser.zero_grad()
+        contrastive(aligned(mixer, frames, "audio"), aligned(mixer, frames, "text")).backward()
+        optimiser.step()
+    assert min(found()) > 0.8
+
+
+def aligned(mixer, frames, name):
+    return mixer.align(mixer.contextual({name: frames[name]})[1][name])
