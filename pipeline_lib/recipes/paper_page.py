@@ -7,6 +7,8 @@ from typing import Any
 
 from pipeline_lib.recipes.paper_cells import SUFFIXES, Column, columns_of, published
 
+WIDEST = 13  # columns; of a wider table published and obtained share a cell
+
 
 def key_of(table: dict[str, Any], row: dict[str, Any], small: bool) -> str:
     """Return the name under which a row's scores are kept."""
@@ -59,22 +61,33 @@ def _published(paper: dict[str, Any], table: dict[str, Any], obtained: dict[str,
     columns = columns_of(table)
     printed = [each for each in columns if any(each.name in published(table, row) for row in table["rows"])]
     ours = [each for each in columns if each.is_ours]
+    wide = len(printed) + len(ours) > WIDEST
     head = [*(f"{each.name}, published" for each in printed), *(f"{each.name}, obtained" for each in ours)]
-    lines = _row(["", "model", *head]) + _row(["---"] * (2 + len(head)))
+    head = [each.name for each in columns] if wide else head
+    lines = ["In each cell: published / obtained.", ""] if wide else []
+    lines += _row(["", "model", *head]) + _row(["---"] * (2 + len(head)))
     runs: dict[str, list[str]] = {}
     for row in table["rows"]:
-        figures = published(table, row)
-        cells = [each.number(figures[each.name]) if each.name in figures else "–" for each in printed]
-        if "system" not in row:
-            lines += _row([row["row"], row["model"], *cells, *([row.get("absent", "")] * len(ours))])
-            continue
-        scores = obtained.get(key_of(table, row, False), {}).get("scores")
-        lines += _row([row["row"], row["model"], *cells, *(_obtained(scores, each) for each in ours)])
-        recipe, own = run_of(paper, table, row)
-        for sets in (each.sets for each in ours if each.place):
-            named = runs.setdefault(command(recipe, own | sets), [])
-            named += [row["row"]] if row["row"] not in named else []
+        figures, scores = published(table, row), obtained.get(key_of(table, row, False), {}).get("scores")
+        theirs = {each.name: each.number(figures[each.name]) if each.name in figures else "–" for each in printed}
+        found = {each.name: _obtained(scores, each) if "system" in row else row.get("absent", "") for each in ours}
+        lines += _row([row["row"], row["model"], *(_both(columns, theirs, found) if wide else _apart(theirs, found))])
+        if "system" in row:
+            recipe, own = run_of(paper, table, row)
+            for typed in (command(recipe, own | each.sets) for each in ours if each.place):
+                named = runs.setdefault(typed, [])
+                named += [row["row"]] if row["row"] not in named else []
     return [*lines, "", *(f"- {', '.join(names)}: `{typed}`" for typed, names in runs.items())]
+
+
+def _apart(theirs: dict[str, str], found: dict[str, str]) -> list[str]:
+    return [*theirs.values(), *found.values()]
+
+
+def _both(columns: Sequence[Column], theirs: dict[str, str], found: dict[str, str]) -> list[str]:
+    """Return a cell a column that holds both, as far as there is either."""
+    pairs = [(theirs.get(each.name, "–"), found.get(each.name, "")) for each in columns]
+    return [f"{published} / {obtained}" if obtained else published for published, obtained in pairs]
 
 
 def _stand_ins(table: dict[str, Any], obtained: dict[str, Any]) -> list[str]:
