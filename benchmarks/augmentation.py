@@ -23,7 +23,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
-from pipeline_lib.finetuning.data import Recordings
+from pipeline_lib.finetuning.reading import Recordings
 
 ROUNDS = 3
 LONG_S, SHORT_S, SHORT, NOISE_S, NOISES, ROOMS = 1800, 6, 100, 60, 20, 50

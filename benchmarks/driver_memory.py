@@ -109,7 +109,8 @@ def prediction(rows: int, width: int, folder: Path) -> None:
     from torch import nn
 
     from pipeline_lib.finetuning import predict as room
-    from pipeline_lib.finetuning.data import Targets, Texts
+    from pipeline_lib.finetuning.data import Targets
+    from pipeline_lib.finetuning.reading import Texts
     from pipeline_lib.finetuning.settings import FinetuningSettings
 
     corpus = manifest.read(folder / "manifest.parquet")

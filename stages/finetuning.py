@@ -1,4 +1,8 @@
-"""finetuning: data/manifest.parquet, data/transcripts.parquet -> models/<expert>/, data/predictions/<expert>.parquet"""
+"""finetuning: data/manifest.parquet, data/transcripts.parquet -> models/<expert>/, data/predictions/<expert>.parquet
+
+data/predictions_alone/<expert>/ has audio.parquet and text.parquet, what a joint expert says from one modality alone;
+of an audio or text expert it is empty.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +22,7 @@ def main(
     transcripts_path: Path = Path("data/transcripts.parquet"),
     models: Path = Path("models"),
     out: Path = Path("data/predictions"),
+    alone: Path = Path("data/predictions_alone"),
     curves: Path = Path("metrics/plots/training"),
     work: Path = Path("work/finetuning"),
 ) -> None:
@@ -25,14 +30,13 @@ def main(
     settings = FinetuningSettings.read(f"finetuning.{expert}", params)
     corpus = manifest.read(manifest_path)
     texts = None
-    if settings.modality == "text" and settings.text == "transcripts":
+    if settings.modality != "audio" and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(corpus.ids)
     from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
 
     root = Path(read_value("corpus.root", params))
-    done = finetune(
-        expert, settings, corpus, root, texts, expert=models / expert, curve=curves / f"{expert}.csv", work=work
-    )
+    places = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone / expert}
+    done = finetune(expert, settings, corpus, root, texts, work=work, **places)
     if done is not None:
         found, unfinished = done
         predictions.write(out / f"{expert}.parquet", found)

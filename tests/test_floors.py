@@ -27,7 +27,7 @@ GROUND = (
     "networks",
     "classifiers",
 )
-SHARED = ("tables", "encoders", "experts", "shards")
+SHARED = ("tables", "encoders", "expert_network", "experts", "shards")
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(SHARED, 1),
@@ -41,6 +41,7 @@ WITH_TORCH = (
     "encoders",
     "networks",
     "losses",
+    "expert_network",
     "experts",
     "embedding",
     "finetuning",

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
-from pipeline_lib.finetuning.data import Read
 from pipeline_lib.finetuning.optimisation import drawn_shares
 from pipeline_lib.finetuning.phase_settings import PhaseSettings
+from pipeline_lib.finetuning.reading import Read
 from pipeline_lib.finetuning.settings import FinetuningSettings
 
 BUCKET = 20  # batches that are sorted by length together: like lengths, and still another mixture each epoch
@@ -68,7 +68,7 @@ def epoch(
     Args:
         rows: of the manifest, to train on, shape ``(n,)``
         classes: label index of each of them, for a balanced sampler, shape ``(n,)``, -1 where it has none
-        lengths: seconds of audio, or characters of text, shape ``(n,)``
+        lengths: seconds of audio, or characters of text, shape ``(n,)``; see ``data.lengths_of``
         phase: sampler, batch size, chunk length
         seeds: seed, number of the phase, number of the epoch
         speed: share of the batches that are played at another speed
@@ -111,7 +111,7 @@ class Loader(Dataset):
         self,
         batches: list[Batch],
         read: Read,
-        prepare: Callable[..., dict[str, Tensor]],
+        prepare: Callable[..., dict[str, Any]],
         targets: dict[str, np.ndarray],
         augment: Augmentation | None = None,
     ) -> None:
@@ -119,7 +119,7 @@ class Loader(Dataset):
 
         Args:
             batches: one an item
-            read: row, start and duration to a waveform or a text
+            read: row, start and duration to a waveform, a text, or a pair of both
             prepare: the encoder's
             targets: arrays over the manifest's rows
             augment: what is done to chunks that have a seed; None leaves all as they are
@@ -130,7 +130,7 @@ class Loader(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def __getitem__(self, i: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
         batch = self.batches[i]
         chunks = zip(batch.rows, batch.starts_s, batch.durations_s, strict=True)
         read = [
@@ -138,9 +138,16 @@ class Loader(Dataset):
             for row, start, length in chunks
         ]
         if self.augment is not None and batch.seeds is not None:
-            read = [self.augment(each, int(seed), batch.speed) for each, seed in zip(read, batch.seeds, strict=True)]
+            seeds = batch.seeds.tolist()
+            read = [self._augmented(each, seed, batch.speed) for each, seed in zip(read, seeds, strict=True)]
         targets = {name: torch.from_numpy(values[batch.rows]) for name, values in self.targets.items()}
         return self.prepare(read), targets
+
+    def _augmented(self, read: Any, seed: int, speed: float) -> Any:
+        if not isinstance(read, tuple):
+            return self.augment(read, seed, speed)
+        audio, text = read
+        return (None if audio is None else self.augment(audio, seed, speed)), text
 
 
 def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
@@ -155,14 +162,17 @@ def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
     )
 
 
-def to(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Any]:
-    """Return the tensors on the device."""
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+def to(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the tensors on the device, those of dicts in it too."""
+    return {
+        name: to(each, device) if isinstance(each, dict) else each.to(device, non_blocking=True)
+        for name, each in inputs.items()
+    }
 
 
 def whole(lengths: np.ndarray, settings: FinetuningSettings) -> tuple[np.ndarray, np.ndarray]:
     """Return start and duration of whole utterances; NaN reads to the end, of what is too long the middle is taken."""
-    longest = settings.predict.max_s if settings.modality == "audio" else np.inf
+    longest = np.inf if settings.modality == "text" else settings.predict.max_s
     too_long = lengths > longest
     return np.where(too_long, (lengths - longest) / 2, 0.0), np.where(too_long, longest, np.nan)
 

@@ -1,20 +1,17 @@
 """What an expert learns from: targets, and the recordings or texts; checked before a model is loaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE, decode
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import votes
+from pipeline_lib.finetuning import combinations, votes
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.labels import GENDERS, PSEUDO, indices
 from pipeline_lib.tables.manifest import Manifest
 
-Read = Callable[[int, float, float | None], "np.ndarray | str"]
-BYTES_PER_S = 4 * SAMPLE_RATE
+CHARACTERS_PER_S = 15.0  # of English speech; how long a text without audio is taken to be, for batches of like length
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Targets:
         range: lowest and highest trained value
         soft: with soft labels, distributions over ``labels``, float32, shape ``(n, n_labels)``, zeros where missing
         gender: where it is trained, index in ``labels.GENDERS``, int64, shape ``(n,)``, -1 where missing
+        sentiment: where it is trained, 0 negative, 1 neutral, 2 positive, int64, shape ``(n,)``, -1 where missing
     """
 
     labels: tuple[str, ...]
@@ -42,18 +40,22 @@ class Targets:
     range: tuple[float, float]
     soft: np.ndarray | None = None
     gender: np.ndarray | None = None
+    sentiment: np.ndarray | None = None
 
     def known(self) -> np.ndarray:
         """Return which utterances have anything to train towards, shape ``(n,)``."""
         found = (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
         if self.soft is not None:
             found = found | self.soft.any(axis=1)
-        return found if self.gender is None else found | (self.gender >= 0)
+        for further in (self.gender, self.sentiment):
+            found = found if further is None else found | (further >= 0)
+        return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what the losses compare with, by the names of ``losses.combined``."""
         found = {"emotion": self.emotion if self.soft is None else self.soft, "attributes": self.attributes}
-        return found if self.gender is None else {**found, "gender": self.gender}
+        further = {"gender": self.gender, "sentiment": self.sentiment}
+        return found | {name: values for name, values in further.items() if values is not None}
 
     def on_scale(self, attributes: np.ndarray) -> np.ndarray:
         """Return trained values on the corpus's scale, float64; they are not clipped."""
@@ -86,6 +88,7 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         range=bounds,
         soft=soft,
         gender=indices(corpus.frame["gender"].tolist(), GENDERS) if asked.gender else None,
+        sentiment=_sentiment(corpus, settings) if asked.sentiment.enabled else None,
     )
 
 
@@ -95,8 +98,30 @@ def to_scale(values: np.ndarray, source: tuple[float, float], target: tuple[floa
     return target[0] + share * (target[1] - target[0])
 
 
-def texts_of(corpus: Manifest, transcripts: Sequence[str] | None, settings: FinetuningSettings) -> list[str] | None:
-    """Return what a text expert reads of each utterance; None for an audio expert.
+def sentiments(valence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Return 0, 1 or 2 for negative, neutral and positive, int64, shape ``(n,)``, -1 where the valence is missing.
+
+    Chochlakis et al. name the "thresholds 3 and 5" and not which side they belong to: here up to the first is negative,
+    from the second on positive.
+
+    Args:
+        valence: on the corpus's scale, shape ``(n,)``, NaN where missing
+        thresholds: highest negative, lowest positive
+    """
+    found = np.select([valence <= thresholds[0], valence >= thresholds[1]], [0, 2], default=1)
+    return np.where(np.isnan(valence), -1, found).astype(np.int64)
+
+
+def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
+    return sentiments(corpus.attributes(["valence"])[:, 0], settings.targets.sentiment.thresholds)
+
+
+def texts_of(
+    corpus: Manifest, transcripts: Sequence[str] | None, settings: FinetuningSettings
+) -> list[str] | list[str | None] | None:
+    """Return what a text or joint expert reads of each utterance; None for an audio expert.
+
+    A joint expert does without human text where the corpus has none.
 
     Raises:
         InputError: there are no transcripts, or the corpus lacks human text somewhere
@@ -106,10 +131,13 @@ def texts_of(corpus: Manifest, transcripts: Sequence[str] | None, settings: Fine
     if settings.text == "transcripts":
         if transcripts is None:
             raise InputError(
-                "a text expert needs transcripts, and there are none; run the stage transcription (dvc repro)"
+                f"a {settings.modality} expert needs transcripts, and there are none; run the stage transcription"
+                " (dvc repro)"
             )
         return list(transcripts)
     reference = corpus.frame["reference_text"]
+    if settings.is_joint:
+        return [text if isinstance(text, str) else None for text in reference]
     lacking = corpus.ids[reference.isna().to_numpy()]
     if len(lacking):
         said = f"{len(lacking)} of {len(corpus)} utterances of {corpus.corpus} have no human text, {lacking[0]!r} first"
@@ -117,13 +145,24 @@ def texts_of(corpus: Manifest, transcripts: Sequence[str] | None, settings: Fine
     return reference.tolist()
 
 
-def check_data(corpus: Manifest, targets: Targets, settings: FinetuningSettings) -> tuple[np.ndarray, np.ndarray]:
+def check_data(
+    corpus: Manifest, targets: Targets, settings: FinetuningSettings, present: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the manifest's rows to train on and to develop on.
+
+    Args:
+        corpus: the manifest
+        targets: of all its rows
+        settings: the entry
+        present: of a joint expert, see ``combinations.present``
 
     Raises:
         InputError: something that the settings ask for is not in the corpus
     """
-    usable = usable_rows(corpus, settings)
+    present = combinations.present(corpus, None, settings) if present is None else present
+    usable = present.any(axis=1)
+    if not usable.any() and settings.is_joint:
+        raise InputError(f"{corpus.corpus} has neither audio nor text, there is nothing to train a joint expert on")
     if not usable.any():
         raise InputError(f"{corpus.corpus} has no audio, an audio expert cannot be trained on it; set modality to text")
     train = np.flatnonzero(corpus.mask("train") & targets.known() & usable)
@@ -141,14 +180,23 @@ def check_data(corpus: Manifest, targets: Targets, settings: FinetuningSettings)
         raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, wanted at least {smallest}")
     if any(phase.sampler != "natural" for phase in settings.phases.values()):
         _check_balance(corpus, targets, train)
+    if settings.is_joint:
+        _check_passes(corpus, targets, settings, present, train)
     return train, _development(corpus, targets, settings, usable)
 
 
-def usable_rows(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
-    """Return which utterances the expert can read, shape ``(n,)``; one without audio gets no audio prediction."""
-    if settings.modality == "text":
-        return np.ones(len(corpus), dtype=bool)
-    return corpus.frame["audio"].notna().to_numpy()
+def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
+    """Return seconds of audio or characters of text, by which batches are of like length, shape ``(n,)``.
+
+    Of a joint expert: seconds of audio where there is some, else those in which the text would be spoken.
+    """
+    seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
+    if texts is None:
+        return seconds
+    characters = np.array([len(text or "") for text in texts], dtype=np.float64)
+    if not settings.is_joint:
+        return characters
+    return np.where(corpus.frame["audio"].notna().to_numpy(), seconds, characters / CHARACTERS_PER_S)
 
 
 def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:
@@ -156,65 +204,43 @@ def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:
     return targets.emotion if targets.labels else corpus.truth()
 
 
-class Recordings:
-    """Waveforms of a corpus's rows, decoded when asked for, or kept in memory."""
-
-    def __init__(self, paths: Sequence[Path], minimum_samples: int) -> None:
-        """Take the files.
-
-        Args:
-            paths: one a row of the manifest
-            minimum_samples: shorter chunks are filled up with zeros
-        """
-        self.paths, self.minimum_samples = paths, minimum_samples
-        self.kept: np.ndarray | None = None
-        self.places: dict[int, tuple[int, int]] = {}
-
-    def keep(self, rows: Sequence[int], durations_s: np.ndarray, limit_gb: float) -> bool:
-        """Decode the rows once and keep them, where they fit into the limit; return whether they did."""
-        if not len(rows) or float(durations_s[rows].sum()) * BYTES_PER_S > limit_gb * 1e9:
-            return False
-        waveforms = [decode(self.paths[row]) for row in rows]
-        ends = np.cumsum([len(each) for each in waveforms])
-        self.kept = np.concatenate(waveforms)
-        self.places = {int(row): (int(end) - len(x), int(end)) for row, end, x in zip(rows, ends, waveforms)}
-        return True
-
-    def __call__(self, row: int, start_s: float, duration_s: float | None) -> np.ndarray:
-        """Return a chunk, float32, 16 kHz, shape ``(n_samples,)``; duration None reads to the end."""
-        if self.kept is not None and row in self.places:
-            first, end = self.places[row]
-            start = first + round(start_s * SAMPLE_RATE)
-            chunk = self.kept[start : end if duration_s is None else min(end, start + round(duration_s * SAMPLE_RATE))]
-        else:
-            chunk = decode(self.paths[row], start_s, duration_s)
-        if len(chunk) < self.minimum_samples:
-            chunk = np.pad(chunk, (0, self.minimum_samples - len(chunk)))
-        return chunk
-
-
-class Texts:
-    """Texts of a corpus's rows; a text has no chunks."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-
-    def __call__(self, row: int, start_s: float, duration_s: float | None) -> str:
-        """Return the whole text."""
-        return self.texts[row]
-
-
 def _development(corpus: Manifest, targets: Targets, settings: FinetuningSettings, usable: np.ndarray) -> np.ndarray:
     """Return the rows that early stopping measures on."""
     dev = corpus.mask("dev") & usable
     metric = settings.early_stopping.metric
-    scored = (targets.emotion >= 0) & (targets.emotion < targets.n_scored)
-    complete = np.isfinite(targets.attributes).any(axis=1)
-    has = {"macro_f1": scored, "ua": scored, "mean_ccc": complete, "loss": targets.known()}[metric]
-    if not (dev & has).any():
+    if not (dev & _measurable(targets, settings)).any():
         what = "attributes" if metric == "mean_ccc" else "labels"
         raise InputError(f"the split 'dev' of {corpus.corpus} has no {what}, early stopping measures {metric!r} on it")
     return np.flatnonzero(dev & targets.known())
+
+
+def _measurable(targets: Targets, settings: FinetuningSettings) -> np.ndarray:
+    """Return which utterances the metric of early stopping could be measured on, shape ``(n,)``."""
+    scored = (targets.emotion >= 0) & (targets.emotion < targets.n_scored)
+    complete = np.isfinite(targets.attributes).any(axis=1)
+    has = {"macro_f1": scored, "ua": scored, "mean_ccc": complete, "loss": targets.known()}
+    return has[settings.early_stopping.metric]
+
+
+def _check_passes(
+    corpus: Manifest, targets: Targets, settings: FinetuningSettings, present: np.ndarray, train: np.ndarray
+) -> None:
+    """Refuse phases and measurements without an utterance; a combination among others may have none."""
+    dev = corpus.mask("dev") & _measurable(targets, settings)
+    for name, phase in settings.phases.items():
+        passes = settings.passes_of(phase)
+        taking = int(combinations.trained(present[train], passes).sum())
+        if taking < 2:
+            raise InputError(
+                f"{corpus.corpus} has {taking} utterances in train that phase {name!r} with passes {passes} could be"
+                " trained on; wanted at least 2"
+            )
+        shown = combinations.measured(settings, passes)
+        if not (dev & combinations.trained(present, shown)).any():
+            raise InputError(
+                f"{corpus.corpus} has no utterance in 'dev' with {' or '.join(shown)}, which early stopping is measured"
+                f" on in phase {name!r}; set early_stopping.shown to what it has"
+            )
 
 
 def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
@@ -222,6 +248,11 @@ def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarra
         raise InputError(
             f"{corpus.corpus} has no annotators' votes for {list(targets.labels)} in its training split; set"
             " targets.soft_labels to false"
+        )
+    if targets.sentiment is not None and not (targets.sentiment[train] >= 0).any():
+        raise InputError(
+            f"{corpus.corpus} has no valence in its training split, off which the sentiment is read; set"
+            " targets.sentiment.enabled to false"
         )
     if targets.gender is not None:
         unseen = [gender for i, gender in enumerate(GENDERS) if not (targets.gender[train] == i).any()]

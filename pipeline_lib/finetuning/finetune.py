@@ -2,29 +2,33 @@
 
 import csv
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import pipeline_lib.encoders
-import pipeline_lib.finetuning
-import pipeline_lib.networks
-from pipeline_lib import experts, losses, whole
+from pipeline_lib import experts, whole
 from pipeline_lib.audio import resolve_under
-from pipeline_lib.experts import ExpertSettings
-from pipeline_lib.finetuning import checkpoints, data, optimisation
+from pipeline_lib.expert_network import (
+    AnyNetwork,
+    encoders_of,
+)
+from pipeline_lib.finetuning import checkpoints, combinations, data, identity, kept_frames, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
-from pipeline_lib.finetuning.data import Read, Recordings, Targets, Texts
 from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.logs import logs, parameter_table, say
 from pipeline_lib.finetuning.predict import predict
 from pipeline_lib.finetuning.processes import accelerator_of
+from pipeline_lib.finetuning.reading import Pairs, Read, Recordings, Texts
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.finetuning.train import Training
+from pipeline_lib.networks.network import is_trained
 from pipeline_lib.shards import store
+from pipeline_lib.tables import predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
@@ -41,6 +45,7 @@ def finetune(
     expert: Path,
     curve: Path,
     work: Path,
+    alone: Path | None = None,
 ) -> tuple[Predictions, Path] | None:
     """Train, save the expert and its training curve, and return its predictions and the folder to discard afterwards.
 
@@ -53,6 +58,8 @@ def finetune(
         expert: folder to save it in
         curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
+        alone: folder for what a joint expert says from one modality alone, ``audio.parquet`` and ``text.parquet``;
+            of others it is empty
 
     Returns:
         None in all processes but the main one
@@ -65,17 +72,35 @@ def finetune(
         torch.set_num_threads(settings.threads)
     targets = data.targets_of(corpus, settings)
     texts = data.texts_of(corpus, transcripts, settings)
-    train, dev = data.check_data(corpus, targets, settings)
+    present = combinations.present(corpus, texts, settings)
+    train, dev = data.check_data(corpus, targets, settings, present)
     augmenting = sounds.find(settings.augmentation)
     accelerator = accelerator_of(settings)
-    built = _expert_settings(settings, targets)
+    built = identity.expert_settings(settings, targets)
     network = experts.build(built, accelerator.device)
     if settings.gradient_checkpointing:
-        network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    folder = work / name / store.fingerprint(*_identity(settings, corpus, targets, texts, augmenting))
+        for encoder in filter(is_trained, encoders_of(network).values()):
+            encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+    folder = work / name / store.fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
         counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
+        counts += f"\n{name}: {combinations.said_of(present)}" if settings.is_joint else ""
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
+    lengths = data.lengths_of(corpus, texts, settings)
+    read = _reader(settings, corpus, root, texts, network, np.union1d(train, dev))
+    if settings.is_joint:
+        read = kept_frames.keep(
+            read,
+            network.encoder,
+            settings,
+            name=name,
+            rows=np.union1d(train, dev),
+            dev=dev,
+            present=present,
+            lengths=lengths,
+            device=accelerator.device,
+            shown=accelerator.is_main_process,
+        )
     with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
         job = Job(
             name=name,
@@ -83,10 +108,11 @@ def finetune(
             settings=settings,
             targets=targets,
             classes=data.classes_of(corpus, targets),
-            lengths=_lengths(corpus, texts),
+            lengths=lengths,
+            present=present,
             train=train,
             dev=dev,
-            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev)),
+            read=read,
             accelerator=accelerator,
             folder=folder,
             logs=opened,
@@ -96,37 +122,61 @@ def finetune(
         history = training.run()
     if not accelerator.is_main_process:
         return None
-    revision = built.encoder.model_copy(update={"revision": network.encoder.revision})
-    experts.save_expert(expert, network, built.model_copy(update={"encoder": revision}))
+    experts.save_expert(expert, network, identity.at_its_revision(built, network))
     write_curve(curve, history)
-    return _predictions(job, corpus, training.state.best_epoch - 1, expert), folder
+    experts.merge(network)
+    prior = _prior(job, training.state.best_epoch - 1)
+    found = _predictions(job, corpus, expert, prior, "both", "predictions")
+    if alone is not None:
+        _predict_alone(job, corpus, expert, prior, alone)
+    return found, folder
 
 
-def _predictions(job: Job, corpus: Manifest, epoch: int, expert: Path) -> Predictions:
-    """Return what the network, trained to that epoch of the last phase, says of every utterance that it can read."""
+def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path) -> None:
+    """Write what a joint expert says from each modality alone, through a temporary folder; an empty one for others."""
+    temporary = whole.aside(alone)
+    temporary.mkdir()
+    for shown in ("audio", "text") if job.settings.is_joint else ():
+        if combinations.shows(job.present, shown).any():
+            found = _predictions(job, corpus, expert, prior, shown, f"predictions_{shown}")
+            predictions.write(temporary / f"{shown}.parquet", found)
+    if alone.exists():
+        shutil.rmtree(alone)
+    temporary.rename(alone)
+
+
+def _prior(job: Job, epoch: int) -> np.ndarray | None:
+    """Return the class prior that the posterior contains after that epoch of the last phase."""
     *_, last = job.settings.phases.values()
-    prior = None
-    if job.targets.labels:
-        prior = optimisation.trained_prior(job.counts, last, job.settings.losses_of(last), epoch, job.soft_counts)
+    if not job.targets.labels:
+        return None
+    return optimisation.trained_prior(job.counts, last, job.settings.losses_of(last), epoch, job.soft_counts)
+
+
+def _predictions(
+    job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination, folder: str
+) -> Predictions:
+    """Return what the network says of every utterance that has anything of what is shown of it."""
     return predict(
         job.name,
-        experts.merge(job.network),
+        job.network,
         job.settings,
         expert=expert,
         ids=corpus.ids,
-        rows=np.flatnonzero(data.usable_rows(corpus, job.settings)),
+        rows=np.flatnonzero(combinations.shows(job.present, shown)),
         lengths=job.lengths,
-        read=job.read,
+        read=job.read if shown == "both" else job.read.showing(shown),
         targets=job.targets,
         prior=prior,
-        folder=job.folder / "predictions",
+        folder=job.folder / folder,
     )
 
 
 def discard(folder: Path) -> None:
     """Remove checkpoints and shards of a training whose outputs are in place; its logs stay."""
     checkpoints.discard(folder)
-    store.discard(folder / "predictions")
+    for name in ("predictions", "predictions_audio", "predictions_text"):
+        store.discard(folder / name)
 
 
 def write_curve(path: Path, history: list[dict]) -> None:
@@ -146,40 +196,6 @@ def write_curve(path: Path, history: list[dict]) -> None:
     whole.write(path, file.getvalue())
 
 
-def _expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
-    return ExpertSettings(
-        modality=settings.modality,
-        encoder=settings.encoder,
-        network=settings.network,
-        labels=list(targets.labels),
-        attributes=list(targets.attribute_names),
-        attribute_scale=list(targets.scale),
-        attribute_range=settings.targets.attribute_range,
-        gender=settings.targets.gender,
-        seed=settings.seed,
-    )
-
-
-def _identity(
-    settings: FinetuningSettings, corpus: Manifest, targets: Targets, texts: list[str] | None, augmenting: Sounds
-) -> tuple[object, ...]:
-    """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
-    idle = {"after", "workers", "save_steps", "save_seconds"}
-    checkpoint = Path(settings.encoder.checkpoint)
-    attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
-    further = [None if each is None else each.tolist() for each in (targets.soft, targets.gender)]
-    columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
-    heard = corpus.frame["audio_sha256"].tolist() if texts is None else texts
-    return (
-        settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
-        store.file_digest(checkpoint) if checkpoint.is_dir() else None,
-        store.code_digest(pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts),
-        torch.__version__,
-        [*columns, heard, targets.labels, targets.emotion.tolist(), corpus.truth().tolist(), attributes, further],
-        augmenting.identity,
-    )
-
-
 def _augmentation(
     settings: FinetuningSettings, augmenting: Sounds, network, *, shown: bool
 ) -> augment.Augmentation | None:
@@ -189,20 +205,20 @@ def _augmentation(
     return augment.make(settings.augmentation, augmenting, settings.seed, shortest, shown=shown)
 
 
-def _lengths(corpus: Manifest, texts: list[str] | None) -> np.ndarray:
-    """Return seconds of audio, or characters of text."""
-    if texts is None:
-        return corpus.frame["duration_s"].to_numpy(dtype=np.float64)
-    return np.array([len(text) for text in texts], dtype=np.float64)
-
-
 def _reader(
-    settings: FinetuningSettings, corpus: Manifest, root: Path, texts: list[str] | None, network, rows: np.ndarray
+    settings: FinetuningSettings,
+    corpus: Manifest,
+    root: Path,
+    texts: Sequence[str | None] | None,
+    network: AnyNetwork,
+    rows: np.ndarray,
 ) -> Read:
-    if texts is not None:
+    if settings.modality == "text":
         return Texts(texts)
-    paths = [root if audio is None else resolve_under(root, audio) for audio in corpus.frame["audio"]]
+    paths = [resolve_under(root, audio) if isinstance(audio, str) else None for audio in corpus.frame["audio"]]
     recordings = Recordings(paths, network.encoder.minimum_samples)
-    if settings.cache_audio_gb and not recordings.keep(rows, _lengths(corpus, None), settings.cache_audio_gb):
+    rows = rows[corpus.frame["audio"].notna().to_numpy()[rows]]
+    seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
+    if settings.cache_audio_gb and not recordings.keep(rows, seconds, settings.cache_audio_gb):
         say(f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed")
-    return recordings
+    return Pairs(recordings, texts) if settings.is_joint else recordings

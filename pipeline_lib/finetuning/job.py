@@ -7,9 +7,13 @@ import numpy as np
 from accelerate import Accelerator
 from torch import nn
 
+from pipeline_lib.finetuning import combinations
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.data import Read, Targets
+from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.logs import Logs
+from pipeline_lib.finetuning.phase_settings import PhaseSettings
+from pipeline_lib.finetuning.reading import Read
 from pipeline_lib.finetuning.settings import FinetuningSettings
 
 
@@ -24,9 +28,10 @@ class Job:
         targets: of all rows of the manifest, as are ``classes`` and ``lengths``
         classes: label indices for a balanced sampler
         lengths: seconds or characters
+        present: which of them have audio and which text
         train: rows to train on
         dev: rows that early stopping measures on
-        read: row, start, duration to a waveform or text
+        read: row, start, duration to a waveform, a text, or both
         accelerator: of accelerate
         folder: for checkpoints
         logs: where values go
@@ -39,6 +44,7 @@ class Job:
     targets: Targets
     classes: np.ndarray
     lengths: np.ndarray
+    present: np.ndarray
     train: np.ndarray
     dev: np.ndarray
     read: Read
@@ -46,6 +52,14 @@ class Job:
     folder: Path
     logs: Logs
     augment: Augmentation | None = None
+
+    def rows(self, phase: PhaseSettings) -> np.ndarray:
+        """Return the rows that a phase trains on: all of ``train`` that any of its passes can show."""
+        return self.train[combinations.trained(self.present[self.train], self.settings.passes_of(phase))]
+
+    def development(self, shown: Combination) -> np.ndarray:
+        """Return the rows of ``dev`` that have anything of the combination."""
+        return self.dev[combinations.shows(self.present[self.dev], shown)]
 
     @property
     def half(self) -> bool:

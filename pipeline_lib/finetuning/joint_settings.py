@@ -109,6 +109,11 @@ def check_joint(entry: "FinetuningSettings") -> None:
             raise ValueError(f"{name} is null and modality 'joint', which needs them")
     for name, phase in entry.phases.items():
         _check_passes(entry, name, entry.passes_of(phase))
+        if entry.modality_dropout > 0 and entry.passes_of(phase) in (["audio"], ["text"]):
+            raise ValueError(
+                f"modality_dropout is {entry.modality_dropout:g} and phase {name!r} trains one modality alone, of which"
+                " it would hide utterances; wanted 0, or more passes"
+            )
         if phase.train == "both_head" and (entry.heads == "shared" or entry.passes_of(phase) != ["both"]):
             raise ValueError(f"phases.{name}.train is 'both_head', wanted heads 'separate' and passes ['both']")
     trained = {combination for phase in entry.phases.values() for combination in entry.passes_of(phase)}

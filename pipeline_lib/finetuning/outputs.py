@@ -10,7 +10,7 @@ from torch import nn
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.data import Read
+from pipeline_lib.finetuning.reading import Read
 from pipeline_lib.finetuning.settings import FinetuningSettings
 
 
@@ -29,7 +29,7 @@ def outputs_of(
         network: on its device; put into eval mode
         plan: rows of the manifest, one array a batch
         lengths: seconds or characters of all rows
-        read: row, start, duration to a waveform or text
+        read: row, start, duration to a waveform, a text, or both
         settings: the entry
         half: bfloat16 where the hardware has it
     """

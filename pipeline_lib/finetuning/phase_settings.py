@@ -32,12 +32,14 @@ class SentimentSettings(Settings):
 
 
 class MultiSimilaritySettings(Settings):
-    """Of the multi-similarity loss, Wang et al. 2019; with their names the base is lambda and the margin epsilon."""
+    """Of the multi-similarity loss, Wang et al. 2019, whose lambda is the base and epsilon the margin."""
 
     alpha: Positive = Field(2.0, description="how steeply a pair of one emotion that lies apart counts")
     beta: Positive = Field(50.0, description="how steeply a pair of two emotions that lies close counts")
     base: float = Field(0.5, description="similarity from which on pairs count as close")
-    margin: Weight = Field(0.1, description="pairs this much easier than the hardest of the other kind are left out")
+    margin: Weight | None = Field(
+        None, description="leave out pairs easier by this than the hardest of the other kind, 0.1; null keeps all pairs"
+    )
 
 
 class TargetSettings(Settings):

@@ -4,7 +4,7 @@ Without autocast: in float32, or where the encoder's weights are in bfloat16 or 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import nn
 
 from pipeline_lib import experts
 from pipeline_lib.encoders.device import pick
-from pipeline_lib.finetuning.data import Read, Recordings, Targets
+from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
+from pipeline_lib.finetuning.reading import Pairs, Read, Recordings
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
@@ -32,7 +33,7 @@ class PredictionJob:
         expert: its folder
         settings: the entry
         device: auto, cpu, cuda or mps
-        read: row, start, duration to a waveform or text
+        read: row, start, duration to a waveform, a text, or both
         rows: of the manifest, those to predict; the plan counts in places of this list
         lengths: seconds or characters, of all rows of the manifest
         ids: of the rows to predict
@@ -91,14 +92,16 @@ def predict(
         ids: of all utterances of the manifest
         rows: those to predict, ascending
         lengths: seconds or characters, of all
-        read: row, start, duration to a waveform or text
+        read: row, start, duration to a waveform, a text, or both
         targets: label order, attribute names and scale
         prior: the class prior that the posterior contains
         folder: for unfinished shards
     """
     executor = settings.predict.executor
     device = settings.device if executor.is_remote else next(network.parameters()).device.type
-    if executor.workers and isinstance(read, Recordings):
+    if isinstance(read, Pairs):
+        read = read.plain() if executor.workers else replace(read, kept={})  # frames were kept as training made them
+    elif executor.workers and isinstance(read, Recordings):
         read = Recordings(read.paths, read.minimum_samples)  # without audio that was kept in memory
     job = PredictionJob(expert, settings, device, read, rows, lengths, ids[rows].tolist())
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)

@@ -32,7 +32,8 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
         raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
     _refuse_shards()
     repeatable(device)
-    unused = DistributedDataParallelKwargs(find_unused_parameters=settings.adaptation.method == "full")
+    some_unused = settings.is_joint or settings.adaptation.method == "full"
+    unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
     count = accelerator.num_processes
     for name, phase in settings.phases.items():

@@ -161,6 +161,11 @@ class FinetuningSettings(Settings):
                 raise ValueError(
                     "layers is 'weighted', head.kind 'sequence_classification' reads the last layer; wanted 'last'"
                 )
+            if self.targets.sentiment.enabled:
+                raise ValueError(
+                    "targets.sentiment.enabled is true, head.kind 'sequence_classification' has no such output; wanted"
+                    " 'dense'"
+                )
 
     def _check_losses(self, phase: str, losses: LossSettings) -> None:
         weights, targets = losses.weights(), self.targets
@@ -176,6 +181,11 @@ class FinetuningSettings(Settings):
             if given and not wanted:
                 said = f"gives {' and '.join(given)} a weight in its losses"
                 raise ValueError(f"phase {phase!r} {said}, but no such target is trained")
+        if weights["multi_similarity"] > 0 and targets.soft_labels:
+            raise ValueError(
+                f"phase {phase!r} gives multi_similarity a weight in its losses and targets.soft_labels is true; it"
+                " pairs utterances of one label, wanted false"
+            )
         given = [name for name in AUXILIARY if weights[name] > 0]
         if given and (self.mixer is None or self.mixer.kind != "shared_transformer"):
             raise ValueError(

@@ -8,24 +8,28 @@ batch, so that more GPUs do not change what is trained but for batch statistics 
 import random
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from pipeline_lib import losses
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.errors import InputError
+from pipeline_lib.expert_network import encoders_of
 from pipeline_lib.finetuning import batches, optimisation
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
+from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.phase_settings import PhaseSettings
+from pipeline_lib.networks.joint import Pass
 
-Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, mean loss
+Found = tuple[np.ndarray | slice, dict[str, Tensor]]  # places in the batch, outputs
+Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, mean loss of their batch
 
 
 class Steps:
@@ -38,23 +42,12 @@ class Steps:
         self.model = job.accelerator.prepare_model(job.network)
         self.trained = [each for each in job.network.parameters() if each.requires_grad]
         self.where = f"finetuning.{job.name}.phases.{name}"
-        asked = job.settings.losses_of(phase)
-        names = ("cross_entropy", "focal", "concordance", "gender")
-        self.weights = {name: getattr(asked, name) for name in names}
-        counts = job.counts if job.soft_counts is None else job.soft_counts.sum(axis=0)
-        by_class = optimisation.class_weights(counts, asked)
-        self.class_weights = None if by_class is None else torch.from_numpy(by_class)
-        self.focal_gamma = asked.focal_gamma
+        self.objective = Objective(job, phase)
 
     @property
     def planned(self) -> int:
         """Steps of the whole phase."""
         return planned(self.job, self.phase)
-
-    def loss(self, outputs: dict[str, Tensor], truth: dict[str, Tensor]) -> Tensor:
-        """Return the phase's loss of a batch."""
-        options = {"class_weights": self.class_weights, "focal_gamma": self.focal_gamma}
-        return losses.combined(outputs, truth, self.weights, **options)[0]
 
     def run_epoch(self, state: State, after_step: Callable[[], None]) -> None:
         """Run what is left of the epoch; when memory runs out, once, go on with batches cut in two.
@@ -63,7 +56,7 @@ class Steps:
             state: where training stands; brought forward by every step
             after_step: called when a step is done
         """
-        job, rows = self.job, self.job.train
+        job, rows = self.job, self.job.rows(self.phase)
         seeds = (job.settings.seed, state.phase, state.epoch)
         speed = job.settings.augmentation.speed
         plan = batches.epoch(rows, job.classes[rows], job.lengths[rows], self.phase, seeds, speed)
@@ -104,47 +97,68 @@ class Steps:
         size = sum(map(len, window))
         pieces = [(i, part) for i, batch in enumerate(window) for part in range(len(batch.pieces(state.splits)))]
         scored: list[Scored] = []
-        for i, part in pieces:
+        for number, (i, part) in enumerate(pieces, start=1):
             piece, (inputs, truth) = next(loaded)
             process = job.accelerator.process_index
             seed_all(job.settings.seed, state.phase, state.epoch, state.batch + i, part, process)
-            last = len(scored) + 1 == len(pieces)
-            with nullcontext() if last else job.accelerator.no_sync(self.model):
-                outputs, loss = self._forward(inputs, truth)
+            with nullcontext() if number == len(pieces) else job.accelerator.no_sync(self.model):
+                found, loss = self._forward(inputs, truth)
                 value = float(loss.detach())
                 if not np.isfinite(value):
                     raise InputError(self._diverged_message(state, value, rate))
                 job.accelerator.backward(loss * (len(piece) / size))
-            scored.append(self._gathered(piece, outputs, value))
+            scored += self._gathered(piece, found, value)
         if state.step == 0:
             self._refuse_idle_lora()
         if self.phase.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.trained, self.phase.max_gradient_norm)
         self.optimiser.step()
-        job.logs.step(state.total, {"loss": sum(value * len(rows) for rows, _, value in scored) / size, "rate": rate})
+        seen = sum(len(rows) for rows, _, _ in scored)
+        job.logs.step(state.total, {"loss": sum(value * len(rows) for rows, _, value in scored) / seen, "rate": rate})
         return scored
 
-    def _forward(self, inputs: dict[str, Tensor], truth: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def _forward(self, inputs: dict[str, Any], truth: dict[str, Tensor]) -> tuple[dict[str, Found], Tensor]:
+        """Return what each pass found, of an audio or text expert the only one, and the loss."""
         device = self.job.accelerator.device
+        inputs, truth = batches.to(inputs, device), batches.to(truth, device)
+        passes = self.job.settings.passes_of(self.phase)
+        if not passes:
+            with autocast(device, wanted=self.job.half):
+                outputs = self.model(inputs)
+            return {"": (slice(None), outputs)}, self.objective.supervised(outputs, truth)
         with autocast(device, wanted=self.job.half):
-            outputs = self.model(batches.to(inputs, device))
-        return outputs, self.loss(outputs, batches.to(truth, device))
+            found = self.model(inputs, passes, self.objective.wanted)
+        loss = self.objective.of_passes(found, truth)
+        taken = {name: each for name, each in found.items() if isinstance(each, Pass)}
+        return {name: (each.rows.cpu().numpy(), each.outputs) for name, each in taken.items()}, loss
 
-    def _gathered(self, piece: Batch, outputs: dict[str, Tensor], value: float) -> Scored:
-        """Return what a piece scored in all processes."""
-        mine = {name: each.detach().float().cpu().numpy() for name, each in outputs.items() if name != "embedding"}
+    def _gathered(self, piece: Batch, found: dict[str, Found], value: float) -> list[Scored]:
+        """Return what a piece scored in all processes, each pass by itself."""
         count = self.job.accelerator.num_processes
-        if count == 1:
-            return piece.rows, mine, value
-        parts = gather_object([(mine, value)])
-        rows = np.concatenate([piece.of_process(i, count).rows for i in range(count)])
-        together = {name: np.concatenate([each[name] for each, _ in parts]) for name in mine}
-        return rows, together, float(np.mean([loss for _, loss in parts]))
+        rows = piece.of_process(self.job.accelerator.process_index, count).rows
+        mine = {
+            name: (
+                rows[places],
+                {key: each.detach().float().cpu().numpy() for key, each in outputs.items() if key != "embedding"},
+            )
+            for name, (places, outputs) in found.items()
+        }
+        parts = [(mine, value)] if count == 1 else gather_object([(mine, value)])
+        loss = value if count == 1 else float(np.mean([each for _, each in parts]))
+        scored = []
+        for name in dict.fromkeys(name for each, _ in parts for name in each):
+            shares = [each[name] for each, _ in parts if name in each]
+            outputs = {key: np.concatenate([share[key] for _, share in shares]) for key in shares[0][1]}
+            scored.append((np.concatenate([taken for taken, _ in shares]), outputs, loss))
+        return scored
 
     def _refuse_idle_lora(self) -> None:
-        for name, each in self.job.network.named_parameters():
-            if "lora_" in name and each.requires_grad and each.grad is None:
-                layer = name.removeprefix("encoder.model.base_model.model.").split(".lora_")[0]
+        parameters = dict(self.job.network.named_parameters())
+        for prefix in encoders_of(self.job.network):
+            adapted = {name: each for name, each in parameters.items() if name.startswith(prefix) and "lora_" in name}
+            idle = [name for name, each in adapted.items() if each.requires_grad and each.grad is None]
+            if idle and not (self.job.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
+                layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
                 raise InputError(
                     f"LoRA on {layer} gets no gradient, the encoder never calls that layer; choose other"
                     " lora.target_modules"
@@ -167,7 +181,8 @@ class Steps:
 
 def planned(job: Job, phase: PhaseSettings) -> int:
     """Return the steps of a phase that runs to its end."""
-    drawn = len(job.train) if phase.sampler == "natural" else int((job.classes[job.train] >= 0).sum())
+    rows = job.rows(phase)
+    drawn = len(rows) if phase.sampler == "natural" else int((job.classes[rows] >= 0).sum())
     steps = phase.epochs * batches.steps_in_epoch(drawn, phase)
     return steps if job.settings.max_steps is None else min(steps, job.settings.max_steps)
 

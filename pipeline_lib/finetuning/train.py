@@ -10,8 +10,8 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pipeline_lib.command import progress
-from pipeline_lib.experts import trained_names, trained_state
-from pipeline_lib.finetuning import checkpoints, optimisation
+from pipeline_lib.expert_network import ENCODER, trained_names, trained_state
+from pipeline_lib.finetuning import checkpoints, combinations, optimisation
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.evaluation import Tally, is_better
 from pipeline_lib.finetuning.job import Job
@@ -19,7 +19,9 @@ from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
 from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.finetuning.processes import check_same_start
+from pipeline_lib.finetuning.reading import Read
 from pipeline_lib.finetuning.steps import Steps, planned
+from pipeline_lib.networks.joint import BOTH
 from pipeline_lib.shards.store import by_length
 
 
@@ -110,22 +112,32 @@ class Training:
             checkpoints.write_best(job.folder, state, self._weights())
 
     def _development_scores(self, steps: Steps) -> dict[str, float]:
-        job = self.job
-        outputs = self._development_outputs()
-        truth = {name: torch.from_numpy(values[job.dev]) for name, values in job.arrays.items()}
-        loss = steps.loss({name: torch.from_numpy(values) for name, values in outputs.items()}, truth)
-        tally = Tally.empty(job.targets)
-        tally.add(job.targets, job.dev, outputs, float(loss))
+        """Return the scores of the development rows; of a joint expert of each thing shown of them, all together."""
+        job, tally = self.job, Tally.empty(self.job.targets)
+        passes = job.settings.passes_of(steps.phase)
+        if not passes:
+            self._score(steps, tally, job.dev, job.read)
+            return tally.scores()
+        for shown in combinations.measured(job.settings, passes):
+            rows = job.development(shown)
+            if len(rows):
+                self._score(steps, tally, rows, job.read.showing(shown))
         return tally.scores()
 
-    def _development_outputs(self) -> dict[str, np.ndarray]:
-        """Return the network's outputs for the development rows, by all processes together, the same in each."""
+    def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Read) -> None:
+        outputs = self._development_outputs(rows, read)
+        truth = {name: torch.from_numpy(values[rows]) for name, values in self.job.arrays.items()}
+        found = {name: torch.from_numpy(values) for name, values in outputs.items()}
+        tally.add(self.job.targets, rows, outputs, float(steps.objective.supervised(found, truth)))
+
+    def _development_outputs(self, rows: np.ndarray, read: Read) -> dict[str, np.ndarray]:
+        """Return the network's outputs for the rows, by all processes together, the same in each."""
         job = self.job
         process, count = job.accelerator.process_index, job.accelerator.num_processes
-        (order,) = by_length(job.lengths[job.dev], len(job.dev), job.settings.predict.batch_size)
+        (order,) = by_length(job.lengths[rows], len(rows), job.settings.predict.batch_size)
         plan = in_batches(order, job.settings)
-        mine = [job.dev[places] for places in plan[process::count]]
-        found = outputs_of(job.network, mine, job.lengths, job.read, job.settings, half=job.half)
+        mine = [rows[places] for places in plan[process::count]]
+        found = outputs_of(job.network, mine, job.lengths, read, job.settings, half=job.half)
         parts = list(zip(range(process, len(plan), count), found))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")
@@ -152,8 +164,13 @@ class Training:
 
 @contextmanager
 def trains(network: nn.Module, phase: PhaseSettings) -> Iterator[None]:
-    """Hold the encoder still where the phase trains the head only; afterwards it is as it was."""
-    held = [each for each in network.encoder.parameters() if each.requires_grad] if phase.train == "head" else []
+    """Hold still what the phase does not train: the encoder, or all but one head; afterwards it is as it was."""
+    left = {
+        "all": lambda name: True,
+        "head": lambda name: not name.startswith(ENCODER),
+        "both_head": lambda name: name.startswith(f"heads.{BOTH}."),
+    }[phase.train]
+    held = [each for name, each in network.named_parameters() if each.requires_grad and not left(name)]
     for each in held:
         each.requires_grad_(False)
     try:

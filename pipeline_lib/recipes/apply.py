@@ -71,7 +71,12 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
     homes = {
         "demonstration": ["data/demonstration/{}"],
         "embedding": ["data/embeddings/{}", "metrics/embedding/{}.json", "metrics/plots/layers/{}.csv"],
-        "finetuning": ["models/{}", "data/predictions/{}.parquet", "metrics/plots/training/{}.csv"],
+        "finetuning": [
+            "models/{}",
+            "data/predictions/{}.parquet",
+            "data/predictions_alone/{}",
+            "metrics/plots/training/{}.csv",
+        ],
         "rebalancing": ["data/rebalanced/{}.parquet"],
     }
     stale = []

@@ -27,6 +27,12 @@ def made_by_stages(params: Params) -> set[str]:
         *(f"data/embeddings/{name}" for name in params.embedding),
         *(f"models/{name}" for name in params.finetuning),
         *(f"data/predictions/{name}.parquet" for name in params.finetuning),
+        *(
+            f"data/predictions_alone/{name}/{modality}.parquet"
+            for name, expert in params.finetuning.items()
+            if expert.is_joint
+            for modality in ("audio", "text")
+        ),
         *(f"data/rebalanced/{name}.parquet" for name in params.rebalancing),
     }
 

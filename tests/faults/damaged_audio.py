@@ -17,7 +17,7 @@ from pipeline_lib import audio
 from pipeline_lib.audio import BadAudio
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning.data import Recordings
+from pipeline_lib.finetuning.reading import Recordings
 from pipeline_lib.transcription.listening import Listener
 from pipeline_lib.transcription.settings import TranscriptionSettings
 from tests.faults import forked, tables

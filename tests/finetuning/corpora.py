@@ -82,3 +82,23 @@ def merged(values: dict, changes: dict) -> dict:
         both = isinstance(change, dict) and isinstance(result.get(name), dict)
         result[name] = merged(result[name], change) if both else change
     return result
+
+
+def joint(tones, **changes) -> FinetuningSettings:
+    """Return an entry that trains both checkpoints together in seconds; nested dicts of ``changes`` are merged."""
+    branch = {"layers": "weighted", "adaptation": {"method": "frozen", "lora": {"rank": 4}}}
+    phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
+    entry = {
+        "modality": "joint",
+        "device": "cpu",
+        "branches": {
+            "audio": {**branch, "encoder": {"checkpoint": str(tones.w2v_bert)}},
+            "text": {**branch, "encoder": {"checkpoint": str(tones.llama)}},
+        },
+        "mixer": {"width": 16, "heads": 2, "layers": 1},
+        "head": {"kind": "relu", "width": 12},
+        "phases": {"only": phase},
+        "workers": 0,
+        "predict": {"batch_size": 5},
+    }
+    return FinetuningSettings.parse(merged(entry, changes), "finetuning.joint")

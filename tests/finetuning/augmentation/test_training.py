@@ -10,8 +10,8 @@ import torch
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.augmentation import augment, sounds
-from pipeline_lib.finetuning.data import Recordings
 from pipeline_lib.finetuning.finetune import finetune
+from pipeline_lib.finetuning.reading import Recordings
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables.predictions import Predictions
 from tests.finetuning import corpora

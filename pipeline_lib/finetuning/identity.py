@@ -1,0 +1,96 @@
+"""What an expert is: the settings that are saved with it, and all that its weights depend on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import pipeline_lib.encoders
+import pipeline_lib.finetuning
+import pipeline_lib.networks
+from pipeline_lib import expert_network, experts, losses
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
+from pipeline_lib.finetuning.augmentation.sounds import Sounds
+from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.shards import store
+from pipeline_lib.tables.manifest import Manifest
+
+
+def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
+    """Return what the expert's network is built from."""
+    joint = None
+    if settings.is_joint:
+        branches = {name: ExpertBranch(**dict(branch)) for name, branch in settings.branches.items()}
+        joint = JointSettings(branches=branches, mixer=settings.mixer, heads=settings.heads, head=settings.head)
+    return ExpertSettings(
+        modality=settings.modality,
+        encoder=settings.encoder,
+        network=None if settings.is_joint else settings.network,
+        joint=joint,
+        labels=list(targets.labels),
+        attributes=list(targets.attribute_names),
+        attribute_scale=list(targets.scale),
+        attribute_range=settings.targets.attribute_range,
+        gender=settings.targets.gender,
+        sentiment=settings.targets.sentiment.enabled,
+        seed=settings.seed,
+    )
+
+
+def at_its_revision(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings:
+    """Return the settings with the commits that the encoders were loaded at."""
+    if built.joint is None:
+        return built.model_copy(update={"encoder": _pinned(built.encoder, network.encoder)})
+    branches = {
+        name: branch.model_copy(update={"encoder": _pinned(branch.encoder, network.encoder.branches[name])})
+        for name, branch in built.joint.branches.items()
+    }
+    return built.model_copy(update={"joint": built.joint.model_copy(update={"branches": branches})})
+
+
+def _pinned(settings: EncoderSettings | None, encoder: Encoder) -> EncoderSettings | None:
+    return None if settings is None else settings.model_copy(update={"revision": encoder.revision})
+
+
+def identity(
+    settings: FinetuningSettings,
+    corpus: Manifest,
+    targets: Targets,
+    texts: Sequence[str | None] | None,
+    augmenting: Sounds,
+) -> tuple[object, ...]:
+    """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
+    idle = {"after", "workers", "save_steps", "save_seconds"}
+    attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
+    trained = (targets.soft, targets.gender, targets.sentiment)
+    further = [None if each is None else each.tolist() for each in trained]
+    columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
+    heard = [] if settings.modality == "text" else corpus.frame["audio_sha256"].fillna("").tolist()
+    parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts, expert_network)
+    return (
+        settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
+        [store.file_digest(place) if place.is_dir() else None for place in map(Path, _checkpoints(settings))],
+        store.code_digest(*parts),
+        torch.__version__,
+        [
+            *columns,
+            heard,
+            texts,
+            targets.labels,
+            targets.emotion.tolist(),
+            corpus.truth().tolist(),
+            attributes,
+            further,
+        ],
+        augmenting.identity,
+    )
+
+
+def _checkpoints(settings: FinetuningSettings) -> list[str]:
+    """Return what the encoders are loaded from."""
+    if settings.branches is None:
+        return [settings.encoder.checkpoint]
+    return [branch.expert or branch.encoder.checkpoint for _, branch in settings.branches.items()]
