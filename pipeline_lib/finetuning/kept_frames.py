@@ -64,7 +64,7 @@ def keep(
     for each in sorted(MODALITIES, key=sizes.__getitem__):
         why = _refusal(settings, each, sizes[each], left)
         if shown:
-            done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3f} GB"
+            done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB"
             say(f"{name}: frames of {each} are {done}")
         if why is None and len(mine[each]):
             left -= sizes[each]
@@ -89,9 +89,8 @@ def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_g
     if modality == "audio" and settings.augmentation.is_on:
         return "augmentation changes the audio each epoch"
     if size_gb > left_gb:
-        return (
-            f"they would take {size_gb:.3f} GB, cache_embeddings_gb {settings.cache_embeddings_gb:g} has {left_gb:.3f}"
-        )
+        limit = f"of cache_embeddings_gb {settings.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
+        return f"they would take {size_gb:.3g} GB, {limit}"
     return None
 
 
