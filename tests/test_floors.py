@@ -34,6 +34,7 @@ FLOORS = {
     **dict.fromkeys(ROOMS, 2),
     "recipes": 3,
     "doctor": 3,
+    "diagnosis": 3,
     "stages": 3,
 }
 FILES = sorted([*Path("pipeline_lib").rglob("*.py"), *Path("stages").glob("*.py")])
@@ -48,6 +49,7 @@ WITH_TORCH = (
     "demonstration",
     "conversion",
     "doctor",
+    "diagnosis",
 )
 
 

@@ -4,7 +4,7 @@
 #     bash pipeline_lib/recipes/papers/distilled.sh --small      # synthetic speech, small checkpoints
 # Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table distilled
 # Parameters are counted, and weights of layers drawn, of the workspace's run: dvc exp apply NAME, then
-#     python -m pipeline_lib.finetuning.diagnosis w2v2       (and each other expert)
+#     python -m pipeline_lib.diagnosis w2v2       (and each other expert)
 #     python -m pipeline_lib.figures.layer_weights arousal valence dominance
 set -euo pipefail
 

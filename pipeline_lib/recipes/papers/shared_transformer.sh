@@ -4,7 +4,7 @@
 #     bash pipeline_lib/recipes/papers/shared_transformer.sh --small      # synthetic speech, small checkpoints
 # Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table shared_transformer
 # Retrieval and collapse are measured on the workspace's run: dvc exp apply NAME, then
-#     python -m pipeline_lib.finetuning.diagnosis joint && python -m pipeline_lib.recipes.paper_table shared_transformer
+#     python -m pipeline_lib.diagnosis joint && python -m pipeline_lib.recipes.paper_table shared_transformer
 set -euo pipefail
 
 queue() {
