@@ -13,6 +13,7 @@ Weight = Annotated[float, Field(ge=0)]
 Attribute = Literal["arousal", "valence", "dominance"]
 CATEGORICAL = ("cross_entropy", "focal", "multi_similarity")
 AUXILIARY = ("contrastive", "reconstruction")  # of the shared transformer
+OF_SEVERAL = ("concordance", "multi_similarity", "contrastive")  # one utterance alone has none
 LOSSES = (*CATEGORICAL, "concordance", "gender", "sentiment", *AUXILIARY)
 
 
@@ -84,7 +85,7 @@ class PhaseSettings(Settings):
     """A stretch of training with an optimiser and a schedule of its own; it ends on its best epoch."""
 
     epochs: Count = Field(10, description="at most")
-    batch_size: Annotated[int, Field(ge=2)] = Field(16, description="utterances in a forward pass, over all processes")
+    batch_size: Count = Field(16, description="utterances in a forward pass, over all processes")
     accumulation: Count = Field(1, description="batches in a step; the effective batch is batch_size x accumulation")
     learning_rate: Positive = Field(1e-4, description="peak")
     head_learning_rate: Positive | None = Field(None, description="peak of all but the encoder; null as learning_rate")

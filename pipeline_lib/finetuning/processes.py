@@ -37,7 +37,7 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
     count = accelerator.num_processes
     for name, phase in settings.phases.items():
-        if phase.batch_size % count or phase.batch_size < 2 * count:
+        if count > 1 and (phase.batch_size % count or phase.batch_size < 2 * count):
             raise InputError(
                 f"phases.{name}.batch_size is {phase.batch_size}, which {count} processes share;"
                 f" wanted a multiple of {count}, at least {2 * count}"

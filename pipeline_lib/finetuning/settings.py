@@ -11,6 +11,7 @@ from pipeline_lib.finetuning.joint_settings import BranchesSettings, Combination
 from pipeline_lib.finetuning.phase_settings import (
     AUXILIARY,
     CATEGORICAL,
+    OF_SEVERAL,
     LossSettings,
     PhaseSettings,
     Positive,
@@ -37,7 +38,7 @@ class EarlyStoppingSettings(Settings):
     every: Count = Field(1, description="epochs between measurements; a phase's last epoch always has one")
     patience: Count | None = Field(3, description="measurements without a better one before a phase ends; null never")
     shown: Combination | None = Field(
-        None, description="joint: what of each utterance is shown; null measures the mean over the phase's passes"
+        None, description="joint: what of each utterance is shown; null counts all of the phase's passes together"
     )
 
 
@@ -127,6 +128,8 @@ class FinetuningSettings(Settings):
         self._check_modality()
         for name, phase in self.phases.items():
             self._check_losses(name, self.losses_of(phase))
+            if phase.batch_size == 1:
+                self._check_batches_of_one(name, self.losses_of(phase))
         return self
 
     def _check_targets(self) -> None:
@@ -166,6 +169,19 @@ class FinetuningSettings(Settings):
                     "targets.sentiment.enabled is true, head.kind 'sequence_classification' has no such output; wanted"
                     " 'dense'"
                 )
+
+    def _check_batches_of_one(self, phase: str, losses: LossSettings) -> None:
+        if self.head.kind == "dense":
+            raise ValueError(
+                f"phases.{phase}.batch_size is 1 and head.kind 'dense', whose batch norm one utterance does not train;"
+                " wanted 'relu' or 'tanh', or at least 2"
+            )
+        given = [name for name in OF_SEVERAL if losses.weights()[name] > 0]
+        if given:
+            raise ValueError(
+                f"phases.{phase}.batch_size is 1 and {given[0]} has a weight, which is a loss of several utterances;"
+                " wanted at least 2"
+            )
 
     def _check_losses(self, phase: str, losses: LossSettings) -> None:
         weights, targets = losses.weights(), self.targets
