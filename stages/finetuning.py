@@ -22,7 +22,6 @@ def main(
     transcripts_path: Path = Path("data/transcripts.parquet"),
     models: Path = Path("models"),
     out: Path = Path("data/predictions"),
-    alone: Path = Path("data/predictions_alone"),
     curves: Path = Path("metrics/plots/training"),
     work: Path = Path("work/finetuning"),
 ) -> None:
@@ -35,7 +34,8 @@ def main(
     from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
 
     root = Path(read_value("corpus.root", params))
-    places = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone / expert}
+    alone = out.with_name(f"{out.name}_alone") / expert
+    places = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone}
     done = finetune(expert, settings, corpus, root, texts, work=work, **places)
     if done is not None:
         found, unfinished = done

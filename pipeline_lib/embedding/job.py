@@ -66,7 +66,7 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
         return loader(settings.encoder, device).requires_grad_(False)
     from pipeline_lib.experts import load_encoder
 
-    encoder = load_encoder(Path(settings.expert), device)
+    encoder = load_encoder(Path(settings.expert), device, settings.modality)
     wanted = SpeechEncoder if settings.modality == "audio" else TextEncoder
     if not isinstance(encoder, wanted):
         raise InputError(f"expert {settings.expert} has an encoder of the other modality, wanted {settings.modality!r}")

@@ -132,7 +132,7 @@ def _check_passes(entry: "FinetuningSettings", name: str, passes: list[str]) -> 
     if shown is not None and shown not in passes:
         raise ValueError(
             f"early_stopping.shown is {shown!r}, which phase {name!r} does not train, its passes are {passes}; wanted"
-            " one of them, or null for the mean over them"
+            " one of them, or null for all of them together"
         )
     if entry.losses_of(entry.phases[name]).contrastive > 0 and not {"audio", "text"} <= set(passes):
         raise ValueError(

@@ -5,7 +5,8 @@ branch is kept where its encoder is never trained, where the same audio is seen 
 into what is left of the limit; the smaller branch first. What was done, and why, is said on the console.
 
 Utterances pass through the encoder by length, in batches that do not depend on the order of training: a run that is
-resumed keeps the same numbers. Other neighbours in a batch, as on the fly, can move a number by its last digit.
+resumed keeps the same numbers. Other neighbours in a batch, as on the fly, can move a number by its last digit. Of
+several processes each keeps all frames for itself.
 """
 
 from collections.abc import Iterator

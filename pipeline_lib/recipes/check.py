@@ -89,6 +89,12 @@ def _unknown_names(params: Params) -> list[str]:
         for name in params.fusion.experts
         if name not in params.rebalancing
     ]
+    mistakes += [
+        f"finetuning.{name}.branches.{modality}.expert is {branch.expert!r}, {why}"
+        for name, expert in params.finetuning.items()
+        for modality, branch in (expert.branches.items() if expert.branches else ())
+        if (why := _misfit(params, branch.expert, modality))
+    ]
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
         f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {tables}"
@@ -96,6 +102,14 @@ def _unknown_names(params: Params) -> list[str]:
         if table not in tables
     ]
     return mistakes
+
+
+def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
+    """Return why an encoder of that modality cannot be taken from an expert, as far as its entry tells."""
+    found = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder)
+    if found is None or found.modality == modality:
+        return None
+    return f"whose modality is {found.modality!r}, wanted an expert of modality {modality!r}"
 
 
 def _root_mistakes(params: Params) -> list[str]:

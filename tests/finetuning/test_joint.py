@@ -9,6 +9,7 @@ import torch
 from pipeline_lib import experts
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
+from pipeline_lib.shards.settings import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 
@@ -134,6 +135,15 @@ def test_a_saved_joint_expert_predicts_what_the_tables_say(tones, tmp_path):
         shown["text"].posterior[:1], outputs["logits"].double().softmax(dim=1).numpy(), atol=1e-6
     )
     assert set(outputs) == {"embedding", "logits", "attributes", "sentiment"}
+
+
+@pytest.mark.slow
+def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path):
+    settings = corpora.joint(tones, cache_embeddings_gb=1.0, cache_audio_gb=1.0, phases={"only": {"epochs": 1}})
+    _, alone = run(tones, tmp_path / "alone", settings)
+    workers = settings.predict.model_copy(update={"executor": ExecutorSettings(workers=2)})
+    _, spread = run(tones, tmp_path / "spread", settings.model_copy(update={"predict": workers}))
+    assert spread == alone
 
 
 def test_late_fusion_trains_two_experts_and_then_one_head(tones, tmp_path):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,6 +85,21 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
         train(alone, expert, 0)
         tables = [predictions.read(place / "predictions" / f"{expert}.parquet") for place in (whole, alone)]
         np.testing.assert_allclose(tables[0].posterior, tables[1].posterior, atol=tolerance)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones, tmp_path):
+    lora = {"adaptation": {"method": "lora", "lora": {"dropout": 0.0}}}
+    changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings_gb": 1.0}
+    settings = corpora.joint(tones, **SHORT, **changes, losses={"contrastive": 0.1, "reconstruction": 0.1})
+    texts = ["" if i % 6 else text for i, text in enumerate(tones.texts)]
+    tones = SimpleNamespace(**{**vars(tones), "texts": texts})
+    folder = write(tmp_path / "two", tones, joint=settings)
+    launched = launch((folder, "joint", 0))
+    assert launched.returncode == 0, launched.stderr
+    one, other = (load_file(folder / f"joint_{rank}.safetensors") for rank in (0, 1))
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    assert len(predictions.read(folder / "predictions_alone" / "joint" / "text.parquet").utterance_ids) == 8
 
 
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])

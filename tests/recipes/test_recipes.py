@@ -185,6 +185,18 @@ def test_a_joint_entry_is_held_to_its_checkpoints_its_experts_and_the_transcript
     assert mistakes == ["finetuning.both reads 'data/transcripts.parquet'", "finetuning.both reads 'models/audio'"]
 
 
+def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
+    params = overlaid("""finetuning:
+  audio: {}
+  text: {}
+  both: {like: joint, branches: {audio: {encoder: null, expert: models/text}}}""")
+    params["finetuning"]["both"]["after"]["a"] = "models/text"
+    path = tmp_path / "params.yaml"
+    path.write_text(write_yaml(params))
+    with pytest.raises(ParameterError, match=r"both.branches.audio.expert is 'models/text', whose modality is 'text'"):
+        check(path, present=False)
+
+
 def test_on_stand_ins_a_joint_entry_has_a_small_checkpoint_a_branch():
     params = overlaid(
         "finetuning: {both: {like: joint, branches: {text: {encoder: {checkpoint: FacebookAI/roberta-large}}}}}"
