@@ -1,7 +1,7 @@
 # Two commands: `make repro` runs the pipeline, `make test` checks the code. Both make .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
-SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills
+SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills ray_chaos
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1

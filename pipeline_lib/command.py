@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -38,9 +39,19 @@ def run(main: Callable[..., None]) -> None:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
 
+    threading.excepthook = _thread_died
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(guarded)
     app()
+
+
+def _thread_died(died: threading.ExceptHookArgs) -> None:
+    """Say a full disk in a line, as TensorBoard's writer meets it first; its next value ends the run."""
+    place = full_disk(died.exc_value)
+    if place is None:
+        threading.__excepthook__(died)
+    else:
+        print(f"the disk is full at {place}", file=sys.stderr)
 
 
 def full_disk(error: BaseException | None) -> str | None:

@@ -34,6 +34,18 @@ def test_a_full_disk_is_said_in_a_sentence_wherever_it_was_met():
     assert done.stderr == "error: the disk is full at work/a; free some space and run the same command\n"
 
 
+def test_a_thread_that_meets_a_full_disk_says_so_in_a_line_and_another_fault_keeps_its_traceback():
+    lines = ["import threading", "def write(error):", "    raise error", "def main() -> None:"]
+    for error in ("OSError(28, 'No space left on device', 'work/log')", "KeyError('ours')"):
+        thread = f"    thread = threading.Thread(target=write, args=({error},))"
+        done = run("\n".join([*lines, thread, "    thread.start()", "    thread.join()"]))
+        if "OSError" in error:
+            assert done.stderr == "the disk is full at work/log\n"
+        else:
+            assert "Traceback" in done.stderr
+            assert "KeyError: 'ours'" in done.stderr
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on():
     done = run("def main() -> None:\n    raise KeyboardInterrupt")
     assert done.returncode == 130

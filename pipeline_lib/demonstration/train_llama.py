@@ -7,6 +7,7 @@ model is told no mood and no label.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def main(out: Path = Path("models/demo/llama"), texts: int = TEXTS, steps: int =
     config = LlamaConfig(**CONFIG, vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
                          eos_token_id=tokenizer.eos_token_id, pad_token_id=None)  # fmt: skip
     model = LlamaForCausalLM(config)
-    train(model, [_ids(tokenizer, text) for text in drawn], steps, rng)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=1e-2)
+    train(model, optimizer, WARM_UP_STEPS, [_ids(tokenizer, text) for text in drawn], next_tokens, steps, rng)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     print(f"{out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens")
@@ -85,18 +87,39 @@ def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 
 
-def train(model: LlamaForCausalLM, texts: list[Tensor], steps: int, rng: np.random.Generator) -> None:
-    """Minimise the cross-entropy of the next token."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, WARM_UP_STEPS, steps))
+def next_tokens(texts: list[Tensor]) -> dict[str, Tensor]:
+    """Return the model's inputs for a batch: each token is to be found from those before it."""
+    ids = nn.utils.rnn.pad_sequence(texts, batch_first=True)
+    valid = torch.arange(ids.shape[1]) < torch.tensor([len(each) for each in texts])[:, None]
+    return {"input_ids": ids, "attention_mask": valid.long(), "labels": ids.masked_fill(~valid, -100)}
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    warm_up_steps: int,
+    texts: list[Tensor],
+    inputs_of: Callable[[list[Tensor]], dict[str, Tensor]],
+    steps: int,
+    rng: np.random.Generator,
+) -> None:
+    """Minimise the cross-entropy of the tokens that are to be found.
+
+    Args:
+        model: a language model of transformers
+        optimizer: of its parameters, at its peak rate
+        warm_up_steps: in which the rate rises; afterwards it falls
+        texts: tokens of each
+        inputs_of: a batch of them to the model's inputs, with labels
+        steps: batches
+        rng: of the order
+    """
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, warm_up_steps, steps))
     batches = like_long([len(each) for each in texts], BATCH, rng)
     model.train()
     started, losses = time.monotonic(), []
     for step in range(steps):
-        batch = [texts[i] for i in next(batches)]
-        ids = nn.utils.rnn.pad_sequence(batch, batch_first=True)
-        valid = torch.arange(ids.shape[1]) < torch.tensor([len(each) for each in batch])[:, None]
-        loss = model(ids, attention_mask=valid.long(), labels=ids.masked_fill(~valid, -100)).loss
+        loss = model(**inputs_of([texts[i] for i in next(batches)])).loss
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -6,7 +6,7 @@ is told no mood and no label either. Of each text's tokens 15 % are to be found 
 stand as the mask, 10 % as another token, 10 % as they are.
 """
 
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
-from pipeline_lib.demonstration.schedule import like_long, warm_up_and_decay
-from pipeline_lib.demonstration.train_llama import draw_text
+from pipeline_lib.demonstration.train_llama import draw_text, train
 
 SEED = 13  # the LLaMA's, for the same texts
-TEXTS, STEPS, BATCH, PEAK_RATE, WARM_UP_STEPS = 8000, 2500, 32, 3e-3, 100
+TEXTS, STEPS, PEAK_RATE, WARM_UP_STEPS = 8000, 2500, 3e-3, 100
 VOCABULARY = 640
 SOUGHT = 0.15
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -45,7 +44,9 @@ def main(out: Path = Path("models/demo/roberta"), texts: int = TEXTS, steps: int
     tokenizer = build_tokenizer(drawn)
     config = RobertaConfig(**CONFIG, vocab_size=len(tokenizer), bos_token_id=0, pad_token_id=1, eos_token_id=2)
     model = RobertaForMaskedLM(config)
-    train(model, tokenizer, [torch.tensor(tokenizer(text)["input_ids"]) for text in drawn], steps, rng)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), eps=1e-6, weight_decay=1e-2)
+    ids = [torch.tensor(tokenizer(text)["input_ids"]) for text in drawn]
+    train(model, optimizer, WARM_UP_STEPS, ids, partial(masked, tokenizer=tokenizer, rng=rng), steps, rng)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     print(f"{out}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens")
@@ -96,30 +97,11 @@ def mask(ids: Tensor, vocabulary: int, rng: np.random.Generator) -> tuple[Tensor
     return seen, ids.masked_fill(~sought, -100)
 
 
-def train(
-    model: RobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, texts: list[Tensor], steps: int,
-    rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """Minimise the cross-entropy of the tokens that are to be found."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), eps=1e-6, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, WARM_UP_STEPS, steps))
-    batches = like_long([len(each) for each in texts], BATCH, rng)
-    model.train()
-    started, losses = time.monotonic(), []
-    for step in range(steps):
-        batch = [texts[i] for i in next(batches)]
-        ids = nn.utils.rnn.pad_sequence(batch, batch_first=True, padding_value=tokenizer.pad_token_id)
-        seen, targets = mask(ids, len(tokenizer), rng)
-        loss = model(seen, attention_mask=(ids != tokenizer.pad_token_id).long(), labels=targets).loss
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if step % 100 == 99:
-            took_s = time.monotonic() - started
-            print(f"step {step + 1}: loss {np.mean(losses[-100:]):.4f}, {took_s:.0f} s", flush=True)
+def masked(texts: list[Tensor], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Return the model's inputs for a batch: the tokens behind the mask are to be found."""
+    ids = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=tokenizer.pad_token_id)
+    seen, targets = mask(ids, len(tokenizer), rng)
+    return {"input_ids": seen, "attention_mask": (ids != tokenizer.pad_token_id).long(), "labels": targets}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -34,16 +35,50 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding(path.name, "problem", "has marks of a merge that was not finished", remedy)
         return
     try:
-        loaded = YAML(typ="safe", pure=False).load(text) if text.strip() else None
-    except YAMLError as error:
-        loaded, said = None, " ".join(str(error).split())[:120]
-    else:
-        said = "is empty"
-    if not isinstance(loaded, dict):
-        remedy = f"git checkout {path.name}" + (", then dvc repro" if path.name == "dvc.lock" else "")
-        yield Finding(path.name, "problem", f"cannot be read: {said}", remedy)
+        loaded = _checked(path.name, YAML(typ="safe", pure=False).load(text) if text.strip() else None)
+    except (YAMLError, ValueError) as error:
+        said = f"cannot be read: {' '.join(str(error).split())[:120]}"
+        if path.name == "dvc.lock":
+            yield _half_a_lock(path, said)
+        else:
+            yield Finding(path.name, "problem", said, f"git checkout {path.name}")
     else:
         yield Finding(path.name, "ok", f"{len(loaded)} sections")
+
+
+def _checked(name: str, loaded: Any) -> dict[str, Any]:
+    """Return what a file holds; ValueError where it is not what DVC takes."""
+    if not isinstance(loaded, dict):
+        raise ValueError("is empty" if loaded is None else "holds no sections")
+    if name == "dvc.lock":
+        from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+        from voluptuous import Invalid
+
+        try:
+            COMPILED_LOCKFILE_SCHEMA(loaded)
+        except Invalid as error:
+            raise ValueError(str(error)) from None
+    return loaded
+
+
+def _half_a_lock(path: Path, said: str) -> Finding:
+    """DVC writes dvc.lock in place, so that a kill can cut it; what ran is in its run cache and comes back from there.
+
+    The file is put aside, not removed: git has the last version that was committed.
+    """
+    alive = running(path.parent, "dvc")
+    if alive:
+        return Finding(path.name, "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
+    remedy = "--mend puts it aside; dvc repro then takes finished stages from DVC's run cache"
+    return Finding(path.name, "problem", said, remedy, lambda: _put_aside(path))
+
+
+def _put_aside(path: Path) -> str:
+    if running(path.parent, "dvc"):
+        return f"{path} was left alone, dvc runs now"
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    return f"moved {path} to {aside.name}"
 
 
 def _rwlock(root: Path) -> Finding:

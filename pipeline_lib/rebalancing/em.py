@@ -24,10 +24,16 @@ class Estimate:
     converged: bool
 
 
-def estimate(posterior: np.ndarray, trained: np.ndarray, iterations: int = 1000, tolerance: float = 1e-8) -> Estimate:
+def estimate(
+    posterior: np.ndarray,
+    trained: np.ndarray,
+    iterations: int = 1000,
+    tolerance: float = 1e-8,
+    smoothing: float = 0.0,
+) -> Estimate:
     r"""Return the prior that makes the utterances most likely.
 
-    .. math:: P^{(s+1)}(y) = \frac{1}{n} \sum_i P^{(s)}(y \mid x_i), \qquad
+    .. math:: P^{(s+1)}(y) = \frac{1}{1 + a} \left(\frac{1}{n} \sum_i P^{(s)}(y \mid x_i) + \frac{a}{K}\right), \qquad
        P^{(s)}(y \mid x_i) \propto \frac{P^{(s)}(y)}{P_t(y)} P(y \mid x_i), \qquad P^{(0)} = P_t
 
     Saerens, Latinne and Decaestecker, "Adjusting the outputs of a classifier to new a priori probabilities: a simple
@@ -35,11 +41,17 @@ def estimate(posterior: np.ndarray, trained: np.ndarray, iterations: int = 1000,
     only the prior differs from training, and that the posterior is calibrated: an overconfident one gives nearly how
     often each label is its first choice, confusions included (``temperature`` mends that).
 
+    With smoothing a = 0, as published, the likelihood of an expert that tells labels apart poorly is nearly flat and
+    its maximum often at an end: labels that are there get no share at all. With a > 0 the maximum of the posterior
+    under a Dirichlet distribution with parameters :math:`1 + a n / K` is taken: as if a n utterances more were seen, as
+    many of each label. No share is then below :math:`a / (K (1 + a))`.
+
     Args:
         posterior: :math:`P(y \mid x)`, shape ``(n, n_labels)``, n > 0, rows sum to 1
         trained: :math:`P_t`, shape ``(n_labels,)``, all > 0
         iterations: at most
         tolerance: ends when no share moves by more
+        smoothing: a, 0 or more
 
     Raises:
         ValueError: no utterance, or a label without training example
@@ -48,6 +60,7 @@ def estimate(posterior: np.ndarray, trained: np.ndarray, iterations: int = 1000,
         raise ValueError("no utterance to estimate a prior from")
     prior, change, done = trained / trained.sum(), np.inf, 0
     while done < iterations and change > tolerance:
-        moved = rebalance(posterior, trained, prior).mean(axis=0)
+        seen = rebalance(posterior, trained, prior).mean(axis=0)
+        moved = (seen + smoothing / len(seen)) / (1 + smoothing)
         change, prior, done = float(np.abs(moved - prior).max()), moved, done + 1
     return Estimate(prior, done, change, change <= tolerance)

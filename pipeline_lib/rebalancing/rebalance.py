@@ -24,6 +24,7 @@ from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
 TRAIN, DEVELOPMENT = "train", "dev"
+LOST = 0.05  # of an even share: so little is worth a word
 
 
 def rebalance(predictions: Predictions, manifest: Manifest, settings: RebalancingSettings) -> Predictions:
@@ -180,13 +181,20 @@ def _estimated(predictions: Predictions, unlabelled: np.ndarray, settings: Rebal
     where = f"rebalancing.{predictions.expert}.em"
     if not unlabelled.any():
         raise InputError(f"{where}.on is {settings.em.on!r}, of which the expert predicts no utterance")
-    found = estimate(
-        predictions.posterior[unlabelled], predictions.trained_prior, settings.em.iterations, settings.em.tolerance
-    )
+    em, labels = settings.em, predictions.labels
+    posterior = predictions.posterior[unlabelled]
+    found = estimate(posterior, predictions.trained_prior, em.iterations, em.tolerance, em.smoothing)
     if not found.converged:
         print(
             f"warning: {where}: after {found.iterations} iterations a share still moves by {found.change:.1e},"
-            f" wanted {settings.em.tolerance:.1e}; raise {where}.iterations"
+            f" wanted {em.tolerance:.1e}; raise {where}.iterations"
+        )
+    print(f"{where}: {', '.join(f'{label} {share:.3f}' for label, share in zip(labels, found.prior))}")
+    lost = [label for label, share in zip(labels, found.prior) if share < LOST / len(labels)]
+    if lost:
+        print(
+            f"warning: {where}: almost no share is left to {lost} (are they absent from {em.on!r}, or does the expert"
+            f" tell them apart too poorly for an estimate? {where}.smoothing holds it back)"
         )
     return found.prior
 

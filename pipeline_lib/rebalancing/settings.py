@@ -50,6 +50,9 @@ class EmSettings(Settings):
     ] = "test"
     iterations: Annotated[int, Field(ge=1, description="at most")] = 1000
     tolerance: Annotated[float, Field(gt=0, description="EM ends when no label's share moves by more")] = 1e-8
+    smoothing: Annotated[
+        float, Field(ge=0, description="pseudo-utterances, as many of each label, for every utterance; 0 as published")
+    ] = 0.0
 
 
 class TemperatureSettings(Settings):

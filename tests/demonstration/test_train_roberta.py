@@ -5,7 +5,7 @@ import pytest
 import torch
 
 pytest.importorskip("tokenizers")
-from pipeline_lib.demonstration import train_roberta
+from pipeline_lib.demonstration import train_llama
 from pipeline_lib.demonstration.train_roberta import VOCABULARY, build_tokenizer, main, mask
 
 MASK = VOCABULARY - 1
@@ -46,7 +46,7 @@ def test_special_tokens_stand_where_roberta_has_them():
 
 
 def test_two_runs_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_roberta, "BATCH", 4)
+    monkeypatch.setattr(train_llama, "BATCH", 4)
     for name in ("a", "b"):
         main(tmp_path / name, texts=60, steps=2)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())

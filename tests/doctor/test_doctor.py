@@ -69,6 +69,26 @@ def test_dvc_itself_is_blocked_by_an_empty_rwlock_and_runs_after_it_is_mended(tm
     subprocess.run([*dvc, "repro", "-q"], check=True, **quiet)
 
 
+@pytest.mark.parametrize("end", ["", "  b:", "path: b"])
+def test_a_lock_file_cut_by_a_kill_is_put_aside_and_no_stage_runs_again(tmp_path, end):
+    dvc = [str(Path(sys.executable).with_name("dvc"))]
+    quiet = {"cwd": tmp_path, "capture_output": True, "env": {**os.environ, "DVC_NO_ANALYTICS": "1"}, "check": True}
+    subprocess.run([*dvc, "init", "--no-scm", "-q"], **quiet)
+    lines = [f"  {name}:\n    cmd: echo ran >> log && echo {name} > {name}\n    outs: [{name}]\n" for name in "ab"]
+    (tmp_path / "dvc.yaml").write_text("stages:\n" + "".join(f"{line}    deps: [source]\n" for line in lines))
+    (tmp_path / "source").touch()
+    subprocess.run([*dvc, "repro", "-q"], **quiet)
+    path = tmp_path / "dvc.lock"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(end.encode()) + len(end.removesuffix(" b"))])
+    finding = by_check(repository.repository(tmp_path))["dvc.lock"]
+    assert finding.state == "problem" and finding.said.startswith("cannot be read")
+    assert finding.mend() == f"moved {path} to dvc.lock.damaged"
+    subprocess.run([*dvc, "repro", "-q"], **quiet)
+    assert path.read_bytes() == whole
+    assert (tmp_path / "log").read_text() == "ran\nran\n"
+
+
 def started(place: Path, *words: str) -> subprocess.Popen:
     """Start a sleeping process in the project whose command line ends in ``words``."""
     code = "import time; time.sleep(60)"

@@ -1,4 +1,4 @@
-"""The disk fills up at six places of every stage's writes: a clear error, nothing half-written, and on it goes.
+"""The disk fills up at seven places of every stage's writes: a clear error, nothing half-written, and on it goes.
 
 Each stage runs in a tmpfs of its own that is cut to what is there plus a share of what the stage needs at its peak (so
 root is needed, or a kernel that gives a user a mount namespace). It must end with a sentence on the disk's space, leave
@@ -19,7 +19,7 @@ from tests.faults import scratch
 from tests.faults.cases import Case, command, share
 from tests.faults.scratch import STAGES, Stage, Whole
 
-SHARES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+SHARES = (0.0, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9)
 FULL = ("the disk is full at",)
 PAGE = 4096
 

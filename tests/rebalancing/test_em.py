@@ -65,6 +65,32 @@ def test_the_fixed_point_is_the_maximum_of_the_likelihood():
     np.testing.assert_allclose(estimate(posterior, trained, tolerance=1e-12).prior[0], best.x, atol=1e-6)
 
 
+def test_smoothing_by_hand():
+    # as above, a = 1/2: mean (0.75, 0.25) and 1/4 of a half each, over 3/2: (2/3, 1/3)
+    posterior, trained = np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0.5, 0.5])
+    np.testing.assert_allclose(estimate(posterior, trained, 1, smoothing=0.5).prior, [2 / 3, 1 / 3], rtol=1e-15)
+
+
+def test_the_smoothed_fixed_point_is_the_maximum_under_the_dirichlet_prior():
+    generator, trained, a = np.random.default_rng(4), np.array([0.6, 0.4]), 0.7
+    posterior = generator.dirichlet([6.0, 4.0], 50)
+    likelihood = posterior / trained
+
+    def minus_log(share):
+        prior = np.array([share, 1 - share])
+        return -np.log(likelihood @ prior).sum() - 50 * a / 2 * np.log(prior).sum()
+
+    best = minimize_scalar(minus_log, bounds=(0, 1), method="bounded", options={"xatol": 1e-10})
+    found = estimate(posterior, trained, tolerance=1e-13, smoothing=a)
+    np.testing.assert_allclose(found.prior[0], best.x, atol=1e-6)
+
+
+def test_smoothing_leaves_every_label_its_least_share():
+    found = estimate(np.array([[0.6, 0.4], [0.7, 0.3]]), np.array([0.5, 0.5]), smoothing=1.0)
+    assert found.prior[1] >= 0.25
+    assert found.prior.sum() == pytest.approx(1, abs=1e-15)
+
+
 def test_no_utterance_is_refused():
     with pytest.raises(ValueError, match="no utterance to estimate a prior from"):
         estimate(np.empty((0, 2)), np.array([0.5, 0.5]))

@@ -130,6 +130,18 @@ def test_em_estimates_the_prior_of_the_split_without_its_labels():
     assert found.fitted_on == ()
 
 
+def test_em_that_leaves_nothing_to_a_label_says_so_and_smoothing_holds_it_back(capsys):
+    of = corpus()
+    said = expert(of, posterior=np.tile([0.2, 0.3, 0.3, 0.1, 0.1], (len(of), 1)))
+    found = rebalance(said, of, settings(prior="em", em={"on": "test"}))
+    printed = capsys.readouterr().out
+    lost = [label for label, share in zip(LABELS, found.trained_prior) if share < 0.05 / 3]
+    assert lost and f"almost no share is left to {lost}" in printed
+    held = rebalance(said, of, settings(prior="em", em={"on": "test", "smoothing": 1.0}))
+    assert held.trained_prior.min() >= 1 / 6
+    assert "almost no share" not in capsys.readouterr().out
+
+
 def test_em_that_runs_out_of_iterations_says_so(capsys):
     of = corpus()
     rebalance(expert(of), of, settings(prior="em", em={"on": "dev", "iterations": 1}))
