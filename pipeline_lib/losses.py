@@ -7,8 +7,9 @@ nothing to a gradient. A batch in which everything is missing has loss 0 and gra
 taken to float32 first.
 
 Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``concordance`` (1 - CCC),
-``contrastive`` and ``reconstruction`` (Chochlakis et al.), ``multi_similarity`` (Wang et al. 2019). The truth of the
-first two is a label an utterance or a distribution over labels.
+``contrastive`` and ``reconstruction`` (Chochlakis et al.), ``imagination`` and ``invariance`` (CIF-MMIN),
+``multi_similarity`` (Wang et al. 2019). The truth of the first two is a label an utterance or a distribution over
+labels.
 """
 
 from collections.abc import Mapping
@@ -151,6 +152,38 @@ def reconstruction(estimate: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return each.sum() / mask.any(dim=1).sum().clamp_min(1)
 
 
+def imagination(estimate: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error over vectors and their width; 0 where there is no vector.
+
+    Args:
+        estimate, target: shape ``(n, width)``
+
+    Returns:
+        a scalar in [0, inf)
+    """
+    if not len(estimate):
+        return estimate.float().sum()
+    return functional.mse_loss(estimate.float(), target.float())
+
+
+def invariance(audio: Tensor, text: Tensor, both: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    r"""Return ``contrastive`` of cosines divided by a temperature, InfoNCE.
+
+    The published code of CIF-MMIN leaves the pair itself out of the denominator, so that its loss has no lower bound of
+    0, and multiplies cosines by e.
+
+    Args:
+        audio, text: shape ``(batch, width)``
+        both: which utterances have both modalities, bool, shape ``(batch,)``
+        temperature: above 0
+
+    Returns:
+        a scalar in [0, inf); 0 for fewer than two utterances
+    """
+    audio, text = (functional.normalize(each.float(), dim=1) for each in (audio, text))
+    return contrastive(audio / temperature, text, both)
+
+
 def multi_similarity(
     embeddings: Tensor,
     labels: Tensor,
@@ -215,7 +248,8 @@ def combined(
     Args:
         outputs: a network's ``logits``, ``attributes``, ``gender``, ``sentiment`` and ``embedding``, as far as its
             losses read them; of a joint network also ``aligned``, the arguments of ``contrastive``, and
-            ``reconstruction``, a list of the arguments of ``reconstruction``, whose losses are summed
+            ``reconstruction``, a list of the arguments of ``reconstruction``, whose losses are summed, and
+            ``imagination`` and ``invariance``, the arguments of these
         batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` (batch, n_attributes) with NaN for
             missing; ``gender`` and ``sentiment`` (batch,) with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed
@@ -241,6 +275,10 @@ def combined(
                 parts[name] = contrastive(*outputs["aligned"])
             case "reconstruction":
                 parts[name] = torch.stack([reconstruction(*each) for each in outputs["reconstruction"]]).sum()
+            case "imagination":
+                parts[name] = imagination(*outputs["imagination"])
+            case "invariance":
+                parts[name] = invariance(*outputs["invariance"])
             case "multi_similarity":
                 parts[name] = multi_similarity(outputs["embedding"], batch["emotion"], **(similarity or {}))
             case _:

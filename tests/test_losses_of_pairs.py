@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from pipeline_lib.losses import combined, contrastive, cross_entropy, multi_similarity, reconstruction
+from pipeline_lib.losses import (
+    combined,
+    contrastive,
+    cross_entropy,
+    imagination,
+    invariance,
+    multi_similarity,
+    reconstruction,
+)
 
 
 def random(*shape, seed=0):
@@ -51,6 +59,33 @@ def test_without_a_pair_of_utterances_the_contrastive_loss_and_its_gradient_are_
     loss = contrastive(audio, text, torch.arange(3) < n)
     loss.backward()
     assert loss.item() == 0 and (audio.grad == 0).all() and (text.grad == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.37, 1.0])
+def test_invariance_is_infonce_of_cosines_in_plain_loops(temperature):
+    audio, text, expected = 3 * random(5, 4, seed=1), 2 * random(5, 4, seed=2), 0.0
+    cosines = [[float(a @ t / (a.norm() * t.norm())) / temperature for t in text] for a in audio]
+    for i in range(5):
+        own = math.exp(cosines[i][i])
+        expected -= math.log(own / sum(math.exp(cosines[i][j]) for j in range(5))) / 10
+        expected -= math.log(own / sum(math.exp(cosines[j][i]) for j in range(5))) / 10
+    assert invariance(audio, text, temperature=temperature).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_invariance_does_not_see_lengths_nor_who_lacks_a_modality():
+    audio, text, both = random(4, 3, seed=1), random(4, 3, seed=2), torch.tensor([True, False, True, True])
+    torch.testing.assert_close(invariance(7 * audio, text), invariance(audio, text), rtol=0, atol=1e-6)
+    audio, text = audio.requires_grad_(), (text * both[:, None]).requires_grad_()  # zeros in the place of a missing one
+    loss = invariance(audio, text, both, 0.5)
+    torch.testing.assert_close(loss, invariance(audio[both], text[both], None, 0.5))
+    loss.backward()
+    assert torch.isfinite(text.grad).all() and (audio.grad[1] == 0).all() and (text.grad[1] == 0).all()
+
+
+def test_imagination_is_the_mean_over_vectors_and_width():
+    estimate, target = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
+    assert imagination(estimate, target).item() == (1 + 4 + 9) / 4
+    assert imagination(estimate[:0], target[:0]).item() == 0
 
 
 def test_reconstruction_is_equation_5_in_plain_loops():

@@ -12,7 +12,7 @@ from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.phase_settings import AUXILIARY, PhaseSettings
 from pipeline_lib.networks.joint import Pass
 
-READ = {"contrastive": "aligned", "reconstruction": "reconstruction"}  # what a joint network hands each auxiliary loss
+READ = {"contrastive": "aligned"}  # what a joint network hands an auxiliary loss; others read what is named as they are
 
 
 class Objective:
@@ -40,7 +40,7 @@ class Objective:
     @property
     def wanted(self) -> list[str]:
         """What the auxiliary losses read of a joint network."""
-        return [READ[name] for name in self.auxiliary]
+        return [READ.get(name, name) for name in self.auxiliary]
 
     def supervised(self, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of some utterances' outputs."""

@@ -12,8 +12,13 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Attribute = Literal["arousal", "valence", "dominance"]
 CATEGORICAL = ("cross_entropy", "focal", "multi_similarity")
-AUXILIARY = ("contrastive", "reconstruction")  # of the shared transformer
-OF_SEVERAL = ("concordance", "multi_similarity", "contrastive")  # one utterance alone has none
+AUXILIARY = {  # losses of a joint expert's mixer, and of which kind
+    "contrastive": "shared_transformer",
+    "reconstruction": "shared_transformer",
+    "imagination": "imagination",
+    "invariance": "imagination",
+}
+OF_SEVERAL = ("concordance", "multi_similarity", "contrastive", "invariance")  # one utterance alone has none
 LOSSES = (*CATEGORICAL, "concordance", "gender", "sentiment", *AUXILIARY)
 
 
@@ -70,6 +75,8 @@ class LossSettings(Settings):
     multi_similarity: Weight = Field(0.0, description="of the embedding, by categories; Wang et al. 2019")
     contrastive: Weight = Field(0.0, description="shared_transformer: an utterance's audio against its text")
     reconstruction: Weight = Field(0.0, description="shared_transformer: of masked tokens, the masked autoencoder")
+    imagination: Weight = Field(0.0, description="imagination: of a modality's vector as the other imagines it")
+    invariance: Weight = Field(0.0, description="imagination: an utterance's audio against its text, by cosines")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: n / (n_labels * n of the label), in cross_entropy and focal"
     )

@@ -202,9 +202,9 @@ class FinetuningSettings(Settings):
                 f"phase {phase!r} gives multi_similarity a weight in its losses and targets.soft_labels is true; it"
                 " pairs utterances of one label, wanted false"
             )
-        given = [name for name in AUXILIARY if weights[name] > 0]
-        if given and (self.mixer is None or self.mixer.kind != "shared_transformer"):
-            raise ValueError(
-                f"phase {phase!r} gives {given[0]} a weight in its losses, which is for a joint expert with mixer.kind"
-                " 'shared_transformer'; wanted 0"
-            )
+        for name, kind in AUXILIARY.items():
+            if weights[name] > 0 and (self.mixer is None or self.mixer.kind != kind):
+                raise ValueError(
+                    f"phase {phase!r} gives {name} a weight in its losses, which is for a joint expert with mixer.kind"
+                    f" {kind!r}; wanted 0"
+                )

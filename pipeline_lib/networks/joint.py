@@ -18,7 +18,7 @@ from pipeline_lib.networks.network import still_what_is_frozen
 BOTH = "both"
 SHARED = "shared"
 
-Auxiliary = Literal["aligned", "reconstruction"]
+Auxiliary = Literal["aligned", "reconstruction", "imagination", "invariance"]
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,14 @@ class JointNetwork(nn.Module):
 
         The encoders run once. ``aligned`` is (audio, text, both): vectors of the unimodal passes, shape ``(batch,
         width)``, and who has them all. ``reconstruction`` is a list of (estimate, target, mask) from passes of their
-        own, whose masks touch no other pass.
+        own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both, ``invariance``
+        (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided by.
 
         Args:
             inputs: the encoder's, with ``present``
             combinations: modalities and ``both``
-            auxiliary: ``aligned`` and ``reconstruction``; they want a mixer that is a shared transformer
+            auxiliary: ``aligned`` and ``reconstruction`` want a mixer that is a shared transformer, ``imagination``
+                and ``invariance`` one that imagines
             generator: of the masks and of modality dropout; None takes torch's own
         """
         if self.training and self.modality_dropout > 0:
@@ -156,6 +158,10 @@ class JointNetwork(nn.Module):
             chosen = [part for _, part in parts.values()] if each else [frames]
             told = [self.mixer.reconstruct(part, generator) for part in chosen]
             found["reconstruction"] = [(part.estimate, part.target, part.mask) for one in told for part in one.values()]
+        if "imagination" in auxiliary:
+            found["imagination"] = self.mixer.imagined(frames)
+        if "invariance" in auxiliary:
+            found["invariance"] = self._invariance(frames)
         return found
 
     def _joined(self, name: str, layers: Sequence[Tensor], present: Tensor) -> Tensor:
@@ -207,6 +213,12 @@ class JointNetwork(nn.Module):
             vectors.append(z.new_zeros(len(present), z.shape[1]).index_copy(0, contextual[name][0], z))
         audio, text = vectors
         return audio, text, present.all(dim=1)
+
+    def _invariance(self, frames: dict[str, Frames]) -> tuple[Tensor, Tensor, Tensor, float]:
+        vectors = self.mixer.invariant(frames)
+        nothing = torch.zeros_like(next(iter(vectors.values())))
+        audio, text = (vectors.get(name, nothing) for name in self.modalities)
+        return audio, text, self._present(frames).all(dim=1), self.mixer.settings.temperature
 
     def _head(self, combination: str) -> nn.Module:
         if SHARED in self.heads:

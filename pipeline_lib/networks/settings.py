@@ -80,13 +80,31 @@ class SharedTransformerSettings(Settings):
     reconstruct: Literal["all", "masked"] = Field("all", description="reconstruction: positions that the error counts")
 
 
+class ImaginationSettings(Settings):
+    """What CIF-MMIN has beside width and pooling."""
+
+    autoencoders: Count = Field(5, description="of a cascade that imagines a missing modality")
+    widths: Annotated[list[Count], Field(min_length=1)] = Field(
+        [128, 64, 32], description="of an autoencoder's layers, down to its code"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        0.37, description="invariance: cosines are divided by it; its published code multiplies them by e"
+    )
+
+
 class MixerSettings(Settings):
     """From the frames of several modalities to one vector an utterance."""
 
     kind: Literal[
-        "concatenation", "self_attention", "cross_attention", "modality_attention", "shared_transformer", "late"
+        "concatenation",
+        "self_attention",
+        "cross_attention",
+        "modality_attention",
+        "shared_transformer",
+        "imagination",
+        "late",
     ] = Field("concatenation", description="how the modalities are joined")
-    width: Count = Field(128, description="of the attention; concatenation keeps the encoders' widths")
+    width: Count = Field(128, description="of the attention and of imagined vectors; concatenation keeps the encoders'")
     layers: Count = Field(2, description="shared_transformer and late: number of blocks")
     heads: Count = Field(4, description="of the attention; they divide its width")
     dropout: Share = Field(0.1, description="in the attention and its blocks")
@@ -98,6 +116,7 @@ class MixerSettings(Settings):
         "together", description="self_attention: over the sequences one behind the other, or within each modality"
     )
     shared_transformer: SharedTransformerSettings = SharedTransformerSettings()
+    imagination: ImaginationSettings = ImaginationSettings()
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:

@@ -13,7 +13,15 @@ from pipeline_lib.shards.settings import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 
-KINDS = ("concatenation", "self_attention", "cross_attention", "modality_attention", "shared_transformer", "late")
+KINDS = (
+    "concatenation",
+    "self_attention",
+    "cross_attention",
+    "modality_attention",
+    "shared_transformer",
+    "imagination",
+    "late",
+)
 TARGETS = {
     "targets": {"attributes": ["arousal", "valence"], "sentiment": {"enabled": True}},
     "losses": {"concordance": 1.0, "sentiment": 1.0},

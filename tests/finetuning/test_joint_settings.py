@@ -51,6 +51,19 @@ def test_a_joint_entry_is_told_as_it_was_read():
             {"losses": {"contrastive": 1.0}, "mixer": {"kind": "shared_transformer"}, "passes": ["audio", "both"]},
             "gives contrastive a weight .* wanted 'audio' and 'text' among them",
         ),
+        ({"losses": {"imagination": 1.0}}, "gives imagination a weight .* with mixer.kind 'imagination'; wanted 0"),
+        (
+            {"losses": {"invariance": 1.0}, "mixer": {"kind": "shared_transformer"}},
+            "gives invariance a weight .* with mixer.kind 'imagination'; wanted 0",
+        ),
+        (
+            {"losses": {"contrastive": 1.0}, "mixer": {"kind": "imagination"}},
+            "gives contrastive a weight .* with mixer.kind 'shared_transformer'; wanted 0",
+        ),
+        (
+            {"losses": {"invariance": 1.0}, "mixer": {"kind": "imagination"}, "phases": {"only": {"batch_size": 1}}},
+            "batch_size is 1 and invariance has a weight, which is a loss of several utterances",
+        ),
         ({"losses": {"sentiment": 1.0}}, "gives sentiment a weight in its losses, but no such target is trained"),
         (
             {"targets": {"sentiment": {"enabled": True}}},

@@ -256,6 +256,33 @@ def test_one_backward_of_all_losses_reaches_every_trained_parameter():
         assert (net.mixer.get_parameter(name).grad != 0).any(), name
 
 
+def test_what_the_losses_of_imagination_read_touches_no_pass_and_is_of_who_has_both():
+    net, given = network(MixerSettings(kind="imagination", width=8, heads=2)).eval(), inputs(MIXED)
+    plain, found = net.passes(given, ALL), net.passes(given, ALL, ["imagination", "invariance"])
+    assert all(torch.equal(plain[name].outputs["logits"], found[name].outputs["logits"]) for name in ALL)
+    estimate, target = found["imagination"]
+    assert estimate.shape == target.shape == (6, 8) and not target.requires_grad
+    audio, text, both, temperature = found["invariance"]
+    assert (both.tolist(), temperature) == ([True, False, False, True, False, True], 0.37)
+    vectors = net.mixer.invariant(net.frames(given))
+    assert torch.equal(audio, vectors["audio"]) and torch.equal(text, vectors["text"])
+    changed = net.passes(without(given, float("nan")), ALL, ["imagination", "invariance"])
+    weights = {"imagination": 8.0, "invariance": 1.0}
+    loss = combined(found, {}, weights)[0]
+    assert torch.equal(loss, combined(changed, {}, weights)[0])
+    loss.backward()
+    untouched = [name for name, each in net.mixer.named_parameters() if each.grad is None or not each.grad.any()]
+    assert untouched == []
+
+
+def test_where_all_lack_a_modality_the_losses_of_imagination_are_zero():
+    net = network(MixerSettings(kind="imagination", width=8, heads=2)).train()
+    found = net.passes(inputs([[1, 0], [1, 0]]), ALL, ["imagination", "invariance"])
+    loss, parts = combined(found, {}, {"imagination": 1.0, "invariance": 1.0})
+    loss.backward()
+    assert parts == {"imagination": 0.0, "invariance": 0.0}
+
+
 def test_where_no_emotion_is_known_its_layer_gets_no_gradient_and_the_others_do():
     net, given = network().eval(), inputs(MIXED)
     truth = {"emotion": torch.full((6,), -1), "attributes": torch.randn(6, 2)}
@@ -332,12 +359,14 @@ def test_a_dense_head_trains_where_one_utterance_alone_has_the_combination():
 @pytest.mark.parametrize("settings", KINDS, ids=NAMES)
 def test_under_autocast_to_bfloat16_it_trains_and_predicts_nearly_the_same(settings):
     net, given = network(settings).eval(), inputs(MIXED)
-    exact, auxiliary = net(given)["logits"], ["aligned", "reconstruction"] * (settings.kind == "shared_transformer")
+    asked = {"shared_transformer": ["aligned", "reconstruction"], "imagination": ["imagination", "invariance"]}
+    exact, auxiliary = net(given)["logits"], asked.get(settings.kind, [])
     with torch.autocast("cpu", torch.bfloat16):
         rough, found = net(given)["logits"], net.passes(given, ALL, auxiliary)
     torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.05)
     losses = [found[name].outputs["logits"].float().square().mean() for name in ALL]
     if auxiliary:
-        losses.append(combined(found, {}, {"contrastive": 1.0, "reconstruction": 1.0})[0])
+        names = ["contrastive" if each == "aligned" else each for each in auxiliary]
+        losses.append(combined(found, {}, dict.fromkeys(names, 1.0))[0])
     torch.stack(losses).sum().backward()
     assert all(torch.isfinite(each.grad).all() for each in net.parameters() if each.grad is not None)

@@ -25,6 +25,8 @@ def build(settings: MixerSettings, widths: Mapping[str, int]) -> nn.Module:
             from pipeline_lib.networks.mixers.modality_attention import ModalityAttention as Mixer
         case "shared_transformer":
             from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer as Mixer
+        case "imagination":
+            from pipeline_lib.networks.mixers.imagination import Imagination as Mixer
         case "late":
             from pipeline_lib.networks.mixers.late import Late as Mixer
     return Mixer(dict(widths), settings)

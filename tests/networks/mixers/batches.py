@@ -3,11 +3,12 @@
 import torch
 
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.settings import MixerSettings, SharedTransformerSettings
+from pipeline_lib.networks.settings import ImaginationSettings, MixerSettings, SharedTransformerSettings
 
 WIDTHS = {"audio": 6, "text": 5}
 SMALL = {"width": 8, "heads": 2, "layers": 2}
 ABSOLUTE = SharedTransformerSettings(positions="absolute", norm="post", stride=3)
+NARROW = ImaginationSettings(autoencoders=1, widths=[3])
 
 KINDS = [
     MixerSettings(kind="concatenation", pooling="mean"),
@@ -20,6 +21,8 @@ KINDS = [
     MixerSettings(kind="modality_attention", pooling="mean_max", **SMALL),
     MixerSettings(kind="shared_transformer", **SMALL),
     MixerSettings(kind="shared_transformer", shared_transformer=ABSOLUTE, **SMALL),
+    MixerSettings(kind="imagination", **SMALL),
+    MixerSettings(kind="imagination", pooling="mean_max", imagination=NARROW, **SMALL),
     MixerSettings(kind="late", **SMALL),
 ]
 NAMES = [f"{i}-{each.kind}" for i, each in enumerate(KINDS)]
