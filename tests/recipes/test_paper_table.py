@@ -158,9 +158,18 @@ def test_the_page_names_the_run_of_a_row():
 
 
 def test_what_is_not_built_is_said_in_its_row():
-    (row,) = [line for line in page(SHARED, {}).splitlines() if "CIF-MMIN" in line]
+    absent = {"row": "", "model": "another", "published": [56.9, 44.0], "absent": "not built yet"}
+    paper = SHARED | {"tables": [SHARED["tables"][0] | {"rows": [absent]}]}
+    (row,) = [line for line in page(paper, {}).splitlines() if "| another |" in line]
     assert row.count("not built yet") == 12
-    assert "| 56.9 / not built yet | 44.0 / not built yet | 59.6 / not built yet | – / not built yet |" in row
+    assert "| 56.9 / not built yet | 44.0 / not built yet | – / not built yet |" in row
+
+
+def test_what_says_nothing_of_the_attributes_is_scored_on_emotions_alone():
+    systems = {f"imagination{view}": {"ua": ua} for view, ua in (("", 0.6), ("_audio", 0.57), ("_text", 0.44))}
+    found = fill(SHARED, [on_test("shared_transformer_baselines", **systems)], {})
+    (row,) = [line for line in page(SHARED, found).splitlines() if line.startswith("| #0 ")]
+    assert "| CIF-MMIN (2024) | 56.9 / 57.0 | 44.0 / 44.0 | 59.6 / 60.0 | – / not scored |" in row
 
 
 def test_what_an_expert_says_of_one_modality_fills_that_modalitys_column_in_the_papers_unit():
