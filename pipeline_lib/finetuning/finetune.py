@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,21 +87,6 @@ def finetune(
         counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
         counts += f"\n{name}: {combinations.said_of(present)}" if settings.is_joint else ""
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
-    lengths = data.lengths_of(corpus, texts, settings)
-    read = _reader(settings, corpus, root, texts, network, np.union1d(train, dev))
-    if settings.is_joint:
-        read = kept_frames.keep(
-            read,
-            network.encoder,
-            settings,
-            name=name,
-            rows=np.union1d(train, dev),
-            dev=dev,
-            present=present,
-            lengths=lengths,
-            device=accelerator.device,
-            shown=accelerator.is_main_process,
-        )
     with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
         job = Job(
             name=name,
@@ -108,16 +94,18 @@ def finetune(
             settings=settings,
             targets=targets,
             classes=data.classes_of(corpus, targets),
-            lengths=lengths,
+            lengths=data.lengths_of(corpus, texts, settings),
             present=present,
             train=train,
             dev=dev,
-            read=read,
+            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev)),
             accelerator=accelerator,
             folder=folder,
             logs=opened,
             augment=_augmentation(settings, augmenting, network, shown=accelerator.is_main_process),
         )
+        if settings.is_joint:
+            job = replace(job, read=kept_frames.keep(job))
         training = Training(job)
         history = training.run()
     if not accelerator.is_main_process:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.encoders.device import autocast
-from pipeline_lib.encoders.joint import MODALITIES, JointEncoder, to_half
+from pipeline_lib.encoders.joint import MODALITIES, to_half
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
+from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.joint_settings import BranchSettings
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches
@@ -30,48 +31,25 @@ from pipeline_lib.shards.store import by_length
 BYTES = 2  # of a float16
 
 
-def keep(
-    read: Pairs,
-    encoder: JointEncoder,
-    settings: FinetuningSettings,
-    *,
-    name: str,
-    rows: np.ndarray,
-    dev: np.ndarray,
-    present: np.ndarray,
-    lengths: np.ndarray,
-    device: torch.device,
-    shown: bool,
-) -> Pairs:
-    """Return the reader with the frames of all branches that may be kept and fit.
-
-    Args:
-        read: waveforms and texts
-        encoder: on its device
-        settings: the entry
-        name: of the expert, for messages
-        rows: of the manifest that are trained on or developed on
-        dev: those of them of which the middle is taken where they are too long
-        present: which utterances have audio and which text, of all rows of the manifest
-        lengths: seconds, of all
-        device: the encoder's
-        shown: whether to say what is done
-    """
-    left, kept = settings.cache_embeddings_gb, dict(read.kept)
+def keep(job: Job) -> Pairs:
+    """Return a joint expert's reader with the frames of all branches that may be kept and fit."""
+    left, kept = job.settings.cache_embeddings_gb, {}
     if left == 0:
-        return read
-    mine = {each: rows[present[rows, i]] for i, each in enumerate(MODALITIES)}
-    sizes = {each: _size_gb(read, encoder, settings, each, mine[each], lengths) for each in MODALITIES}
+        if job.accelerator.is_main_process:
+            say(f"{job.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0")
+        return job.read
+    used = np.union1d(job.train, job.dev)
+    rows = {each: used[job.present[used, i]] for i, each in enumerate(MODALITIES)}
+    sizes = {each: _size_gb(job, each, rows[each]) for each in MODALITIES}
     for each in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(settings, each, sizes[each], left)
-        if shown:
+        why = _refusal(job.settings, each, sizes[each], left)
+        if job.accelerator.is_main_process:
             done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB"
-            say(f"{name}: frames of {each} are {done}")
-        if why is None and len(mine[each]):
+            say(f"{job.name}: frames of {each} are {done}")
+        if why is None and len(rows[each]):
             left -= sizes[each]
-            found = _states(read, encoder, settings, each, mine[each], dev, lengths, device)
-            kept[each] = dict(found)
-    return replace(read, kept=kept)
+            kept[each] = dict(_states(job, each, rows[each]))
+    return replace(job.read, kept=kept)
 
 
 def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
@@ -95,47 +73,35 @@ def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_g
     return None
 
 
-def _size_gb(
-    read: Pairs,
-    encoder: JointEncoder,
-    settings: FinetuningSettings,
-    modality: str,
-    rows: np.ndarray,
-    lengths: np.ndarray,
-) -> float:
+def _size_gb(job: Job, modality: str, rows: np.ndarray) -> float:
     """Return an estimate of what the frames of these rows take, from above."""
-    branch = encoder.branches[modality]
+    branch = job.network.encoder.branches[modality]
     if modality == "audio":
-        frames = float(np.ceil(lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
+        frames = float(np.ceil(job.lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
     else:
-        frames = sum(int(branch.lengths(branch.prepare([read.texts[row]])).sum()) for row in rows)
-    n_layers = branch.n_layers + 1 if branch_of(settings, modality).layers == "weighted" else 1
+        frames = sum(int(branch.lengths(branch.prepare([job.read.texts[row]])).sum()) for row in rows)
+    n_layers = branch.n_layers + 1 if branch_of(job.settings, modality).layers == "weighted" else 1
     return frames * n_layers * branch.width * BYTES / 1e9
 
 
 @torch.no_grad()
-def _states(
-    read: Pairs,
-    encoder: JointEncoder,
-    settings: FinetuningSettings,
-    modality: str,
-    rows: np.ndarray,
-    dev: np.ndarray,
-    lengths: np.ndarray,
-    device: torch.device,
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield each row with its states, float16, on the CPU, shape ``(layers, time, width)``."""
-    every = branch_of(settings, modality).layers == "weighted"
-    (order,) = by_length(lengths[rows], len(rows), settings.predict.batch_size)
-    plan = [rows[places] for places in in_batches(order, settings)]
-    cut = np.isin(np.arange(len(lengths)), dev)
-    starts, durations = batches.whole(lengths, settings)
+def _states(job: Job, modality: str, rows: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+    """Yield each row with its states, float16, on the CPU, shape ``(layers, time, width)``.
+
+    What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without keeping.
+    """
+    encoder, device = job.network.encoder.eval(), job.accelerator.device
+    every = branch_of(job.settings, modality).layers == "weighted"
+    (order,) = by_length(job.lengths[rows], len(rows), job.settings.predict.batch_size)
+    plan = [rows[places] for places in in_batches(order, job.settings)]
+    cut = np.isin(np.arange(len(job.lengths)), job.dev)
+    starts, durations = batches.whole(job.lengths, job.settings)
     starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
-    chunks = [Batch(each, starts[each], durations[each]) for each in plan]
-    loader = batches.Loader(chunks, read.showing(modality), encoder.prepare, {})
-    encoder.eval()
-    with autocast(device, wanted=settings.precision != "float32"):
-        for each, (inputs, _) in zip(plan, batches.load(loader, settings.workers, device)):
+    loader = batches.Loader(
+        [Batch(each, starts[each], durations[each]) for each in plan], job.read.showing(modality), encoder.prepare, {}
+    )
+    with autocast(device, wanted=job.half):
+        for each, (inputs, _) in zip(plan, batches.load(loader, job.settings.workers, device)):
             given = batches.to(inputs, device)[modality]
             hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
             layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])

@@ -29,6 +29,7 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
         for name, limit in limits.items()
     }
     said = capsys.readouterr().err
+    assert "frames of audio and text are computed anew each time: cache_embeddings_gb is 0" in said
     assert said.count("frames of text are kept in memory") == 2
     assert said.count("frames of audio are computed anew each time: they would take 0.000") == 1
     assert "of cache_embeddings_gb 5e-05 there is" in said
