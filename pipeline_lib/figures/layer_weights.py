@@ -81,7 +81,7 @@ def draw(path: Path, curves: Mapping[str, np.ndarray], notice: str) -> None:
     for n_layers in sorted({len(weights) for weights in curves.values()}):
         axes.hlines(1 / n_layers, 0, n_layers - 1, color="#888888", linestyle="--", linewidth=1)
     axes.set(xlabel="layer; 0 enters the first block", ylabel="weight")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(float(weights.max()) for weights in curves.values()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
