@@ -63,8 +63,14 @@ STAGES = (
         "embedding@audio", ("data/embeddings/audio", "metrics/embedding/audio.json", "metrics/plots/layers/audio.csv")
     ),
     Stage("embedding@text", ("data/embeddings/text", "metrics/embedding/text.json", "metrics/plots/layers/text.csv")),
-    Stage("finetuning@audio", ("models/audio", "data/predictions/audio.parquet", "metrics/plots/training")),
-    Stage("finetuning@text", ("models/text", "data/predictions/text.parquet", "metrics/plots/training")),
+    Stage(
+        "finetuning@audio",
+        ("models/audio", "data/predictions/audio.parquet", "data/predictions_alone/audio", "metrics/plots/training"),
+    ),
+    Stage(
+        "finetuning@text",
+        ("models/text", "data/predictions/text.parquet", "data/predictions_alone/text", "metrics/plots/training"),
+    ),
     Stage("rebalancing@audio", ("data/rebalanced/audio.parquet",)),
     Stage("rebalancing@text", ("data/rebalanced/text.parquet",)),
     Stage("fusion", ("data/fused.parquet", "data/fused_crossfitted.parquet", "models/fusion")),
