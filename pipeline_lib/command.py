@@ -1,8 +1,10 @@
 """How every command of the project starts, shows its progress and fails."""
 
 import errno
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -52,6 +54,20 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(died)
     else:
         print(f"the disk is full at {place}", file=sys.stderr)
+
+
+def end_with(parent: int, status: int = 1) -> None:
+    """Let this process end, within a second, once it has another parent: a worker's first call.
+
+    A worker of a pool whose parent was killed else waits for ever, for tasks or for somebody to take its result.
+    """
+    threading.Thread(target=_watch, args=(parent, status), daemon=True).start()
+
+
+def _watch(parent: int, status: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(status)
 
 
 def full_disk(error: BaseException | None) -> str | None:

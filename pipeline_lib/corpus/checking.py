@@ -1,6 +1,7 @@
 """Open every recording once: decode it whole, measure it, hash it; many at a time, none kept in memory."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE, BadAudio
-from pipeline_lib.command import progress
+from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
 
@@ -111,7 +112,7 @@ def _shared(one: partial, part: Sequence[Wanted], workers: int) -> Iterator[Chec
     """Share out a part; when a process dies, look for the culprit with a process for each recording that is left."""
     done = 0
     try:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
             for checked in pool.map(one, part, chunksize=CHUNK):
                 yield checked
                 done += 1
@@ -120,7 +121,7 @@ def _shared(one: partial, part: Sequence[Wanted], workers: int) -> Iterator[Chec
 
 
 def _alone(one: partial, path: Wanted) -> Checked:
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
             return pool.submit(one, path).result()
         except BrokenProcessPool:

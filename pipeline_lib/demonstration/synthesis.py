@@ -18,6 +18,7 @@ import espeakng_loader
 import numpy as np
 import soxr
 
+from pipeline_lib.command import end_with
 from pipeline_lib.demonstration.prosody import Prosody
 
 SAMPLE_RATE = 16_000
@@ -49,7 +50,8 @@ class Utterance:
 
 def speak_all(utterances: Sequence[Utterance], workers: int) -> Iterator[np.ndarray]:
     """Yield every utterance's waveform in order: int16, mono, 16 kHz, shape ``(n_samples,)``."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    start = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **start) as pool:
         yield from pool.map(speak, utterances, chunksize=32)
 
 

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 
+from pipeline_lib.command import end_with
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards.execute import Event
 from pipeline_lib.shards.job import OUTDATED, Order, Task, Worker
@@ -164,7 +164,7 @@ def _send(connection: Connection, content: bytes | memoryview) -> None:
 def _serve(connection: Connection, gpus: str | None, driver: int) -> None:
     """Be a worker until the driver is gone or closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, who ends the workers
-    threading.Thread(target=_watch, args=(driver,), daemon=True).start()
+    end_with(driver, OUTDATED)
     if gpus is not None:
         os.environ[GPUS] = gpus
     worker = Worker()
@@ -175,10 +175,3 @@ def _serve(connection: Connection, gpus: str | None, driver: int) -> None:
             connection.send(("done", worker.do(task)))
     except (EOFError, ConnectionError):
         os._exit(OUTDATED)
-
-
-def _watch(driver: int) -> None:
-    """End this process when its parent is no longer the driver."""
-    while os.getppid() == driver:
-        time.sleep(1.0)
-    os._exit(OUTDATED)

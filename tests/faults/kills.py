@@ -53,6 +53,8 @@ def same(wanted: dict[str, bytes], folder: Path, stage: Stage) -> None:
     odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     assert not odd, f"differs in {odd}"
     assert not scratch.strays(folder), f"left {scratch.strays(folder)}"
+    left = scratch.outlived(folder)
+    assert not left, f"{len(left)} processes outlived their stage, {left[0]!r} first"
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.Popen:

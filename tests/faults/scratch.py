@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from ruamel.yaml import YAML
 
 from tests.faults import forked
@@ -153,6 +154,20 @@ def strays(folder: Path) -> list[str]:
         for path in (folder / place).rglob("*")
         if not path.is_symlink() and (path.name.startswith(odd) or path.name.endswith((".tmp", ".old")))
     )
+
+
+def outlived(folder: Path, within_s: float = 5.0) -> list[str]:
+    """Return the command lines of processes that still work in the folder after that time."""
+    end = time.monotonic() + within_s
+    while found := [each.info for each in psutil.process_iter(["cwd", "cmdline"]) if _inside(each.info, folder)]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    return [" ".join(each["cmdline"] or [])[:120] for each in found]
+
+
+def _inside(process: dict, folder: Path) -> bool:
+    return process["cwd"] is not None and Path(process["cwd"]).is_relative_to(folder.resolve())
 
 
 @dataclass
