@@ -59,7 +59,7 @@ def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> str:
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     """Give an expert the sizes of the default's expert; without recordings of noise it hears simulated rooms only."""
     if entry["modality"] == "joint":
-        entry["mixer"] |= {key: default["mixer"][key] for key in ("width", "layers", "heads")}
+        entry["mixer"] |= {key: default["mixer"][key] for key in ("width", "layers", "heads", "dropout")}
         parts = [(branch, default["branches"][name]) for name, branch in entry["branches"].items()]
     else:
         entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
