@@ -4,48 +4,13 @@ Ray and submitit are imported only by those who ask for them.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import files
-from pipeline_lib.shards.job import Failure, Order, Task
+from pipeline_lib.shards.crew import Crew
+from pipeline_lib.shards.job import Order, Task
 from pipeline_lib.shards.schedule import Schedule
 from pipeline_lib.shards.settings import ExecutorSettings
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a worker did.
-
-    Attributes:
-        worker: its number
-        kind: it has loaded its model; is through with its task; or is no more
-        failure: the exception that it met there
-        how: it died
-    """
-
-    worker: int
-    kind: Literal["ready", "done", "died"]
-    failure: Failure | None = None
-    how: str = ""
-
-
-class Crew(AbstractContextManager, Protocol):
-    """Workers, numbered as they are hired; leaving the context ends them at once."""
-
-    def hire(self) -> int:
-        """Start a worker, who says "ready" later, and return its number."""
-        ...
-
-    def give(self, worker: int, task: Task) -> None:
-        """Let a worker who has nothing to do begin a task."""
-        ...
-
-    def wait(self) -> list[Event]:
-        """Return what happened, after a second at most."""
-        ...
 
 
 def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], description: str) -> Iterator[int]:

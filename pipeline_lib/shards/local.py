@@ -18,7 +18,7 @@ from multiprocessing.reduction import ForkingPickler
 
 from pipeline_lib.command import end_with
 from pipeline_lib.errors import InputError
-from pipeline_lib.shards.execute import Event
+from pipeline_lib.shards.crew import Event
 from pipeline_lib.shards.job import OUTDATED, Order, Task, Worker
 from pipeline_lib.shards.settings import ExecutorSettings
 

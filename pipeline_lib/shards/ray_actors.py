@@ -14,7 +14,7 @@ import ray  # noqa: E402
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError  # noqa: E402
 
 from pipeline_lib.errors import InputError  # noqa: E402
-from pipeline_lib.shards.execute import Event  # noqa: E402
+from pipeline_lib.shards.crew import Event  # noqa: E402
 from pipeline_lib.shards.job import Failure, Order, Task, Worker  # noqa: E402
 from pipeline_lib.shards.settings import ExecutorSettings  # noqa: E402
 
