@@ -117,7 +117,7 @@ def prediction(rows: int, width: int, folder: Path) -> None:
     labels, names = tuple("ACDFHNSU"), ("arousal", "valence", "dominance")
     noise = np.random.default_rng(0)
 
-    def outputs(network: object, plan: list[np.ndarray], *given: object, half: bool):
+    def outputs(network: object, plan: list[np.ndarray], *given: object, **named: object):
         for batch in plan:
             widths = {"logits": len(labels), "attributes": len(names), "embedding": width}
             yield {name: noise.random((len(batch), n), dtype=np.float32) for name, n in widths.items()}

@@ -105,7 +105,7 @@ def finetune(
             augment=_augmentation(settings, augmenting, network, shown=accelerator.is_main_process),
         )
         if settings.is_joint:
-            job = replace(job, read=kept_frames.keep(job))
+            job = replace(job, read=kept_frames.keep(job, corpus.ids))
         training = Training(job)
         history = training.run()
     if not accelerator.is_main_process:
@@ -114,7 +114,7 @@ def finetune(
     write_curve(curve, history)
     experts.merge(network)
     prior = _prior(job, training.state.best_epoch - 1)
-    found = _predictions(job, corpus, expert, prior, "both", "predictions")
+    found = _predictions(job, corpus, expert, prior, "both")
     if alone is not None:
         _predict_alone(job, corpus, expert, prior, alone)
     return found, folder
@@ -126,7 +126,7 @@ def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray |
     temporary.mkdir()
     for shown in ("audio", "text") if job.settings.is_joint else ():
         if combinations.shows(job.present, shown).any():
-            found = _predictions(job, corpus, expert, prior, shown, f"predictions_{shown}")
+            found = _predictions(job, corpus, expert, prior, shown)
             predictions.write(temporary / f"{shown}.parquet", found)
     if alone.exists():
         shutil.rmtree(alone)
@@ -141,30 +141,30 @@ def _prior(job: Job, epoch: int) -> np.ndarray | None:
     return optimisation.trained_prior(job.counts, last, job.settings.losses_of(last), epoch, job.soft_counts)
 
 
-def _predictions(
-    job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination, folder: str
-) -> Predictions:
+def _predictions(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination) -> Predictions:
     """Return what the network says of every utterance that has anything of what is shown of it."""
+    rows = np.flatnonzero(job.present.any(axis=1))
     return predict(
         job.name,
         job.network,
         job.settings,
         expert=expert,
         ids=corpus.ids,
-        rows=np.flatnonzero(combinations.shows(job.present, shown)),
+        rows=rows,
         lengths=job.lengths,
-        read=job.read if shown == "both" else job.read.showing(shown),
+        read=job.read,
         targets=job.targets,
         prior=prior,
-        folder=job.folder / folder,
+        folder=job.folder / "predictions",
+        shown=shown,
+        showing=combinations.shows(job.present[rows], shown),
     )
 
 
 def discard(folder: Path) -> None:
     """Remove checkpoints and shards of a training whose outputs are in place; its logs stay."""
     checkpoints.discard(folder)
-    for name in ("predictions", "predictions_audio", "predictions_text"):
-        store.discard(folder / name)
+    store.discard(folder / "predictions")
 
 
 def write_curve(path: Path, history: list[dict]) -> None:

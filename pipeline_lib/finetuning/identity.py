@@ -23,7 +23,9 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
     """Return what the expert's network is built from."""
     joint = None
     if settings.is_joint:
-        branches = {name: ExpertBranch(**dict(branch)) for name, branch in settings.branches.items()}
+        branches = {
+            name: ExpertBranch(**branch.model_dump(exclude={"embedding"})) for name, branch in settings.branches.items()
+        }
         joint = JointSettings(branches=branches, mixer=settings.mixer, heads=settings.heads, head=settings.head)
     return ExpertSettings(
         modality=settings.modality,
@@ -72,7 +74,7 @@ def identity(
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts, expert_network)
     return (
         settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
-        [store.file_digest(place) if place.is_dir() else None for place in map(Path, _checkpoints(settings))],
+        [store.file_digest(place) if place.is_dir() else None for place in map(Path, _folders(settings))],
         store.code_digest(*parts),
         torch.__version__,
         [
@@ -89,8 +91,10 @@ def identity(
     )
 
 
-def _checkpoints(settings: FinetuningSettings) -> list[str]:
-    """Return what the encoders are loaded from."""
+def _folders(settings: FinetuningSettings) -> list[str]:
+    """Return what the encoders are loaded from, and the embeddings that are read in their place."""
     if settings.branches is None:
         return [settings.encoder.checkpoint]
-    return [branch.expert or branch.encoder.checkpoint for _, branch in settings.branches.items()]
+    branches = [branch for _, branch in settings.branches.items()]
+    loaded = [branch.expert or branch.encoder.checkpoint for branch in branches]
+    return loaded + [branch.embedding for branch in branches if branch.embedding is not None]

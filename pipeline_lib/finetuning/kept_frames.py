@@ -2,23 +2,27 @@
 
 All layers that the branch joins are kept, in float16, which ``JointEncoder`` rounds to whether they are kept or not. A
 branch is kept where its encoder is never trained, where the same audio is seen every epoch, and where the estimate fits
-into what is left of the limit; the smaller branch first. What was done, and why, is said on the console.
+into what is left of the limit; the smaller branch first. Its frames are computed, or read from an embedding that it
+names (``stored_frames``). What was done, and why, is said on the console.
 
 Utterances pass through the encoder by length, in batches that do not depend on the order of training: a run that is
 resumed keeps the same numbers. Other neighbours in a batch, as on the fly, can move a number by its last digit. Of
 several processes each keeps all frames for itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline_lib.command import progress
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.encoders.joint import MODALITIES, to_half
-from pipeline_lib.finetuning import batches
+from pipeline_lib.finetuning import batches, stored_frames
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.joint_settings import BranchSettings
@@ -31,8 +35,16 @@ from pipeline_lib.shards.store import by_length
 BYTES = 2  # of a float16
 
 
-def keep(job: Job) -> Pairs:
-    """Return a joint expert's reader with the frames of all branches that may be kept and fit."""
+def keep(job: Job, ids: np.ndarray) -> Pairs:
+    """Return a joint expert's reader with the frames of all branches that may be kept and fit.
+
+    Args:
+        job: the training
+        ids: of all utterances of the manifest
+
+    Raises:
+        InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
+    """
     left, kept = job.settings.cache_embeddings_gb, {}
     if left == 0:
         if job.accelerator.is_main_process:
@@ -40,15 +52,17 @@ def keep(job: Job) -> Pairs:
         return job.read
     used = np.union1d(job.train, job.dev)
     rows = {each: used[job.present[used, i]] for i, each in enumerate(MODALITIES)}
+    stored = _stored_layers(job, rows, ids)
     sizes = {each: _size_gb(job, each, rows[each]) for each in MODALITIES}
     for each in sorted(MODALITIES, key=sizes.__getitem__):
         why = _refusal(job.settings, each, sizes[each], left)
         if job.accelerator.is_main_process:
-            done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB"
+            origin = f", read from {branch_of(job.settings, each).embedding}" if each in stored else ""
+            done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB{origin}"
             say(f"{job.name}: frames of {each} are {done}")
         if why is None and len(rows[each]):
             left -= sizes[each]
-            kept[each] = dict(_states(job, each, rows[each]))
+            kept[each] = _frames(job, each, rows[each], ids, stored.get(each))
     return replace(job.read, kept=kept)
 
 
@@ -84,8 +98,31 @@ def _size_gb(job: Job, modality: str, rows: np.ndarray) -> float:
     return frames * n_layers * branch.width * BYTES / 1e9
 
 
+def _stored_layers(job: Job, rows: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, list[int]]:
+    """Return the layers that are read of each branch that names an embedding; it is held to the branch here."""
+    found = {}
+    for each in MODALITIES:
+        branch = branch_of(job.settings, each)
+        if branch.embedding is not None:
+            folder, encoder = Path(branch.embedding), job.network.encoder.branches[each]
+            found[each] = stored_frames.layers_of(folder, encoder, every=branch.layers == "weighted")
+            if each == "audio":
+                measured = np.intersect1d(job.dev, rows[each])
+                stored_frames.refuse_cut(folder, measured, job.lengths, ids, job.settings.predict.max_s)
+    return found
+
+
+def _frames(job: Job, modality: str, rows: np.ndarray, ids: np.ndarray, stored: list[int] | None) -> dict[int, Tensor]:
+    """Return each row's frames under a bar: these layers of the branch's embedding, or computed where None are."""
+    shown, total = job.accelerator.is_main_process, len(rows) * len(stored or [0])
+    with progress(total, f"{job.name}: frames of {modality}") if shown else nullcontext(lambda n: None) as advance:
+        if stored is None:
+            return dict(_states(job, modality, rows, advance))
+        return stored_frames.read(Path(branch_of(job.settings, modality).embedding), stored, rows, ids, advance)
+
+
 @torch.no_grad()
-def _states(job: Job, modality: str, rows: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+def _states(job: Job, modality: str, rows: np.ndarray, advance: Callable[[int], None]) -> Iterator[tuple[int, Tensor]]:
     """Yield each row with its states, float16, on the CPU, shape ``(layers, time, width)``.
 
     What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without keeping.
@@ -107,3 +144,4 @@ def _states(job: Job, modality: str, rows: np.ndarray) -> Iterator[tuple[int, Te
             layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
             for i, (row, length) in enumerate(zip(each.tolist(), hidden.lengths.tolist())):
                 yield row, layers[:, i, :length].clone()
+            advance(len(each))

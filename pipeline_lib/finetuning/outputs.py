@@ -1,11 +1,12 @@
 """What a network says of whole utterances."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.finetuning import batches
@@ -22,6 +23,7 @@ def outputs_of(
     settings: FinetuningSettings,
     *,
     half: bool,
+    say: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
 
@@ -32,6 +34,7 @@ def outputs_of(
         read: row, start, duration to a waveform, a text, or both
         settings: the entry
         half: bfloat16 where the hardware has it
+        say: inputs to outputs, one of the network's methods; None calls the network itself
     """
     if not len(plan):
         return
@@ -41,7 +44,7 @@ def outputs_of(
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode(), autocast(device, wanted=half):
         for inputs, _ in batches.load(loader, settings.workers, device):
-            outputs = network(batches.to(inputs, device))
+            outputs = (say or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 
 

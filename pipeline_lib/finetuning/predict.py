@@ -16,13 +16,16 @@ from torch import nn
 from pipeline_lib import experts
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.finetuning.reading import Pairs, Read, Recordings
 from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.networks.joint import BOTH, JointNetwork
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
 
 SHARD = 256
+OUTPUTS = ("logits", "attributes", "embedding")
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ class PredictionJob:
         return self.predicting_with(experts.load(self.expert, device))
 
     def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
-        """Return what predicts some rows with a network that is trained and on its device."""
+        """Return what predicts some rows with a network that is trained and on its device; a joint one by its views."""
+        say = network.views if isinstance(network, JointNetwork) else None
 
         def compute(places: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(places, self.settings)]
-            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, half=False))
+            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, half=False, say=say))
             found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in found.items()}
             return pa.table({"row": pa.array(self.rows[places]), **columns})
@@ -81,8 +85,13 @@ def predict(
     targets: Targets,
     prior: np.ndarray | None,
     folder: Path,
+    shown: Combination = "both",
+    showing: np.ndarray | None = None,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
+
+    A joint expert computes what it says from both and from each modality alone at once; the same call with another
+    ``shown`` reads the shards of the first.
 
     Args:
         name: of the expert
@@ -96,6 +105,8 @@ def predict(
         targets: label order, attribute names and scale
         prior: the class prior that the posterior contains
         folder: for unfinished shards
+        shown: what is returned, of a joint expert
+        showing: which of ``rows`` have any of that, bool; None for all
     """
     executor = settings.predict.executor
     device = settings.device if executor.is_remote else next(network.parameters()).device.type
@@ -106,7 +117,10 @@ def predict(
     job = PredictionJob(expert, settings, device, read, rows, lengths, ids[rows].tolist())
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
     compute = None if executor.workers else job.predicting_with(network)
-    found = _gathered(run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor), rows)
+    tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)
+    found = _gathered(tables, rows, "" if shown == BOTH else f"{shown}.")
+    if showing is not None:
+        rows, found = rows[showing], {key: values[showing] for key, values in found.items()}
     posterior = attributes = None
     if targets.labels:
         posterior = softmax(found["logits"].astype(np.float64), axis=1)
@@ -124,17 +138,16 @@ def predict(
     )
 
 
-def _gathered(tables: Iterable[pa.Table], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every column as one array in the order of ``rows``; each shard is put into its place as it comes."""
+def _gathered(tables: Iterable[pa.Table], rows: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
+    """Return one view's columns as arrays in the order of ``rows``; each shard is put into its place as it comes."""
     found: dict[str, np.ndarray] = {}
     for table in tables:
         places = np.searchsorted(rows, table["row"].to_numpy())
-        for name in table.column_names:
-            if name != "row":
-                values = _matrix(table[name])
-                if name not in found:
-                    found[name] = np.empty((len(rows), values.shape[1]), values.dtype)
-                found[name][places] = values
+        for name in (each for each in OUTPUTS if prefix + each in table.column_names):
+            values = _matrix(table[prefix + name])
+            if name not in found:
+                found[name] = np.empty((len(rows), values.shape[1]), values.dtype)
+            found[name][places] = values
     return found
 
 

@@ -117,6 +117,22 @@ class JointNetwork(nn.Module):
                 whole[key] = empty.index_copy(0, rows, part)
         return whole
 
+    def views(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the outputs of all that each utterance has, and of each modality alone; the encoders run once.
+
+        The latter are named ``audio.logits`` and so on, NaN where an utterance lacks the modality.
+        """
+        frames = self.frames(inputs)
+        whole = self.outputs(frames)
+        found = dict(whole)
+        for name in self.modalities:
+            found |= {f"{name}.{key}": torch.full_like(values, torch.nan) for key, values in whole.items()}
+            if name in frames:
+                (rows,) = frames[name].present.nonzero(as_tuple=True)
+                for key, values in self.outputs({name: frames[name].of(rows)}).items():
+                    found[f"{name}.{key}"].index_copy_(0, rows, values)
+        return found
+
     def passes(
         self,
         inputs: dict[str, Any],

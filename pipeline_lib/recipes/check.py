@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.corpus.settings import check_root
+from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes.inputs import made_by_stages, missing_checkpoints, missing_sounds, slots_missing
 from pipeline_lib.recipes.sections import ENTRIES, ORDER, SINGLE, Params
 from pipeline_lib.settings import PARAMS, ParameterError, read_params, short
@@ -95,6 +96,12 @@ def _unknown_names(params: Params) -> list[str]:
         for modality, branch in (expert.branches.items() if expert.branches else ())
         if (why := _misfit(params, branch.expert, modality))
     ]
+    mistakes += [
+        f"finetuning.{name}.branches.{modality}.embedding is {branch.embedding!r}, {why}"
+        for name, expert in params.finetuning.items()
+        for modality, branch in (expert.branches.items() if expert.branches else ())
+        if branch.embedding is not None and (why := _mismatch(params, expert, modality))
+    ]
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
         f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {tables}"
@@ -110,6 +117,23 @@ def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
     if found is None or found.modality == modality:
         return None
     return f"whose modality is {found.modality!r}, wanted an expert of modality {modality!r}"
+
+
+def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str | None:
+    """Return why a branch cannot read the frames of its embedding, as far as the entries tell."""
+    branch = getattr(expert.branches, modality)
+    found = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}.get(branch.embedding)
+    if found is None:
+        return f"which no entry of embedding makes, wanted data/embeddings/<one of {sorted(params.embedding)}>"
+    if (found.modality, found.encoder, found.expert) != (modality, branch.encoder, branch.expert):
+        return "whose modality, encoder or expert is not the branch's; wanted the same values in both"
+    if modality == "text" and found.text != expert.text:
+        return f"whose text is {found.text!r}, wanted the expert's, {expert.text!r}"
+    if not found.frames:
+        return "whose frames is false; wanted true"
+    if branch.layers == "weighted" and found.layers != "all":
+        return f"whose layers is {found.layers}, and the branch joins all; wanted 'all'"
+    return None
 
 
 def _root_mistakes(params: Params) -> list[str]:

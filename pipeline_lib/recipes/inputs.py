@@ -1,7 +1,7 @@
 """What each entry reads beyond the tables that its stage always reads, held against its ``after`` slots.
 
 DVC cannot template a list of dependencies, so an entry has three fixed slots; a file that is read but stands in none
-of them would be replaced without the entry running again.
+of them, nor inside a folder that does, would be replaced without the entry running again.
 """
 
 from collections.abc import Iterator
@@ -59,10 +59,11 @@ def slots_missing(params: Params) -> list[str]:
     mistakes = []
     for where, slots, reads in entries_with_slots(params):
         named = {slots.a, slots.b, slots.c}
+        room = f"put it in place of {FILLER!r}" if FILLER in named else "all are taken: name a folder that holds two"
         mistakes += [
-            f"{where} reads {path!r}, which stands in none of {where}.after, so its change would go unseen;"
-            f" put it in place of {FILLER!r}"
-            for path in sorted(reads - named)
+            f"{where} reads {path!r}, which stands in none of {where}.after, so its change would go unseen; {room}"
+            for path in sorted(reads)
+            if not any(_covers(slot, path) for slot in named)
         ]
     return mistakes
 
@@ -72,7 +73,8 @@ def slots_idle(params: Params) -> list[str]:
     return [
         f"{where} does not read {path!r}"
         for where, slots, reads in entries_with_slots(params)
-        for path in sorted({slots.a, slots.b, slots.c} - reads - {FILLER})
+        for path in sorted({slots.a, slots.b, slots.c} - {FILLER})
+        if not any(_covers(path, read) for read in reads)
     ]
 
 
@@ -97,17 +99,22 @@ def missing_sounds(params: Params) -> list[str]:
     ]
 
 
+def _covers(slot: str, path: str) -> bool:
+    """Return whether what a slot names is the path or a folder that holds it."""
+    return Path(path).is_relative_to(slot)
+
+
 def _local_checkpoints(settings: Settings | None) -> set[str]:
     checkpoint = getattr(settings, "checkpoint", None)
     return {checkpoint} if checkpoint and is_local(checkpoint) else set()
 
 
 def _encoders(expert: FinetuningSettings) -> set[str]:
-    """Return the local checkpoints and the experts that an expert's encoders are taken from."""
+    """Return the local checkpoints and the experts that encoders are taken from, and embeddings of their frames."""
     if expert.branches is None:
         return _local_checkpoints(expert.encoder)
     branches = [branch for _, branch in expert.branches.items()]
-    taken = {branch.expert for branch in branches if branch.expert is not None}
+    taken = {each for branch in branches for each in (branch.expert, branch.embedding) if each is not None}
     return taken.union(*(_local_checkpoints(branch.encoder) for branch in branches))
 
 

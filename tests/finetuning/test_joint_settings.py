@@ -34,6 +34,30 @@ def test_a_joint_entry_is_told_as_it_was_read():
             {"branches": {"audio": {"encoder": {"weights": "nf4"}}}},
             "branches.audio.encoder.weights is 'nf4', which is for",
         ),
+        (
+            {"branches": {"audio": {"embedding": "data/embeddings/audio"}}},
+            "embedding is 'data/embeddings/audio' and cache_embeddings_gb 0, the memory that it is read into",
+        ),
+        (
+            {"branches": {"text": {"embedding": "data/embeddings/text", "adaptation": {"method": "lora"}}}},
+            "embedding is 'data/embeddings/text' and adaptation.method 'lora', which changes the encoder",
+        ),
+        (
+            {
+                "branches": {"audio": {"embedding": "data/embeddings/audio"}},
+                "cache_embeddings_gb": 1.0,
+                "phases": {"only": {"chunk_s": [0.3, 0.4]}},
+            },
+            "of whole utterances, and phases.only.chunk_s draws chunks; wanted null",
+        ),
+        (
+            {
+                "branches": {"audio": {"embedding": "data/embeddings/audio"}},
+                "cache_embeddings_gb": 1.0,
+                "augmentation": {"speed": {"share": 0.5}},
+            },
+            "of the audio as it is, and augmentation is on; wanted null",
+        ),
         ({"head": {"kind": "sequence_classification"}}, "head.kind is 'sequence_classification', which is for text"),
         ({"passes": ["both", "both"]}, "passes of phase 'only' are .*, one is named twice"),
         ({"passes": []}, "passes is"),

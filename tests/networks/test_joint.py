@@ -70,6 +70,23 @@ def inputs(present, seed=0, time=(7, 4)):
 MIXED = [[1, 1], [1, 0], [0, 1], [1, 1], [0, 1], [1, 1]]
 
 
+@pytest.mark.parametrize("heads", [("shared",), tuple(ALL)])
+def test_views_are_what_is_said_when_only_that_is_shown(heads):
+    joint, given = network(heads=heads).eval(), inputs(MIXED)
+    with torch.inference_mode():
+        views = joint.views(given)
+        for i, name in enumerate(("audio", "text")):
+            has = given["present"][:, i]
+            only = torch.zeros_like(given["present"][has])
+            only[:, i] = True
+            alone = joint({each: tuple(part[has] for part in given[each]) for each in WIDTHS} | {"present": only})
+            for key, values in alone.items():
+                torch.testing.assert_close(views[f"{name}.{key}"][has], values, atol=1e-6, rtol=1e-6)
+                assert views[f"{name}.{key}"][~has].isnan().all()
+        for key, values in joint(given).items():
+            assert torch.equal(views[key], values)
+
+
 def without(given, filling):
     """Return the inputs with something else in the columns of absent modalities."""
     changed = dict(given)

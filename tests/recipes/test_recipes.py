@@ -13,6 +13,7 @@ from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, merge, names, w
 from pipeline_lib.recipes.inputs import slots_idle, slots_missing
 from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
 from pipeline_lib.settings import ParameterError
+from tests.finetuning.corpora import merged
 
 YAML12 = YAML(typ="safe", pure=True)
 
@@ -185,6 +186,29 @@ def test_a_joint_entry_is_held_to_its_checkpoints_its_experts_and_the_transcript
     assert mistakes == ["finetuning.both reads 'data/transcripts.parquet'", "finetuning.both reads 'models/audio'"]
 
 
+def test_a_folder_in_a_slot_stands_for_what_lies_in_it():
+    params = overlaid("""finetuning:
+  both: {like: joint}""")
+    sounds = params["finetuning"]["both"]["augmentation"]
+    sounds["noise"] |= {"probability": 0.5, "root": "/data/sounds/musan"}
+    sounds["reverberation"] |= {"probability": 0.5, "root": "/data/sounds/rirs"}
+    for section in ("rebalancing", "scoring"):
+        params[section] = compose("default")[section]
+    both = params["finetuning"]["both"]
+    both["branches"]["audio"]["encoder"]["checkpoint"] = "facebook/w2v-bert-2.0"
+
+    def mistakes(first: str) -> list[str]:
+        both["after"]["a"] = first
+        return slots_missing(read_all(YAML12.load(write_yaml(params))))
+
+    assert mistakes("/data/sounds") == []
+    (other,) = mistakes("/data/sounds/musan")
+    assert "'/data/sounds/rirs'" in other and "all are taken: name a folder that holds two" in other
+    assert len(mistakes("/data/sound")) == 2
+    read = read_all(YAML12.load(write_yaml(params)))
+    assert slots_idle(read) == ["finetuning.both does not read '/data/sound'"]
+
+
 def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
     params = overlaid("""finetuning:
   audio: {}
@@ -195,6 +219,37 @@ def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
     path.write_text(write_yaml(params))
     with pytest.raises(ParameterError, match=r"both.branches.audio.expert is 'models/text', whose modality is 'text'"):
         check(path, present=False)
+
+
+@pytest.mark.parametrize(
+    ("branch", "entry", "message"),
+    [
+        ({"embedding": "data/embeddings/other"}, {}, r"which no entry of embedding makes, wanted data/embeddings/<one"),
+        ({"embedding": "data/embeddings/text"}, {}, "whose modality, encoder or expert is not the branch's"),
+        ({}, {"encoder": {"seed": 2}}, "whose modality, encoder or expert is not the branch's"),
+        ({}, {"frames": False}, "whose frames is false; wanted true"),
+        ({}, {"layers": [0, 4]}, r"whose layers is \[0, 4\], and the branch joins all; wanted 'all'"),
+        ({"layers": "last"}, {"layers": [0, 4]}, None),
+        ({}, {}, None),
+    ],
+)
+def test_frames_are_read_from_an_embedding_of_the_branchs_own_encoder(tmp_path, branch, entry, message):
+    params = overlaid("""finetuning:
+  audio: {}
+  text: {}
+  both: {like: joint, cache_embeddings_gb: 1.0, branches: {audio: {embedding: data/embeddings/audio}}}""")
+    both = params["finetuning"]["both"]
+    params["embedding"]["audio"] = merged(params["embedding"]["audio"], {"frames": True} | entry)
+    both["branches"]["audio"] |= branch
+    both["branches"]["text"]["encoder"]["checkpoint"] = "FacebookAI/roberta-large"
+    both["after"] |= {"a": both["branches"]["audio"]["embedding"], "b": "models/demo/w2v_bert"}
+    path = tmp_path / "params.yaml"
+    path.write_text(write_yaml(params))
+    if message is None:
+        check(path, present=False)
+    else:
+        with pytest.raises(ParameterError, match=message):
+            check(path, present=False)
 
 
 def test_on_stand_ins_a_joint_entry_has_a_small_checkpoint_a_branch():

@@ -1,0 +1,94 @@
+"""Frames of a frozen branch from ``data/embeddings/<name>/``: read once into memory in place of running the encoder.
+
+An embedding holds whole utterances, so its frames are those of training. Prediction runs the encoder itself: it sees
+every utterance once, and the middle of those over ``predict.max_s``.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import embeddings
+
+
+def layers_of(folder: Path, encoder: SpeechEncoder | TextEncoder, *, every: bool) -> list[int]:
+    """Return the numbers of the layers that a branch reads: all of them, or the last.
+
+    Args:
+        folder: of the embedding
+        encoder: the branch's
+        every: whether the branch joins all layers
+
+    Raises:
+        InputError: the embedding is of another encoder, or lacks a layer or its frames
+    """
+    info = embeddings.read_info(folder)
+    is_of = (info.encoder, info.width, info.revision)
+    wanted = (encoder.kind, encoder.width, info.revision if info.revision is None else encoder.revision)
+    if is_of != wanted:
+        raise InputError(
+            f"{folder} is of {info.checkpoint} at {is_of}, the branch's encoder of {encoder.checkpoint} at {wanted}"
+            " (kind, width, revision); run the embedding again, or set the branch's embedding to null"
+        )
+    numbers = list(range(encoder.n_layers + 1)) if every else [encoder.n_layers]
+    absent = sorted({*numbers} - {*info.layers})
+    if absent or not info.frames:
+        has = f"layers {list(info.layers)} {'with' if info.frames else 'without'} frames"
+        raise InputError(f"{folder} has {has}, the branch reads frames of {numbers}; set its layers and frames so")
+    return numbers
+
+
+def read(
+    folder: Path, layers: Sequence[int], rows: np.ndarray, ids: np.ndarray, advance: Callable[[int], None]
+) -> dict[int, Tensor]:
+    """Return each row's frames, float16, shape ``(layers, time, width)``.
+
+    Args:
+        folder: of the embedding
+        layers: numbers, in the order of the network's
+        rows: of the manifest
+        ids: of all its utterances
+        advance: of a bar that counts each row in each layer
+
+    Raises:
+        InputError: an utterance has no frames there
+    """
+    places = dict(zip(ids[rows].tolist(), rows.tolist()))
+    found: dict[int, Tensor] = {}
+    for i, layer in enumerate(layers):
+        for name, frames in embeddings.iter_frames(folder, layer):
+            row = places.get(name)
+            if row is not None:
+                if row not in found:
+                    found[row] = torch.empty(len(layers), *frames.shape, dtype=torch.float16)
+                found[row][i] = torch.from_numpy(frames)  # they were float16 before they were read: exact
+                advance(1)
+    absent = [name for name, row in places.items() if row not in found]
+    if absent:
+        raise InputError(
+            f"{folder} has no frames of {absent[0]!r} and {len(absent) - 1} others that are trained on; run the stage"
+            " embedding again (dvc repro)"
+        )
+    return found
+
+
+def refuse_cut(folder: Path, rows: np.ndarray, lengths: np.ndarray, ids: np.ndarray, max_s: float) -> None:
+    """Refuse development utterances of which only the middle would be measured on: their frames are of the whole.
+
+    Raises:
+        InputError: one is longer than ``max_s``
+    """
+    long = rows[lengths[rows] > max_s]
+    if len(long):
+        worst = long[np.argmax(lengths[long])]
+        raise InputError(
+            f"{ids[worst]!r} of 'dev' lasts {lengths[worst]:.1f} s, of utterances over predict.max_s {max_s:g} the"
+            f" middle is measured on, and the frames in {folder} are of the whole; raise predict.max_s, or set the"
+            " branch's embedding to null"
+        )
