@@ -85,7 +85,7 @@ def missing_checkpoints(params: Params) -> list[str]:
         f"{where} reads {path!r}, which does not exist and which no stage makes"
         for where, slots, reads in entries_with_slots(params)
         for path in sorted(reads | {slots.a, slots.b, slots.c})
-        if path not in known and is_local(path) and not Path(path).exists()
+        if not any(_covers(path, each) for each in known) and is_local(path) and not Path(path).exists()
     ]
 
 

@@ -10,7 +10,7 @@ from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes import apply, schema
 from pipeline_lib.recipes.check import check, read_all
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, merge, names, write_yaml
-from pipeline_lib.recipes.inputs import slots_idle, slots_missing
+from pipeline_lib.recipes.inputs import missing_checkpoints, slots_idle, slots_missing
 from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
 from pipeline_lib.settings import ParameterError
 from tests.finetuning.corpora import merged
@@ -207,6 +207,9 @@ def test_a_folder_in_a_slot_stands_for_what_lies_in_it():
     assert len(mistakes("/data/sound")) == 2
     read = read_all(YAML12.load(write_yaml(params)))
     assert slots_idle(read) == ["finetuning.both does not read '/data/sound'"]
+    both["after"] |= {"a": "data/embeddings", "b": "data/embedding"}  # stages will write into the first
+    (missing,) = missing_checkpoints(read_all(YAML12.load(write_yaml(params))))
+    assert missing.startswith("finetuning.both reads 'data/embedding', which does not exist")
 
 
 def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
