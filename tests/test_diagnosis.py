@@ -7,7 +7,7 @@ import torch
 from pipeline_lib.diagnosis import drawn, largest_distances, measured, parameters, retrieval
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.frames import Frames
-from tests.networks.test_joint import inputs, network
+from tests.networks.joint_networks import inputs, network
 from tests.scoring.corpora import drawn_manifest
 
 

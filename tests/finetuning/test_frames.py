@@ -1,0 +1,141 @@
+"""Frames of frozen branches: kept in memory, read from an embedding, or computed anew."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline_lib.embedding.embed import embed
+from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import embeddings
+from tests.finetuning import corpora
+from tests.finetuning.test_joint import TARGETS, run
+
+
+def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(tones, tmp_path, capsys):
+    limits = {"none": 0.0, "some": 5e-5, "all": 1.0}
+    found = {
+        name: run(tones, tmp_path / name, corpora.joint(tones, cache_embeddings_gb=limit, **TARGETS))[0]
+        for name, limit in limits.items()
+    }
+    said = capsys.readouterr().err
+    assert "frames of audio and text are computed anew each time: cache_embeddings_gb is 0" in said
+    assert said.count("frames of text are kept in memory") == 2
+    assert said.count("frames of audio are computed anew each time: they would take 0.000") == 1
+    assert "of cache_embeddings_gb 5e-05 there is" in said
+    for name in ("some", "all"):
+        for shown, each in found[name].items():
+            np.testing.assert_allclose(each.posterior, found["none"][shown].posterior, atol=1e-6)
+            np.testing.assert_allclose(each.attributes, found["none"][shown].attributes, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"branches": {"audio": {"adaptation": {"method": "full"}}}},
+            "adaptation.method is 'full', its encoder changes",
+        ),
+        ({"phases": {"only": {"chunk_s": [0.3, 0.4]}}}, "phases.only.chunk_s draws other chunks each epoch"),
+        ({"augmentation": {"reverberation": {"probability": 0.5, "rooms": 2}}}, "augmentation changes the audio each"),
+    ],
+)
+def test_frames_that_change_are_not_kept(tones, tmp_path, capsys, changes, why):
+    changes = corpora.merged({"phases": {"only": {"epochs": 1}}, "cache_embeddings_gb": 1.0}, changes)
+    run(tones, tmp_path, corpora.joint(tones, **changes))
+    said = capsys.readouterr().err
+    assert "frames of audio are computed anew each time: " in said
+    assert why in said
+    assert "frames of text are kept in memory" in said
+
+
+def test_a_kept_encoder_never_runs_again_while_it_trains(tones, tmp_path, monkeypatch):
+    from pipeline_lib.encoders.speech import SpeechEncoder
+
+    calls, forward = [], SpeechEncoder.forward
+    monkeypatch.setattr(
+        SpeechEncoder,
+        "forward",
+        lambda self, **inputs: calls.append(len(next(iter(inputs.values())))) or forward(self, **inputs),
+    )
+    run(tones, tmp_path, corpora.joint(tones, cache_embeddings_gb=1.0))
+    assert sum(calls) == 36 + 48  # train and dev once; then every utterance, for all that is said of it
+
+
+def embedded(tones, folder, modality, **changes):
+    """Return the folder of an embedding with all frames of the tones' checkpoint."""
+    checkpoint, texts = (tones.w2v_bert, None) if modality == "audio" else (tones.llama, tones.texts)
+    entry = {"modality": modality, "encoder": {"checkpoint": str(checkpoint)}, "frames": True, "device": "cpu"}
+    settings = EmbeddingSettings.parse(entry | changes, f"embedding.{modality}")
+    embed(tones.corpus, tones.root, texts, settings, folder, folder.with_name("work"))
+    return folder
+
+
+def test_frames_read_from_an_embedding_train_the_expert_that_computed_ones_train(tones, tmp_path, capsys):
+    computed, _ = run(tones, tmp_path / "computed", corpora.joint(tones, cache_embeddings_gb=1.0, **TARGETS))
+    branches = {
+        modality: {"embedding": str(embedded(tones, tmp_path / modality, modality))} for modality in ("audio", "text")
+    }
+    settings = corpora.joint(tones, cache_embeddings_gb=1.0, branches=branches, **TARGETS)
+    capsys.readouterr()
+    read, _ = run(tones, tmp_path / "read", settings)
+    said = capsys.readouterr().err
+    assert said.count("kept in memory") == 2 and f"read from {tmp_path / 'audio'}" in said
+    for shown, each in read.items():
+        np.testing.assert_allclose(each.posterior, computed[shown].posterior, atol=2e-5)
+        np.testing.assert_allclose(each.attributes, computed[shown].attributes, atol=1e-4)
+
+
+def test_an_encoder_whose_frames_are_read_runs_to_predict_only(tones, tmp_path, monkeypatch):
+    from pipeline_lib.encoders.speech import SpeechEncoder
+
+    branches = {"audio": {"embedding": str(embedded(tones, tmp_path / "audio", "audio"))}}
+    calls, forward = [], SpeechEncoder.forward
+    monkeypatch.setattr(
+        SpeechEncoder,
+        "forward",
+        lambda self, **inputs: calls.append(len(next(iter(inputs.values())))) or forward(self, **inputs),
+    )
+    run(tones, tmp_path, corpora.joint(tones, cache_embeddings_gb=1.0, branches=branches))
+    assert sum(calls) == 48
+
+
+def test_the_frames_that_are_read_are_those_of_the_table(tones, tmp_path):
+    from pipeline_lib.finetuning import stored_frames
+
+    folder = embedded(tones, tmp_path / "text", "text", layers=[0, 2])
+    rows, counted = np.array([41, 3]), []
+    found = stored_frames.read(folder, [2, 0], rows, tones.corpus.ids, counted.append)
+    assert set(found) == {41, 3} and sum(counted) == 4
+    for i, layer in enumerate([2, 0]):
+        stored = dict(embeddings.iter_frames(folder, layer))
+        for row in rows:
+            np.testing.assert_array_equal(found[row][i].float().numpy(), stored[tones.corpus.ids[row]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"frames": False}, {}, r"without frames, the branch reads frames of \[0, 1, 2, 3\]"),
+        ({"layers": [1, 2]}, {}, r"has layers \[1, 2\] with frames, the branch reads frames of \[0, 1, 2, 3\]"),
+        ({}, {"predict": {"max_s": 0.5}}, r"of 'dev' lasts 0\.[67] s, of utterances over predict.max_s 0.5 the middle"),
+    ],
+)
+def test_an_embedding_that_does_not_serve_is_refused(tones, tmp_path, capsys, changes, settings, message):
+    folder = embedded(tones, tmp_path / "audio", "audio", **changes)
+    asked = corpora.merged({"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}, settings)
+    with pytest.raises(InputError, match=message):
+        run(tones, tmp_path, corpora.joint(tones, **asked))
+    assert "kept in memory" not in capsys.readouterr().err  # the text's frames were not computed before
+
+
+def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):
+    folder = embedded(tones, tmp_path / "text", "text")
+    asked = {"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}
+    with pytest.raises(InputError, match=r"text is of .*; run the embedding again"):
+        run(tones, tmp_path, corpora.joint(tones, **asked))
+    frame = tones.corpus.frame.assign(utterance_id=[f"other_{each}" for each in tones.corpus.ids])
+    asked["branches"] = {"text": {"embedding": str(folder)}}
+    with pytest.raises(InputError, match=r"has no frames of 'other_.* and 35 others that are trained on"):
+        run(tones, tmp_path, corpora.joint(tones, **asked), replace(tones.corpus, frame=frame))
