@@ -1,10 +1,9 @@
-"""The stage: what is fitted where, missing experts, refusals, the saved model and its bytes."""
+"""The stage: what is fitted where, missing experts, the saved model and its bytes."""
 
 import csv
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
@@ -16,58 +15,10 @@ from pipeline_lib.fusion.folds import folds
 from pipeline_lib.fusion.fuse import FUSERS, fuse
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.fusion.settings import FusionSettings
-from pipeline_lib.settings import ParameterError
 from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.tables.predictions import Predictions
 from stages import fusion
-
-LABELS = ("anger", "neutral", "sadness")
-METHODS = ("interpolation", "logreg", "plda")
-
-
-def settings(**values):
-    return FusionSettings.parse({"experts": ["audio", "text"]} | values, "fusion")
-
-
-def corpus(n=120, seed=0):
-    """Return a manifest of ``n`` utterances by 20 speakers, half of them in dev_bal."""
-    generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"utterance_id": [f"u{i:03d}" for i in range(n)]})
-    frame["split"] = np.where(np.arange(n) % 2, "dev", "test")
-    frame["subsets"] = [["dev_bal"] if i % 2 else [] for i in range(n)]
-    frame["emotion"] = np.array(LABELS)[generator.integers(0, 3, n)]
-    frame["speaker"] = [f"s{i % 20:02d}" for i in range(n)]
-    frame["arousal"], frame["valence"] = generator.uniform(1, 7, n), generator.uniform(1, 7, n)
-    for name in ("audio", "audio_sha256", "video", "gender", "votes", "reference_text"):
-        frame[name] = None
-    frame["duration_s"] = frame["dominance"] = np.nan
-    return Manifest(frame, "made up", LABELS)
-
-
-def expert(of, name, seed, rows=slice(None), **values):
-    """Return an expert that is right more often than not, on ``rows``."""
-    generator = np.random.default_rng(seed)
-    weights = np.exp(generator.normal(size=(len(of), 3)) + 1.2 * np.eye(3)[of.truth()])
-    attributes = of.attributes(("arousal", "valence")) + generator.normal(0, 1.5, (len(of), 2))
-    said = {
-        "utterance_ids": of.ids[rows],
-        "expert": name,
-        "labels": LABELS,
-        "posterior": (weights / weights.sum(axis=1, keepdims=True))[rows],
-        "trained_prior": np.full(3, 1 / 3),
-        "attribute_names": ("arousal", "valence"),
-        "attributes": attributes[rows],
-    }
-    return Predictions(**(said | values))
-
-
-def pair(of, **values):
-    return [expert(of, "audio", 1, **values), expert(of, "text", 2)]
-
-
-NO_ATTRIBUTES = {"attributes": None, "attribute_names": ()}
-NO_POSTERIOR = {"posterior": None, "labels": (), "trained_prior": None}
+from tests.fusion.experts import LABELS, METHODS, NO_ATTRIBUTES, NO_POSTERIOR, corpus, expert, pair, settings
 
 
 def test_the_settings_choose_among_exactly_these_fusers():
@@ -230,106 +181,6 @@ def test_a_damaged_model_is_refused_by_file(tmp_path):
     (tmp_path / "fusion.json").write_text(sealed.dumps({"format_version": 7}))
     with pytest.raises(InputError, match="has format version 7, this code reads 1"):
         model.read(tmp_path)
-
-
-def without(of, label):
-    """Return the manifest with ``label`` taken out of dev_bal."""
-    subsets = [[] if e == label else s for e, s in zip(of.frame["emotion"], of.frame["subsets"], strict=True)]
-    return Manifest(of.frame.assign(subsets=subsets), of.corpus, of.labels)
-
-
-@pytest.mark.parametrize("method", ["logreg", "plda"])
-def test_a_label_that_the_tuning_set_lacks_is_refused_where_it_would_be_learned(method):
-    of = without(corpus(), "sadness")
-    message = (
-        rf"fusion.method is '{method}', but dev_bal has no utterance of \['audio', 'text'\] labelled \['sadness'\]"
-    )
-    with pytest.raises(InputError, match=message):
-        fuse(pair(of), of, settings(method=method))
-    assert fuse(pair(of), of, settings()).fused.posterior.shape == (120, 3)
-
-
-def test_a_label_of_a_single_fold_has_posterior_zero_there_and_it_is_said(capsys):
-    of = corpus()
-    rare = of.frame["emotion"].where(of.frame["emotion"] != "sadness", "neutral")
-    rare[1] = rare[21] = "sadness"  # one speaker
-    of = Manifest(of.frame.assign(emotion=rare), of.corpus, of.labels)
-    found = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method="logreg")).crossfitted
-    assert "dev_bal has ['sadness'] in one fold only" in capsys.readouterr().out
-    assert (found.posterior[found.utterance_ids == "u001", 2] == 0).all()
-
-
-def late(of):
-    return np.arange(len(of)) > 2
-
-
-@pytest.mark.parametrize(
-    ("experts", "message"),
-    [
-        (
-            lambda of: [expert(of, "audio", 1, rows=late(of))],
-            r"'u000' has no posterior of any expert .*\['audio'\] \(3 utt",
-        ),
-        (
-            lambda of: [
-                expert(of, "audio", 1, attributes=None, attribute_names=()),
-                expert(of, "b", 2, late(of), **NO_POSTERIOR),
-            ],
-            r"'u000' has no attributes of any expert among \['b'\]",
-        ),
-        (
-            lambda of: [expert(of, "audio", 1), expert(of, "text", 2, labels=LABELS[::-1])],
-            "experts 'audio' and 'text' differ in labels",
-        ),
-        (lambda of: [expert(of, "audio", 1, labels=("A", "N", "S"))], "expert 'audio' has labels .* not rebalanced"),
-        (
-            lambda of: [expert(of, "audio", 1), expert(of, "text", 2, attribute_names=("valence", "arousal"))],
-            "differ in attribute_names",
-        ),
-        (lambda of: [expert(of, "audio", 1, **NO_ATTRIBUTES, **NO_POSTERIOR)], "neither posteriors nor attributes"),
-        (
-            lambda of: [expert(of, "audio", 1, utterance_ids=np.array([f"v{i}" for i in range(120)], dtype=object))],
-            "expert 'audio' predicts 120 utterances that the manifest lacks, 'v0' first",
-        ),
-    ],
-)
-def test_experts_that_cannot_be_fused_are_refused_by_name(experts, message):
-    of = corpus()
-    with pytest.raises(InputError, match=message):
-        fuse(experts(of), of, settings())
-
-
-def test_a_tuning_set_that_is_not_there_or_has_no_label_is_refused():
-    of = corpus()
-    with pytest.raises(InputError, match="no split or subset 'dev_bla'"):
-        fuse(pair(of), of, settings(tuning="dev_bla"))
-    blank = Manifest(of.frame.assign(emotion="X"), of.corpus, of.labels)
-    with pytest.raises(InputError, match="no utterance of 'dev_bal', the tuning set of fusion, is labelled"):
-        fuse(pair(of), blank, settings())
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"experts": []}, "fusion.experts is"),
-        ({"experts": ["audio", "audio"]}, r"\['audio'\] named twice"),
-        ({"method": "logreq"}, "fusion.method is 'logreq', wanted 'interpolation', 'logreg' or 'plda'"),
-        ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: wanted a step that divides 1"),
-        ({"interpolation": {"step": 0.0}}, "fusion.interpolation.step is 0.0"),
-        ({"logreg": {"penalty": -1.0}}, "fusion.logreg.penalty is -1.0"),
-        ({"plda": {"shrinkage": 1.5}}, r"fusion.plda.shrinkage is 1.5: wanted a share in \[0, 1\] or 'ledoit_wolf'$"),
-        ({"crossfit_folds": 1}, "fusion.crossfit_folds is 1"),
-        ({"objective": "f1"}, "fusion.objective is 'f1', wanted 'macro_f1', 'unweighted_accuracy' or 'log_likelihood'"),
-    ],
-)
-def test_wrong_settings_are_refused_by_key(values, message):
-    with pytest.raises(ParameterError, match=message):
-        settings(**values)
-
-
-@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 1 / 3, 0.01, 1.0])
-def test_steps_that_divide_one_are_taken(step):
-    assert settings(interpolation={"step": step}).interpolation.step == step
 
 
 @pytest.mark.parametrize("method", METHODS)
