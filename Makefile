@@ -16,7 +16,9 @@ export DVC_NO_ANALYTICS := 1
 
 install: .venv/installed
 
+# A kill of dvc itself can leave half a file that blocks every later dvc; the first line mends that, and else says nothing.
 repro: install
+	$(BIN)/python -m pipeline_lib.doctor --dvc-only --mend
 	$(BIN)/dvc repro
 
 lint: install

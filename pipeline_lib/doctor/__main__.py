@@ -39,12 +39,17 @@ def main(
     mend: Annotated[bool, typer.Option(help="remove what the table says can be removed")] = False,
     end_orphans: Annotated[bool, typer.Option(help="with --mend: end processes of earlier runs too")] = False,
     online: Annotated[bool, typer.Option(help="ask the hub for the checkpoints too")] = False,
+    dvc_only: Annotated[bool, typer.Option("--dvc-only", help="DVC's own files alone, without a word if well")] = False,
 ) -> None:
     """Check installation, GPU, parameters, corpus, DVC's locks, orphans, leftovers and disk."""
     if end_orphans and not mend:
         raise InputError("--end-orphans belongs to --mend")
-    found = list(examine(online=online, end_orphans=end_orphans))
-    _show(found)
+    if dvc_only:
+        found = [each for each in repository.repository(Path.cwd()) if each.state != "ok"]
+    else:
+        found = list(examine(online=online, end_orphans=end_orphans))
+    if found:
+        _show(found)
     mendable = [each for each in found if each.mend and each.state != "ok"]
     for each in mendable if mend else []:
         print(f"{each.check}: {each.mend()}")  # type: ignore[misc]

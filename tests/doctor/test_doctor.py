@@ -315,6 +315,16 @@ def test_the_command_fails_on_a_problem_mends_it_and_then_succeeds(place):
     assert mended.returncode == 0 and "DVC's rwlock: removed" in mended.stdout, mended.stdout + mended.stderr
 
 
+def test_what_blocks_dvc_is_mended_alone_and_where_all_is_well_nothing_is_said(place):
+    well = doctor(place, "--dvc-only", "--mend")
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    (place / ".dvc" / "tmp" / "rwlock").write_text("")
+    mended = doctor(place, "--dvc-only", "--mend")
+    assert mended.returncode == 0 and "DVC's rwlock: removed" in mended.stdout and "Python" not in mended.stdout
+    (place / "dvc.yaml").write_text("<<<<<<< ours\n")
+    assert doctor(place, "--dvc-only", "--mend").returncode == 1
+
+
 def test_ending_orphans_without_mending_is_refused():
     with pytest.raises(InputError, match="--end-orphans belongs to --mend"):
         main(end_orphans=True)
