@@ -119,8 +119,10 @@ def predict(
     compute = None if executor.workers else job.predicting_with(network)
     tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)
     found = _gathered(tables, rows, "" if shown == BOTH else f"{shown}.")
-    if showing is not None:
-        rows, found = rows[showing], {key: values[showing] for key, values in found.items()}
+    if showing is not None and not showing.all():
+        rows = rows[showing]
+        for key in found:
+            found[key] = found[key][showing]  # one after the other: a copy of all would double the memory
     posterior = attributes = None
     if targets.labels:
         posterior = softmax(found["logits"].astype(np.float64), axis=1)
