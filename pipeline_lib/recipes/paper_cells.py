@@ -38,7 +38,7 @@ class Column:
 
     def number(self, value: float) -> str:
         """Return a figure as the paper prints it, in the paper's unit."""
-        return format(value, self.form)
+        return format(value, self.form).removesuffix(".")  # "#.2g" keeps a last 0, and gives 11 a point
 
 
 def columns_of(table: dict[str, Any], row: dict[str, Any] | None = None) -> list[Column]:

@@ -7,6 +7,7 @@ beside it. A run on stand-ins (``apply --small``) fills a table of its own: its 
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ FREE_KEYS = (  # where things lie and how fast they go, at any depth
     *("save_steps", "save_seconds", "gradient_checkpointing", "predict"),
 )
 FREE_PLACES = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
+# DVC names an experiment by the commit that it began on; other references hold parameters of runs that still wait in
+# the queue beside the scores of that commit
+FINISHED = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ def runs(files: Sequence[str] = (SCORES,), root: Path = Path()) -> Iterator[Run]
     texts = {name: _text(root / name) for name in (PARAMS.as_posix(), *files)}
     if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
         yield _run("workspace", texts)
-    listed = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or ""
-    for reference in listed.split():
+    listed = (_git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or "").split()
+    for reference in filter(FINISHED.match, listed):
         texts = {name: _git(root, "show", f"{reference}:{name}") for name in texts}
         if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
             yield _run(reference.rsplit("/", 1)[-1], texts)
@@ -144,14 +148,19 @@ def _by_run(columns: Sequence[Column]) -> list[tuple[dict[str, Any], list[Column
 def _filled(
     key: str, columns: Sequence[Column], row: dict[str, Any], match: Run, before: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the row with what a run says of these columns; empty where it says nothing."""
+    """Return the row with what a run says of these columns, over what an earlier one said; empty where it says nothing.
+
+    What it is silent of stays: an experiment keeps no numbers of ``diagnosis``, which an earlier call found in the
+    workspace.
+    """
     scores = _scores(columns, row, match)
     if not scores:
         return {}
-    stale = {each.name + suffix for each in columns for suffix in SUFFIXES}
+    said = [each for each in columns if any(each.name + suffix in scores for suffix in SUFFIXES)]
+    stale = {each.name + suffix for each in said for suffix in SUFFIXES}
     kept = {name: each for name, each in before.get("scores", {}).items() if name not in stale}
-    said = {name: match.metrics[SCORES][name] for name in ("corpus", "notice")}
-    return {key: {"run": match.name, **said, "scores": kept | scores}}
+    of = {name: match.metrics[SCORES][name] for name in ("corpus", "notice")}
+    return {key: {"run": match.name, **of, "scores": kept | scores}}
 
 
 def _scores(columns: Sequence[Column], row: dict[str, Any], found: Run) -> dict[str, list[float]]:

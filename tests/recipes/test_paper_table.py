@@ -141,6 +141,17 @@ def test_what_was_found_before_is_kept_and_what_is_found_anew_replaces_it():
     assert after["Table 3, macro-F1 of task 1 #2"]["scores"]["dev_bal"][0] == 0.5
 
 
+def test_what_a_run_is_silent_of_stays_as_an_earlier_call_found_it():
+    key = "Table 3, retrieval among 32 and UA by kind of position #4"
+    sets = {"finetuning.joint.losses.reconstruction": 0.0}
+    metrics = {"metrics/finetuning/joint.json": {"retrieval": {"audio": 0.425, "text": 0.448}}}
+    workspace = on_test("shared_transformer", sets, metrics, joint={"ua": 0.6})
+    before = fill(SHARED, [workspace], {})
+    after = fill(SHARED, [on_test("shared_transformer", sets, name="kept", joint={"ua": 0.7})], before)
+    assert (after[key]["run"], after[key]["scores"]["UA % a+t"]) == ("kept", [0.7])
+    assert (after[key]["scores"]["retrieval % a"], after[key]["scores"]["retrieval % t"]) == ([0.425], [0.448])
+
+
 @pytest.mark.parametrize("paper", ALL)
 def test_the_page_says_not_run_where_nothing_was_run(paper):
     said = page(ALL[paper], {})
@@ -235,7 +246,8 @@ def test_runs_are_found_in_the_workspace_and_among_the_experiments(tmp_path):
     git("init", "-q")
     git("add", "-A")
     git("commit", "-qm", "an experiment")
-    git("update-ref", "refs/exps/ab/cdef/taltech-one", "HEAD")
+    git("update-ref", f"refs/exps/ab/{'0' * 38}/taltech-one", "HEAD")
+    git("update-ref", "refs/exps/celery/stash", "HEAD")  # what waits in DVC's queue has no scores of its own
     assert [each.name for each in runs(root=tmp_path)] == ["workspace", "taltech-one"]
     (tmp_path / "metrics/scores.json").unlink()
     (found,) = runs(root=tmp_path)
