@@ -4,7 +4,7 @@ import pytest
 
 from pipeline_lib.recipes.check import check
 from pipeline_lib.recipes.compose import names
-from tests.recipes.test_recipes import text
+from tests.recipes.laid_down import text
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "small"])
