@@ -29,6 +29,7 @@ from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
 from pipeline_lib.encoders.text import TextEncoder, Tokens
 from pipeline_lib.errors import InputError
+from pipeline_lib.networks.bnb import keep_one_path
 
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
 
@@ -123,6 +124,7 @@ def _model(
     dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
     if settings.weights == "nf4":
         four_bit.check_installed()
+        four_bit.check_shapes(config, settings.checkpoint, device, **options)
     if not settings.pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -148,6 +150,8 @@ def _model(
     if missing := sorted(report["missing_keys"]):
         said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    if settings.weights == "nf4":
+        keep_one_path(model)
     return model
 
 
