@@ -19,11 +19,7 @@ from pipeline_lib.doctor import installation, leftovers, processes, project, rep
 from pipeline_lib.doctor.__main__ import main
 from pipeline_lib.errors import InputError
 from pipeline_lib.recipes.check import read_all
-from pipeline_lib.recipes.compose import names, write_yaml
-from pipeline_lib.recipes.inputs import is_local
-from pipeline_lib.scoring.contamination import checkpoints
 from pipeline_lib.settings import read_params
-from tests.recipes.laid_down import YAML12, overlaid, text
 
 DEFAULT = Path("pipeline_lib/recipes/default.yaml").resolve()
 
@@ -198,52 +194,6 @@ def test_the_estimate_is_utterances_times_layers_times_width_times_two_bytes_twi
     monkeypatch.setattr(project, "estimate", lambda *_: (1e18, []))
     (found,) = project.disk(tmp_path, only, tmp_path)
     assert found.state == "problem" and "about 1000000000.0 GB" in found.said
-
-
-@pytest.mark.parametrize("name", names())
-def test_the_parameters_of_every_recipe_are_examined(name, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda api, repo, **_: asked.append(repo) or Asked())
-    monkeypatch.setattr("huggingface_hub.HfApi.auth_check", lambda api, repo, **_: asked.append(repo), raising=False)
-    for small in (False, True):
-        params = read_all(YAML12.load(text(name, small)))
-        needed, unknown = project.estimate(params, tmp_path / "data" / "manifest.parquet")
-        assert all(where.split(".")[0] in ("embedding", "finetuning") for where in unknown)
-        assert not small or (needed > 0 and unknown == [])
-        assert states(project.disk(tmp_path, params, tmp_path / "none")).keys() == {"disk"}
-        found = list(project.hub(params))
-        assert {each.state for each in found} <= {"ok"}
-        named = {each for each in checkpoints(vars_of(params)) if not is_local(each)}
-        assert set(asked) >= named - {None} if not small else True
-        asked.clear()
-
-
-class Asked:
-    """What the hub tells of a model."""
-
-    sha = "0123456789abcdef"
-
-
-def vars_of(params) -> list[dict]:
-    return [each.model_dump() for section in (params.embedding, params.finetuning) for each in section.values()]
-
-
-def test_a_joint_expert_and_an_embedding_of_an_expert_are_estimated_by_their_own_encoders(tmp_path, monkeypatch):
-    monkeypatch.setattr(project, "_extent", lambda *_: (1_000, 5_000.0))
-    monkeypatch.setattr(project, "size", lambda path: {"w2v_bert": 100.0, "llama": 10.0}[path.name])
-    params = read_all(
-        YAML12.load(
-            write_yaml(
-                overlaid(
-                    "embedding: {audio: {expert: models/audio, encoder: null, after: {a: models/audio}}}\n"
-                    "finetuning: {audio: {}, both: {like: joint, branches: {text: {adaptation: {method: full}}}}}\n"
-                    "rebalancing: {audio: {}}"
-                )
-            )
-        )
-    )
-    # one layer more than the demonstration's w2v-BERT has blocks, width 96; half of 100 twice, eight times 10
-    assert project.estimate(params, tmp_path / "data" / "m") == (2 * 2 * 5 * 96 * 1_000 + 50 + 50 + 80, [])
 
 
 def holding(folder: Path, name: str = "shard_00000.parquet") -> Path:
