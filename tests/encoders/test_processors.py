@@ -95,6 +95,19 @@ def test_where_bitsandbytes_would_repack_a_model_computes_and_trains_to_the_bit_
     assert all(torch.equal(found[True][2][key], each) for key, each in found[False][2].items())
 
 
+@pytest.mark.acceptance
+@pytest.mark.parametrize("claimed", ["0", "1"])
+@pytest.mark.parametrize("forced", [("default", "SSE41", "Nehalem"), ("avx2", "AVX2", "Haswell")], ids=lambda f: f[0])
+def test_experts_in_4_bit_and_all_that_train_pass_on_other_processors(forced, claimed):
+    """The choices of torch, oneDNN and OpenBLAS by their switches, that of bitsandbytes by a plugin."""
+    switches = dict(zip(("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE"), forced, strict=True))
+    files = ["tests/encoders/test_weights.py", "tests/test_experts.py", "tests/finetuning", "tests/networks"]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.encoders.claimed", "-m", "not acceptance", *files]
+    environment = {**os.environ, **switches, "CLAIMED_AVX512BF16": claimed, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
 LIBRARY = """import logging
 try:
     from kernels import get_kernel
