@@ -1,7 +1,8 @@
 """Load a backbone from the hub or a folder: weights from safetensors only, no code of the checkpoint's own, ever.
 
 Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
-SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers.
+SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers; so is the
+cache of keys with which decoders generate.
 
 ``settings.weights`` says how the weights are held; hidden states are handed on in float32 whichever it is. In bfloat16
 they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
@@ -41,6 +42,7 @@ SILENCED = {  # set where the architecture's configuration has it
     "mask_feature_prob": 0.0,
     "add_adapter": False,
     "use_intermediate_ffn_before_adapter": False,
+    "use_cache": False,  # of a decoder's keys, for generating; with gradient checkpointing transformers warns of it
 }
 
 

@@ -91,8 +91,8 @@ def test_a_joint_expert_learns_hisses_and_words_and_does_without_either(tones, t
         early_stopping={"patience": None},
     )
     shown, _ = run(tones, tmp_path, settings)
-    # over all 36 labelled utterances: seeds 1 to 4 give .67 to 1 of both, 1 of text, .72 to .92 of audio; chance is .33,
-    # and of the test's 9 alone another processor's rounding moves two
+    # of 36 labelled utterances seeds 1 to 4 get .67 to 1 right by both, 1 by text, .72 to .92 by audio, chance .33;
+    # of the 9 to test with alone, another rounding of the same sums moves two
     truth, rows = tones.corpus.truth(), tones.corpus.truth() >= 0
     right = {name: (found.posterior[rows, :3].argmax(axis=1) == truth[rows]).mean() for name, found in shown.items()}
     assert right["both"] > 0.5
