@@ -38,7 +38,18 @@ from pipeline_lib.containers.channels import Rule
 from pipeline_lib.containers.reading import LONGEST_S, BadAudio, Reading, opened
 from pipeline_lib.errors import InputError
 
-__all__ = ["SAMPLE_RATE", "BadAudio", "Examined", "Probe", "check", "decode", "examine", "probe", "resolve_under"]
+__all__ = [
+    "SAMPLE_RATE",
+    "BadAudio",
+    "Examined",
+    "Probe",
+    "Rule",
+    "check",
+    "decode",
+    "examine",
+    "probe",
+    "resolve_under",
+]
 
 SAMPLE_RATE = 16_000  # Hz
 SILENCE = 1e-4  # about three steps of 16 bit, -80 dB of full scale: dither and codec noise are not speech
@@ -86,7 +97,8 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
     """Return a recording, or a chunk of it, as one channel at 16 kHz.
 
     Only the chunk and 50 ms on either side are read, so that the chunk equals the same stretch of the whole recording.
-    MP3 cannot be entered in the middle and is decoded up to the chunk's end.
+    MP3 and Opus cannot be entered in the middle and are decoded up to the chunk's end. Where there are several
+    channels, the whole is read once to decide how they become one, and the decision is remembered.
 
     Args:
         path: the recording

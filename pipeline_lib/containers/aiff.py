@@ -10,7 +10,7 @@ from pipeline_lib.containers.wave import check_lost_blocks
 _CODES = {b"NONE": ("int", True), b"twos": ("int", True), b"sowt": ("int", False), b"raw ": ("unsigned", True)}
 _CODES |= dict.fromkeys((b"fl32", b"FL32", b"fl64", b"FL64"), ("float", True))
 _CODES |= {b"ulaw": ("ulaw", True), b"ULAW": ("ulaw", True), b"alaw": ("alaw", True), b"ALAW": ("alaw", True)}
-_PACKED = (b"ima4", b"GSM ", b"DWVW")  # what libsndfile decodes too
+_PACKED = (b"ima4",)  # what libsndfile decodes too, from front to back
 _MACINTOSH_HZ = 15_667_200 / 704  # 22,254.545: the old Macintosh's pixel clock, a line of the screen
 _SEVERAL = (3, 6, 8)  # channels among which the third is the centre
 

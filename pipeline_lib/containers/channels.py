@@ -7,7 +7,8 @@ Decided once a recording, on its first hour, so that a chunk is mixed as the who
 2. Where the channels cancel, the one with the most energy is taken, the first of equals: the energy of their sum is
    below a quarter (-6 dB) of the sum of their energies. Unrelated channels give 1, equal ones their number, two in
    opposite phase 0; two channels fall below it from a correlation of -0.75 on.
-3. Otherwise the mean is taken.
+3. So it is where one of more than two channels holds 90 % of the energy: the mean would be a fraction of it.
+4. Otherwise the mean is taken.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 DECIDED_S = 3600.0
-CANCELS, FAINT = 0.25, 0.01  # shares of energy
+CANCELS, FAINT, ALL = 0.25, 0.01, 0.9  # shares of energy
 Rule = Literal["mean", "centre", "loudest"]
 
 
@@ -25,7 +26,7 @@ class Mixing:
     """How channels become one.
 
     Attributes:
-        rule: which of the three
+        rule: what was done
         channel: index of the one that is taken, None for the mean
     """
 
@@ -74,6 +75,7 @@ class Energies:
             return Mixing()
         if self.centre is not None and self.of_each[self.centre] >= FAINT * self.of_each.max():
             return Mixing("centre", self.centre)
-        if self.of_sum < CANCELS * self.of_each.sum():
+        total, largest = self.of_each.sum(), self.of_each.max()
+        if self.of_sum < CANCELS * total or (self.channels > 2 and largest >= ALL * total):
             return Mixing("loudest", int(self.of_each.argmax()))
         return Mixing()

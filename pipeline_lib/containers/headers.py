@@ -76,14 +76,17 @@ def caf(span: Span) -> Layout:
             data = start + 4, length - 4 if length >= 4 else (1 << 64) - 1 if length < 0 else 0
             if is_unknown(data[1], span.size - data[0], 64):
                 break
-        if length < 0:
-            raise Flaw("damaged", f"has a chunk of {length} bytes at byte {place} (a damaged header?)")
+        if length < 0 or (start + length > span.size and name != b"data"):
+            raise Flaw("damaged", f"declares a chunk of {length} bytes at byte {place}, more than there are")
         place = start + length
     if data is None or len(described) < 32:
         raise Flaw("truncated", f"holds {span.size} bytes and no sound (an interrupted copy?)")
     rate, code, flags, per_packet, _, channels, bits = struct.unpack(">d4s5I", described)
     centre = by_count(channels) if chan is None else by_tag(*chan, channels)
     held = held_of(data[1], span.size - data[0], 64)
+    unknown = is_unknown(data[1], span.size - data[0], 64)
+    if not unknown:
+        check_tail(span, min(place, span.size))
     if code in _CAF_PACKED:
         return Layout("CAF", (Sound(span),), centre)
     kind = {b"lpcm": "float" if flags & 1 else "int", b"ulaw": "ulaw", b"alaw": "alaw"}.get(code)
@@ -94,8 +97,7 @@ def caf(span: Span) -> Layout:
         text = f"{rate:g} Hz, {channels} channels of {bits} bits, {per_packet} bytes a packet"
         raise Flaw("damaged", f"declares {text}, which contradict each other (a damaged header?)")
     n_frames = held // per_packet
-    if not is_unknown(data[1], span.size - data[0], 64):
-        check_tail(span, min(place, span.size))
+    if not unknown:
         return Layout("CAF", (Sound(span, n_frames),), centre)
     header = plain(kind, width, int(rate), channels, not flags & 2)
     return Layout("CAF", (Sound(span.part(data[0], data[0] + n_frames * per_packet, header), n_frames),), centre)

@@ -25,9 +25,7 @@ from pipeline_lib.containers.ogg import ogg
 from pipeline_lib.containers.span import Flaw, Span, behind_id3
 from pipeline_lib.containers.wave import MAGICS, wave
 
-TAKEN = (
-    "WAV, RF64, BW64, Wave64, AIFF, AIFF-C, AU, CAF, NIST SPHERE, FLAC, MP3 (MPEG audio), Ogg with Vorbis, Opus or FLAC"
-)
+TAKEN = "WAV, RF64, BW64, Wave64, AIFF, AIFF-C, AU, CAF, NIST SPHERE, FLAC, MP3 (MPEG audio), Ogg with Vorbis or Opus"
 INSPECTED: dict[bytes, Callable[[Span], Layout]] = {
     **dict.fromkeys(MAGICS, wave),
     **{b"FORM": aiff, b".snd": au, b"dns.": au, b"caff": caf, b"NIST": nist, b"fLaC": flac, b"OggS": ogg},

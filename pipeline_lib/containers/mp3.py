@@ -13,7 +13,8 @@ from pipeline_lib.containers import mp3_frame
 from pipeline_lib.containers.crc16 import crc16
 from pipeline_lib.containers.layout import Layout
 from pipeline_lib.containers.mp3_frame import Form
-from pipeline_lib.containers.span import Flaw, Sound, Span, behind_id3
+from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.tags import behind_tags, only_zeros
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
 _JUNK = 8_192  # bytes that may stand before the first frame: the end of a frame where a recorder came in
@@ -118,15 +119,19 @@ def _next(span: Span, stream: _Stream) -> int | None:
     Raises:
         Flaw: what follows is neither a stream nor a tag nor zeros
     """
-    place = _behind_tags(span, stream.end)
+    place = behind_tags(span, stream.end)
     if place >= span.size:
         return None
     if _follow(span, place, _SURE):
         return place
     complete = stream.tag.get("frames") == stream.n_frames
     found = _first(span, place + 1)
-    if found is None and (complete or span.size - place < 4 or _zeros(span, place)):
+    if found is None and (complete or span.size - place < 4):
         return None
+    if found is None and only_zeros(span, place):
+        if (span.size - place) * max(1, stream.n_frames) <= stream.end - stream.sound:  # no more than a frame
+            return None
+        raise Flaw("truncated", f"holds nothing but zeros from byte {place} on (an interrupted download?)")
     text = f"has no frame at byte {place}, where the last one ends, or one of another rate"
     raise Flaw("damaged", text)
 
@@ -144,16 +149,17 @@ def _first(span: Span, place: int) -> int | None:
 
 def _start(span: Span) -> int | None:
     """Return where the first frame is: behind tags, zeros, or the rest of a frame in which a recorder came in."""
-    begin = _behind_tags(span, 0)
+    begin = behind_tags(span, 0)
     place = _first(span, begin)
     if place is None:
         return None
     junk, head = span.at(begin, place - begin), span.at(place, 4)
     form = mp3_frame.form(head)
-    if not junk.strip(b"\0") or form is None or form.free:
-        return place if not junk.strip(b"\0") else None
-    is_rest = len(junk) < mp3_frame.n_bytes(head, form, 0) and not any(mark in junk for mark in _MARKS)
-    return place if is_rest else None
+    assert form is not None, "frames were seen here"  # noqa: S101
+    if not junk.strip(b"\0") and (begin or not junk or _tag(span, place, head, form) is not None):
+        return place  # padding; without a tag in front or behind it, zeros may be frames that a disk lost
+    is_rest = not form.free and len(junk) < mp3_frame.n_bytes(head, form, 0)
+    return place if is_rest and not any(mark in junk for mark in _MARKS) else None
 
 
 def _follow(span: Span, place: int, n_frames: int) -> bool:
@@ -167,7 +173,7 @@ def _follow(span: Span, place: int, n_frames: int) -> bool:
     for n in range(n_frames):
         head = span.at(place, 4)
         if mp3_frame.form(head) != form:
-            return n > 0 and _behind_tags(span, place) > place
+            return n > 0 and behind_tags(span, place) > place
         place += mp3_frame.n_bytes(head, form, free_bytes)
         if place >= span.size:
             return n > 0 or place == span.size
@@ -191,57 +197,11 @@ def _free_bytes(span: Span, place: int, form: Form) -> int:
     return 0
 
 
-def _behind_tags(span: Span, place: int) -> int:
-    """Return where the tags end that begin at ``place``; zeros before a tag or the end are passed over with them."""
-    while place < span.size:
-        head = span.at(place, 32)
-        length = behind_id3(head[:10])
-        if head.startswith(b"TAG+"):
-            length = 227
-        elif head.startswith(b"TAG"):
-            length = 128
-        elif head.startswith(b"APETAGEX"):
-            has_header = int.from_bytes(head[20:24], "little") >> 29 & 1
-            length = int.from_bytes(head[12:16], "little") + 32 * has_header if has_header else 32
-        elif head.startswith(b"LYRICSBEGIN"):
-            data = span.at(place, 1 << 20)
-            ends = [data.find(mark) + 9 for mark in (b"LYRICS200", b"LYRICSEND") if data.find(mark) >= 0]
-            length = min(ends) if ends else 0
-        elif head[:3] == b"3DI":
-            length = 10
-        if not length and _is_ape(span, place):
-            return span.size
-        if not length:
-            return place
-        place = min(span.size, place + length)
-    return place
-
-
-def _is_ape(span: Span, place: int) -> bool:
-    """Return whether an APE tag without a header reaches from here to the end, or to an ID3v1 tag."""
-    for behind in (0, 128):
-        footer = span.at(max(0, span.size - behind - 32), 32)
-        if footer.startswith(b"APETAGEX"):
-            return int.from_bytes(footer[12:16], "little") == span.size - behind - place
-    return False
-
-
-def _zeros(span: Span, place: int) -> bool:
-    """Return whether nothing but zeros, or zeros and tags, is left."""
-    while place < span.size:
-        data = span.at(place, _AT_ONCE)
-        left = data.lstrip(b"\0")
-        if left:
-            place += len(data) - len(left)
-            return _behind_tags(span, place) >= span.size
-        place += len(data)
-    return True
-
-
 def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | None:
     """Return what a frame without sound says of the others; None where it is a frame of sound.
 
-    ``frames``: how many; ``whole``: whether it matches its own checksum; ``bytes`` and ``crc`` of the others.
+    ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
+    ``crc`` of the others.
     """
     if form.layer != 3 or form.free:
         return None
@@ -267,6 +227,8 @@ def _xing(frame: bytes, own: int) -> dict[str, int]:
     tag = frame[own:]
     flags = int.from_bytes(tag[4:8], "big")
     values = {"whole": 1} | ({"frames": int.from_bytes(tag[8:12], "big")} if flags & 1 else {})
+    if flags & 2:
+        values["total"] = int.from_bytes(tag[12:16] if flags & 1 else tag[8:12], "big")
     lame = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
     extension = tag[lame : lame + 36]
     if len(extension) == 36 and any(extension[34:36]):
@@ -280,9 +242,15 @@ def _check_count(stream: _Stream) -> None:
     if not stream.tag.get("whole", 1):
         raise Flaw("damaged", "has a first frame that does not match its checksum")
     declared = stream.tag.get("frames", stream.tag.get("vbri", stream.n_frames))
-    if abs(declared - stream.n_frames) > 1:  # some encoders count the first frame
+    counts_itself = declared == stream.n_frames + 1 and "crc" not in stream.tag and _is_complete(stream)
+    if declared != stream.n_frames and not counts_itself:
         reason = "truncated" if stream.n_frames < declared else "damaged"
         raise Flaw(reason, f"holds {stream.n_frames} frames, declares {declared}")
+
+
+def _is_complete(stream: _Stream) -> bool:
+    """Return whether all bytes are there that a tag declares; true where it declares none."""
+    return stream.tag.get("total", 0) <= stream.end - stream.begin
 
 
 def _check_crcs(span: Span, streams: list[_Stream]) -> None:

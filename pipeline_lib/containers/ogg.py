@@ -14,10 +14,9 @@ from pipeline_lib.containers.span import Flaw, Sound, Span
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
-_OTHERS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"BBCD": "Dirac", b"\x80kate": "Kate"}
-_XIPH, _FLAC_ORDER = 1, 2  # where the centre stands among 3 and more channels: L C R ... and L R C ...
-_SEVERAL = (3, 5, 6, 7, 8)
+_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus"}
+_OTHERS = {b"\x7fFLAC": "FLAC", b"Speex   ": "Speex", b"\x80theora": "Theora", b"BBCD": "Dirac", b"\x80kate": "Kate"}
+_SEVERAL = (3, 5, 6, 7, 8)  # channels, in the order L C R ...
 
 
 class _Page(NamedTuple):
@@ -102,10 +101,8 @@ def _check_crcs(span: Span) -> None:
 def _centre(head: bytes) -> int | None:
     """Return the centre's index by the codec's own order of channels."""
     if head.startswith(b"\x01vorbis"):
-        return by_count(head[11], _SEVERAL, _XIPH)
-    if head.startswith(b"OpusHead"):  # mapping family 1 has Vorbis's order, others have none
-        return by_count(head[9], _SEVERAL, _XIPH) if head[18] == 1 else None
-    return by_count((head[9 + 4 + 4 + 12] >> 1 & 7) + 1, _SEVERAL, _FLAC_ORDER) if len(head) > 29 else None
+        return by_count(head[11], _SEVERAL, 1)
+    return by_count(head[9], _SEVERAL, 1) if head[18] == 1 else None  # Opus's mapping family 1; others have no order
 
 
 def _crc(page: bytes) -> int:

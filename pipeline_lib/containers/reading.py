@@ -208,8 +208,8 @@ class Reading:
             digest = _Md5(sound.span, file) if whole else None
             position, why = 0, "it ends there"
             try:
-                if begin and self.n_frames is not None and file.format != "MP3":
-                    position = file.seek(begin)  # in MP3 libsndfile's seeks are wrong by up to the signal itself
+                if begin and self.n_frames is not None and file.format != "MP3" and file.subtype != "OPUS":
+                    position = file.seek(begin)  # wrong in MP3 by up to the signal itself, in Opus by steps of 16 bit
                 while position < stop:
                     n = min(at_once, stop - position)
                     block = digest.read(n) if digest else file.read(n, dtype="float32", always_2d=True)

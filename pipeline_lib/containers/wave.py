@@ -20,14 +20,12 @@ _GUIDS = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00", b"\xf3\xac\xd3\x11\x
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _KINDS = {_PCM: "int", _FLOAT: "float", _ALAW: "alaw", _ULAW: "ulaw"}
 _WIDTHS = {_PCM: (1, 2, 3, 4), _FLOAT: (4, 8), _ALAW: (1,), _ULAW: (1,)}
-_PACKED = {
-    2,
-    0x11,
-    0x31,
-    0x38,
-    0x40,
-}  # Microsoft's and IMA's ADPCM, GSM 6.10, NMS ADPCM, G.721: what libsndfile decodes
+_PACKED = {2, 0x11}  # Microsoft's and IMA's ADPCM
 _MPEG = {0x50, 0x55}
+_NAMES = b"LISTbextid3 ID3 iXMLcue smplfactPEAKJUNKjunkPAD _PMXaxmlcartDISPinstacidafspstrcumidplstFLLRelm1"
+_METADATA = frozenset(
+    _NAMES[i : i + 4] for i in range(0, len(_NAMES), 4)
+)  # chunks whose loss at the end loses no sound
 _AT_ONCE = 1 << 22  # bytes
 
 
@@ -132,6 +130,8 @@ def _of_riff(span: Span, order: str) -> _Chunks:
                 found.start, found.n_bytes, found.end, found.odd = start, held, span.size, True
                 return found
             found.start, found.n_bytes = start, held_of(length, held, bits) if length else 0
+        if start + length > span.size and found.start >= 0 and name not in _METADATA | {b"data"}:
+            break  # no chunk
         place = found.end = start + length
         if length % 2:
             padded = span.at(place, 1) == b"\0" or not _is_chunk(span, place, order)
@@ -185,7 +185,7 @@ def _alignment(span: Span, chunks: _Chunks, width: int, bits: int, order: str) -
             break
     if not (upper or lower):
         raise Flaw("damaged", f"declares {bits} bits in {width} bytes, and its samples fill more (a damaged header?)")
-    return 1.0 if upper else float(1 << shift)
+    return float(1 << shift) if lower else 1.0  # both: coarse samples, rather than a recording of -48 dB and less
 
 
 def _is_name(name: bytes) -> bool:
