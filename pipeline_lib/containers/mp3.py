@@ -84,9 +84,9 @@ def _streams(span: Span) -> Iterator[_Stream]:
     while place is not None:
         stream = _begin(span, place)
         while stream.end < span.size:
-            head = span.at(stream.end, 4)
-            same = mp3_frame.form(head) == stream.form
-            if not same or _tag(span, stream.end, head, stream.form) is not None:
+            start = span.at(stream.end, 40)  # the marks of all tags stand in these bytes
+            head = start[:4]
+            if mp3_frame.form(head) != stream.form or _mark(start, stream.form):
                 break
             length = mp3_frame.n_bytes(head, stream.form, stream.free_bytes)
             if stream.end + length > span.size:
@@ -203,14 +203,23 @@ def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | No
     ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
     ``crc`` of the others.
     """
-    if form.layer != 3 or form.free:
-        return None
     own = 4 + form.side_bytes
-    if span.at(place + own, 4) in (b"Xing", b"Info"):
-        return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
-    if span.at(place + 36, 4) == b"VBRI":
-        return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
+    match _mark(span.at(place, 40), form):
+        case b"VBRI":
+            return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
+        case b"Xing" | b"Info":
+            return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
     return None
+
+
+def _mark(start: bytes, form: Form) -> bytes:
+    """Return the name of the tag that a frame carries in the place of sound, from its first 40 bytes; or nothing."""
+    if form.layer != 3 or form.free:
+        return b""
+    if start[36:40] == b"VBRI":
+        return b"VBRI"
+    mark = start[4 + form.side_bytes :][:4]
+    return mark if mark in (b"Xing", b"Info") else b""
 
 
 def _is_tag_broken(span: Span, place: int, head: bytes, form: Form) -> bool:
