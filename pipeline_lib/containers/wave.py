@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline_lib.containers import mp3
 from pipeline_lib.containers.layout import Layout, by_count, by_mask
-from pipeline_lib.containers.lengths import BLOCK, check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import BEGINNINGS, BLOCK, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 MAGICS = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64", b"BW64": "BW64", b"riff": "Wave64"}
@@ -117,6 +117,8 @@ def _of_riff(span: Span, order: str) -> _Chunks:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
         (length,) = struct.unpack(f"{order}I", span.at(place + 4, 4))
         start, bits = place + 8, 32
+        if name in BEGINNINGS:
+            check_tail(span, place)
         if name == b"ds64":
             long = struct.unpack(f"{order}Q", span.at(start + 8, 8))[0]
         if name == b"fmt ":
