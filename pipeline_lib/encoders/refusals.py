@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-import httpx
+import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -55,22 +55,27 @@ def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> Inp
     elif (
         _any(kinds, LocalEntryNotFoundError)
         or _any(kinds, ConnectionError)
-        or _any(kinds, httpx.TransportError)
+        or _any(kinds, httpx2.TransportError)
         or status is not None
     ):
         reason = f" (status {status})" if status else ""
         said = f"is not in the local cache and the hub is out of reach{reason}: mend the network, or {GIVE_FOLDER}"
     elif "safetensors" in text and ("appear to have" in text or "no file named" in text):
-        said = (
-            "has no safetensors weights, and .bin files are not loaded, they can run code: convert it with"
-            f" '{CONVERT} {shlex.quote(name)} models/{_folder(name)}' and give that folder as checkpoint, or give as"
-            " revision the pull request that did (on the hub under Community, such as 'refs/pr/1')"
-        )
+        said = f"has no safetensors weights: {convert(name)}"
     elif "trust_remote_code" in text or "custom code" in text:
         said = "needs Python code of its own, which is never run: choose an architecture that transformers has"
     else:
         said = f"gives no {wanted}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
     return InputError(f"checkpoint {name} {said}")
+
+
+def convert(name: str) -> str:
+    """Return the remedy for a checkpoint that has its weights in .bin files only."""
+    return (
+        f".bin files are not loaded, they can run code; convert it with '{CONVERT} {shlex.quote(name)}"
+        f" models/{_folder(name)}' and give that folder as checkpoint, or give as revision the pull request that did"
+        " (on the hub under Community, such as 'refs/pr/1')"
+    )
 
 
 @contextmanager
