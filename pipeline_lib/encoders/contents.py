@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PretrainedConfig
+from transformers.utils import cached_file
 
 from pipeline_lib.encoders import foreign
+from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 
 LARGEST = 10_000_000  # of a size in config.json; the largest vocabularies have 300,000 words
@@ -40,6 +43,9 @@ PREPROCESSOR: dict[str, tuple[type, int]] = {  # key of preprocessor_config.json
     "stride": (int, 1),
     "num_mel_bins": (int, 1),
     "feature_size": (int, 1),
+    "n_fft": (int, 1),
+    "hop_length": (int, 1),
+    "chunk_length": (int, 1),
     "do_normalize": (bool, 0),
 }
 
@@ -108,6 +114,29 @@ def check_sizes(config: PretrainedConfig, checkpoint: str) -> None:
         pad = config.pad_token_id
         if type(pad) is not int or not 0 <= pad < config.max_position_embeddings - 2:
             raise InputError(f"{checkpoint}: config.json has pad_token_id {_short(pad)}, behind which positions begin")
+
+
+def preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
+    """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither.
+
+    Raises:
+        InputError: the file cannot be read, or holds what no feature extractor could be made of
+    """
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        try:
+            path = Path(cached_file(settings.checkpoint, name, revision=revision))
+        except OSError as error:
+            if error.__cause__ is None:  # all files are known, this one is not among them
+                continue
+            raise explain(error, settings, name) from error
+        values = json_object(path)
+        if name == "processor_config.json":
+            values = values.get("feature_extractor", {})
+            if not isinstance(values, dict):
+                raise InputError(f"{path}: feature_extractor is a {type(values).__name__}, expected an object")
+        check_preprocessor(values, path)
+        return values
+    return {}
 
 
 def check_preprocessor(values: Mapping[str, Any], path: Path) -> None:

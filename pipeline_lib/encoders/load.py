@@ -59,7 +59,7 @@ def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncode
         model = _model(settings, config, revision, device).encoder
     else:
         model = _model(settings, config, revision, device)
-    prepare = _speech_inputs(config, _preprocessor(settings, revision), settings.checkpoint)
+    prepare = _speech_inputs(config, contents.preprocessor(settings, revision), settings.checkpoint)
     return SpeechEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
 
 
@@ -176,22 +176,3 @@ def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: s
         case _:
             shortest = speech.receptive_field(config.conv_kernel, config.conv_stride)
             return Waveforms(shortest, normalise=said.get("do_normalize", True))  # transformers' default too
-
-
-def _preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
-    """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither."""
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        try:
-            path = cached_file(settings.checkpoint, name, revision=revision)
-        except OSError as error:
-            if error.__cause__ is None:  # all files are known, this one is not among them
-                continue
-            raise explain(error, settings, name) from error
-        values = contents.json_object(Path(path))
-        if name == "processor_config.json":
-            values = values.get("feature_extractor", {})
-            if not isinstance(values, dict):
-                raise InputError(f"{path}: feature_extractor is a {type(values).__name__}, expected an object")
-        contents.check_preprocessor(values, Path(path))
-        return values
-    return {}

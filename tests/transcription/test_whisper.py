@@ -140,7 +140,7 @@ def test_an_english_only_checkpoint_is_not_asked_for_a_language(tmp_path, wavefo
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     HubertConfig().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="is a 'hubert' model, wanted Whisper"):
+    with pytest.raises(InputError, match="is a 'hubert' model, expected Whisper"):
         Whisper(WhisperSettings(checkpoint=str(tmp_path)), "cpu")
 
 
