@@ -116,6 +116,23 @@ def check_sizes(config: PretrainedConfig, checkpoint: str) -> None:
             raise InputError(f"{checkpoint}: config.json has pad_token_id {_short(pad)}, behind which positions begin")
 
 
+def check_configuration(settings: EncoderSettings) -> None:
+    """Refuse a config.json that holds no object, or names no architecture.
+
+    Raises:
+        InputError: as said, or the file cannot be read
+    """
+    try:
+        path = cached_file(settings.checkpoint, "config.json", revision=settings.revision)
+    except Exception as error:
+        raise explain(error, settings, "configuration") from error
+    if "model_type" not in json_object(Path(path)):
+        raise InputError(
+            f"{settings.checkpoint} names no model_type in config.json (an old one? 'python -m"
+            " pipeline_lib.conversion.hub' adds it with --model-type)"
+        )
+
+
 def preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
     """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither.
 

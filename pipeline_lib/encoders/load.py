@@ -8,7 +8,6 @@ they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from transformers import (
     PreTrainedModel,
     WhisperFeatureExtractor,
 )
-from transformers.utils import cached_file
 
 from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary
 from pipeline_lib.encoders.refusals import explain, quiet
@@ -82,13 +80,8 @@ def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
 def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) -> tuple[PretrainedConfig, str | None]:
     """Return the configuration as this pipeline runs it, and the commit that the checkpoint's files are read at."""
     contents.check_folder(settings.checkpoint)
+    contents.check_configuration(settings)
     try:
-        path = cached_file(settings.checkpoint, "config.json", revision=settings.revision)
-        if "model_type" not in contents.json_object(Path(path)):
-            raise InputError(
-                f"{settings.checkpoint} names no model_type in config.json (an old one? 'python -m"
-                " pipeline_lib.conversion.hub' adds it with --model-type)"
-            )
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, settings, "configuration") from error

@@ -4,14 +4,12 @@ Every piece is padded to 30 s, as in training, so that a text does not depend on
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoConfig, PretrainedConfig, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-from transformers.utils import cached_file
 
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.encoders import contents, foreign
@@ -72,8 +70,8 @@ class Whisper:
 def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     named = EncoderSettings(checkpoint=settings.checkpoint, revision=settings.revision)
     contents.check_folder(settings.checkpoint)
+    contents.check_configuration(named)
     try:
-        contents.json_object(Path(cached_file(settings.checkpoint, "config.json", revision=settings.revision)))
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, named, "configuration") from error
