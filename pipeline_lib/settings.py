@@ -4,11 +4,12 @@ The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a
 """
 
 import reprlib
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -17,6 +18,9 @@ from pipeline_lib.errors import InputError
 
 PARAMS = Path("params.yaml")
 FILLER = "data/manifest.parquet"
+LONGEST_TEXT, LONGEST_NAME = 1000, 255  # letters; bytes between slashes, what file systems take
+SENTENCES = ("notice",)  # fields that are neither a name nor a path
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, line and paragraph separators
 _BRIEF = reprlib.Repr()  # never walks the whole of a value: thirty lines of YAML can hold a thousand million words
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
@@ -29,6 +33,15 @@ class Settings(BaseModel):
     """Base of every section: frozen, strict types, finite numbers, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _texts_are_names(self) -> Self:
+        """Refuse texts that are neither a word, a name nor a path: every text of params.yaml is one of these."""
+        for name in type(self).model_fields:
+            for text in _texts_in(getattr(self, name)):
+                if why := _misshapen(text, sentence=name in SENTENCES):
+                    raise ValueError(f"{name} is {short(text)}, {why}")
+        return self
 
     @classmethod
     def read(cls, section: str, path: Path = PARAMS) -> Self:
@@ -117,6 +130,31 @@ def short(value: Any) -> str:
     """Return a value of params.yaml as a message shows it, in at most 80 characters."""
     text = _BRIEF.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts of a field; nested settings look at their own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _texts_in(key)
+            yield from _texts_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts_in(each)
+
+
+def _misshapen(text: str, *, sentence: bool) -> str | None:
+    """Return why a text can be no name and no path on any disk, None where it can."""
+    if len(text) > LONGEST_TEXT:
+        return f"which has {len(text):,} letters, expected at most {LONGEST_TEXT:,}"
+    if any(unicodedata.category(letter) in UNSEEN for letter in text):
+        return "which holds control characters, expected letters that can be seen"
+    longest = max(len(part.encode()) for part in text.split("/"))
+    if longest > LONGEST_NAME and not sentence:
+        return f"in which a name has {longest} bytes, expected at most {LONGEST_NAME}"
+    return None
 
 
 def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -178,7 +178,7 @@ def test_an_index_that_leads_out_of_its_folder_or_to_a_pickle_is_refused(place, 
     shutil.move(place / "model.safetensors", place.parent / "outside.safetensors")
     torch.save({"x": Evil(place.parent / "evil")}, place / "evil.bin")
     (place / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(weights, shard)}))
-    assert f"names {shard!r}, wanted .safetensors files of its own folder" in refused(place)
+    assert f"names {shard!r}, expected .safetensors files of its own folder" in refused(place)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "no", '{"weight_map": 3}', "[" * 100_000])
@@ -220,7 +220,7 @@ def test_a_tokenizer_that_is_only_code_is_refused(place):
         tokenizer_class="EvilTokenizer",
     )
     (place / "tokenizer.json").unlink()
-    assert "gives no tokenizer" in refused(place) or "code of its own" in refused(place)
+    assert "has no tokenizer" in refused(place)
 
 
 @pytest.mark.parametrize("key", ["_attn_implementation", "_attn_implementation_internal", "attn_implementation"])
@@ -241,7 +241,7 @@ def test_an_adapter_beside_the_weights_does_not_bring_a_pickle(place):
 
 def test_a_configuration_nested_without_end_is_refused(place):
     (place / "config.json").write_text("[" * 100_000)
-    assert "gives no configuration" in refused(place)
+    assert "config.json is not JSON" in refused(place)
 
 
 def test_speech_checkpoints_go_through_the_same_door(tmp_path):

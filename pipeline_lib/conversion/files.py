@@ -7,7 +7,8 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,20 @@ def check_place(out: Path, model_type: str) -> None:
         raise InputError(f"{out} is there already and holds something else; give a new folder")
 
 
+@contextmanager
+def replaced(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``out`` that takes its place at the end; after an error nothing is left of it."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write(
     out: Path,
     config: PreTrainedConfig,
@@ -96,10 +111,7 @@ def write(
         tensors: as its ``state_dict`` names them
         preprocessor: what makes its inputs; None writes no such file
     """
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with replaced(out) as temporary:
         config.architectures = [architecture]
         config.save_pretrained(temporary)
         save_file(dict(tensors), temporary / "model.safetensors", metadata={"format": "pt"})
@@ -107,7 +119,3 @@ def write(
             text = json.dumps(preprocessor, indent=2) + "\n"
             (temporary / "preprocessor_config.json").write_text(text, encoding="utf-8")
         shutil.copymode(temporary / "config.json", temporary / "model.safetensors")  # safetensors shuts others out
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

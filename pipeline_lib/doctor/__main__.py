@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline_lib.command import run
-from pipeline_lib.doctor import installation, leftovers, processes, project, repository
+from pipeline_lib.doctor import hub, installation, leftovers, processes, project, repository
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.errors import InputError
 from pipeline_lib.settings import PARAMS, read_params
@@ -32,13 +32,13 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Find
     yield from leftovers.leftovers(root, read_params(PARAMS) if params else None)
     yield from installation.hardware(params.transcription.device if params else "auto")
     if online and params:
-        yield from project.hub(params)
+        yield from hub.hub(params)
 
 
 def main(
     mend: Annotated[bool, typer.Option(help="remove what the table says can be removed")] = False,
     end_orphans: Annotated[bool, typer.Option(help="with --mend: end processes of earlier runs too")] = False,
-    online: Annotated[bool, typer.Option(help="ask the hub for the checkpoints too")] = False,
+    online: Annotated[bool, typer.Option(help="check at the hub that each checkpoint may be read")] = False,
     dvc_only: Annotated[bool, typer.Option("--dvc-only", help="DVC's own files alone, without a word if well")] = False,
 ) -> None:
     """Check installation, GPU, parameters, corpus, DVC's locks, orphans, leftovers and disk."""

@@ -114,28 +114,6 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
     return total, unknown
 
 
-def hub(params: Params) -> Iterator[Finding]:
-    """Ask the hub for each checkpoint that is no local path."""
-    from huggingface_hub import HfApi
-
-    transcription = params.transcription
-    chosen = [(f"transcription.{transcription.engine}", getattr(transcription, transcription.engine))]
-    chosen += [(where, part.encoder) for where, part in parts_with_encoder(params)]
-    for where, settings in chosen:
-        name = getattr(settings, "checkpoint", None)
-        if name is None or is_local(name):
-            continue
-        try:
-            found = HfApi().model_info(name, revision=settings.revision, timeout=10)
-        except Exception as error:
-            said = " ".join(str(error).split())[:120]
-            yield Finding(
-                "hub", "problem", f"{where}: {name}: {said}", "hf auth login; ask for access where it is gated"
-            )
-        else:
-            yield Finding("hub", "ok", f"{where}: {name} at {str(found.sha)[:12]}")
-
-
 def _sample(root: Path, table: Path) -> Sequence[str]:
     """Return paths spread over the manifest, or over the folder where there is none."""
     if table.is_file():

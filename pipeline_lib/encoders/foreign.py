@@ -17,15 +17,24 @@ def check_index(folder: Path) -> None:
         InputError: a shard is no ``.safetensors`` file of the folder, or the index is no index
     """
     path = folder / INDEX
-    if not path.is_file():
-        return
+    if path.is_file():
+        shards(path, ".safetensors")
+
+
+def shards(index: Path, suffix: str) -> list[str]:
+    """Return the files that an index of shards names, sorted.
+
+    Raises:
+        InputError: one is no file of that suffix in the folder of the index, or the index is no index
+    """
     try:
-        shards = {str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+        names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is no index of shards: {type(error).__name__} {error}") from None
-    for name in sorted(shards):
-        if PurePosixPath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise InputError(f"{path} names {name!r}, wanted .safetensors files of its own folder")
+        raise InputError(f"{index} is no index of shards: {type(error).__name__} {error}") from None
+    for name in sorted(names):
+        if PurePosixPath(name).name != name or "\\" in name or not name.endswith(suffix):
+            raise InputError(f"{index} names {name[:200]!r}, expected {suffix} files of its own folder")
+    return sorted(names)
 
 
 def check_kernels(config: PretrainedConfig, checkpoint: str) -> None:

@@ -8,23 +8,19 @@ cache of keys with which decoders generate.
 they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
 """
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     WhisperFeatureExtractor,
 )
-from transformers.utils import cached_file
 
-from pipeline_lib.encoders import foreign, four_bit, speech, text, vggish
+from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
@@ -64,7 +60,7 @@ def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncode
         model = _model(settings, config, revision, device).encoder
     else:
         model = _model(settings, config, revision, device)
-    prepare = _speech_inputs(config, _preprocessor(settings, revision), settings.checkpoint)
+    prepare = _speech_inputs(config, contents.preprocessor(settings, revision), settings.checkpoint)
     return SpeechEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
 
 
@@ -75,24 +71,19 @@ def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
         InputError: as for ``load_speech``, or bitsandbytes is not there for 4 bit
     """
     config, revision = _config(settings, text.MODEL_TYPES, "text")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.checkpoint, revision=revision, trust_remote_code=False)
-    except Exception as error:
-        raise explain(error, settings, "tokenizer") from error
+    tokenizer = vocabulary.load(settings, config, revision)
     model = _model(settings, config, revision, device)
     reserved = (
         config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
     )  # their positions begin there
-    prepare = Tokens(tokenizer, config.max_position_embeddings - reserved)
-    if len(tokenizer) > config.vocab_size:
-        wanted = f"its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}"
-        raise InputError(f"{settings.checkpoint} does not fit together: {wanted} (is the tokenizer of another model?)")
+    prepare = Tokens(tokenizer, config.max_position_embeddings - reserved, config.vocab_size)
     return TextEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
 
 
 def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) -> tuple[PretrainedConfig, str | None]:
     """Return the configuration as this pipeline runs it, and the commit that the checkpoint's files are read at."""
-    _check_folder(settings.checkpoint)
+    contents.check_folder(settings.checkpoint)
+    contents.check_configuration(settings)
     try:
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
@@ -102,6 +93,7 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
         raise InputError(
             f"{settings.checkpoint} is a {config.model_type!r} model, a {modality} encoder is one of {list(known)}"
         )
+    contents.check_sizes(config, settings.checkpoint)
     if getattr(config, "quantization_config", None) is not None:
         said = "holds weights that are quantised already, which cannot be taken back"
         raise InputError(f"{settings.checkpoint} {said}; give the full checkpoint, and set weights to nf4 for 4 bit")
@@ -130,9 +122,12 @@ def _model(
     if not settings.pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            if settings.weights == "nf4":
-                return four_bit.random_model(config, device, **options)
-            return AutoModel.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+            try:
+                if settings.weights == "nf4":
+                    return four_bit.random_model(config, device, **options)
+                return AutoModel.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+            except Exception as error:
+                raise explain(error, settings, "model of its configuration") from error
     if settings.weights == "nf4":  # quantised where it arrives, a tensor at a time
         options |= {"quantization_config": four_bit.configuration(), "device_map": {"": device}}
     try:
@@ -152,6 +147,7 @@ def _model(
     if missing := sorted(report["missing_keys"]):
         said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    contents.check_finite(model, settings.checkpoint)
     if settings.weights == "nf4":
         keep_one_path(model)
     return model
@@ -179,33 +175,3 @@ def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: s
         case _:
             shortest = speech.receptive_field(config.conv_kernel, config.conv_stride)
             return Waveforms(shortest, normalise=said.get("do_normalize", True))  # transformers' default too
-
-
-def _preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
-    """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither."""
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        try:
-            path = cached_file(settings.checkpoint, name, revision=revision)
-        except OSError as error:
-            if error.__cause__ is None:  # all files are known, this one is not among them
-                continue
-            raise explain(error, settings, name) from error
-        said = json.loads(Path(path).read_text(encoding="utf-8"))
-        return said if name == "preprocessor_config.json" else said.get("feature_extractor", {})
-    return {}
-
-
-def _check_folder(checkpoint: str) -> None:
-    """Refuse what can only be meant as a folder and is none; else the hub would be asked for it."""
-    path = Path(checkpoint)
-    looks_local = path.is_absolute() or checkpoint.startswith((".", "~")) or checkpoint.count("/") > 1
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise InputError(
-                f"{checkpoint} has no config.json, so it is no checkpoint of transformers (is it an expert's folder?)"
-            )
-        foreign.check_index(path)
-    elif looks_local or (path.parent != Path() and path.parent.is_dir()):
-        raise InputError(
-            f"{checkpoint} is not a folder (was it moved, or its stage not run?); on the hub a name is 'owner/model'"
-        )

@@ -1,9 +1,12 @@
 """Why a checkpoint cannot be loaded, in one sentence with the remedy; what transformers says beside it is hushed."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
-import httpx
+import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -20,7 +23,7 @@ from pipeline_lib.errors import InputError
 
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 GIVE_FOLDER = "give a local folder as checkpoint"
-CONVERT = "convert it, or give as revision the pull request that did (on the hub under Community, such as 'refs/pr/1')"
+CONVERT = "python -m pipeline_lib.conversion.hub"
 
 
 def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> InputError:
@@ -52,18 +55,27 @@ def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> Inp
     elif (
         _any(kinds, LocalEntryNotFoundError)
         or _any(kinds, ConnectionError)
-        or _any(kinds, httpx.TransportError)
+        or _any(kinds, httpx2.TransportError)
         or status is not None
     ):
         reason = f" (status {status})" if status else ""
         said = f"is not in the local cache and the hub is out of reach{reason}: mend the network, or {GIVE_FOLDER}"
     elif "safetensors" in text and ("appear to have" in text or "no file named" in text):
-        said = f"has no safetensors weights, and what pickle wrote is never loaded, it can run code: {CONVERT}"
+        said = f"has no safetensors weights: {convert(name)}"
     elif "trust_remote_code" in text or "custom code" in text:
         said = "needs Python code of its own, which is never run: choose an architecture that transformers has"
     else:
         said = f"gives no {wanted}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
     return InputError(f"checkpoint {name} {said}")
+
+
+def convert(name: str) -> str:
+    """Return the remedy for a checkpoint that has its weights in .bin files only."""
+    return (
+        f".bin files are not loaded, they can run code; convert it with '{CONVERT} {shlex.quote(name)}"
+        f" models/{_folder(name)}' and give that folder as checkpoint, or give as revision the pull request that did"
+        " (on the hub under Community, such as 'refs/pr/1')"
+    )
 
 
 @contextmanager
@@ -85,6 +97,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _folder(name: str) -> str:
+    """Return a name for the converted folder."""
+    return re.sub(r"[^a-z0-9]+", "_", PurePosixPath(name).name.lower()).strip("_") or "converted"
 
 
 def _any(errors: tuple[BaseException, ...], kind: type[BaseException]) -> bool:

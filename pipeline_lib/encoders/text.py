@@ -79,19 +79,20 @@ class TextEncoder(nn.Module):
 class Tokens:
     """Inputs of a text backbone: token numbers, padded on the right, cut at the longest text that the model takes."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, longest: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, longest: int, table: int) -> None:
         """Set the padding.
 
         Args:
             tokenizer: of the checkpoint
             longest: tokens that the model takes
+            table: tokens that the model has a vector for; a padding token behind them is not used
         """
         tokenizer.padding_side = tokenizer.truncation_side = "right"
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self.tokenizer, self.longest = tokenizer, min(longest, tokenizer.model_max_length)
-        known = (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id)
-        self.padding = next((token for token in known if token is not None), 0)
+        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id)
+        self.padding = next((token for token in known if token is not None and token < table), 0)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Return ``input_ids`` and ``attention_mask``, int64, ``(batch, time)``; an empty text has a token at least."""

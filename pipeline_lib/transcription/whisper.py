@@ -3,16 +3,16 @@
 Every piece is padded to 30 s, as in training, so that a text does not depend on its neighbours in the batch.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperProcessor
+from transformers import AutoConfig, PretrainedConfig, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from pipeline_lib.audio import SAMPLE_RATE
-from pipeline_lib.encoders import foreign
+from pipeline_lib.encoders import contents, foreign
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
@@ -69,14 +69,17 @@ class Whisper:
 
 def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     named = EncoderSettings(checkpoint=settings.checkpoint, revision=settings.revision)
-    foreign.check_index(Path(settings.checkpoint))
+    contents.check_folder(settings.checkpoint)
+    contents.check_configuration(named)
     try:
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, named, "configuration") from error
     foreign.check_kernels(config, settings.checkpoint)
     if config.model_type != "whisper":
-        raise InputError(f"{settings.checkpoint} is a {config.model_type!r} model, wanted Whisper")
+        raise InputError(f"{settings.checkpoint} is a {config.model_type!r} model, expected Whisper")
+    contents.check_sizes(config, settings.checkpoint)
+    _check_windows(contents.preprocessor(named, settings.revision), config, settings.checkpoint)
     try:
         processor = WhisperProcessor.from_pretrained(settings.checkpoint, revision=settings.revision)
     except Exception as error:
@@ -95,7 +98,35 @@ def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, W
     if missing := sorted(report["missing_keys"]):
         said = f"lacks {len(missing)} weights of Whisper, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    contents.check_finite(model, settings.checkpoint)
+    _check_languages(model, settings.checkpoint)
     return model, processor
+
+
+def _check_windows(values: Mapping[str, Any], config: PretrainedConfig, checkpoint: str) -> None:
+    """Refuse a preprocessor whose windows are not those that the encoder takes."""
+    bands, hop = values.get("feature_size", 80), values.get("hop_length", 160)
+    frames = values.get("chunk_length", 30) * SAMPLE_RATE // hop
+    rate = values.get("sampling_rate", SAMPLE_RATE)
+    if (bands, frames, rate) != (config.num_mel_bins, 2 * config.max_source_positions, SAMPLE_RATE):
+        expected = f"{config.num_mel_bins} bands x {2 * config.max_source_positions} frames at {SAMPLE_RATE} Hz"
+        raise InputError(
+            f"{checkpoint} does not fit together: its preprocessor makes {bands} bands x {frames} frames at {rate} Hz,"
+            f" expected {expected}"
+        )
+
+
+def _check_languages(model: WhisperForConditionalGeneration, checkpoint: str) -> None:
+    """Refuse a list of languages that is not made of tokens of the model."""
+    languages = getattr(model.generation_config, "lang_to_id", None) or {}
+    table = model.config.vocab_size
+    known = isinstance(languages, dict) and all(
+        isinstance(name, str) and type(token) is int and 0 <= token < table for name, token in languages.items()
+    )
+    if not known:
+        raise InputError(
+            f"{checkpoint}: lang_to_id in generation_config.json is no list of tokens from 0 to {table - 1}"
+        )
 
 
 def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings) -> str | None:

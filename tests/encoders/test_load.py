@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 
-import httpx
+import httpx2
 import pytest
 import torch
 from huggingface_hub import errors
@@ -132,8 +132,8 @@ def test_a_folder_that_is_not_there_is_not_asked_for_on_the_hub(tmp_path):
 
 def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
     """Return the hub's error as huggingface_hub raises it."""
-    request = httpx.Request("GET", "https://huggingface.co/api/models/org/model")
-    return kind(message, response=httpx.Response(status, request=request))
+    request = httpx2.Request("GET", "https://huggingface.co/api/models/org/model")
+    return kind(message, response=httpx2.Response(status, request=request))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
         (answer(errors.HfHubHTTPError, 503), "the hub is out of reach \\(status 503\\): mend the network"),
         (errors.LocalEntryNotFoundError("no file"), "HF_HUB_OFFLINE is set: unset it once"),
         (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set: unset it once"),
-        (httpx.ConnectError("no route"), "the hub is out of reach: mend the network"),
+        (httpx2.ConnectError("no route"), "the hub is out of reach: mend the network"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

@@ -1,10 +1,13 @@
 """The Whisper engine on a small model with random weights and a tokenizer of bytes, both made here, offline."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     GenerationConfig,
     HubertConfig,
@@ -140,7 +143,7 @@ def test_an_english_only_checkpoint_is_not_asked_for_a_language(tmp_path, wavefo
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     HubertConfig().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="is a 'hubert' model, wanted Whisper"):
+    with pytest.raises(InputError, match="is a 'hubert' model, expected Whisper"):
         Whisper(WhisperSettings(checkpoint=str(tmp_path)), "cpu")
 
 
@@ -149,3 +152,40 @@ def test_a_checkpoint_that_cannot_be_had_is_named_with_the_remedy():
         InputError, match=r"^checkpoint nobody/nothing is not in the local cache and HF_HUB_OFFLINE is set"
     ):
         Whisper(WhisperSettings(checkpoint="nobody/nothing"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "expected"),
+    [
+        ("config.json", lambda _: [], "config.json holds a list, expected an object"),
+        ("config.json", lambda v: {**v, "num_mel_bins": 0}, "has num_mel_bins 0, expected a whole number from 1"),
+        ("processor_config.json", lambda _: [1], "processor_config.json holds a list, expected an object"),
+        (
+            "processor_config.json",
+            lambda v: {**v, "feature_extractor": {**v["feature_extractor"], "hop_length": 0}},
+            "hop_length is 0, expected a whole number from 1",
+        ),
+        (
+            "processor_config.json",
+            lambda v: {**v, "feature_extractor": {**v["feature_extractor"], "feature_size": 128}},
+            "its preprocessor makes 128 bands x 3000 frames at 16000 Hz, expected 80 bands x 3000 frames",
+        ),
+        ("generation_config.json", lambda v: {**v, "lang_to_id": [1, 2]}, "lang_to_id in generation_config.json"),
+        ("generation_config.json", lambda v: {**v, "lang_to_id": {"<|en|>": 10**6}}, "is no list of tokens from 0 to"),
+    ],
+)
+def test_a_malformed_file_of_the_checkpoint_is_refused(tiny, tmp_path, file, change, expected):
+    place = shutil.copytree(tiny, tmp_path / "whisper")
+    (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
+    with pytest.raises(InputError) as refused:
+        Whisper(WhisperSettings(checkpoint=str(place)), "cpu")
+    assert expected in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_weights_that_are_not_finite_are_refused(tiny, tmp_path):
+    place = shutil.copytree(tiny, tmp_path / "whisper")
+    tensors = load_file(place / "model.safetensors")
+    tensors["model.decoder.layers.0.fc1.weight"][0, 0] = torch.nan
+    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"model\.decoder\.layers\.0\.fc1\.weight holds NaN or infinity"):
+        Whisper(WhisperSettings(checkpoint=str(place)), "cpu")

@@ -1,0 +1,139 @@
+"""What the hub answers for each checkpoint of params.yaml: whether this user may read it, and whether it is whole.
+
+Asked once for each distinct checkpoint and revision, before hours of other stages: ``auth_check`` tells whether the
+account may read it (the list of files is public even where the files are gated), then the list of files at that
+revision tells whether what the stage reads is among them. The remedy is that of the very error.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.encoders import foreign, vocabulary
+from pipeline_lib.encoders.refusals import convert, explain
+from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.recipes.inputs import is_local
+from pipeline_lib.recipes.sections import Params
+
+SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+TIMEOUT_S = 20.0
+Needs = tuple[str, ...]  # of "weights", "tokenizer", "preprocessor", "nemo"
+
+
+def checkpoints(params: Params) -> dict[tuple[str, str | None], tuple[list[str], set[str]]]:
+    """Return each checkpoint on the hub and its revision: the entries that read it, and what they need of it."""
+    found: dict[tuple[str, str | None], tuple[list[str], set[str]]] = {}
+    for where, name, revision, needs in _read(params):
+        if not is_local(name):
+            entries, all_needs = found.setdefault((name, revision), ([], set()))
+            entries.append(where)
+            all_needs.update(needs)
+    return found
+
+
+def hub(params: Params) -> Iterator[Finding]:
+    """Ask the hub for each checkpoint that is no local path."""
+    for (name, revision), (entries, needs) in checkpoints(params).items():
+        more = f" and {len(entries) - 3} more" if len(entries) > 3 else ""
+        yield _asked(name, revision, f"{', '.join(entries[:3])}{more}", needs)
+
+
+def missing(name: str, names: Iterable[str], needs: Iterable[str]) -> str | None:
+    """Return what is not there of what a stage reads, with the remedy, None where all is.
+
+    Args:
+        name: of the checkpoint
+        names: its files
+        needs: weights, tokenizer, preprocessor, nemo
+    """
+    there = set(names)
+    if "nemo" in needs:
+        file = f"{PurePosixPath(name).name}.nemo"
+        others = sorted(each for each in there if each.endswith(".nemo"))
+        remedy = f"download {others[0]} and give its path" if others else "is it a NeMo checkpoint?"
+        return None if file in there else f"has no file {file} ({remedy})"
+    if "config.json" not in there:
+        return "has no config.json, so it is no checkpoint of transformers (choose another)"
+    if "weights" in needs and (lack := _weights(name, there)):
+        return lack
+    if "tokenizer" in needs and not there & {*vocabulary.FILES}:
+        return f"has no tokenizer, expected one of {list(vocabulary.FILES)} (take one from the model it was made of)"
+    if "preprocessor" in needs and not there & {"preprocessor_config.json", "processor_config.json"}:
+        return "has no preprocessor_config.json (take one from the model it was made of)"
+    return None
+
+
+def _asked(name: str, revision: str | None, entries: str, needs: set[str]) -> Finding:
+    from huggingface_hub import HfApi
+
+    settings = EncoderSettings(checkpoint=name, revision=revision)
+    try:
+        HfApi().auth_check(name)
+        found = HfApi().model_info(name, revision=revision, timeout=TIMEOUT_S)
+    except Exception as error:
+        refusal = str(explain(error, settings, "answer"))
+        if "is not in the local cache" in refusal and missing(name, _cached(name, revision, needs), needs) is None:
+            return Finding("hub", "ok", f"{entries}: {name} is in the local cache; the hub was not reached")
+        return Finding("hub", "problem", *_split(refusal, entries))
+    lack = missing(name, [each.rfilename for each in found.siblings or ()], needs)
+    if lack is not None:
+        return Finding("hub", "problem", *_split(f"checkpoint {name} {lack}", entries))
+    return Finding("hub", "ok", f"{entries}: {name} at {str(found.sha)[:12]} may be read and has the files")
+
+
+def _cached(name: str, revision: str | None, needs: set[str]) -> list[str]:
+    """Return the files of a checkpoint that are in the local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = f"{PurePosixPath(name).name}.nemo" if "nemo" in needs else "config.json"
+    path = try_to_load_from_cache(name, file, revision=revision)
+    return [each.name for each in Path(path).parent.iterdir()] if isinstance(path, str) else []
+
+
+def _split(text: str, entries: str) -> tuple[str, str]:
+    """Return the two columns of the table: what is, and the remedy, which stands behind it."""
+    for mark in (": ", "; "):
+        said, found, remedy = text.partition(mark)
+        if found:
+            return f"{entries}: {said}", remedy
+    said, found, remedy = text.rpartition(" (")
+    return (f"{entries}: {said}", remedy.removesuffix(")")) if found else (f"{entries}: {text}", "")
+
+
+def _weights(name: str, there: set[str]) -> str | None:
+    if "model.safetensors" in there:
+        return None
+    shards = {match.group(2): match for each in there if (match := SHARD.fullmatch(each))}
+    if foreign.INDEX in there:
+        numbers = {int(match.group(1)) for each in there if (match := SHARD.fullmatch(each))}
+        total = max((int(each) for each in shards), default=0)
+        absent = sorted({*range(1, total + 1)} - numbers)
+        return f"lacks shard {absent[0]} of {total} of its weights (choose another revision)" if absent else None
+    if any(each.endswith(".bin") for each in there):
+        return f"has no safetensors weights: {convert(name)}"
+    return "has neither safetensors weights nor .bin files (choose another checkpoint)"
+
+
+def _read(params: Params) -> Iterator[tuple[str, str, str | None, Needs]]:
+    """Yield each entry, the checkpoint and revision that it reads, and what it needs of it."""
+    transcription = params.transcription
+    if transcription.engine != "reference":
+        chosen = getattr(transcription, transcription.engine)
+        needs: Needs = ("nemo",) if transcription.engine == "canary" else ("weights", "tokenizer", "preprocessor")
+        yield f"transcription.{transcription.engine}", chosen.checkpoint, chosen.revision, needs
+    for name, entry in params.embedding.items():
+        yield from _encoder(f"embedding.{name}", entry.encoder, entry.modality)
+    for name, expert in params.finetuning.items():
+        branches: Mapping = dict(expert.branches.items()) if expert.branches else {}
+        yield from _encoder(f"finetuning.{name}", expert.encoder, expert.modality)
+        for modality, branch in branches.items():
+            yield from _encoder(f"finetuning.{name}.branches.{modality}", branch.encoder, modality)
+
+
+def _encoder(
+    where: str, settings: EncoderSettings | None, modality: str
+) -> Iterator[tuple[str, str, str | None, Needs]]:
+    if settings is not None:
+        weights = ("weights",) if settings.pretrained else ()
+        yield where, settings.checkpoint, settings.revision, (*weights, *(("tokenizer",) if modality == "text" else ()))
