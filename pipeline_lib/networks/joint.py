@@ -143,9 +143,10 @@ class JointNetwork(nn.Module):
         """Return a ``Pass`` for each combination that an utterance takes part in, and what the auxiliary losses read.
 
         The encoders run once. ``aligned`` is (audio, text, both): vectors of the unimodal passes, shape ``(batch,
-        width)``, and who has them all. ``reconstruction`` is a list of (estimate, target, mask) from passes of their
-        own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both, ``invariance``
-        (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided by.
+        width)``, and who has them all. ``reconstruction`` has (estimate, target, mask) by pass and modality, from
+        passes of their own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both,
+        ``invariance`` (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided
+        by.
 
         Args:
             inputs: the encoder's, with ``present``
@@ -171,9 +172,13 @@ class JointNetwork(nn.Module):
             found["aligned"] = self._aligned(frames, contextual)
         if "reconstruction" in auxiliary:
             each = self.mixer.settings.masked_passes == "each"
-            chosen = [part for _, part in parts.values()] if each else [frames]
-            told = [self.mixer.reconstruct(part, generator) for part in chosen]
-            found["reconstruction"] = [(part.estimate, part.target, part.mask) for one in told for part in one.values()]
+            chosen = {name: part for name, (_, part) in parts.items()} if each else {BOTH: frames}
+            told = {name: self.mixer.reconstruct(part, generator) for name, part in chosen.items()}
+            found["reconstruction"] = {
+                f"{name} {modality}": (part.estimate, part.target, part.mask)
+                for name, one in told.items()
+                for modality, part in one.items()
+            }
         if "imagination" in auxiliary:
             found["imagination"] = self.mixer.imagined(frames)
         if "invariance" in auxiliary:
@@ -200,19 +205,10 @@ class JointNetwork(nn.Module):
         self, frames: dict[str, Frames], combinations: Sequence[str]
     ) -> dict[str, tuple[Tensor, dict[str, Frames]]]:
         """Return for each combination the rows that take part and the frames that they show."""
-        present = self._present(frames)
-        parts = {}
-        for name in combinations:
-            if name == BOTH:
-                own = torch.tensor([each in combinations for each in self.modalities], device=present.device)
-                taking = present.all(dim=1) | (present.any(dim=1) & ~(present & own).any(dim=1))
-            else:
-                taking = present[:, self.modalities.index(name)]
-            (rows,) = taking.nonzero(as_tuple=True)
-            if len(rows):
-                shown = {each: part.of(rows) for each, part in frames.items() if name in (BOTH, each)}
-                parts[name] = rows, shown
-        return parts
+        return {
+            name: (rows, {each: part.of(rows) for each, part in frames.items() if name in (BOTH, each)})
+            for name, rows in taking(self._present(frames), self.modalities, combinations).items()
+        }
 
     def _aligned(
         self, frames: dict[str, Frames], contextual: dict[str, tuple[Tensor, Frames]]
@@ -253,6 +249,27 @@ class JointNetwork(nn.Module):
             if len(rows):
                 found.append((name, rows))
         return found
+
+
+def taking(present: Tensor, modalities: Sequence[str], combinations: Sequence[str]) -> dict[str, Tensor]:
+    """Return the rows that take part in each combination, those without any left out.
+
+    Args:
+        present: bool, shape ``(batch, modalities)``
+        modalities: in the order of its columns
+        combinations: modalities and ``both``
+    """
+    found = {}
+    for name in combinations:
+        if name == BOTH:
+            own = torch.tensor([each in combinations for each in modalities], device=present.device)
+            chosen = present.all(dim=1) | (present.any(dim=1) & ~(present & own).any(dim=1))
+        else:
+            chosen = present[:, modalities.index(name)]
+        (rows,) = chosen.nonzero(as_tuple=True)
+        if len(rows):
+            found[name] = rows
+    return found
 
 
 def some_hidden(present: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
