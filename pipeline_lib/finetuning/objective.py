@@ -19,7 +19,8 @@ from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.phase_settings import AUXILIARY, OF_SEVERAL, PhaseSettings
 from pipeline_lib.losses import Mean, Together
-from pipeline_lib.networks.joint import Pass, taking
+from pipeline_lib.networks.joint import Pass
+from pipeline_lib.networks.presence import taking
 
 READ = {"contrastive": "aligned"}  # what a joint network hands an auxiliary loss; others read what is named as they are
 

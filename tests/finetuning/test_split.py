@@ -199,7 +199,7 @@ def job_of(tones, settings, folder):
             present=present,
             train=train,
             dev=dev,
-            read=Pairs(recordings, texts) if settings.is_joint else Texts(texts),
+            read=Texts(texts) if settings.modality == "text" else Pairs(recordings, texts or []),
             accelerator=accelerator_of(settings),
             folder=folder,
             logs=opened,
