@@ -16,19 +16,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from pipeline_lib import interrupt
+from pipeline_lib import environment, interrupt
 from pipeline_lib.errors import InputError
 
 _STDERR = Console(stderr=True)
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a typer command; an InputError or a full disk is said and exit status 1, Ctrl-C status 130."""
+    """Run ``main`` as a typer command, where the environment changes no result.
+
+    An InputError or a full disk is printed and the exit status 1, of Ctrl-C 130.
+    """
 
     @wraps(main)
     def guarded(*args: Any, **options: Any) -> None:
         try:
             interrupt.raise_again()
+            environment.check()
             main(*args, **options)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)

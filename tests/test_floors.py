@@ -25,6 +25,8 @@ GROUND = (
     "sealed",
     "whole",
     "metrics",
+    "environment",
+    "batch_losses",
     "losses",
     "networks",
     "classifiers",
@@ -43,6 +45,7 @@ FILES = sorted([*Path("pipeline_lib").rglob("*.py"), *Path("stages").glob("*.py"
 WITH_TORCH = (
     "encoders",
     "networks",
+    "batch_losses",
     "losses",
     "expert_network",
     "experts",

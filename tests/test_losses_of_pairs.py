@@ -212,10 +212,10 @@ def test_distributions_are_no_labels_of_pairs():
 def test_the_new_losses_are_found_by_their_names():
     outputs = {
         "aligned": (random(4, 3, seed=1), random(4, 3, seed=2), torch.tensor([True, True, True, False])),
-        "reconstruction": [
-            (random(4, 3, 2, seed=3), random(4, 3, 2, seed=4), torch.ones(4, 3, dtype=torch.bool)),
-            (random(4, 2, 5, seed=5), random(4, 2, 5, seed=6), torch.ones(4, 2, dtype=torch.bool)),
-        ],
+        "reconstruction": {
+            "audio": (random(4, 3, 2, seed=3), random(4, 3, 2, seed=4), torch.ones(4, 3, dtype=torch.bool)),
+            "text": (random(4, 2, 5, seed=5), random(4, 2, 5, seed=6), torch.ones(4, 2, dtype=torch.bool)),
+        },
         "embedding": random(4, 3, seed=7),
         "sentiment": random(4, 3, seed=8),
     }
@@ -223,7 +223,7 @@ def test_the_new_losses_are_found_by_their_names():
     weights = {"contrastive": 1.0, "reconstruction": 10.0, "multi_similarity": 0.5, "sentiment": 2.0}
     total, parts = combined(outputs, batch, weights, similarity={"alpha": 1.0, "margin": 0.2})
     torch.testing.assert_close(parts["contrastive"], contrastive(*outputs["aligned"]))
-    two = [reconstruction(*each) for each in outputs["reconstruction"]]
+    two = [reconstruction(*each) for each in outputs["reconstruction"].values()]
     torch.testing.assert_close(parts["reconstruction"], two[0] + two[1])  # equation 5 sums over modalities
     expected = multi_similarity(outputs["embedding"], batch["emotion"], alpha=1.0, margin=0.2)
     torch.testing.assert_close(parts["multi_similarity"], expected)

@@ -1,8 +1,8 @@
 """The encoders of an expert that reads audio and text: each runs on those utterances of a batch that have its modality.
 
-A frozen branch's states are rounded to float16, as embeddings are kept on disk: frames that are kept in memory between
-epochs (half as large so) are then those that would be computed again. Beyond 65,504 float16 has no number; what lies
-there is taken back to it.
+A frozen branch's states are rounded to float16 and computed outside autocast, as embeddings are: frames that are kept
+in memory between epochs (half as large so), those that would be computed again and those of an embedding are the same.
+Beyond 65,504 float16 has no number; what lies there is taken back to it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from pipeline_lib.encoders.hidden import Hidden
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.networks.precision import exact
 
 MODALITIES = ("audio", "text")  # the order of an utterance's parts, and of the columns of ``present``
 LARGEST = torch.finfo(torch.float16).max
@@ -67,9 +68,10 @@ class JointEncoder(nn.Module):
         """Return the layers of utterances that all have the modality, kept ones as they were kept."""
         if "kept" in inputs:
             return Hidden(tuple(inputs["kept"].float().unbind(dim=1)), inputs["lengths"])
-        hidden = self.branches[name](**inputs)
         if name not in self.rounded:
-            return hidden
+            return self.branches[name](**inputs)
+        with exact(next(iter(inputs.values())).device):
+            hidden = self.branches[name](**inputs)
         return Hidden(tuple(to_half(layer).float() for layer in hidden.layers), hidden.lengths)
 
 

@@ -66,10 +66,10 @@ def _check_batches_of_one(entry: ExpertEntry, phase: str, losses: LossSettings) 
             " wanted 'relu' or 'tanh', or at least 2"
         )
     given = [name for name in OF_SEVERAL if losses.weights()[name] > 0]
-    if given:
+    if given and entry.phases[phase].accumulation == 1:
         raise ValueError(
-            f"phases.{phase}.batch_size is 1 and {given[0]} has a weight, which is a loss of several utterances;"
-            " wanted at least 2"
+            f"phases.{phase}.batch_size is 1, its accumulation 1, and {given[0]} has a weight, which is a loss of"
+            " several utterances; wanted at least 2 of either"
         )
 
 

@@ -49,7 +49,7 @@ class ExpertEntry(Settings):
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is the fastest there is")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware has it"
+        "auto", description="of trained encoders in training; auto: bfloat16 where the hardware has it"
     )
     encoder: EncoderSettings | None = Field(description="of an audio or text expert; null for joint")
     layers: Literal["last", "weighted"] | None = Field(

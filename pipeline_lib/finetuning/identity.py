@@ -9,7 +9,7 @@ import torch
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
-from pipeline_lib import expert_network, experts, losses
+from pipeline_lib import batch_losses, expert_network, experts, losses
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
@@ -71,11 +71,12 @@ def identity(
     further = [None if each is None else each.tolist() for each in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     heard = [] if settings.modality == "text" else corpus.frame["audio_sha256"].fillna("").tolist()
-    parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders, losses, experts, expert_network)
+    parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
+    modules = (losses, batch_losses, experts, expert_network)
     return (
         settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
         [store.file_digest(place) if place.is_dir() else None for place in map(Path, _folders(settings))],
-        store.code_digest(*parts),
+        store.code_digest(*parts, *modules),
         torch.__version__,
         [
             *columns,

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.command import progress
-from pipeline_lib.encoders.device import autocast
 from pipeline_lib.encoders.joint import MODALITIES, to_half
 from pipeline_lib.finetuning import batches, stored_frames
 from pipeline_lib.finetuning.batches import Batch
@@ -137,11 +136,10 @@ def _states(job: Job, modality: str, rows: np.ndarray, advance: Callable[[int], 
     loader = batches.Loader(
         [Batch(each, starts[each], durations[each]) for each in plan], job.read.showing(modality), encoder.prepare, {}
     )
-    with autocast(device, wanted=job.half):
-        for each, (inputs, _) in zip(plan, batches.load(loader, job.settings.workers, device)):
-            given = batches.to(inputs, device)[modality]
-            hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
-            layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
-            for i, (row, length) in enumerate(zip(each.tolist(), hidden.lengths.tolist())):
-                yield row, layers[:, i, :length].clone()
-            advance(len(each))
+    for each, (inputs, _) in zip(plan, batches.load(loader, job.settings.workers, device)):
+        given = batches.to(inputs, device)[modality]
+        hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
+        layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
+        for i, (row, length) in enumerate(zip(each.tolist(), hidden.lengths.tolist())):
+            yield row, layers[:, i, :length].clone()
+        advance(len(each))

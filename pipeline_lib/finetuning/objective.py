@@ -1,24 +1,79 @@
-"""What a phase minimises: its losses of one network's outputs, or of a joint network's passes."""
+"""What a phase minimises: its losses of one network's outputs, or of a joint network's passes.
 
-from collections.abc import Mapping
+A step has one loss, of all its utterances, however they are cut into batches, halves and processes. A loss that is a
+mean over rows is summed part by part and divided by what the whole step has; one of all utterances together
+(``losses.Together``) is computed of all outputs, and its gradient handed back to each part, as Gao, Zhang, Han and
+Callan, "Scaling deep contrastive learning batch size under memory limited setup", RepL4NLP 2021, do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline_lib import losses
 from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.job import Job
-from pipeline_lib.finetuning.phase_settings import AUXILIARY, PhaseSettings
+from pipeline_lib.finetuning.phase_settings import AUXILIARY, OF_SEVERAL, PhaseSettings
+from pipeline_lib.losses import Mean, Together
 from pipeline_lib.networks.joint import Pass
+from pipeline_lib.networks.presence import taking
 
 READ = {"contrastive": "aligned"}  # what a joint network hands an auxiliary loss; others read what is named as they are
+
+Key = tuple[str, str, str]  # pass, or nothing for an auxiliary loss; loss; which part of it
+Gradients = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The losses of one part of a step.
+
+    Attributes:
+        terms: each loss of each pass
+        passes: those in which the part has anyone; of an audio or text expert the only one, ``""``
+    """
+
+    terms: Mapping[Key, Mean | Together]
+    passes: frozenset[str]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the other parts need to know: plain numbers, and tensors on the CPU without gradients."""
+        weights = {key: float(each.weight) for key, each in self.terms.items() if isinstance(each, Mean)}
+        together = {
+            key: replace(term, arguments=tuple(map(_plain, term.arguments)))
+            for key, term in self.terms.items()
+            if isinstance(term, Together)
+        }
+        return {"weights": weights, "together": together, "passes": self.passes}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a part needs to know of the whole step.
+
+    Attributes:
+        weights: what each mean over rows is divided by
+        passes: those in which the step has anyone
+        values: of each loss of all utterances together
+        gradients: of these, for each part of this process, by the arguments that they reach
+        n_parts: of all processes
+    """
+
+    weights: Mapping[Key, float]
+    passes: frozenset[str]
+    values: Mapping[Key, float] = field(default_factory=dict)
+    gradients: Sequence[Mapping[Key, Gradients]] = ()
+    n_parts: int = 1
 
 
 class Objective:
     r"""The weighted losses of a phase.
 
-    Of a joint expert the supervised losses are averaged over the passes in which the batch has anyone, and auxiliary
+    Of a joint expert the supervised losses are averaged over the passes in which the step has anyone, and auxiliary
     losses are added to them:
 
     .. math:: \frac{1}{P} \sum_p \sum_k w_k L_k(p) + \sum_a w_a L_a
@@ -36,6 +91,10 @@ class Objective:
             "focal_gamma": asked.focal_gamma,
             "similarity": asked.pairs.model_dump(),
         }
+        self.targets, self.present = job.arrays, job.present
+        self.combinations = job.settings.passes_of(phase)
+        together = any(asked.weights()[name] > 0 for name in OF_SEVERAL)
+        self.known_beforehand = not (together or self.auxiliary or job.settings.modality_dropout)
 
     @property
     def wanted(self) -> list[str]:
@@ -46,12 +105,118 @@ class Objective:
         """Return the loss of some utterances' outputs."""
         return losses.combined(outputs, truth, self.weights, **self.options)[0]
 
-    def of_passes(self, found: Mapping[str, Any], truth: Mapping[str, Tensor]) -> Tensor:
-        """Return the loss of a batch from what a joint network's passes found."""
-        passes = [each for each in found.values() if isinstance(each, Pass)]
-        each = [
-            self.supervised(part.outputs, {name: values[part.rows] for name, values in truth.items()})
-            for part in passes
-        ]
-        total = torch.stack(each).mean()
-        return total + losses.combined(found, {}, self.auxiliary)[0] if self.auxiliary else total
+    def part(self, found: Mapping[str, Any], truth: Mapping[str, Tensor]) -> Part:
+        """Return the losses of a part of a step.
+
+        Args:
+            found: an audio or text network's outputs, or what a joint network's passes found
+            truth: the targets of the part's utterances, on the device
+        """
+        if not self.combinations:
+            return Part(self._supervised("", found, truth), frozenset([""]))
+        passes = {name: each for name, each in found.items() if isinstance(each, Pass)}
+        terms: dict[Key, Mean | Together] = {}
+        for name, each in passes.items():
+            terms |= self._supervised(name, each.outputs, {key: values[each.rows] for key, values in truth.items()})
+        auxiliary = losses.terms(found, {}, self.auxiliary)
+        return Part(terms | {("", *key): term for key, term in auxiliary.items()}, frozenset(passes))
+
+    def before(self, rows: np.ndarray) -> Whole:
+        """Return what is known of a step before its forward passes, where ``known_beforehand``.
+
+        Args:
+            rows: of the manifest, of the whole step in all processes
+        """
+        shown = {"": slice(None)}
+        if self.combinations:
+            shown = taking(torch.from_numpy(self.present[rows]), ("audio", "text"), self.combinations)
+        names = [name for name, weight in self.weights.items() if weight > 0]
+        by_class = dict.fromkeys(("cross_entropy", "focal"), self.options["class_weights"])
+        truth = {name: torch.from_numpy(values[rows]) for name, values in self.targets.items()}
+        weights = {
+            (shows, name, ""): float(
+                losses.label_weight(truth["emotion" if name in by_class else name][places], by_class.get(name))
+            )
+            for shows, places in shown.items()
+            for name in names
+        }
+        return Whole(weights, frozenset(shown))
+
+    def seen(self, parts: Sequence[Mapping[str, Any]], first: int, count: int) -> Whole:
+        """Return what all parts of a step, forwarded once, say of it together.
+
+        Args:
+            parts: the summaries of the parts of all processes
+            first, count: the place of this process's among them
+        """
+        weights: dict[Key, float] = {}
+        for part in parts:
+            for key, weight in part["weights"].items():
+                weights[key] = weights.get(key, 0.0) + weight
+        values: dict[Key, float] = {}
+        gradients: list[dict[Key, Gradients]] = [{} for _ in parts]
+        for key in dict.fromkeys(key for part in parts for key in part["together"]):
+            own = [i for i, part in enumerate(parts) if key in part["together"]]
+            values[key], slopes = _of_all([parts[i]["together"][key] for i in own])
+            for i, each in zip(own, slopes, strict=True):
+                gradients[i][key] = each
+        passes = frozenset(name for part in parts for name in part["passes"])
+        return Whole(weights, passes, values, gradients[first : first + count], len(parts))
+
+    def loss(self, part: Part, whole: Whole | None = None, number: int = 0) -> tuple[Tensor, float]:
+        """Return what to take the gradient of, and the loss; both add up over the parts to those of the step.
+
+        Args:
+            part: one of the step's
+            whole: what the part needs to know of the step; None where it is the whole step itself
+            number: of the part among those of its process
+        """
+        if whole is None:
+            loss = self._joined({key: term.value() for key, term in part.terms.items()}, part.passes)
+            return loss, float(loss.detach())
+        carrying: dict[Key, Tensor] = {}
+        counted = {key: torch.tensor(value / whole.n_parts) for key, value in whole.values.items()}
+        for key, term in part.terms.items():
+            if isinstance(term, Mean):
+                carrying[key] = term.over(torch.tensor(whole.weights[key], dtype=torch.float32))
+                counted[key] = carrying[key].detach().cpu()
+            else:
+                reached = zip(term.arguments[: term.reached], whole.gradients[number][key], strict=True)
+                carrying[key] = torch.stack(
+                    [(each.float() * slope.to(each.device)).sum() for each, slope in reached]
+                ).sum()
+        return self._joined(carrying, whole.passes), float(self._joined(counted, whole.passes))
+
+    def _supervised(
+        self, shown: str, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]
+    ) -> dict[Key, Mean | Together]:
+        names = [name for name, weight in self.weights.items() if weight > 0]
+        return {(shown, *key): term for key, term in losses.terms(outputs, truth, names, **self.options).items()}
+
+    def _joined(self, values: Mapping[Key, Tensor], passes: frozenset[str]) -> Tensor:
+        by_pass: dict[str, list[Tensor]] = {}
+        auxiliary = []
+        for (shown, name, _), value in values.items():
+            if name in self.auxiliary:
+                auxiliary.append(self.auxiliary[name] * value)
+            else:
+                by_pass.setdefault(shown, []).append(self.weights[name] * value)
+        loss = torch.stack([torch.stack(each).sum() for each in by_pass.values()]).sum() / len(passes)
+        return loss + torch.stack(auxiliary).sum() if auxiliary else loss
+
+
+def _plain(argument: Any) -> Any:
+    return argument.detach().cpu() if isinstance(argument, Tensor) else argument
+
+
+def _of_all(parts: Sequence[Together]) -> tuple[float, list[Gradients]]:
+    """Return a loss of all utterances together, and its gradient for each of the parts."""
+    joined = [
+        torch.cat(each) if isinstance(each[0], Tensor) else each[0] for each in zip(*(p.arguments for p in parts))
+    ]
+    leaves = [each.float().requires_grad_() for each in joined[: parts[0].reached]]
+    with torch.enable_grad():
+        value = replace(parts[0], arguments=(*leaves, *joined[len(leaves) :])).value()
+        slopes = torch.autograd.grad(value, leaves)
+    sizes = [len(part.arguments[0]) for part in parts]
+    return float(value.detach()), list(zip(*(slope.split(sizes) for slope in slopes), strict=True))

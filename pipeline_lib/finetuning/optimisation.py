@@ -1,10 +1,12 @@
 """Optimiser, learning rate, class weights, and the class prior that they leave in a posterior."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline_lib.finetuning.phase_settings import LossSettings, PhaseSettings
@@ -131,3 +133,20 @@ def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -
         parameter = parameters[name]
         kept = value.clone() if quantity == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
         optimiser.state[parameter][quantity] = kept
+
+
+def statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the statistics of all batch norms."""
+    return {name: each.clone() for name, each in _statistics(network)}
+
+
+def put_statistics(network: nn.Module, kept: dict[str, Tensor]) -> None:
+    """Put the statistics of all batch norms back."""
+    for name, each in _statistics(network):
+        each.copy_(kept[name])
+
+
+def _statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, module in network.named_modules():
+        if isinstance(module, _BatchNorm):
+            yield from ((f"{name}.{key}", each) for key, each in module.named_buffers())

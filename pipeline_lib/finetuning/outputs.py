@@ -1,4 +1,4 @@
-"""What a network says of whole utterances."""
+"""A network's outputs of whole utterances, of the development split and of all alike: without autocast."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.encoders.device import autocast
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.reading import Read
@@ -22,7 +21,6 @@ def outputs_of(
     read: Read,
     settings: FinetuningSettings,
     *,
-    half: bool,
     say: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
@@ -33,7 +31,6 @@ def outputs_of(
         lengths: seconds or characters of all rows
         read: row, start, duration to a waveform, a text, or both
         settings: the entry
-        half: bfloat16 where the hardware has it
         say: inputs to outputs, one of the network's methods; None calls the network itself
     """
     if not len(plan):
@@ -42,7 +39,7 @@ def outputs_of(
     device = next(network.parameters()).device
     chunked = [Batch(rows, *batches.whole(lengths[rows], settings)) for rows in plan]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
-    with torch.inference_mode(), autocast(device, wanted=half):
+    with torch.inference_mode():
         for inputs, _ in batches.load(loader, settings.workers, device):
             outputs = (say or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}

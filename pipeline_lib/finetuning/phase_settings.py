@@ -69,7 +69,7 @@ class LossSettings(Settings):
 
     cross_entropy: Weight = Field(1.0, description="of categories")
     focal: Weight = Field(0.0, description="of categories, Lin et al. 2017")
-    concordance: Weight = Field(0.0, description="1 - CCC, mean over the attributes of a batch")
+    concordance: Weight = Field(0.0, description="1 - CCC, mean over the attributes of a step's utterances")
     gender: Weight = Field(0.0, description="cross-entropy of the speaker's gender")
     sentiment: Weight = Field(0.0, description="cross-entropy of the sentiment")
     multi_similarity: Weight = Field(0.0, description="of the embedding, by categories; Wang et al. 2019")
@@ -93,7 +93,9 @@ class PhaseSettings(Settings):
 
     epochs: Count = Field(10, description="at most")
     batch_size: Count = Field(16, description="utterances in a forward pass, over all processes")
-    accumulation: Count = Field(1, description="batches in a step; the effective batch is batch_size x accumulation")
+    accumulation: Count = Field(
+        1, description="batches in a step; the effective batch is batch_size x accumulation, in every loss"
+    )
     learning_rate: Positive = Field(1e-4, description="peak")
     head_learning_rate: Positive | None = Field(None, description="peak of all but the encoder; null as learning_rate")
     weight_decay: Weight = Field(1e-3, description="adam adds it to the gradient, adamw shrinks the weights")

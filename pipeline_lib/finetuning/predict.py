@@ -64,7 +64,7 @@ class PredictionJob:
 
         def compute(places: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(places, self.settings)]
-            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, half=False, say=say))
+            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, say=say))
             found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in found.items()}
             return pa.table({"row": pa.array(self.rows[places]), **columns})

@@ -10,8 +10,9 @@ bitsandbytes' packed 4-bit weights would need a storage type of their own. LLaMA
 import os
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, gather_object
 
+from pipeline_lib import environment
 from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.checkpoints import State
@@ -24,6 +25,8 @@ SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM
 def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can.
 
+    What accelerate would read in its environment is passed to it.
+
     Raises:
         InputError: the device lacks what is asked for, or the processes cannot share the batches
     """
@@ -31,10 +34,22 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     if settings.precision == "bfloat16" and half_precision(device) is None:
         raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
     _refuse_shards()
+    environment.check()
     repeatable(device)
     some_unused = settings.is_joint or settings.adaptation.method == "full"
     unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused])
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no",
+        dynamo_backend="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[unused],
+    )
+    if accelerator.device.type != device.type:
+        raise InputError(
+            f"device is {settings.device!r}, here {device.type}, and accelerate takes {accelerator.device.type}"
+            " (is ACCELERATE_USE_CPU set?); set device to what is meant"
+        )
     count = accelerator.num_processes
     for name, phase in settings.phases.items():
         if count > 1 and (phase.batch_size % count or phase.batch_size < 2 * count):

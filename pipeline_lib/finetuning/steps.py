@@ -2,12 +2,14 @@
 
 Each batch seeds the random generators from (seed, phase, epoch, batch, piece, process), so that a run resumed from a
 checkpoint has the dropout of an uninterrupted one. ``batch_size`` is over all processes: each takes its share of every
-batch, so that more GPUs do not change what is trained but for batch statistics and batch-wise CCC.
+batch, so that more GPUs do not change what is trained but for batch norm's statistics. So do accumulated batches and
+halves: the loss is of all utterances of a step, see ``objective``.
 """
 
 import random
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,29 @@ from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
-from pipeline_lib.finetuning.objective import Objective
+from pipeline_lib.finetuning.objective import Objective, Part, Whole
 from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.networks.joint import Pass
 
 Found = tuple[np.ndarray | slice, dict[str, Tensor]]  # places in the batch, outputs
-Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, mean loss of their batch
+Outputs = tuple[np.ndarray, dict[str, np.ndarray]]  # rows, outputs
+Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, loss of their step
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What goes through the network at once.
+
+    Attributes:
+        batch: of all processes
+        inputs, truth: this process's share of it
+        seeds: of its random numbers
+    """
+
+    batch: Batch
+    inputs: dict[str, Any]
+    truth: dict[str, Tensor]
+    seeds: tuple[int, ...]
 
 
 class Steps:
@@ -43,6 +62,7 @@ class Steps:
         self.trained = [each for each in job.network.parameters() if each.requires_grad]
         self.where = f"finetuning.{job.name}.phases.{name}"
         self.objective = Objective(job, phase)
+        self.statistics: dict[str, Tensor] = {}  # batch norm's, of before the step
 
     @property
     def planned(self) -> int:
@@ -65,6 +85,7 @@ class Steps:
                 return self._run_batches(plan, state, after_step)
             except torch.OutOfMemoryError:
                 self.optimiser.zero_grad(set_to_none=True)
+                optimisation.put_statistics(job.network, self.statistics)
                 if state.splits == 2 or job.accelerator.num_processes > 1 or self.phase.batch_size < 4:
                     raise InputError(self._memory_message(state)) from None
             state.splits = 2
@@ -94,46 +115,76 @@ class Steps:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         rate = optimisation.set_rate(self.optimiser, optimisation.share_of_peak(state.step, self.planned, self.phase))
-        size = sum(map(len, window))
-        pieces = [(i, part) for i, batch in enumerate(window) for part in range(len(batch.pieces(state.splits)))]
-        scored: list[Scored] = []
-        for number, (i, part) in enumerate(pieces, start=1):
-            piece, (inputs, truth) = next(loaded)
-            process = job.accelerator.process_index
-            seed_all(job.settings.seed, state.phase, state.epoch, state.batch + i, part, process)
-            with nullcontext() if number == len(pieces) else job.accelerator.no_sync(self.model):
-                found, loss = self._forward(inputs, truth)
-                value = float(loss.detach())
+        self.statistics = optimisation.statistics(job.network)
+        pieces, whole, kept = self._pieces(state, window, loaded), None, []
+        n_pieces = sum(len(batch.pieces(state.splits)) for batch in window)
+        if n_pieces * job.accelerator.num_processes > 1:
+            if self.objective.known_beforehand:
+                whole = self.objective.before(np.concatenate([batch.rows for batch in window]))
+            else:
+                pieces = list(pieces)
+                whole, kept = self._seen_together(pieces)
+        scored: list[Outputs] = []
+        total = 0.0
+        for number, piece in enumerate(pieces):
+            with nullcontext() if number == n_pieces - 1 else job.accelerator.no_sync(self.model):
+                found, part = kept.pop() if kept else self._forward(self.model, piece)
+                loss, value = self.objective.loss(part, whole, number)
                 if not np.isfinite(value):
                     raise InputError(self._diverged_message(state, value, rate))
-                job.accelerator.backward(loss * (len(piece) / size))
-            scored += self._gathered(piece, found, value)
+                (loss * job.accelerator.num_processes).backward()  # the processes' gradients are averaged
+            each, value = self._gathered(piece.batch, found, value)
+            scored, total = scored + each, total + value
         if state.step == 0:
             self._refuse_idle_lora()
         if self.phase.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.trained, self.phase.max_gradient_norm)
         self.optimiser.step()
-        seen = sum(len(rows) for rows, _, _ in scored)
-        job.logs.step(state.total, {"loss": sum(value * len(rows) for rows, _, value in scored) / seen, "rate": rate})
-        return scored
+        job.logs.step(state.total, {"loss": total, "rate": rate})
+        return [(rows, outputs, total) for rows, outputs in scored]
 
-    def _forward(self, inputs: dict[str, Any], truth: dict[str, Tensor]) -> tuple[dict[str, Found], Tensor]:
-        """Return what each pass found, of an audio or text expert the only one, and the loss."""
+    def _pieces(self, state: State, window: list[Batch], loaded: Iterator) -> Iterator[Piece]:
+        """Yield what goes through the network at once, with the seeds of its random numbers."""
+        for i, batch in enumerate(window):
+            for number in range(len(batch.pieces(state.splits))):
+                batch, (inputs, truth) = next(loaded)
+                seeds = (state.phase, state.epoch, state.batch + i, number, self.job.accelerator.process_index)
+                yield Piece(batch, inputs, truth, (self.job.settings.seed, *seeds))
+
+    def _seen_together(self, pieces: list[Piece]) -> tuple[Whole, list[tuple[dict[str, Found], Part]]]:
+        """Forward all pieces, for losses that take all of a step's utterances together, and return what they say of it.
+
+        Several are forwarded without keeping activations, and again to train: batch norm's statistics are those of
+        before. What a single one gave is returned too.
+        """
+        accelerator, alone = self.job.accelerator, len(pieces) == 1
+        mine, kept = [], []
+        with nullcontext() if alone else torch.no_grad():
+            for piece in pieces:
+                found, part = self._forward(self.model if alone else self.job.network, piece)
+                mine.append(part.summary())
+                kept += [(found, part)] if alone else []
+        if not alone:
+            optimisation.put_statistics(self.job.network, self.statistics)
+        parts = mine if accelerator.num_processes == 1 else gather_object(mine)
+        return self.objective.seen(parts, accelerator.process_index * len(mine), len(mine)), kept
+
+    def _forward(self, model: nn.Module, piece: Piece) -> tuple[dict[str, Found], Part]:
+        """Return what each pass found, of an audio or text expert the only one, and the losses."""
+        seed_all(*piece.seeds)
         device = self.job.accelerator.device
-        inputs, truth = batches.to(inputs, device), batches.to(truth, device)
+        inputs, truth = batches.to(piece.inputs, device), batches.to(piece.truth, device)
         passes = self.job.settings.passes_of(self.phase)
-        if not passes:
-            with autocast(device, wanted=self.job.half):
-                outputs = self.model(inputs)
-            return {"": (slice(None), outputs)}, self.objective.supervised(outputs, truth)
         with autocast(device, wanted=self.job.half):
-            found = self.model(inputs, passes, self.objective.wanted)
-        loss = self.objective.of_passes(found, truth)
+            found = model(inputs, passes, self.objective.wanted) if passes else model(inputs)
+        part = self.objective.part(found, truth)
+        if not passes:
+            return {"": (slice(None), found)}, part
         taken = {name: each for name, each in found.items() if isinstance(each, Pass)}
-        return {name: (each.rows.cpu().numpy(), each.outputs) for name, each in taken.items()}, loss
+        return {name: (each.rows.cpu().numpy(), each.outputs) for name, each in taken.items()}, part
 
-    def _gathered(self, piece: Batch, found: dict[str, Found], value: float) -> list[Scored]:
-        """Return what a piece scored in all processes, each pass by itself."""
+    def _gathered(self, piece: Batch, found: dict[str, Found], value: float) -> tuple[list[Outputs], float]:
+        """Return what a piece scored in all processes, each pass by itself, and its share of the step's loss."""
         count = self.job.accelerator.num_processes
         rows = piece.of_process(self.job.accelerator.process_index, count).rows
         mine = {
@@ -144,13 +195,12 @@ class Steps:
             for name, (places, outputs) in found.items()
         }
         parts = [(mine, value)] if count == 1 else gather_object([(mine, value)])
-        loss = value if count == 1 else float(np.mean([each for _, each in parts]))
         scored = []
         for name in dict.fromkeys(name for each, _ in parts for name in each):
             shares = [each[name] for each, _ in parts if name in each]
             outputs = {key: np.concatenate([share[key] for _, share in shares]) for key in shares[0][1]}
-            scored.append((np.concatenate([taken for taken, _ in shares]), outputs, loss))
-        return scored
+            scored.append((np.concatenate([taken for taken, _ in shares]), outputs))
+        return scored, sum(each for _, each in parts)
 
     def _refuse_idle_lora(self) -> None:
         parameters = dict(self.job.network.named_parameters())

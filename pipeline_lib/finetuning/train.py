@@ -137,7 +137,7 @@ class Training:
         (order,) = by_length(job.lengths[rows], len(rows), job.settings.predict.batch_size)
         plan = in_batches(order, job.settings)
         mine = [rows[places] for places in plan[process::count]]
-        found = outputs_of(job.network, mine, job.lengths, read, job.settings, half=job.half)
+        found = outputs_of(job.network, mine, job.lengths, read, job.settings)
         parts = list(zip(range(process, len(plan), count), found))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")

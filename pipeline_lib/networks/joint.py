@@ -5,8 +5,9 @@ modalities that it has, and in ``both`` where it has all of them; with one alone
 that one is not trained for itself. So every utterance is trained, and none twice in the same pass.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.network import still_what_is_frozen
+from pipeline_lib.networks.precision import exact
+from pipeline_lib.networks.presence import BOTH, some_hidden, taking
 
-BOTH = "both"
 SHARED = "shared"
 
 Auxiliary = Literal["aligned", "reconstruction", "imagination", "invariance"]
@@ -32,6 +34,17 @@ class Pass:
 
     rows: Tensor
     outputs: dict[str, Tensor]
+
+
+def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of frames that leaves autocast, in which the encoders alone run."""
+
+    @wraps(method)
+    def outside(self: nn.Module, frames: dict[str, Frames], *options: Any) -> Any:
+        with exact(next(iter(frames.values())).mask.device):
+            return method(self, frames, *options)
+
+    return outside
 
 
 class JointNetwork(nn.Module):
@@ -93,14 +106,16 @@ class JointNetwork(nn.Module):
         """
         hidden, present = self.encoder(**inputs), inputs["present"]
         frames = {}
-        for i, name in enumerate(self.modalities):
-            if name in hidden and bool(present[:, i].any()):
-                values = self._joined(name, hidden[name].layers, present[:, i])
-                frames[name] = Frames(values, hidden[name].mask & present[:, i : i + 1])
+        with exact(present.device):
+            for i, name in enumerate(self.modalities):
+                if name in hidden and bool(present[:, i].any()):
+                    values = self._joined(name, hidden[name].layers, present[:, i])
+                    frames[name] = Frames(values, hidden[name].mask & present[:, i : i + 1])
         if not frames:
             raise ValueError(f"no utterance of the batch has any of {', '.join(self.modalities)}")
         return frames
 
+    @_in_float32
     def outputs(self, frames: dict[str, Frames]) -> dict[str, Tensor]:
         """Return the head's outputs from all frames that each utterance has, in the order of the batch.
 
@@ -143,9 +158,10 @@ class JointNetwork(nn.Module):
         """Return a ``Pass`` for each combination that an utterance takes part in, and what the auxiliary losses read.
 
         The encoders run once. ``aligned`` is (audio, text, both): vectors of the unimodal passes, shape ``(batch,
-        width)``, and who has them all. ``reconstruction`` is a list of (estimate, target, mask) from passes of their
-        own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both, ``invariance``
-        (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided by.
+        width)``, and who has them all. ``reconstruction`` has (estimate, target, mask) by pass and modality, from
+        passes of their own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both,
+        ``invariance`` (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided
+        by.
 
         Args:
             inputs: the encoder's, with ``present``
@@ -156,7 +172,16 @@ class JointNetwork(nn.Module):
         """
         if self.training and self.modality_dropout > 0:
             inputs = inputs | {"present": some_hidden(inputs["present"], self.modality_dropout, generator)}
-        frames, auxiliary = self.frames(inputs), set(auxiliary)
+        return self._passes(self.frames(inputs), combinations, set(auxiliary), generator)
+
+    @_in_float32
+    def _passes(
+        self,
+        frames: dict[str, Frames],
+        combinations: Sequence[str],
+        auxiliary: set[Auxiliary],
+        generator: torch.Generator | None,
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         contextual: dict[str, tuple[Tensor, Frames]] = {}  # by modality: rows, tokens of the unimodal pass
         parts = self._parts(frames, combinations)
@@ -171,9 +196,13 @@ class JointNetwork(nn.Module):
             found["aligned"] = self._aligned(frames, contextual)
         if "reconstruction" in auxiliary:
             each = self.mixer.settings.masked_passes == "each"
-            chosen = [part for _, part in parts.values()] if each else [frames]
-            told = [self.mixer.reconstruct(part, generator) for part in chosen]
-            found["reconstruction"] = [(part.estimate, part.target, part.mask) for one in told for part in one.values()]
+            chosen = {name: part for name, (_, part) in parts.items()} if each else {BOTH: frames}
+            told = {name: self.mixer.reconstruct(part, generator) for name, part in chosen.items()}
+            found["reconstruction"] = {
+                f"{name} {modality}": (part.estimate, part.target, part.mask)
+                for name, one in told.items()
+                for modality, part in one.items()
+            }
         if "imagination" in auxiliary:
             found["imagination"] = self.mixer.imagined(frames)
         if "invariance" in auxiliary:
@@ -200,19 +229,10 @@ class JointNetwork(nn.Module):
         self, frames: dict[str, Frames], combinations: Sequence[str]
     ) -> dict[str, tuple[Tensor, dict[str, Frames]]]:
         """Return for each combination the rows that take part and the frames that they show."""
-        present = self._present(frames)
-        parts = {}
-        for name in combinations:
-            if name == BOTH:
-                own = torch.tensor([each in combinations for each in self.modalities], device=present.device)
-                taking = present.all(dim=1) | (present.any(dim=1) & ~(present & own).any(dim=1))
-            else:
-                taking = present[:, self.modalities.index(name)]
-            (rows,) = taking.nonzero(as_tuple=True)
-            if len(rows):
-                shown = {each: part.of(rows) for each, part in frames.items() if name in (BOTH, each)}
-                parts[name] = rows, shown
-        return parts
+        return {
+            name: (rows, {each: part.of(rows) for each, part in frames.items() if name in (BOTH, each)})
+            for name, rows in taking(self._present(frames), self.modalities, combinations).items()
+        }
 
     def _aligned(
         self, frames: dict[str, Frames], contextual: dict[str, tuple[Tensor, Frames]]
@@ -253,18 +273,3 @@ class JointNetwork(nn.Module):
             if len(rows):
                 found.append((name, rows))
         return found
-
-
-def some_hidden(present: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Return ``present`` with one modality less in that share of the utterances that have several: modality dropout.
-
-    Args:
-        present: bool, shape ``(batch, modalities)``
-        share: each such utterance's chance, in [0, 1]
-        generator: None takes torch's own
-    """
-    device = present.device if generator is None else generator.device
-    drawn = torch.rand(len(present), 1 + present.shape[1], generator=generator, device=device).to(present.device)
-    chosen = (drawn[:, :1] < share) & (present.sum(dim=1, keepdim=True) > 1)
-    first = drawn[:, 1:].masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
-    return present & ~(chosen & torch.zeros_like(present).scatter(1, first, True))

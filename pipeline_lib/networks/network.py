@@ -1,13 +1,18 @@
 """An expert's network: encoder -> layers -> pooling -> head; its parts are handed in.
 
+Under autocast the encoder alone runs in bfloat16; what stands on it is in float32.
+
 ``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes),
 "gender": (batch, 2)}``, the last three as asked for; ``inputs`` is what the encoder's ``prepare`` made.
 """
+
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from pipeline_lib.networks.adapters import keep_frozen_norms_still
+from pipeline_lib.networks.precision import exact
 
 
 class Network(nn.Module):
@@ -42,8 +47,9 @@ class Network(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the head's outputs."""
         hidden = self.encoder(**inputs)
-        frames = hidden.layers[-1] if self.layer_weights is None else self.layer_weights(hidden.layers)
-        return self.head(self.pooling(frames, hidden.mask))
+        with exact(hidden.lengths.device):
+            frames = hidden.layers[-1] if self.layer_weights is None else self.layer_weights(hidden.layers)
+            return self.head(self.pooling(frames, hidden.mask))
 
 
 class SequenceClassificationNetwork(nn.Module):
@@ -72,7 +78,10 @@ class SequenceClassificationNetwork(nn.Module):
         self.n_labels, self.n_attributes = n_labels, n_attributes
         self._read: list[Tensor] = []
         self.last = "score" in self.head
-        self.head["score" if self.last else "classifier"].register_forward_pre_hook(self._remember)
+        self._outside: list[AbstractContextManager] = []
+        reading = self.head["score" if self.last else "classifier"]
+        reading.register_forward_pre_hook(self._remember)
+        reading.register_forward_hook(self._leave, always_call=True)
 
     def attach(self) -> None:
         """Put the encoder's model into the classification class, after another has taken its place."""
@@ -100,9 +109,14 @@ class SequenceClassificationNetwork(nn.Module):
         return outputs
 
     def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        states = inputs[0].float()  # of an encoder whose weights are in bfloat16
+        states = inputs[0].float()  # of an encoder in bfloat16, by its weights or under autocast
         self._read[:] = [states]
+        self._outside.append(exact(states.device))
+        self._outside[-1].__enter__()
         return (states,)
+
+    def _leave(self, *_: object) -> None:
+        self._outside.pop().__exit__(None, None, None)
 
     def _embedding(self, states: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         if states.ndim == 2:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from pipeline_lib import environment
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import files
 
@@ -97,6 +98,7 @@ class Worker:
 
     def _load(self, order: Order) -> None:
         assert order.job is not None
+        environment.check()  # on another machine it may be another
         files.check_shared(order.folder, order.token)
         self._compute = order.job.start()
 

@@ -34,6 +34,11 @@ def test_what_one_utterance_cannot_train_is_refused(changes, message):
         corpora.joint(PLACES, **corpora.merged(ONE, changes))
 
 
+def test_a_step_of_two_batches_of_one_has_a_loss_of_several():
+    changes = {"losses": {"multi_similarity": 1.0}, "phases": {"only": {"accumulation": 2}}}
+    corpora.joint(PLACES, **corpora.merged(ONE, changes))
+
+
 @pytest.mark.parametrize(("changes", "_"), ALL_OF_SEVERAL)
 def test_with_two_it_is_not(changes, _):
     corpora.joint(PLACES, **corpora.merged({"phases": {"only": {"batch_size": 2}}}, changes))

@@ -22,7 +22,7 @@ from tests.finetuning.launched import train
 RECIPES = Path("pipeline_lib/recipes/accelerate")
 SHORT = {"phases": {"only": {"epochs": 1}}}  # four steps
 SCORED = {"head": {"kind": "sequence_classification"}}
-STILL = {"adaptation": {"lora": {"dropout": 0.0}}}  # nothing is random, nothing is taken over a batch
+STILL = {"adaptation": {"lora": {"dropout": 0.0}}}  # nothing is random, no batch norm
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
 
 
@@ -60,7 +60,8 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     audio = corpora.settings(tones.w2v_bert, "audio", save_steps=1, **SHORT, **BOTH)
-    text = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL)
+    several = corpora.merged(BOTH, {"losses": {"class_weights": "balanced"}})
+    text = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL, **several)
     sparing = corpora.settings(tones.llama_wide, "text", **SHORT, **SCORED, **STILL, encoder={"weights": "nf4"})
     whole = write(tmp_path / "whole", tones, audio=audio, text=text, sparing=sparing)
     killed = write(tmp_path / "killed", tones, audio=audio)
@@ -79,7 +80,7 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     assert resumed.stderr.count("going on after step") == 1
     assert outputs(killed, "audio") == outputs(whole, "audio")
 
-    # where nothing is taken over a batch, two halves of each batch train what the whole batch does
+    # two halves of each batch train what the whole batch does, losses of all utterances together too
     alone = write(tmp_path / "alone", tones, text=text, sparing=sparing)
     for expert, tolerance in (("text", 1e-4), ("sparing", 0.02)):  # 4 bit computes in bfloat16
         train(alone, expert, 0)

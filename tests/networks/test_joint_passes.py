@@ -107,7 +107,7 @@ def test_what_is_reconstructed_from_both_or_from_each_combination(masked_passes,
     net = network(SHARED.model_copy(update={"shared_transformer": own})).eval()
     found = net.passes(inputs(MIXED), ALL, ["reconstruction"])["reconstruction"]
     assert len(found) == n  # audio and text of both; and those of audio alone and of text alone
-    assert all(estimate.shape == target.shape for estimate, target, _ in found)
+    assert all(estimate.shape == target.shape for estimate, target, _ in found.values())
 
 
 def test_one_backward_of_all_losses_reaches_every_trained_parameter():

@@ -131,7 +131,7 @@ def test_reconstructing_the_projected_tokens_collapses_them_and_reconstructing_t
     optimiser = torch.optim.Adam(mixer.parameters(), lr=1e-2)
     before = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
     for _ in range(100):
-        parts = [(each.estimate, each.target, each.mask) for each in mixer.reconstruct(frames).values()]
+        parts = {name: (each.estimate, each.target, each.mask) for name, each in mixer.reconstruct(frames).items()}
         optimiser.zero_grad()
         combined({"reconstruction": parts}, {}, {"reconstruction": 1.0})[0].backward()
         optimiser.step()

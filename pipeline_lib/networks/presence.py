@@ -1,0 +1,44 @@
+"""Which utterances have which modalities, and in which combinations they therefore take part."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BOTH = "both"
+
+
+def taking(present: Tensor, modalities: Sequence[str], combinations: Sequence[str]) -> dict[str, Tensor]:
+    """Return the rows that take part in each combination, those without any left out.
+
+    Args:
+        present: bool, shape ``(batch, modalities)``
+        modalities: in the order of its columns
+        combinations: modalities and ``both``
+    """
+    found = {}
+    for name in combinations:
+        if name == BOTH:
+            own = torch.tensor([each in combinations for each in modalities], device=present.device)
+            chosen = present.all(dim=1) | (present.any(dim=1) & ~(present & own).any(dim=1))
+        else:
+            chosen = present[:, modalities.index(name)]
+        (rows,) = chosen.nonzero(as_tuple=True)
+        if len(rows):
+            found[name] = rows
+    return found
+
+
+def some_hidden(present: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Return ``present`` with one modality less in that share of the utterances that have several: modality dropout.
+
+    Args:
+        present: bool, shape ``(batch, modalities)``
+        share: each such utterance's chance, in [0, 1]
+        generator: None takes torch's own
+    """
+    device = present.device if generator is None else generator.device
+    drawn = torch.rand(len(present), 1 + present.shape[1], generator=generator, device=device).to(present.device)
+    chosen = (drawn[:, :1] < share) & (present.sum(dim=1, keepdim=True) > 1)
+    first = drawn[:, 1:].masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
+    return present & ~(chosen & torch.zeros_like(present).scatter(1, first, True))
