@@ -1,4 +1,5 @@
 # Two commands: `make repro` runs the pipeline, `make test` checks the code. Both make .venv first.
+# `make acceptance` holds the tests that take too long for every change.
 PYTHON ?= python3.11
 BIN := .venv/bin
 SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills ray_chaos
@@ -7,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro test lint faults audit clean
+.PHONY: install repro test acceptance lint faults audit clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,10 +26,15 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Two processes of one thread each; a file's tests stay in one process, so that what they share is made once.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not acceptance"
 
-# Long: kills, damaged files, bit flips, full disks, at the counts that docs/faults.md reports.
+# What is too long for every change; before a release, and before an issue is closed.
+acceptance: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m acceptance
+
+# Longer still: kills, damaged files, bit flips, full disks, at the counts that docs/faults.md reports.
 faults: install
 	for suite in $(SUITES); do $(BIN)/python -m tests.faults.$$suite || exit 1; done
 

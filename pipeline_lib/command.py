@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pipeline_lib import interrupt
 from pipeline_lib.errors import InputError
 
 _STDERR = Console(stderr=True)
@@ -27,6 +28,7 @@ def run(main: Callable[..., None]) -> None:
     @wraps(main)
     def guarded(*args: Any, **options: Any) -> None:
         try:
+            interrupt.raise_again()
             main(*args, **options)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -38,8 +40,8 @@ def run(main: Callable[..., None]) -> None:
             print(f"error: the disk is full at {place}; free some space and run the same command", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+            print(interrupt.MESSAGE, file=sys.stderr)
+            sys.exit(interrupt.STATUS)
 
     threading.excepthook = _thread_died
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,0 +1,3 @@
+"""One command a stage of dvc.yaml."""
+
+import pipeline_lib  # noqa: F401  # Ctrl-C during the imports of a stage ends it in one line

@@ -1,9 +1,8 @@
-"""embedding: data/manifest.parquet (and transcripts) -> data/embeddings/<name>/, its layer curve"""
+"""embedding: data/manifest.parquet (and transcripts) -> data/embeddings/<name>/"""
 
 from pathlib import Path
 
 from pipeline_lib.command import run
-from pipeline_lib.embedding import probe
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.embedding.source import reference_texts
@@ -17,21 +16,16 @@ def main(
     manifest_path: Path = Path("data/manifest.parquet"),
     transcripts_path: Path = Path("data/transcripts.parquet"),
     out: Path = Path("data/embeddings"),
-    metrics: Path = Path("metrics/embedding"),
-    plots: Path = Path("metrics/plots/layers"),
     work: Path = Path("work/embedding"),
 ) -> None:
-    """Embed every utterance with the encoder that params.yaml names, and probe its layers."""
+    """Embed every utterance with the encoder that params.yaml names."""
     settings = EmbeddingSettings.read(f"embedding.{name}")
     corpus = manifest.read(manifest_path)
     texts = None
     if settings.modality == "text":
         machine = settings.text == "transcripts"
         texts = transcripts.read(transcripts_path).aligned(corpus.ids) if machine else reference_texts(corpus)
-    shards = embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work)
-    curve = probe.probe(out / name, corpus, settings.probe) if settings.probe.enabled else {}
-    probe.write(curve, plots / f"{name}.csv", metrics / f"{name}.json", corpus.notice)
-    store.discard(shards)
+    store.discard(embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import soxr
 
 from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.containers import reading
 from pipeline_lib.errors import InputError
 from tests.recordings import CONTAINERS, cut, noise, reason, tone, written
 
@@ -24,8 +25,8 @@ def test_sixteen_kilohertz_mono_comes_back_sample_by_sample(tmp_path):
 
 
 def test_channels_are_averaged_and_any_rate_becomes_16_khz(tmp_path):
-    samples = noise(1.5, 44_100, channels=6)  # 5.1, as in MELD
-    path = written(tmp_path / "surround.flac", samples, 44_100)
+    samples = noise(1.5, 44_100, channels=4)  # an order of channels without a centre
+    path = written(tmp_path / "four.flac", samples, 44_100)
     plain, _ = soundfile.read(path, dtype="float64")
     expected = soxr.resample(plain.mean(axis=1), 44_100, 16_000, quality="VHQ")
     np.testing.assert_allclose(audio.decode(path), expected, atol=1e-6)
@@ -52,6 +53,20 @@ def test_a_chunk_of_a_lossy_recording_equals_the_same_stretch(tmp_path, containe
     path = written(tmp_path / f"a.{container}", tone(3.0))
     whole = audio.decode(path)
     np.testing.assert_allclose(audio.decode(path, 1.25, 0.5), whole[20_000:28_000], atol=1e-6)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_chunks_all_over_a_recording_equal_the_whole(tmp_path, container):
+    path = written(tmp_path / f"a.{container}", noise(9.0, 16_000))
+    whole = audio.decode(path)
+    for first in range(0, 143_000, 14_297):
+        np.testing.assert_allclose(audio.decode(path, first / SAMPLE_RATE, 0.01), whole[first : first + 160], atol=1e-6)
+
+
+def test_what_stands_before_a_chunk_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_BLOCK", 1_000)
+    with reading.opened(written(tmp_path / "a.mp3", tone(2.0))) as opened:
+        assert [len(block) for block in opened.blocks(20_500, 22_200)] == [500, 1_000, 200]
 
 
 def test_only_the_chunk_is_read(tmp_path, monkeypatch):
@@ -146,7 +161,7 @@ def test_durations_outside_the_limits_say_both_numbers(tmp_path):
     path = written(tmp_path / "a.wav", tone(0.5))
     assert reason(path, min_s=0.6) == "too short"
     assert reason(path, max_s=0.4) == "too long"
-    with pytest.raises(BadAudio, match=r"a\.wav lasts 0\.500 s, wanted at least 0\.6 s"):
+    with pytest.raises(BadAudio, match=r"a\.wav lasts 0\.500 s, expected at least 0\.6 s"):
         audio.check(path, min_s=0.6)
     assert len(audio.check(path, min_s=0.5, max_s=0.5)) == 8_000
 

@@ -1,7 +1,10 @@
 """Commands fail in one sentence for what a user can mend, with a traceback for what only we can."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +53,26 @@ def test_ctrl_c_says_that_the_same_command_goes_on():
     done = run("def main() -> None:\n    raise KeyboardInterrupt")
     assert done.returncode == 130
     assert "the same command goes on" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["stages.check", "pipeline_lib.doctor"])
+def test_ctrl_c_while_libraries_are_imported_is_one_line(module, tmp_path):
+    # whatever library is imported first here waits, and raises what a library makes of an interrupt inside itself
+    body = "import sys, time\nprint('importing', flush=True)\ntry:\n    time.sleep(60)\n"
+    (tmp_path / "typer.py").write_text(body + "except BaseException as error:\n    raise ImportError from error\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = subprocess.Popen([sys.executable, "-m", module], env=environment, **pipes)
+    assert started.stdout.readline() == "importing\n"
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert (started.returncode, said) == (130, "interrupted; the same command goes on from here\n")
+
+
+def test_whoever_imports_the_project_keeps_their_own_handler():
+    source = "import signal, pipeline_lib, stages; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize("done_before", [0, 2])

@@ -31,7 +31,8 @@ TEXTS = ["i am so happy", "the", "you are not angry today"]
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    return {name: checkpoints.write(folder, name) for name in ("w2v_bert", "hubert_group", "llama", "roberta", "bert")}
+    names = ("w2v_bert", "hubert_group", *checkpoints.TEXT, "llama_wide", "roberta_wide")
+    return {name: checkpoints.write(folder, name) for name in names}
 
 
 def settings(
@@ -45,7 +46,7 @@ def settings(
     **parts,
 ):
     return ExpertSettings(
-        modality="text" if name in checkpoints.TEXT else "audio",
+        modality="text" if name in checkpoints.TEXT | checkpoints.FOUR_BIT else "audio",
         encoder=EncoderSettings(checkpoint=str(written[name]), weights=weights),
         network=NetworkSettings(
             adaptation=AdaptationSettings(method=method, lora=LoraSettings(rank=4)),
@@ -89,10 +90,10 @@ CASES = [
     ("w2v_bert", "lora", "dense", {"weights": "bfloat16", "layers": "weighted"}),
     ("hubert_group", "frozen", "dense", {"weights": "bfloat16"}),
     ("llama", "lora", "sequence_classification", {"weights": "bfloat16"}),
-    ("llama", "lora", "sequence_classification", {"weights": "nf4"}),
-    ("roberta", "lora", "sequence_classification", {"weights": "nf4"}),
-    ("llama", "lora", "dense", {"weights": "nf4", "pooling": PoolingSettings(kind="last_token")}),
-    ("llama", "frozen", "dense", {"weights": "nf4"}),
+    ("llama_wide", "lora", "sequence_classification", {"weights": "nf4"}),
+    ("roberta_wide", "lora", "sequence_classification", {"weights": "nf4"}),
+    ("llama_wide", "lora", "dense", {"weights": "nf4", "pooling": PoolingSettings(kind="last_token")}),
+    ("llama_wide", "frozen", "dense", {"weights": "nf4"}),
 ]
 
 
@@ -215,7 +216,7 @@ def test_merging_changes_an_expert_by_rounding_only(written):
             torch.testing.assert_close(merged[key], attached[key], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "weights"), [("llama", "nf4"), ("llama", "bfloat16"), ("w2v_bert", "bfloat16")])
+@pytest.mark.parametrize(("name", "weights"), [("llama_wide", "nf4"), ("llama", "bfloat16"), ("w2v_bert", "bfloat16")])
 def test_updates_beside_weights_that_merging_would_round_stay_beside_them(written, name, weights, capsys):
     said = settings(written, name, weights=weights)
     network = disturbed(experts.build(said, CPU))
@@ -228,7 +229,7 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
-    exact, sparing = (settings(written, "llama", "lora", weights=each) for each in ("float32", weights))
+    exact, sparing = (settings(written, "llama_wide", "lora", weights=each) for each in ("float32", weights))
     networks = [experts.build(each, CPU) for each in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():

@@ -14,8 +14,10 @@ ROOMS = (
     *("conversion", "figures"),
 )
 GROUND = (
+    "__init__",
     "errors",
     "command",
+    "interrupt",
     "settings",
     "labels",
     "containers",
@@ -61,8 +63,6 @@ def place(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_imports_go_only_downwards(path):
     here = place(path)
-    if here == "__init__":
-        return
     for target in straight(path):
         there = place(target)
         assert FLOORS[there] <= FLOORS[here], f"{path} imports {target}, which stands above it"
@@ -79,7 +79,7 @@ def test_torch_and_nemo_are_imported_only_where_the_design_says(path):
         assert path.name in ("canary.py", "train_canary.py"), f"{path} imports NeMo"
 
 
-@pytest.mark.parametrize("stage", ["check", "corpus", "rebalancing", "fusion", "scoring", "transcription"])
+@pytest.mark.parametrize("stage", ["check", "corpus", "probing", "rebalancing", "fusion", "scoring", "transcription"])
 def test_light_commands_do_not_load_torch_when_they_start(stage):
     source = f"import sys, stages.{stage}; print([m for m in ('torch', 'transformers', 'nemo') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout

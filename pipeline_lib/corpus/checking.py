@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline_lib import audio
-from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.audio import SAMPLE_RATE, BadAudio, Rule
 from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
@@ -37,6 +37,7 @@ class Checked:
         duration_s: of the decoded sound
         sha256: of the file's bytes
         clipped: share of samples at full scale
+        mixing: how its channels became one
         reason: a short word, "silent" for example
         message: the word and what was found, without the root
     """
@@ -44,6 +45,7 @@ class Checked:
     duration_s: float | None = None
     sha256: str | None = None
     clipped: float = 0.0
+    mixing: Rule = "mean"
     reason: str | None = None
     message: str | None = None
 
@@ -85,7 +87,7 @@ def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False
         return Checked(reason=error.reason, message=f"{error.reason}: {said}")
     except InputError:
         return Checked(reason="outside", message="outside: a link in its path leaves corpus.root")
-    return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped)
+    return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped, examined.mixing)
 
 
 def _digest(path: Path) -> str | None:

@@ -89,17 +89,17 @@ def collect(settings: CorpusSettings) -> Collected:
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
     check_labels(frame, labels)
     warnings = _leak_warnings(frame, settings, reader.CUSTOM)
-    frame, quarantine, words, clipped = _without_bad(frame, root, settings, sums)
+    frame, quarantine, words, recordings = _without_bad(frame, root, settings, sums)
     check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += _count_warnings(frame, settings, short)
+    warnings += _count_warnings(frame, settings, short) + _channel_warnings(recordings)
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )
-    return Collected(manifest, quarantine, describe(manifest, words, warnings, clipped))
+    return Collected(manifest, quarantine, describe(manifest, words, warnings, recordings))
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
@@ -207,8 +207,8 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
 
 def _without_bad(
     frame: pd.DataFrame, root: Path, settings: CorpusSettings, sums: Mapping[str, str] | None
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int]:
-    """Return the usable rows, the quarantine, each quarantined row's short reason, and how many good ones clip."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], dict[str, int]]:
+    """Return the usable rows, the quarantine, each quarantined row's short reason, and counts of the good ones."""
     twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
     frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
@@ -226,8 +226,13 @@ def _without_bad(
     kept = frame[~bad].reset_index(drop=True)
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
-    clipped = sum(each.reason is None and each.clipped > CLIPPED for each in checked)
-    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]], clipped
+    good = [each for each in checked if each.reason is None]
+    recordings = {
+        "clipped_recordings": sum(each.clipped > CLIPPED for each in good),
+        "centre_recordings": sum(each.mixing == "centre" for each in good),
+        "one_channel_recordings": sum(each.mixing == "loudest" for each in good),
+    }
+    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]], recordings
 
 
 def _with_subsets(
@@ -251,6 +256,14 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")
     return found
+
+
+def _channel_warnings(recordings: Mapping[str, int]) -> list[str]:
+    centre, one = recordings["centre_recordings"], recordings["one_channel_recordings"]
+    lines = [f"{centre} recordings are surround sound, whose centre channel was taken."] if centre else []
+    if one:
+        lines.append(f"{one} recordings have channels that cancel or are empty; their loudest channel was taken.")
+    return lines
 
 
 def _merged_votes(cast: Mapping[str, int], merge: Mapping[str, str]) -> dict[str, int]:

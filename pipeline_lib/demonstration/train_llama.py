@@ -1,5 +1,8 @@
 """Train models/demo/llama: a small LLaMA, a causal language model of the grammar's open sentences.
 
+``--width 128`` trains models/demo/llama_wide, which stands in where weights are held in 4 bit: bitsandbytes takes a
+constant for each 64 weights, and some of its kernels need a width that 64 divides.
+
 Architecture of LLaMA 2 (Touvron et al. 2023), with a byte-level BPE tokenizer in place of its SentencePiece one; as
 there, BOS begins a text and there is no padding token. A training text is one to three sentences that mostly keep to
 one mood, as people's texts do: so words of one mood become neighbours, as they are in any large language model. The
@@ -35,15 +38,20 @@ CONFIG = {
 }
 
 
-def main(out: Path = Path("models/demo/llama"), texts: int = TEXTS, steps: int = STEPS) -> None:
+def main(
+    out: Path = Path("models/demo/llama"),
+    texts: int = TEXTS,
+    steps: int = STEPS,
+    width: int = CONFIG["hidden_size"],
+) -> None:
     """Draw texts, build the tokenizer, train the model, save both as transformers does."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
     drawn = [draw_text(rng) for _ in range(texts)]
     tokenizer = build_tokenizer(drawn)
-    config = LlamaConfig(**CONFIG, vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
-                         eos_token_id=tokenizer.eos_token_id, pad_token_id=None)  # fmt: skip
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    config = LlamaConfig(**(CONFIG | {"hidden_size": width}), **special, vocab_size=len(tokenizer))
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=1e-2)
     train(model, optimizer, WARM_UP_STEPS, [_ids(tokenizer, text) for text in drawn], next_tokens, steps, rng)

@@ -16,7 +16,7 @@ from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.doctor.leftovers import size
 from pipeline_lib.errors import InputError
 from pipeline_lib.recipes.check import check
-from pipeline_lib.recipes.inputs import is_local, made_by_stages
+from pipeline_lib.recipes.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
 from pipeline_lib.recipes.sections import Params
 from pipeline_lib.tables import manifest
 
@@ -93,7 +93,7 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
     for name, entry in params.embedding.items():
         if (table.parent / "embeddings" / name).exists():
             continue
-        shape = _shape(entry.encoder.checkpoint, entry.encoder.revision)
+        shape = _shape(*checkpoint_of(entry, params))
         if shape is None:
             unknown.append(f"embedding.{name}")
             continue
@@ -102,14 +102,15 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
         vectors = n * (2 if entry.pooling == "mean_std" else 1)
         frames = seconds * FRAMES_A_SECOND if entry.frames and entry.modality == "audio" else 0
         total += 2 * 2 * kept * width * (vectors + frames)
-    for name, entry in params.finetuning.items():
-        if (table.parent.parent / "models" / name).exists():
+    for where, part in parts_with_encoder(params):
+        section, name = where.split(".")[:2]
+        if section != "finetuning" or (table.parent.parent / "models" / name).exists():
             continue
-        weights = Path(entry.encoder.checkpoint)
+        weights = Path(checkpoint_of(part, params)[0])
         if not weights.is_dir():
-            unknown.append(f"finetuning.{name}")
+            unknown.append(where)
             continue
-        total += size(weights) * (8 if entry.adaptation.method == "full" else 0.5)
+        total += size(weights) * (8 if part.adaptation.method == "full" else 0.5)
     return total, unknown
 
 

@@ -1,7 +1,8 @@
 """Load a backbone from the hub or a folder: weights from safetensors only, no code of the checkpoint's own, ever.
 
 Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
-SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers.
+SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers; so is the
+cache of keys with which decoders generate.
 
 ``settings.weights`` says how the weights are held; hidden states are handed on in float32 whichever it is. In bfloat16
 they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
@@ -25,6 +26,7 @@ from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
 from pipeline_lib.encoders.text import TextEncoder, Tokens
 from pipeline_lib.errors import InputError
+from pipeline_lib.networks.bnb import keep_one_path
 
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
 
@@ -36,6 +38,7 @@ SILENCED = {  # set where the architecture's configuration has it
     "mask_feature_prob": 0.0,
     "add_adapter": False,
     "use_intermediate_ffn_before_adapter": False,
+    "use_cache": False,  # of a decoder's keys, for generating; with gradient checkpointing transformers warns of it
 }
 
 
@@ -115,6 +118,7 @@ def _model(
     dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
     if settings.weights == "nf4":
         four_bit.check_installed()
+        four_bit.check_shapes(config, settings.checkpoint, device, **options)
     if not settings.pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -144,6 +148,8 @@ def _model(
         said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
     contents.check_finite(model, settings.checkpoint)
+    if settings.weights == "nf4":
+        keep_one_path(model)
     return model
 
 

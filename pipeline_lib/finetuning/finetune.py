@@ -35,6 +35,8 @@ from pipeline_lib.tables.predictions import Predictions
 
 SCORES = ("loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
 
+NONE_ALONE = "none.txt"
+
 
 def finetune(
     name: str,
@@ -60,7 +62,7 @@ def finetune(
         curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
         alone: folder for what a joint expert says from one modality alone, ``audio.parquet`` and ``text.parquet``;
-            of others it is empty
+            of others it holds a file that says so, as DVC warns of an empty folder
 
     Returns:
         None in all processes but the main one
@@ -121,13 +123,15 @@ def finetune(
 
 
 def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path) -> None:
-    """Write what a joint expert says from each modality alone, through a temporary folder; an empty one for others."""
+    """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
     temporary = whole.aside(alone)
     temporary.mkdir()
     for shown in ("audio", "text") if job.settings.is_joint else ():
         if combinations.shows(job.present, shown).any():
             found = _predictions(job, corpus, expert, prior, shown)
             predictions.write(temporary / f"{shown}.parquet", found)
+    if not any(temporary.iterdir()):
+        (temporary / NONE_ALONE).write_text("no expert of several modalities, or no utterance with one of them alone\n")
     if alone.exists():
         shutil.rmtree(alone)
     temporary.rename(alone)

@@ -8,6 +8,7 @@ would be 22.0 M.
 
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.networks.bnb import load_library
 from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
 
 ATTENTION = (
@@ -124,6 +126,8 @@ def keep_frozen_norms_still(module: nn.Module) -> None:
 
 
 def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
+    if find_spec("bitsandbytes") is not None:
+        load_library()
     from peft import LoraConfig, get_peft_model  # 1 s to import, and frozen or full experts do without
 
     options = LoraConfig(

@@ -4,6 +4,9 @@ An overlay holds what differs from the recipe that it ``extends``, which is the 
 are merged key by key. Where keys are names of one's own choosing (experts, phases, tables), the overlay names every
 entry: one that the recipe below has is merged, ``like: audio`` begins one as a copy of another, all others are dropped.
 An expert may also be like one of ``entries/``, which no recipe holds as it stands: ``like: joint``.
+
+What is written lies as DVC writes it, so that ``dvc exp run -S`` changes one line: null is left out, lists are blocks,
+text is folded at 80 signs. DVC puts a plain value in place of every value that it reads; so comments stand beside keys.
 """
 
 import copy
@@ -13,7 +16,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.emitter import RoundTripEmitter
+from ruamel.yaml.tokens import CommentToken
 
 from pipeline_lib.recipes.sections import ORDER
 from pipeline_lib.settings import ParameterError
@@ -22,14 +26,15 @@ FOLDER = Path(__file__).parent
 ENTRIES = FOLDER / "entries"
 DEFAULT = "default"
 NAMED = ("demonstration", "embedding", "finetuning", "rebalancing", "phases", "tables", "given", "shares", "snr_db")
-WIDTH = 118
 
 
-class _Representer(RoundTripRepresenter):
-    """Writes null as null; left empty, it reads as if something were missing."""
+class _Emitter(RoundTripEmitter):
+    """Writes a comment two blanks behind its value, whatever the value was when the comment was read."""
 
-
-_Representer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
+    def write_comment(self, comment: CommentToken, pre: bool = False) -> None:
+        if not pre and self.column and comment.value.lstrip(" ").startswith("#"):
+            comment.start_mark.column = self.column + 2
+        super().write_comment(comment, pre)
 
 
 def names() -> list[str]:
@@ -71,12 +76,32 @@ def read_yaml(path: Path) -> CommentedMap:
 
 
 def write_yaml(params: CommentedMap) -> str:
-    """Return parameters as the text of params.yaml."""
+    """Return parameters as the text of params.yaml, laid out as DVC does."""
     yaml = YAML()
-    yaml.width, yaml.Representer = WIDTH, _Representer
+    yaml.default_flow_style = False
+    yaml.Emitter = _Emitter
     written = StringIO()
-    yaml.dump(params, written)
+    yaml.dump(_plain(copy.deepcopy(params)), written)
     return written.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without the layout that it was read with, the comments of mappings kept."""
+    match value:
+        case CommentedMap():
+            if value:  # an empty one stays {}
+                value.fa.set_block_style()
+            for key, each in value.items():
+                value[key] = _plain(each)
+            return value
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case str():
+            return str(value)  # folded or quoted as its own length and signs ask for
+        case _:
+            return value
 
 
 def _merge_settings(whole: CommentedMap, overlay: dict[str, Any], where: str) -> None:

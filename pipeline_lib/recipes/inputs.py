@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.finetuning.joint_settings import BranchSettings
 from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes.sections import Params
 from pipeline_lib.settings import FILLER, AfterSettings, Settings
 
 TRANSCRIPTS = "data/transcripts.parquet"
+Part = EmbeddingSettings | FinetuningSettings | BranchSettings  # each has an encoder, or takes one of an expert
 
 
 def made_by_stages(params: Params) -> set[str]:
@@ -52,6 +54,30 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, AfterSettings, set
         yield f"embedding.{name}", embedding.after, reads | _text(embedding)
     for name, expert in params.finetuning.items():
         yield f"finetuning.{name}", expert.after, _encoders(expert) | _text(expert) | set(_sounds(expert).values())
+
+
+def parts_with_encoder(params: Params) -> Iterator[tuple[str, Part]]:
+    """Yield what holds an encoder, with its dotted name: embeddings, experts, branches of joint experts."""
+    for name, embedding in params.embedding.items():
+        yield f"embedding.{name}", embedding
+    for name, expert in params.finetuning.items():
+        if expert.branches is None:
+            yield f"finetuning.{name}", expert
+        else:
+            yield from ((f"finetuning.{name}.branches.{each}", branch) for each, branch in expert.branches.items())
+
+
+def checkpoint_of(part: Part, params: Params) -> tuple[str, str | None]:
+    """Return what an encoder is loaded from and its revision: a checkpoint, or what the expert is tuned from.
+
+    An expert that no entry trains is a folder, which is returned.
+    """
+    if part.encoder is not None:
+        return part.encoder.checkpoint, part.encoder.revision
+    trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(part.expert)
+    if trained is None or trained.encoder is None:
+        return part.expert, None
+    return trained.encoder.checkpoint, trained.encoder.revision
 
 
 def slots_missing(params: Params) -> list[str]:

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import embeddings, manifest, transcripts
+from stages import probing
 from stages.embedding import main
 from tests.embedding.conftest import TEXTS
 
@@ -25,6 +26,7 @@ def project(tmp_path, corpus, entry, monkeypatch):
         with Path("params.yaml").open("w") as file:
             YAML().dump(params, file)
         main("mine")
+        probing.main("mine")
         return Path("data/embeddings/mine")
 
     return start

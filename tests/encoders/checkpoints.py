@@ -65,28 +65,35 @@ SPEECH: dict[str, PretrainedConfig] = {
     "vggish": VggishConfig(channels=[4, 6, 8, 10], fully_connected_size=24, hidden_size=32),
 }
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(WORDS) + 4}
-TEXT: dict[str, PretrainedConfig] = {
-    "bert": BertConfig(**SMALL, **TOKENS, max_position_embeddings=24),
-    "roberta": RobertaConfig(**SMALL, **TOKENS, max_position_embeddings=24, type_vocab_size=1),
-    "llama": LlamaConfig(
-        **SMALL, **{**TOKENS, "pad_token_id": None}, max_position_embeddings=24, num_key_value_heads=2
-    ),
-}
+
+
+def _text(sizes: dict[str, int]) -> dict[str, PretrainedConfig]:
+    tokens = {**TOKENS, "max_position_embeddings": 24}
+    return {
+        "bert": BertConfig(**sizes, **tokens),
+        "roberta": RobertaConfig(**sizes, **tokens, type_vocab_size=1),
+        "llama": LlamaConfig(**sizes, **{**tokens, "pad_token_id": None}, num_key_value_heads=2),
+    }
+
+
+TEXT = _text(SMALL)
+WIDE = {**SMALL, "hidden_size": 128, "intermediate_size": 192}  # 64 divides both: 4 bit is exact on every processor
+FOUR_BIT = {f"{name}_wide": config for name, config in _text(WIDE).items()}
 
 
 def write(folder: Path, name: str) -> Path:
     """Write the checkpoint of that name below ``folder`` and return its place."""
     place = folder / name
     torch.manual_seed(0)
-    model = AutoModel.from_config((SPEECH | TEXT)[name])
+    model = AutoModel.from_config((SPEECH | TEXT | FOUR_BIT)[name])
     with torch.no_grad():
         for (
             parameter
         ) in model.parameters():  # norms and biases too: at their initial ones and zeros mistakes would hide
             parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(place)
-    if name in TEXT:
-        tokenizer(padding=name != "llama").save_pretrained(place)
+    if name in TEXT | FOUR_BIT:
+        tokenizer(padding=not name.startswith("llama")).save_pretrained(place)
     elif name not in ("whisper", "vggish"):
         bert = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "num_mel_bins": 80, "stride": 2}
         wave = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": name != "wavlm_group"}

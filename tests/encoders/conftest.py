@@ -29,7 +29,7 @@ def load(checkpoint):
 
     def loader(name: str, **settings):
         given = EncoderSettings(checkpoint=str(checkpoint(name)), **settings)
-        return (load_text if name in checkpoints.TEXT else load_speech)(given, CPU)
+        return (load_text if name in checkpoints.TEXT | checkpoints.FOUR_BIT else load_speech)(given, CPU)
 
     return loader
 

@@ -60,10 +60,10 @@ STAGES = (
     Stage("demonstration@english", ("data/demonstration/english",)),
     Stage("corpus", ("data/manifest.parquet", "data/quarantine.parquet", "metrics/corpus.json")),
     Stage("transcription", ("data/transcripts.parquet", "metrics/transcription.json")),
-    Stage(
-        "embedding@audio", ("data/embeddings/audio", "metrics/embedding/audio.json", "metrics/plots/layers/audio.csv")
-    ),
-    Stage("embedding@text", ("data/embeddings/text", "metrics/embedding/text.json", "metrics/plots/layers/text.csv")),
+    Stage("embedding@audio", ("data/embeddings/audio",)),
+    Stage("embedding@text", ("data/embeddings/text",)),
+    Stage("probing@audio", ("metrics/embedding/audio.json", "metrics/plots/layers/audio.csv")),
+    Stage("probing@text", ("metrics/embedding/text.json", "metrics/plots/layers/text.csv")),
     Stage(
         "finetuning@audio",
         ("models/audio", "data/predictions/audio.parquet", "data/predictions_alone/audio", "metrics/plots/training"),

@@ -12,6 +12,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
+from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import Network
 from pipeline_lib.shards.settings import ExecutorSettings
 from pipeline_lib.tables import predictions
@@ -157,14 +158,26 @@ def test_event_files_lie_under_work_and_checkpoints_are_gone_in_the_end(tones, t
     assert not any(name.endswith((".safetensors", ".parquet")) for name in left)
 
 
-def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path, capsys):
-    phases = {"only": {"epochs": 40, "learning_rate": 0.02}}
-    changes = {"early_stopping": {"metric": "loss", "patience": 2}, "phases": phases}
+def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path, monkeypatch):
+    losses, weights = [0.9, 0.5, 0.7, 0.5, 0.1], []  # measured by script: nothing hangs on how a processor rounds
+
+    def scores(training, steps):
+        weights.append({name: each.clone() for name, each in training._weights().items()})
+        return {"loss": losses[len(weights) - 1]}
+
+    def run_and_keep(training, run=Training.run):
+        history = run(training)
+        weights.append(training._weights())
+        return history
+
+    monkeypatch.setattr(Training, "_development_scores", scores)
+    monkeypatch.setattr(Training, "run", run_and_keep)
+    changes = {"early_stopping": {"metric": "loss", "patience": 2}, "phases": {"only": {"epochs": 5}}}
     run(tones, tmp_path, corpora.settings(tones.llama, "text", **{**SCORED, **changes}))
-    rows = curve(tmp_path, "dev")
-    losses = [float(row["loss"]) for row in rows]
-    assert len(rows) < 40
-    assert np.argmin(losses) == len(losses) - 3
+    assert [float(row["loss"]) for row in curve(tmp_path, "dev")] == losses[:4]  # the second, and two not better
+    *measured, kept = weights
+    same = [all(torch.equal(each[name], kept[name]) for name in kept) for each in measured]
+    assert same == [False, True, False, False]
 
 
 def test_the_development_split_is_measured_every_few_epochs_and_in_the_end(tones, tmp_path):

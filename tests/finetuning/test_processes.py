@@ -61,7 +61,7 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     audio = corpora.settings(tones.w2v_bert, "audio", save_steps=1, **SHORT, **BOTH)
     text = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL)
-    sparing = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL, encoder={"weights": "nf4"})
+    sparing = corpora.settings(tones.llama_wide, "text", **SHORT, **SCORED, **STILL, encoder={"weights": "nf4"})
     whole = write(tmp_path / "whole", tones, audio=audio, text=text, sparing=sparing)
     killed = write(tmp_path / "killed", tones, audio=audio)
     first = launch((whole, "audio", 0), (whole, "text", 0), (whole, "sparing", 0), (killed, "audio", 2))

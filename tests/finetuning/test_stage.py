@@ -30,10 +30,11 @@ def places(tones, tmp_path):
     }
 
 
-def test_the_stage_writes_expert_predictions_and_curve(tones, places):
+def test_the_stage_writes_expert_predictions_and_curve(tones, places, tmp_path):
     main("text", **places)
     found = predictions.read(places["out"] / "text.parquet")
     assert found.expert == "text"
+    assert [file.name for file in (tmp_path / "predictions_alone" / "text").iterdir()] == ["none.txt"]  # not empty
     assert found.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert (places["models"] / "text" / "adapter.safetensors").is_file()
     assert (places["curves"] / "text.csv").read_text().startswith("epoch,phase,train_loss,train_macro_f1,")

@@ -27,13 +27,14 @@ def run(tones, folder, settings):
 
 
 def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(tones, tmp_path, capsys):
-    found = run(tones, tmp_path, corpora.settings(tones.llama, "text", **QLORA))
+    found = run(tones, tmp_path, corpora.settings(tones.llama_wide, "text", **QLORA))
     truth, rows = tones.corpus.truth(), tones.corpus.mask("test") & (tones.corpus.truth() >= 0)
     assert (found.posterior[rows, :3].argmax(axis=1) == truth[rows]).all()
     said = capsys.readouterr()
-    # all 7 linear layers of a block, rank 16: four attention layers 32 x 32 or 32 x 16, three of 32 x 48
-    lora = 3 * 16 * (2 * 64 + 2 * 48 + 3 * 80)
-    assert f"{lora + 32 * 4:>14,} {23_904 + lora + 32 * 4:>14,}" in said.out.splitlines()[-1]
+    # all 7 linear layers of a block, rank 16: four attention layers 128 x 128 or 128 x 64, three of 128 x 192
+    lora = 3 * 16 * (2 * 256 + 2 * 192 + 3 * 320)
+    held = 3 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 192) + 20 * 128 + 7 * 128
+    assert f"{lora + 128 * 4:>14,} {held + lora + 128 * 4:>14,}" in said.out.splitlines()[-1]
     assert "LoRA stays beside the encoder's weights" in said.err
     network = experts.load(tmp_path / "models", torch.device("cpu"))
     alone = [network(network.encoder.prepare([text]))["logits"] for text in tones.texts[:1]]
@@ -45,9 +46,9 @@ def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(to
 
 def test_gradient_checkpointing_under_four_bit_changes_nothing_but_the_memory(tones, tmp_path):
     short = {**QLORA, "phases": {"only": {"epochs": 1}}}
-    plain = run(tones, tmp_path / "plain", corpora.settings(tones.llama, "text", **short))
+    plain = run(tones, tmp_path / "plain", corpora.settings(tones.llama_wide, "text", **short))
     changes = {**short, "gradient_checkpointing": True}
-    sparing = run(tones, tmp_path / "sparing", corpora.settings(tones.llama, "text", **changes))
+    sparing = run(tones, tmp_path / "sparing", corpora.settings(tones.llama_wide, "text", **changes))
     np.testing.assert_allclose(plain.posterior, sparing.posterior, atol=1e-4)
 
 

@@ -1,5 +1,6 @@
 """Every recipe against the real settings, and params.yaml against its recipe."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.recipes import apply, schema
 from pipeline_lib.recipes.check import check, read_all
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
-from pipeline_lib.recipes.inputs import slots_idle, slots_missing
+from pipeline_lib.recipes.inputs import parts_with_encoder, slots_idle, slots_missing
 from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
 from pipeline_lib.settings import ParameterError
 from tests.recipes.laid_down import YAML12, overlaid, text
@@ -154,6 +155,21 @@ def test_on_stand_ins_a_recipe_keeps_what_makes_it_and_takes_the_sizes_of_the_de
         }
     assert small["rebalancing"] == whole["rebalancing"]
     assert small["fusion"] == whole["fusion"]
+
+
+def test_what_stands_in_for_a_checkpoint_in_4_bit_is_128_wide_or_more_and_64_divides_its_widths():
+    found = []
+    for name in names():
+        recipe = compose(name)
+        shrink(recipe)
+        params = read_all(recipe)
+        encoders = [part.encoder for _, part in parts_with_encoder(params) if part.encoder is not None]
+        found += [each.checkpoint for each in encoders if each.weights == "nf4"]
+    assert found  # taltech_postevaluation's Llama
+    for checkpoint in set(found):
+        config = json.loads((Path(checkpoint) / "config.json").read_text())
+        widths = [config[name] for name in ("hidden_size", "intermediate_size")]
+        assert min(widths) >= 128 and not any(width % 64 for width in widths)
 
 
 def test_a_checkpoint_without_stand_in_is_refused_by_name():
