@@ -6,14 +6,14 @@ revision tells whether what the stage reads is among them. The remedy is that of
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.encoders import foreign, vocabulary
 from pipeline_lib.encoders.refusals import convert, explain
 from pipeline_lib.encoders.settings import EncoderSettings
-from pipeline_lib.recipes.inputs import is_local
+from pipeline_lib.recipes.inputs import is_local, parts_with_encoder
 from pipeline_lib.recipes.sections import Params
 
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
@@ -122,18 +122,9 @@ def _read(params: Params) -> Iterator[tuple[str, str, str | None, Needs]]:
         chosen = getattr(transcription, transcription.engine)
         needs: Needs = ("nemo",) if transcription.engine == "canary" else ("weights", "tokenizer", "preprocessor")
         yield f"transcription.{transcription.engine}", chosen.checkpoint, chosen.revision, needs
-    for name, entry in params.embedding.items():
-        yield from _encoder(f"embedding.{name}", entry.encoder, entry.modality)
-    for name, expert in params.finetuning.items():
-        branches: Mapping = dict(expert.branches.items()) if expert.branches else {}
-        yield from _encoder(f"finetuning.{name}", expert.encoder, expert.modality)
-        for modality, branch in branches.items():
-            yield from _encoder(f"finetuning.{name}.branches.{modality}", branch.encoder, modality)
-
-
-def _encoder(
-    where: str, settings: EncoderSettings | None, modality: str
-) -> Iterator[tuple[str, str, str | None, Needs]]:
-    if settings is not None:
-        weights = ("weights",) if settings.pretrained else ()
-        yield where, settings.checkpoint, settings.revision, (*weights, *(("tokenizer",) if modality == "text" else ()))
+    for where, part in parts_with_encoder(params):
+        modality = getattr(part, "modality", where.rpartition(".")[2])  # a branch is named by its modality
+        if part.encoder is not None:
+            weights = ("weights",) if part.encoder.pretrained else ()
+            tokenizer = ("tokenizer",) if modality == "text" else ()
+            yield where, part.encoder.checkpoint, part.encoder.revision, (*weights, *tokenizer)

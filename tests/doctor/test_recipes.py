@@ -1,8 +1,10 @@
 """The doctor on every recipe, joint experts and embeddings of experts among them."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from pipeline_lib.doctor import project
+from pipeline_lib.doctor import hub, project
 from pipeline_lib.recipes.check import read_all
 from pipeline_lib.recipes.compose import compose, names
 from pipeline_lib.recipes.inputs import is_local
@@ -16,16 +18,21 @@ class Asked:
 
     sha = "0123456789abcdef"
 
+    def __init__(self, name: str) -> None:
+        files = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
+        self.siblings = [SimpleNamespace(rfilename=each) for each in (*files, f"{name.rpartition('/')[2]}.nemo")]
+
 
 @pytest.mark.parametrize("name", names())
 def test_the_parameters_of_every_recipe_are_examined(name, tmp_path, monkeypatch):
     asked = set()
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda api, repo, **_: asked.add(repo) or Asked())
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda api, repo, **_: asked.add(repo) or Asked(repo))
+    monkeypatch.setattr("huggingface_hub.HfApi.auth_check", lambda api, repo: None)
     recipe = compose(name)
     named = {each for section in ("embedding", "finetuning") for each in checkpoints(recipe[section])}
     params = read_all(recipe)
     project.estimate(params, tmp_path / "data" / "manifest.parquet")
-    assert {each.state for each in project.hub(params)} <= {"ok"}
+    assert {each.state for each in hub.hub(params)} <= {"ok"}
     assert asked >= {each for each in named if not is_local(each)}  # at any depth
     shrink(recipe)
     needed, unknown = project.estimate(read_all(recipe), tmp_path / "data" / "manifest.parquet")
