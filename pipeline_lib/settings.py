@@ -6,7 +6,7 @@ The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a
 import reprlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -47,6 +47,17 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [_explain(cls, section, detail) for detail in error.errors()]
             raise ParameterError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+# git's names without their odd signs: the hub's cache joins a revision to a path
+Revision = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]+([./+][A-Za-z0-9_-]+)*$",
+        max_length=200,
+        description="commit, branch or tag on the hub; null is its main branch",
+    ),
+]
 
 
 class AfterSettings(Settings):
