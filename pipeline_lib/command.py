@@ -94,16 +94,26 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.3g}/s", style="progress.data.speed")
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """Time left, once it can be estimated."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.time_remaining is None else super().render(task)
+
+
 @contextmanager
 def progress(total: int, description: str, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show one bar on stderr with rate and time left; yields ``advance(n)``.
+    """Show one bar on stderr with rate and time left, none where nothing is left; yields ``advance(n)``.
 
     Args:
         total: units in all
         description: what is counted, "transcribing" for example
         done: units that an earlier run finished
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    if done >= total:
+        yield lambda n: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), _TimeLeft())
     with Progress(*columns, console=_STDERR) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda n: bar.advance(task, n)

@@ -7,7 +7,7 @@ import reprlib
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -60,6 +60,17 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [_explain(cls, section, detail) for detail in error.errors()]
             raise ParameterError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+# git's names without their odd signs: the hub's cache joins a revision to a path
+Revision = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]+([./+][A-Za-z0-9_-]+)*$",
+        max_length=200,
+        description="commit, branch or tag on the hub; null is its main branch",
+    ),
+]
 
 
 class AfterSettings(Settings):

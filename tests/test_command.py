@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.command import progress
+
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
     source = (
@@ -81,3 +83,9 @@ def test_a_bar_shows_what_is_done_of_what_there_is(done_before):
     done = run(body)
     assert done.returncode == 0
     assert f"{done_before + 2}/4" in done.stderr
+
+
+def test_no_bar_is_shown_where_nothing_is_left(capfd):
+    with progress(4, "counting", 4):
+        pass
+    assert capfd.readouterr() == ("", "")

@@ -50,4 +50,4 @@ def test_features_are_in_the_manifests_order_and_kept(spoken, tmp_path, capsys):
     np.testing.assert_allclose(pitch, 12 * np.log2(np.array([110, 150, 190, 230]) / 27.5), atol=0.5)
     (tmp_path / "0.wav").unlink()
     np.testing.assert_array_equal(features(spoken, tmp_path, 1, tmp_path / "work"), first)
-    assert "1 of 1 shards were finished before" in capsys.readouterr().err
+    assert "1 of 1 shards taken from an earlier run" in capsys.readouterr().err

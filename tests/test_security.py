@@ -6,11 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline_lib.encoders import foreign
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
@@ -230,6 +232,17 @@ def test_a_kernel_of_the_hub_is_not_fetched(place, key):
         load_text(EncoderSettings(checkpoint=str(place)), torch.device("cpu"))
     except InputError as error:
         assert "asks for the attention 'somebody/evil-attention' of the hub" in str(error)
+
+
+@pytest.mark.parametrize(
+    "attention", ["flash_attention_2", "flash_attention_3", "paged|flash_attention_2", "Sdpa", ["x"]]
+)
+def test_an_attention_for_which_transformers_may_fetch_a_kernel_is_refused(attention):
+    config = SimpleNamespace(_attn_implementation=attention, sub_configs={})
+    with pytest.raises(InputError, match="code that is never run; expected one of"):
+        foreign.check_kernels(config, "a")
+    for good in (None, "eager", "sdpa"):
+        foreign.check_kernels(SimpleNamespace(_attn_implementation=good, sub_configs={}), "a")
 
 
 def test_an_adapter_beside_the_weights_does_not_bring_a_pickle(place):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, model_validator
 
-from pipeline_lib.settings import ParameterError, Settings, read_value
+from pipeline_lib.settings import ParameterError, Revision, Settings, read_value
 
 
 class Inner(Settings):
@@ -103,3 +103,18 @@ def test_settings_cannot_be_changed():
 def test_keys_that_do_not_fit_together_are_named_without_the_whole_section(params):
     with pytest.raises(ParameterError, match=r"params.yaml: range: low 2.0 is above high 1.0$"):
         Range.read("range", params("range: {low: 2.0, high: 1.0}"))
+
+
+class Source(Settings):
+    revision: Revision = None
+
+
+@pytest.mark.parametrize("revision", ["main", "refs/pr/1", "v1.0", "0d2f8a1c", None])
+def test_a_revision_is_a_name_of_git(revision):
+    assert Source.parse({"revision": revision}, "encoder").revision == revision
+
+
+@pytest.mark.parametrize("revision", ["../../x", "a/../b", "/etc", "a//b", "a b", "a\n", "", "a" * 201, "${x}"])
+def test_a_revision_that_leads_out_of_the_hubs_cache_is_refused(revision):
+    with pytest.raises(ParameterError, match=r"encoder\.revision is "):
+        Source.parse({"revision": revision}, "encoder")

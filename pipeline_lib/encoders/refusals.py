@@ -1,5 +1,6 @@
 """Why a checkpoint cannot be loaded, in one sentence with the remedy; what transformers says beside it is hushed."""
 
+import logging
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+
+logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry's warning; ``explain`` says why
 
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 GIVE_FOLDER = "give a local folder as checkpoint"

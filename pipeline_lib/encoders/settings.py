@@ -4,16 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import Revision, Settings
 
 
 class EncoderSettings(Settings):
     """A checkpoint of transformers, or its architecture with random weights."""
 
     checkpoint: Annotated[str, Field(min_length=1, description="name on the hub, or a folder; safetensors only")]
-    revision: Annotated[str | None, Field(description="commit, branch or tag on the hub; null is its main branch")] = (
-        None
-    )
+    revision: Revision = None
     pretrained: Annotated[bool, Field(description="false: the checkpoint's architecture with random weights")] = True
     seed: Annotated[int, Field(ge=0, description="of the random weights when pretrained is false")] = 1
     layers_kept: Annotated[int | None, Field(ge=1, description="cut to the first blocks; null keeps all")] = None

@@ -79,7 +79,7 @@ def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike
 
 def _refuse_shards() -> None:
     for name, said in SHARDED.items():
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() not in ("", "0", "false"):  # accelerate reads more
             raise InputError(
                 f"{said} is not supported: a 70-B model in 4 bit is 36 GB and fits one 80-GB GPU; use"
                 " pipeline_lib/recipes/accelerate/ddp.yaml"

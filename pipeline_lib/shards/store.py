@@ -81,7 +81,7 @@ def run_shards(
         token = files.raise_token(folder)
         finished = {n for n, rows in enumerate(plan) if files.is_finished(files.place(folder, n), rows)}
         if finished:
-            print(f"{description}: {len(finished)} of {len(plan)} shards were finished before", file=sys.stderr)
+            print(f"{description}: {len(finished)} of {len(plan)} shards taken from an earlier run", file=sys.stderr)
         tasks = [Task(number, rows) for number, rows in enumerate(plan) if number not in finished]
         if executor.workers == 0:
             computed = _here(folder, tasks, compute, token)

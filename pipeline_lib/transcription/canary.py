@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.command import full_disk
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain
 from pipeline_lib.encoders.settings import EncoderSettings
@@ -32,12 +35,15 @@ for _name in ("nemo_logger", "nv_one_logger", "OneLogger", "lhotse"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from nemo.collections.asr.models import ASRModel, EncDecMultiTaskModel
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+    from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
     from nemo.utils import logging as nemo_logging
     from nemo.utils.app_state import AppState
 
 SHORTEST = SAMPLE_RATE  # Canary was trained with silence around what is shorter than a second
 SPECIAL = re.compile(r"<\|[^|<>]*\|>|<pad>|<unk>")
+CONTROL = re.compile(r"<\|[^|<>]+\|>|▁")  # what a prompt is made of; SentencePiece may begin a text with a blank
+LANGUAGE = re.compile(r"<\|(?!pnc|itn)([a-z]{2,3}(?:-[A-Z]{2})?)\|>")
 
 
 class Canary:
@@ -53,7 +59,6 @@ class Canary:
         self.half_precision = settings.half_precision
         with _hushed():
             self.model = _load(settings, self.device).eval()
-            _set_greedy(self.model)
         if self.model.sample_rate != SAMPLE_RATE:
             raise InputError(f"{settings.checkpoint} hears {self.model.sample_rate} Hz, wanted {SAMPLE_RATE} Hz")
         self.model.preprocessor.featurizer.dither = 0.0
@@ -113,35 +118,67 @@ def _padded(waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor
 
 
 def _load(settings: CanarySettings, device: torch.device) -> EncDecMultiTaskModel:
-    path = _archive(settings)
-    archive.check(path)
     try:
-        model = ASRModel.restore_from(str(path), map_location=device)
+        with archive.unpacked(_archive(settings)) as (folder, config), _without_resolvers():
+            return EncDecMultiTaskModel.restore_from(
+                str(folder),
+                override_config_path=OmegaConf.create(config),
+                map_location=device,
+                save_restore_connector=_Connector(folder),
+            )
     except torch.OutOfMemoryError:
         raise InputError(f"{settings.checkpoint} does not fit into the memory of {device}") from None
     except Exception as error:
+        if isinstance(error, InputError) or full_disk(error):
+            raise
         first = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"{settings.checkpoint} cannot be restored by NeMo: {first} (damaged, or of another version?)"
         ) from error
     finally:
-        AppState().model_restore_path = None  # else the next model made in this process would look into this archive
-    if not isinstance(model, EncDecMultiTaskModel):
-        raise InputError(
-            f"{settings.checkpoint} is a {type(model).__name__}, wanted Canary's EncDecMultiTaskModel"
-            " (is it a CTC or transducer checkpoint?)"
-        )
-    return model
+        EncDecMultiTaskModel._set_model_restore_state(is_being_restored=False)
+        AppState().model_restore_path = None  # else the next model made in this process would look into this folder
+
+
+class _Connector(SaveRestoreConnector):
+    """What restores from a folder, weights only, whatever the environment says of pickles."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.model_extracted_dir = str(folder)
+
+    @staticmethod
+    def _load_state_dict_from_disk(model_weights: str, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+        return torch.load(model_weights, map_location=map_location, weights_only=True)
+
+
+@contextmanager
+def _without_resolvers() -> Iterator[None]:
+    """Leave OmegaConf nothing to call; the configuration has no interpolation any more."""
+    before = dict(BaseContainer._resolvers)
+    BaseContainer._resolvers.clear()
+    try:
+        yield
+    finally:
+        BaseContainer._resolvers.update(before)
 
 
 def _archive(settings: CanarySettings) -> Path:
-    """Return the .nemo file, fetched from the hub where the checkpoint is a name."""
+    """Return the .nemo file: the checkpoint, the one in its folder, or the hub's where the checkpoint is a name."""
     path, name = Path(settings.checkpoint), settings.checkpoint
     if path.is_file():
         return path
+    if path.is_dir():
+        files = sorted(each for each in path.glob("*.nemo") if each.is_file())
+        if len(files) != 1:
+            raise InputError(
+                f"{name} is a folder with {len(files)} .nemo files {[each.name for each in files[:5]]}, expected one"
+                " (name the file?)"
+            )
+        return files[0]
     if name.endswith(".nemo") or path.is_absolute() or name.startswith(".") or name.count("/") != 1:
         raise InputError(
-            f"{name} does not exist, wanted a .nemo file, or 'owner/model' on the hub"
+            f"{name} does not exist, expected a .nemo file, its folder, or 'owner/model' on the hub"
             " (was it moved, or is a relative path meant from the project's root?)"
         )
     wanted = f"{PurePosixPath(name).name}.nemo"
@@ -153,41 +190,54 @@ def _archive(settings: CanarySettings) -> Path:
         raise explain(error, EncoderSettings(checkpoint=name, revision=settings.revision), wanted) from error
 
 
-def _set_greedy(model: EncDecMultiTaskModel) -> None:
-    """Choose greedy decoding; released checkpoints ask for a beam of 1, which is slower and says the same."""
-    said = OmegaConf.to_container(model.cfg.decoding)
-    strategy = said.get("strategy", "beam")
-    delta = (said.get(strategy) or {}).get("max_generation_delta", 50)
-    greedy = {"temperature": None, "max_generation_delta": delta, "preserve_alignments": False, "n_samples": 1}
-    model.change_decoding_strategy(DictConfig({"strategy": "greedy", "greedy": greedy}))
-
-
 def _prompt(model: EncDecMultiTaskModel, settings: CanarySettings) -> torch.Tensor:
     """Return the tokens that ask for a transcript in the source language, shape ``(1, n_tokens)``.
 
     Raises:
-        InputError: the checkpoint has no token for the language
+        InputError: the checkpoint has no token for the language, or for another part of the prompt
     """
     language = settings.source_language
-    known = {token[2:-2] for token in getattr(model.tokenizer, "special_tokens", {}) if len(token) in (6, 7)}
-    if known and language not in known:
+    known = _languages(model)
+    if language not in known:
         raise InputError(
-            f"transcription.canary.source_language is {language!r}, which {settings.checkpoint} does not hear;"
-            f" wanted one of {sorted(known & _languages(model))}"
+            f"transcription.canary.source_language is {language!r}, for which {settings.checkpoint} has no token;"
+            f" expected one of {sorted(known)}"
         )
-    wanted = {"source_lang": language, "target_lang": language, "task": "asr", "pnc": "yes" if settings.pnc else "no"}
+    values = {"source_lang": language, "target_lang": language, "task": "asr", "pnc": "yes" if settings.pnc else "no"}
     neutral = {"decodercontext": "", "emotion": "<|emo:undefined|>", "itn": "no", "timestamp": "no", "diarize": "no"}
     turns = model.prompt.get_default_dialog_slots()
     slots = turns[0]["slots"]
-    slots.update({name: value for name, value in wanted.items() if name in slots})
-    slots.update({name: value for name, value in neutral.items() if name in slots})
-    return model.prompt.encode_dialog(turns=turns)["context_ids"].unsqueeze(0).to(next(model.parameters()).device)
+    slots.update({name: value for name, value in (values | neutral).items() if name in slots})
+    try:
+        ids = model.prompt.encode_dialog(turns=turns)["context_ids"]
+        unknown = [token for token in _tokens(model, ids.tolist()) if not CONTROL.fullmatch(token)]
+    except (KeyError, AssertionError, RuntimeError) as error:
+        unknown = [str(error)]
+    if unknown:
+        raise InputError(
+            f"{settings.checkpoint} has no token for a part of the prompt {slots}: it becomes {unknown[:5]}"
+            " (is its tokenizer that of a Canary?)"
+        )
+    return ids.unsqueeze(0).to(next(model.parameters()).device)
+
+
+def _tokens(model: EncDecMultiTaskModel, ids: list[int]) -> list[str]:
+    """Return a prompt's tokens; an aggregate tokenizer has the special ones in a table."""
+    special = getattr(model.tokenizer, "special_tokens", None)
+    if special is None:
+        return model.tokenizer.ids_to_tokens(ids)
+    names = {number: token for token, number in special.items()}
+    return [names[number] for number in ids]
 
 
 def _languages(model: EncDecMultiTaskModel) -> set[str]:
-    """Return the languages whose text the tokenizer knows; where one tokenizer has all, every two-letter token."""
-    own = set(model.tokenizer.langs) - {"spl_tokens"}
-    return own if len(own) > 1 else {token[2:-2] for token in model.tokenizer.special_tokens if len(token) == 6}
+    """Return the languages that a prompt can name and, where each has a tokenizer of its own, that can be written."""
+    tokenizer = model.tokenizer
+    special = getattr(tokenizer, "special_tokens", None)
+    tokens = tokenizer.ids_to_tokens(list(range(tokenizer.vocab_size))) if special is None else special
+    known = {match[1] for match in map(LANGUAGE.fullmatch, tokens) if match}
+    own = set(getattr(tokenizer, "langs", ())) - {"spl_tokens"}
+    return known & own if len(own) > 1 else known
 
 
 @contextmanager

@@ -4,17 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.settings import AfterSettings, Settings
+from pipeline_lib.settings import AfterSettings, Revision, Settings
 from pipeline_lib.shards.settings import ExecutorSettings
 
 
 class CanarySettings(Settings):
     """NVIDIA Canary through NeMo, greedy."""
 
-    checkpoint: Annotated[str, Field(min_length=1, description="name on the hub, or a .nemo file")] = "nvidia/canary-1b"
-    revision: Annotated[str | None, Field(description="commit, branch or tag on the hub; null is its main branch")] = (
-        None
+    checkpoint: Annotated[str, Field(min_length=1, description="name on the hub, a .nemo file, or its folder")] = (
+        "nvidia/canary-1b"
     )
+    revision: Revision = None
     source_language: Annotated[
         str, Field(min_length=2, description="what is spoken, and written: en, de, es, fr ...")
     ] = "en"
@@ -30,9 +30,7 @@ class WhisperSettings(Settings):
     checkpoint: Annotated[str, Field(min_length=1, description="name on the hub, or a folder; safetensors only")] = (
         "openai/whisper-large-v3"
     )
-    revision: Annotated[str | None, Field(description="commit, branch or tag on the hub; null is its main branch")] = (
-        None
-    )
+    revision: Revision = None
     language: Annotated[
         str | None, Field(min_length=2, description="what is spoken; null detects it in each chunk")
     ] = "en"

@@ -176,3 +176,10 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"device is 'cuda', this machine has \["):
             pick("cuda")
+
+
+def test_each_retry_of_the_hub_is_not_printed(capfd):
+    from huggingface_hub.utils import _http
+
+    _http.logger.warning("Retrying in 1s [Retry 1/5].")
+    assert capfd.readouterr() == ("", "")

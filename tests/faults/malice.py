@@ -5,7 +5,6 @@ the artifact is refused by a message or read without harm, no mark is there and 
 """
 
 import hashlib
-import io
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +13,6 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from pipeline_lib import audio
 from pipeline_lib.corpus import checksums
@@ -29,6 +27,7 @@ from tests.faults import artifacts, forked, tables
 from tests.faults.cases import Case, command, refused, share
 from tests.faults.malicious_checkpoints import CHECKPOINTS, EXPERTS, evil
 from tests.finetuning import corpora
+from tests.transcription.archives import WRITER, packed
 
 SECRET = "the secret of another folder"
 NEMO = {"target": "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel"}
@@ -54,18 +53,7 @@ def harmless(check: Callable[[Path], None], folder: Path) -> None:
 # archives
 
 
-def packed(path: Path, members: list[tarfile.TarInfo | tuple[str, bytes]], config: bytes | dict = NEMO) -> Path:
-    """Write a .nemo archive with some members more."""
-    text = config if isinstance(config, bytes) else yaml.safe_dump(config).encode()
-    with tarfile.open(path, "w") as out:
-        for member in [("./model_config.yaml", text), ("./model_weights.ckpt", b"0"), *members]:
-            if isinstance(member, tarfile.TarInfo):
-                out.addfile(member)
-            else:
-                info = tarfile.TarInfo(member[0])
-                info.size = len(member[1])
-                out.addfile(info, io.BytesIO(member[1]))
-    return path
+BOMB = "a0: &a0 [x, x]\n" + "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))
 
 
 def special(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.TarInfo:
@@ -80,11 +68,18 @@ ARCHIVES: list[tuple[str, list, bytes | dict, str]] = [
     ("a member from the root", [("/tmp/ran", b"")], NEMO, "leads out of its folder"),
     ("a symbolic link", [special("x", tarfile.SYMTYPE, "../secret.txt")], NEMO, "a symbolic link"),
     ("a hard link", [special("x", tarfile.LNKTYPE, "../secret.txt")], NEMO, "a hard link"),
-    ("a device", [special("x", tarfile.CHRTYPE)], NEMO, "wanted plain files"),
-    ("a million members", [(f"{i}", b"") for i in range(1_200)], NEMO, "a bomb"),
+    ("a device", [special("x", tarfile.CHRTYPE)], NEMO, "expected plain files"),
+    ("a million members", [(f"{i}.txt", b"") for i in range(1_200)], NEMO, "a bomb"),
+    ("a pickle beside the weights", [("x.pkl", b"")], NEMO, "no part of a Canary"),
     ("a function of the system", [], {**NEMO, "x": {"_target_": "os.system"}}, "it is not run"),
     ("an object of Python", [], b"x: !!python/object/apply:os.system [touch ran]\n", "not YAML that can be loaded"),
-    ("anchors that grow", [], b"a: &a [x, x]\nb: [*a, *a]\n", "a few lines can stand for billions"),
+    ("anchors that grow", [], BOMB.encode(), "a few lines can stand for billions"),
+    ("a resolver behind a blank", [], {**NEMO, "x": f"${{ oc.create:{{_target_: {WRITER}}}}}"}, "it is not run"),
+    ("a resolver behind a tab", [], {**NEMO, "x": "${\toc.env:HOME}"}, "it is not run"),
+    ("a resolver with a nested name", [], {**NEMO, "x": "${${y}.env:HOME}", "y": "oc"}, "it is not run"),
+    ("a tokenizer of the system", [], {**NEMO, "tokenizer": {"dir": "/etc"}}, "no file of the archive"),
+    ("a tokenizer of the secret", [], {**NEMO, "tokenizer": {"model_path": "../secret.txt"}}, "no file of the archive"),
+    ("weights of another model", [], {**NEMO, "init_from_nemo_model": "../other.nemo"}, "it is not read"),
 ]
 
 

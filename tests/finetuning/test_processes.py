@@ -103,9 +103,11 @@ def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones,
     assert len(predictions.read(folder / "predictions_alone" / "joint" / "text.parquet").utterance_ids) == 8
 
 
-@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
-def test_networks_in_shards_are_refused(tones, name, monkeypatch):
-    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+@pytest.mark.parametrize(
+    ("name", "value"), [("FSDP", "true"), ("DEEPSPEED", "yes"), ("DEEPSPEED", "ON"), ("MEGATRON_LM", "t")]
+)
+def test_networks_in_shards_are_refused(tones, name, value, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", value)
     with pytest.raises(
         InputError, match=r"is not supported: a 70-B model in 4 bit is 36 GB .* use .*accelerate/ddp.yaml"
     ):

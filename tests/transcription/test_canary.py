@@ -1,15 +1,18 @@
-"""The Canary engine on a small NeMo checkpoint with random weights, made here, offline."""
+"""The Canary engine on small NeMo checkpoints with random weights, made here, offline."""
 
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.demonstration.canary_config import model_config
 from pipeline_lib.errors import InputError
 from pipeline_lib.transcription.settings import CanarySettings
+from tests.transcription.archives import SECTIONS_OF_TRAINING, repacked
 
 WORDS = ["the", "red", "tree", "river", "you", "they", "walk", "sing", "never", "always", "today", "because", "people"]
 
@@ -120,7 +123,7 @@ def test_the_prompt_asks_for_a_transcript_in_the_source_language(checkpoint, eng
 
 def test_a_language_that_the_checkpoint_lacks_is_refused(checkpoint):
     said = refused(checkpoint=str(checkpoint), source_language="et")
-    assert "transcription.canary.source_language is 'et'" in said and "wanted one of ['de', 'en']" in said
+    assert "transcription.canary.source_language is 'et'" in said and "expected one of ['de', 'en']" in said
 
 
 def test_a_beam_search_of_the_checkpoint_becomes_greedy(checkpoint):
@@ -154,7 +157,7 @@ def test_nemo_says_nothing_while_it_listens(engine, waveforms, capfd):
 
 
 def test_a_missing_file_is_refused():
-    assert refused(checkpoint="models/none.nemo").startswith("models/none.nemo does not exist, wanted a .nemo file")
+    assert refused(checkpoint="models/none.nemo").startswith("models/none.nemo does not exist, expected a .nemo file")
 
 
 def test_what_is_no_archive_is_refused(tmp_path):
@@ -169,7 +172,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     with tarfile.open(tmp_path / "other.nemo", "w") as archive:
         archive.add(tmp_path / "notes.txt", "notes.txt")
     said = refused(checkpoint=str(tmp_path / "other.nemo"))
-    assert "other.nemo holds ['notes.txt'], wanted model_config.yaml and model_weights.ckpt" in said
+    assert "other.nemo holds ['notes.txt'], expected model_config.yaml and model_weights.ckpt" in said
 
 
 def test_an_unknown_name_on_the_hub_is_refused_with_the_remedy():
@@ -205,3 +208,71 @@ def test_what_the_hub_answers_becomes_one_sentence(monkeypatch, status, said):
     monkeypatch.setattr(canary, "hf_hub_download", answer)
     found = refused(checkpoint="nvidia/canary-1b")
     assert found.startswith("checkpoint nvidia/canary-1b ") and said in found and "\n" not in found
+
+
+def test_a_folder_with_one_archive_stands_for_it(checkpoint, engine, waveforms, tmp_path):
+    from pipeline_lib.transcription.canary import Canary
+
+    assert "is a folder with 0 .nemo files" in refused(checkpoint=str(tmp_path))
+    shutil.copy(checkpoint, tmp_path / "a.nemo")
+    (tmp_path / "README.md").write_text("notes")
+    assert Canary(CanarySettings(checkpoint=str(tmp_path)), "cpu").transcribe(waveforms) == engine.transcribe(waveforms)
+    shutil.copy(checkpoint, tmp_path / "b.nemo")
+    assert "is a folder with 2 .nemo files ['a.nemo', 'b.nemo'], expected one" in refused(checkpoint=str(tmp_path))
+
+
+def test_a_fine_tuned_canary_with_adapters_and_sections_of_its_training_restores(checkpoint, engine, waveforms):
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+    from nemo.collections.common.parts.adapter_modules import LinearAdapterConfig
+
+    from pipeline_lib.transcription.canary import Canary
+
+    model = EncDecMultiTaskModel.restore_from(str(checkpoint), map_location="cpu").eval()
+    model.replace_adapter_compatible_modules()
+    model.add_adapter("encoder:mine", LinearAdapterConfig(in_features=model.cfg.encoder.d_model, dim=8))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "adapter" in name:
+                weight.normal_(std=0.5)
+    path = checkpoint.with_name("tuned.nemo")
+    model.save_to(str(path))
+
+    def with_training(text: bytes) -> bytes:
+        config = {key: each for key, each in yaml.safe_load(text).items() if key != "optim"}
+        return yaml.safe_dump(config).encode() + SECTIONS_OF_TRAINING.encode()
+
+    repacked(path, path.with_name("trained.nemo"), {"model_config.yaml": with_training})
+    tuned = Canary(CanarySettings(checkpoint=str(path.with_name("trained.nemo"))), "cpu")
+    expected, state = model.state_dict(), tuned.model.state_dict()
+    assert expected.keys() == state.keys() and all(torch.equal(expected[name], state[name]) for name in state)
+    features, length = tuned.model.preprocessor(
+        input_signal=torch.from_numpy(waveforms[0])[None], length=torch.tensor([len(waveforms[0])])
+    )
+    with torch.inference_mode():
+        ours, theirs, without = (
+            each.encoder(audio_signal=features, length=length)[0] for each in (tuned.model, model, engine.model)
+        )
+    assert torch.equal(ours, theirs) and not torch.allclose(ours, without, atol=0.1)
+    assert len(tuned.transcribe(waveforms[:2])) == 2
+
+
+def test_nemo_restores_what_was_checked_whatever_takes_the_archives_place(checkpoint, monkeypatch, tmp_path):
+    from omegaconf import OmegaConf
+    from omegaconf.basecontainer import BaseContainer
+
+    from pipeline_lib.transcription import canary
+
+    path = tmp_path / "a.nemo"
+    shutil.copy(checkpoint, path)
+    restore, resolvers = canary.EncDecMultiTaskModel.restore_from, dict(BaseContainer._resolvers)
+    assert OmegaConf.has_resolver("oc.env")
+    seen = []
+
+    def replaced(*arguments, **options):
+        path.write_bytes(b"something else")
+        seen.append(dict(BaseContainer._resolvers))
+        return restore(*arguments, **options)
+
+    monkeypatch.setattr(canary.EncDecMultiTaskModel, "restore_from", replaced)
+    canary.Canary(CanarySettings(checkpoint=str(path)), "cpu")
+    assert seen == [{}] and BaseContainer._resolvers == resolvers
