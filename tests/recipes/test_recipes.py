@@ -159,10 +159,8 @@ def test_on_stand_ins_a_recipe_keeps_what_makes_it_and_takes_the_sizes_of_the_de
 
 def test_what_stands_in_for_a_checkpoint_in_4_bit_is_128_wide_or_more_and_64_divides_its_widths():
     found = []
-    for name in names():
-        recipe = compose(name)
-        shrink(recipe)
-        params = read_all(recipe)
+    for name in (name for name in names() if "weights: nf4" in text(name, small=True)):
+        params = read_all(YAML12.load(text(name, small=True)))
         encoders = [part.encoder for _, part in parts_with_encoder(params) if part.encoder is not None]
         found += [each.checkpoint for each in encoders if each.weights == "nf4"]
     assert found  # taltech_postevaluation's Llama
