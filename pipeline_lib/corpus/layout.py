@@ -23,11 +23,13 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PRIMARY
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-NUMBERS = ("duration_s", "arousal", "valence", "dominance")
+NUMBERS = ("start_s", "end_s", "duration_s", "arousal", "valence", "dominance")
 COLUMNS = (
     "utterance_id",
     "audio",
     "audio_sha256",
+    "start_s",
+    "end_s",
     "video",
     "duration_s",
     "split",
