@@ -4,12 +4,12 @@ A whole recording is its path, a part of one a ``Segment``. Times count in sampl
 ``start_s`` equals, sample for sample, a file into which the same samples were cut.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE, BadAudio, resolve_under
@@ -36,6 +36,8 @@ class Segment:
 
 
 Recording = Path | Segment
+Part = tuple[float | None, float | None]  # start and end in seconds, None for the recording's own
+WHOLE: Part = (None, None)
 
 
 def decode(recording: Recording, start_s: float = 0.0, duration_s: float | None = None) -> np.ndarray:
@@ -76,9 +78,15 @@ def of(manifest: Manifest, root: Path) -> list[Recording | None]:
         InputError: a path leaves the root
     """
     return [
-        None if file is None else recording(resolve_under(root, file), start, end)
-        for file, start, end in zip(_files(manifest), *_times(manifest), strict=True)
+        recording(resolve_under(root, file), *part) if isinstance(file, str) else None
+        for file, part in zip(manifest.frame["audio"], times(manifest.frame), strict=True)
     ]
+
+
+def parts(manifest: Manifest) -> list[tuple[str, Part]]:
+    """Return the file below the root and the part of it of every utterance that has audio."""
+    pairs = zip(manifest.frame["audio"], times(manifest.frame), strict=True)
+    return [(file, part) for file, part in pairs if isinstance(file, str)]
 
 
 def recording(path: Path, start_s: float | None, end_s: float | None) -> Recording:
@@ -89,7 +97,7 @@ def recording(path: Path, start_s: float | None, end_s: float | None) -> Recordi
 def content(manifest: Manifest) -> list[list[Any]]:
     """Return what stands for every utterance's sound in a fingerprint: digest of the file, start and end, in JSON."""
     digests = [digest if isinstance(digest, str) else None for digest in manifest.frame["audio_sha256"]]
-    return [list(each) for each in zip(digests, *_times(manifest), strict=True)]
+    return [[digest, *part] for digest, part in zip(digests, times(manifest.frame), strict=True)]
 
 
 def said_of_missing(manifest: Manifest, what: str) -> str:
@@ -105,12 +113,8 @@ def said_of_missing(manifest: Manifest, what: str) -> str:
     return f"{len(without)} of {len(manifest)} utterances have no audio, {without[0]!r} first: {what}"
 
 
-def _files(manifest: Manifest) -> list[str | None]:
-    return [file if isinstance(file, str) else None for file in manifest.frame["audio"]]
-
-
-def _times(manifest: Manifest) -> tuple[Sequence[float | None], Sequence[float | None]]:
-    """Return start and end of each utterance in seconds, None where the manifest names none."""
-    nothing = np.full(len(manifest), np.nan)
-    start, end = (np.asarray(manifest.frame.get(name, nothing), np.float64) for name in ("start_s", "end_s"))
-    return tuple([None if np.isnan(time) else float(time) for time in times] for times in (start, end))
+def times(frame: pd.DataFrame) -> list[Part]:
+    """Return start and end of each row of a manifest, None where it names none or has no such column."""
+    nothing = np.full(len(frame), np.nan)
+    both = (np.asarray(frame.get(name, nothing), np.float64).tolist() for name in ("start_s", "end_s"))
+    return [tuple(None if np.isnan(time) else time for time in pair) for pair in zip(*both, strict=True)]

@@ -15,12 +15,11 @@ from pipeline_lib.audio import SAMPLE_RATE, BadAudio
 from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
+from pipeline_lib.segments import WHOLE, Part
 
 CHUNK = 64  # utterances, about, that a process takes at a time
-Part = tuple[float | None, float | None]  # start and end in seconds, None for the recording's own
 Wanted = tuple[str, str | None]  # a path, and the SHA-256 that the corpus's checksum file says
 Parts = tuple[Wanted, tuple[Part, ...]]  # a recording, and what of it are utterances
-WHOLE: Part = (None, None)
 
 
 @dataclass(frozen=True)

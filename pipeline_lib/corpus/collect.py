@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline_lib import segments
 from pipeline_lib.corpus import (
     checking,
     checksums,
@@ -216,7 +217,7 @@ def _without_bad(
     frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
     rest.reject_without_audio(frame)
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
-    paths, parts = frame["audio"][to_open].tolist(), _parts(frame[to_open])
+    paths, parts = frame["audio"][to_open].tolist(), segments.times(frame[to_open])
     limits = checking.Limits(settings.min_duration_s, settings.max_duration_s, settings.max_clipped_share)
     checked = checking.check_all(root, paths, limits, settings.workers, sums, parts) if paths else []
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
@@ -234,12 +235,6 @@ def _without_bad(
     clipped = sum(each.reason is None and each.clipped > CLIPPED for each in checked)
     words = [reason.partition(":")[0] for reason in rows["reject"]]
     return kept, quarantine.reset_index(drop=True), words, clipped, text_alone
-
-
-def _parts(frame: pd.DataFrame) -> list[checking.Part]:
-    """Return start and end of each row's segment, None where it has none."""
-    times = (frame[name].tolist() for name in ("start_s", "end_s"))
-    return [tuple(None if np.isnan(time) else time for time in pair) for pair in zip(*times, strict=True)]
 
 
 def _with_subsets(
