@@ -36,7 +36,18 @@ import soxr
 from pipeline_lib.containers.reading import LONGEST_S, BadAudio, Reading, opened
 from pipeline_lib.errors import InputError
 
-__all__ = ["SAMPLE_RATE", "BadAudio", "Examined", "Probe", "check", "decode", "examine", "probe", "resolve_under"]
+__all__ = [
+    "SAMPLE_RATE",
+    "BadAudio",
+    "Examined",
+    "Probe",
+    "check",
+    "decode",
+    "examine",
+    "probe",
+    "resolve_under",
+    "verify",
+]
 
 SAMPLE_RATE = 16_000  # Hz
 SILENCE = 1e-4  # about three steps of 16 bit, -80 dB of full scale: dither and codec noise are not speech
@@ -148,6 +159,16 @@ def examine(
             "clipped", f"{path} has {clipped:.4f} of its samples at full scale, wanted at most {max_clipped:g}"
         )
     return Examined(samples, clipped)
+
+
+def verify(path: Path) -> None:
+    """Refuse a recording whose container is broken anywhere, without decoding it: once, before parts of it are taken.
+
+    Raises:
+        BadAudio: see the module
+    """
+    with opened(path) as reading:
+        reading.verify()
 
 
 def resolve_under(root: Path, relative: str) -> Path:

@@ -83,9 +83,9 @@ def of(manifest: Manifest, root: Path) -> list[Recording | None]:
     ]
 
 
-def parts(manifest: Manifest) -> list[tuple[str, Part]]:
-    """Return the file below the root and the part of it of every utterance that has audio."""
-    pairs = zip(manifest.frame["audio"], times(manifest.frame), strict=True)
+def named(frame: pd.DataFrame) -> list[tuple[str, Part]]:
+    """Return the file below the root and the part of it of every row that has audio."""
+    pairs = zip(frame["audio"], times(frame), strict=True)
     return [(file, part) for file, part in pairs if isinstance(file, str)]
 
 

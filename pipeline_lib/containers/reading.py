@@ -111,9 +111,7 @@ class Reading:
         whole = begin == 0 and end is None
         digest = _Md5(self.raw, self.file) if whole else None
         if whole:
-            place = os.lseek(self.raw.fileno(), 0, os.SEEK_CUR)
-            _refuse(self.path, inspect.body(self.raw))
-            os.lseek(self.raw.fileno(), place, os.SEEK_SET)
+            self.verify()
         for block in self._decoded(begin, stop, digest):
             yield self._averaged(block)
         if digest and not digest.fits():
@@ -121,6 +119,12 @@ class Reading:
         if whole and self.said_length and len(self.file.read(1, dtype="float32")):
             declared_s = stop / self.file.samplerate
             raise BadAudio("damaged", f"{self.path} declares {declared_s:.3f} s and holds more (a damaged header?)")
+
+    def verify(self) -> None:
+        """Refuse a file whose own checksums, counts or order are broken anywhere; nothing is decoded."""
+        place = os.lseek(self.raw.fileno(), 0, os.SEEK_CUR)
+        _refuse(self.path, inspect.body(self.raw))
+        os.lseek(self.raw.fileno(), place, os.SEEK_SET)
 
     def _decoded(self, begin: int, stop: int, digest: "_Md5 | None") -> Iterator[np.ndarray]:
         """Yield frames as they are in the file, float32, shape ``(n_frames, channels)``."""

@@ -100,16 +100,25 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
             return _refused(parts, "changed", f"its bytes are not those that {SUMS} was made from")
     except InputError:
         return _refused(parts, "outside", "a link in its path leaves corpus.root")
+    try:
+        if any(part != WHOLE for part in parts):
+            audio.verify(path)
+    except BadAudio as error:
+        return [_bad(root, path, error)] * len(parts)
     known = {part: _examined(root, path, found, part, limits) for part in dict.fromkeys(parts)}
     return [known[part] for part in parts]
+
+
+def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
+    said = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
+    return Checked(reason=error.reason, message=f"{error.reason}: {said}")
 
 
 def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Limits) -> Checked:
     try:
         examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
     except BadAudio as error:
-        said = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
-        return Checked(reason=error.reason, message=f"{error.reason}: {said}")
+        return _bad(root, path, error)
     return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped)
 
 

@@ -254,6 +254,12 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
         found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+    in_mp3 = sum(bool(start) and Path(file).suffix.lower() == ".mp3" for file, (start, _) in segments.named(frame))
+    if in_mp3:
+        found.append(
+            f"{in_mp3} utterances are parts of MP3 recordings, which every stage decodes from their beginning; convert"
+            " them to FLAC or WAV where that takes too long."
+        )
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")

@@ -142,7 +142,7 @@ def hub(params: Params) -> Iterator[Finding]:
 def _sample(root: Path, table: Path) -> list[tuple[str, segments.Part]]:
     """Return utterances spread over the manifest, or recordings over the folder where there is none."""
     if table.is_file():
-        found = segments.parts(manifest.read(table))
+        found = segments.named(manifest.read(table).frame)
     else:
         found = [(str(path), segments.WHOLE) for path in files(root)]
     return found[:: max(1, len(found) // SAMPLE)][:SAMPLE]

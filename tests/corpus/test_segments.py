@@ -11,7 +11,6 @@ from pipeline_lib.corpus import checking, collect, layout
 from pipeline_lib.corpus import table as table_reader
 from pipeline_lib.corpus.checking import Limits
 from pipeline_lib.corpus.describe import describe
-from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
 from stages import corpus as stage
 
@@ -81,6 +80,28 @@ def test_sound_that_two_segments_share_is_counted(segmented):
     assert "1 recordings have the same bytes as one of another split." in found.metrics["warnings"]
 
 
+def test_parts_of_an_mp3_are_taken_and_the_cost_is_printed(tmp_path, segmented):
+    soundfile.write(tmp_path / "long.mp3", 0.1 * np.random.default_rng(2).standard_normal(48_000), 16_000)
+    found = segmented(
+        ("a", "train", 0.0, 1.0, ("audio", "long.mp3")),
+        ("b", "train", 1.0, 2.0, ("audio", "long.mp3")),
+        ("c", "dev", 2.0, 2.5),
+    )
+    assert len(found.manifest) == 3
+    assert "1 utterances are parts of MP3 recordings, which every stage decodes from their" in found.metrics["warnings"]
+
+
+def test_a_recording_that_is_damaged_anywhere_costs_all_its_parts(tmp_path, segmented):
+    path = tmp_path / "torn.ogg"
+    soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal(160_000), 16_000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    torn = [(name, "train", i, i + 1.0, ("audio", "torn.ogg")) for i, name in enumerate("abcd")]
+    found = segmented(*torn, ("e", "train", 0.0, 1.0), ("f", "train", 1.0, 2.0))
+    assert found.metrics["quarantined"] == {"damaged": 4} and found.manifest.ids.tolist() == ["e", "f"]
+
+
 def test_overlaps_agree_with_a_comparison_of_all_pairs():
     rng = np.random.default_rng(1)
     start = rng.integers(0, 40, 60).astype(float)
@@ -118,7 +139,7 @@ def test_many_processes_find_what_one_finds(tmp_path, segmented):
 
 @pytest.fixture
 def half(tmp_path, say, settings):
-    """Collect a table of which some rows have no recording, a lost one, or no text."""
+    """Collect a table of which some rows have no recording, a lost one, a silent one, or no text."""
     splits = ("train", "dev", "test")
     rows = [
         *(f"{split}{i},{split}{i}.wav,{('anger', 'joy')[i]},{split},we go" for split in splits for i in range(2)),
@@ -126,7 +147,6 @@ def half(tmp_path, say, settings):
         "mute,mute.wav,joy,train,no sound",
         "nothing,,anger,train,there was none",
         "wordless,wordless.wav,anger,train, ",
-        "empty,,anger,train,",
     ]
     for row in rows[:6]:
         say(tmp_path / row.split(",")[1])
@@ -138,7 +158,7 @@ def half(tmp_path, say, settings):
 def test_bad_rows_are_dropped_by_default(half):
     found = half()
     assert len(found.manifest) == 6 and found.manifest.has_audio.all()
-    assert found.metrics["quarantined"] == {"missing": 2, "no audio": 2, "silent": 1}
+    assert found.metrics["quarantined"] == {"missing": 2, "no audio": 1, "silent": 1}
     assert found.metrics["text_alone"] == {}
 
 
@@ -149,8 +169,8 @@ def test_what_is_left_of_bad_rows_is_kept_where_it_is_text(half):
     assert alone[["audio", "audio_sha256"]].isna().all(axis=None) and alone["duration_s"].isna().all()
     assert alone["reference_text"].tolist() == ["it is gone", "no sound", "there was none"]
     assert len(frame) == 9 and int(found.manifest.has_audio.sum()) == 6
-    assert found.metrics["rows"] == {"read": 11, "kept": 9, "quarantined": 2}
-    assert found.metrics["quarantined"] == {"missing": 1, "no audio": 1}
+    assert len(found.quarantine) == 3 and found.quarantine["utterance_id"].dropna().tolist() == ["wordless"]
+    assert found.metrics["quarantined"] == {"missing": 1}
     assert found.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
     assert "3 utterances have text and no usable audio and stay with text alone: missing 1" in found.metrics["warnings"]
     files = found.quarantine[found.quarantine["utterance_id"].isna()].set_index("file")["reason"]
@@ -176,7 +196,7 @@ def test_the_stage_prints_how_many_stay_with_text_alone(tmp_path, half, capsys):
     assert json.loads(places["metrics"].read_text())["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
 
 
-def test_a_row_without_audio_needs_a_name_of_its_own(tmp_path, settings):
-    (tmp_path / "corpus.csv").write_text("audio,emotion,split\n,anger,train\n")
-    with pytest.raises(InputError, match="line 2: audio is empty, wanted a path below .*, or an utterance_id"):
-        collect.collect(settings("table"))
+def test_a_row_with_neither_audio_nor_text_is_always_quarantined(segmented):
+    rows = [(name, "train", i, i + 0.9) for i, name in enumerate("acd")]
+    found = segmented(*rows, ("b", "train", np.nan, np.nan, ("audio", None)), on_bad="keep_rest")
+    assert found.metrics["quarantined"] == {"no audio": 1} and found.manifest.ids.tolist() == ["a", "c", "d"]
