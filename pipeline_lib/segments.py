@@ -100,7 +100,7 @@ def content(manifest: Manifest) -> list[list[Any]]:
     return [[digest, *part] for digest, part in zip(digests, times(manifest.frame), strict=True)]
 
 
-def said_of_missing(manifest: Manifest, what: str) -> str:
+def missing_message(manifest: Manifest, what: str) -> str:
     """Return a sentence on the utterances without audio, "" where each has some.
 
     Args:

@@ -73,7 +73,7 @@ def test_a_manifest_s_rows_are_paths_segments_or_nothing(tmp_path):
     assert segments.of(timed, tmp_path) == [tmp_path / "x.wav", None, Segment(tmp_path / "y.wav", 2.0)]
     assert segments.content(timed) == [["0", None, None], [None, None, None], ["1", 2.0, None]]
     assert segments.of(corpus(), tmp_path) == [tmp_path / "x.wav", None, tmp_path / "y.wav"]
-    assert segments.said_of_missing(timed, "not told") == "1 of 3 utterances have no audio, 'b' first: not told"
+    assert segments.missing_message(timed, "not told") == "1 of 3 utterances have no audio, 'b' first: not told"
     with pytest.raises(InputError, match="no path below"):
         segments.of(Manifest(timed.frame.assign(audio=["../x.wav", None, "y.wav"]), "toy", ("joy",)), tmp_path)
 

@@ -73,14 +73,14 @@ def check_all(
         rows.setdefault(path, []).append(row)
     parts = [WHOLE] * len(paths) if parts is None else parts
     listed = [((path, (sums or {}).get(path)), tuple(parts[row] for row in rows[path])) for path in rows]
-    found: list[Checked] = [Checked()] * len(paths)
+    result: list[Checked] = [Checked()] * len(paths)
     with progress(len(paths), "checking recordings") as advance:
         one = partial(check_parts, root, limits, has_sums=sums is not None)
         for path, checked in zip(rows, _mapped(one, listed, len(paths), workers), strict=True):
             for row, each in zip(rows[path], checked, strict=True):
-                found[row] = each
+                result[row] = each
             advance(len(checked))
-    return found
+    return result
 
 
 def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False) -> Checked:
@@ -95,8 +95,8 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
         path = audio.resolve_under(root, relative)
         if has_sums and sha256 is None:
             return _refused(parts, "unlisted", f"{SUMS} does not name it; {WRITE_AGAIN}")
-        found = _digest(path)
-        if has_sums and found is not None and found != sha256:
+        digest = _digest(path)
+        if has_sums and digest is not None and digest != sha256:
             return _refused(parts, "changed", f"its bytes are not those that {SUMS} was made from")
     except InputError:
         return _refused(parts, "outside", "a link in its path leaves corpus.root")
@@ -105,13 +105,13 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
             audio.verify(path)
     except BadAudio as error:
         return [_bad(root, path, error)] * len(parts)
-    known = {part: _examined(root, path, found, part, limits) for part in dict.fromkeys(parts)}
+    known = {part: _examined(root, path, digest, part, limits) for part in dict.fromkeys(parts)}
     return [known[part] for part in parts]
 
 
 def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
-    said = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
-    return Checked(reason=error.reason, message=f"{error.reason}: {said}")
+    message = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
+    return Checked(reason=error.reason, message=f"{error.reason}: {message}")
 
 
 def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Limits) -> Checked:
@@ -122,8 +122,8 @@ def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Li
     return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped)
 
 
-def _refused(parts: Sequence[Part], reason: str, said: str) -> list[Checked]:
-    return [Checked(reason=reason, message=f"{reason}: {said}")] * len(parts)
+def _refused(parts: Sequence[Part], reason: str, message: str) -> list[Checked]:
+    return [Checked(reason=reason, message=f"{reason}: {message}")] * len(parts)
 
 
 def _digest(path: Path) -> str | None:

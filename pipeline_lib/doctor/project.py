@@ -142,10 +142,10 @@ def hub(params: Params) -> Iterator[Finding]:
 def _sample(root: Path, table: Path) -> list[tuple[str, segments.Part]]:
     """Return utterances spread over the manifest, or recordings over the folder where there is none."""
     if table.is_file():
-        found = segments.named(manifest.read(table).frame)
+        tried = segments.named(manifest.read(table).frame)
     else:
-        found = [(str(path), segments.WHOLE) for path in files(root)]
-    return found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
+        tried = [(str(path), segments.WHOLE) for path in files(root)]
+    return tried[:: max(1, len(tried) // SAMPLE)][:SAMPLE]
 
 
 def _extent(params: Params, table: Path) -> tuple[int, float]:

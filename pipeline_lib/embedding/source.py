@@ -81,8 +81,8 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
     if not has.any():
         raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}; {key} embeds it")
     if len(without):
-        said = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
-        print(f"{said}: they are left out of the embedding")
+        missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
+        print(f"{missing}: they are left out of the embedding")
     return has
 
 

@@ -59,8 +59,8 @@ def vectors_of(path: Path, layer: int | None, ids: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: there is no such embedding, or it lacks an utterance
     """
-    found, vectors = _stored(path, layer)
-    places = {each: i for i, each in enumerate(found)}
+    stored, vectors = _stored(path, layer)
+    places = {each: i for i, each in enumerate(stored)}
     missing = [each for each in ids if each not in places]
     if missing:
         raise InputError(f"{path} lacks {len(missing)} of {len(ids)} utterances, {missing[0]!r} first")

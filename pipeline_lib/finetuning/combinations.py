@@ -54,8 +54,8 @@ def said_of(present: np.ndarray, modality: str) -> list[str]:
     """Return how many utterances have what; of an audio or text expert a line only where some lack what it reads."""
     neither = int((~present.any(axis=1)).sum())
     if modality != "joint":
-        said = f"{neither} of {len(present)} utterances have no {modality} and are neither trained on nor predicted"
-        return [said] if neither else []
+        message = f"{neither} of {len(present)} utterances have no {modality} and are neither trained on nor predicted"
+        return [message] if neither else []
     both = int(present.all(axis=1).sum())
     audio, text = (int(column.sum()) - both for column in present.T)
     alone = f"{audio} with audio alone, {text} with text alone"

@@ -70,7 +70,7 @@ def identity(
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if each is None else each.tolist() for each in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
-    heard = [] if settings.modality == "text" else segments.content(corpus)
+    sounds = [] if settings.modality == "text" else segments.content(corpus)
     parts = (
         pipeline_lib.finetuning,
         pipeline_lib.networks,
@@ -87,7 +87,7 @@ def identity(
         torch.__version__,
         [
             *columns,
-            heard,
+            sounds,
             texts,
             targets.labels,
             targets.emotion.tolist(),

@@ -8,6 +8,7 @@ those of ``metrics.normalise_words``.
 import json
 import math
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,24 @@ TIMES = 4
 COVERS = 8  # words
 
 
-def measure(manifest: Manifest, texts: Sequence[str], heard: np.ndarray | None = None) -> dict[str, Any]:
+def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | None = None) -> dict[str, Any]:
     """Return the metrics of all utterances and of each split.
 
     Args:
         manifest: the utterances
-        texts: what was heard, one text an utterance
-        heard: which utterances an engine transcribed, bool; None for all. The others, which have no audio, are counted
-            and not measured.
+        texts: the transcripts, one text an utterance
+        transcribed: which utterances an engine transcribed, bool; None for all. The others, which have no audio, are
+            counted and not measured.
 
     Returns:
         for ``all`` and each split: utterances, with_reference, empty, looping and, where some reference has a word,
         wer (errors divided by reference words); the corpus's notice where it has one, and ``without_audio`` where some
-        utterances were not heard
+        utterances were not transcribed
     """
     found: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
-    if heard is not None and not heard.all():
-        found["without_audio"] = int((~heard).sum())
-        manifest, texts = keep(manifest, heard), [text for text, one in zip(texts, heard, strict=True) if one]
+    if transcribed is not None and not transcribed.all():
+        found["without_audio"] = int((~transcribed).sum())
+        manifest, texts = keep(manifest, transcribed), list(compress(texts, transcribed))
     splits = manifest.frame["split"].tolist()
     references = manifest.frame["reference_text"].tolist()
     found["all"] = _of(references, texts)

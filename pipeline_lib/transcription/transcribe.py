@@ -78,10 +78,10 @@ def transcribe(
     if Path(checkpoint).exists():
         decoding["checkpoint_sha256"] = store.file_digest(Path(checkpoint))
     content = segments.content(manifest)
-    heard = [[manifest.ids[row], *content[row]] for row in rows]
+    inputs = [[manifest.ids[row], *content[row]] for row in rows]
     code = store.code_digest(Path(__file__).parent, audio, containers, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
-    folder = work / store.fingerprint(settings.engine, checkpoint, decoding, heard, plan, code, versions)
+    folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
     job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
     listener, executor = job.listener(), settings.executor
     texts = np.full(len(manifest), None, dtype=object)
@@ -114,7 +114,7 @@ def _without_audio(manifest: Manifest, settings: TranscriptionSettings, decoding
     human = or_empty(manifest.frame["reference_text"][~manifest.has_audio])
     texts = human if settings.without_audio == "reference" else [""] * len(human)
     given = f"{sum(map(bool, texts))} of their transcripts are the human text, {texts.count('')} are empty"
-    print(segments.said_of_missing(manifest, f"{given} (transcription.without_audio is {settings.without_audio!r})"))
+    print(segments.missing_message(manifest, f"{given} (transcription.without_audio is {settings.without_audio!r})"))
     return texts
 
 
