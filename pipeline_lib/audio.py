@@ -1,7 +1,7 @@
-"""Recordings as the stages hear them: one channel, 16 kHz, float32 in [-1, 1]; a bad one is refused with its reason.
+"""Recordings as the stages read them: one channel, 16 kHz, float32 in [-1, 1]; a bad one is refused with its reason.
 
-Taken is every container that libsndfile decodes (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF ...), at any rate. Channels
-are averaged, rates converted by soxr's VHQ filter. Reasons of ``BadAudio``:
+Taken are the containers that are inspected (``containers.inspect.TAKEN``), at any rate. Channels become one as
+``containers.channels`` says, rates are converted by soxr's VHQ filter. Reasons of ``BadAudio``:
 
 ================  ====================================================================================================
 missing           no such file, or a link to nothing
@@ -9,6 +9,7 @@ not a file        a folder, pipe, socket or device; it is never opened, so a pip
 unreadable        the system refuses to open it (permissions, a failing disk)
 empty             no bytes, or a header without samples
 not audio         libsndfile knows no such format
+not supported     a container that is not taken, or a taken one with something in it that cannot be decoded
 implausible       a rate or a number of channels that no recording of speech has
 truncated         the container declares more than the file holds
 damaged           it begins well and cannot be decoded, contradicts itself, declares less than it holds, or what it
@@ -16,8 +17,8 @@ damaged           it begins well and cannot be decoded, contradicts itself, decl
 nan               a sample is NaN or infinite
 out of range      a sample is beyond +-8: no scaling of audio reaches it (integers written as float?)
 silent            no sample beyond +-``SILENCE`` (1e-4)
-too short         shorter than the wanted duration, or begins behind the end
-too long          longer than the wanted duration, or than four hours in one piece
+too short         shorter than the shortest duration that is taken, or begins behind the end
+too long          longer than the longest duration that is taken, or than four hours in one piece
 segment           it begins or ends behind the recording's end, or ends before it begins
 clipped           a larger share of samples at full scale than is taken
 ================  ====================================================================================================
@@ -26,6 +27,7 @@ What is read whole is verified whole; a chunk is verified as far as it is read. 
 hold hours that they do not declare: no more than the limit is ever decoded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path, PurePosixPath
@@ -33,6 +35,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soxr
 
+from pipeline_lib.containers.channels import Rule
 from pipeline_lib.containers.reading import LONGEST_S, BadAudio, Reading, opened
 from pipeline_lib.errors import InputError
 
@@ -41,6 +44,7 @@ __all__ = [
     "BadAudio",
     "Examined",
     "Probe",
+    "Rule",
     "check",
     "decode",
     "examine",
@@ -57,7 +61,7 @@ MARGIN_S = 0.05  # read around a chunk; VHQ's filter is shorter than 20 ms at ev
 
 @dataclass(frozen=True)
 class Probe:
-    """What a recording's header says."""
+    """What a recording holds, in its own samples."""
 
     duration_s: float
     sample_rate_hz: int
@@ -71,29 +75,33 @@ class Examined:
     Attributes:
         samples: one channel at 16 kHz, float32 in [-1, 1], shape ``(n_samples,)``
         clipped: share of the samples of all channels that stand at full scale
+        mixing: how its channels became one: "mean", "centre" or "loudest"
     """
 
     samples: np.ndarray
     clipped: float
+    mixing: Rule = "mean"
 
 
 def probe(path: Path) -> Probe:
-    """Return duration, rate and channels, from the header where it says.
+    """Return duration, rate and channels, as ``decode`` would find them; decoded only where nothing declares them.
 
     Raises:
         BadAudio: the file cannot be opened as audio, or is cut short by its container's own account
     """
     with opened(path) as reading:
-        file = reading.file
-        frames = file.frames if reading.said_length else sum(len(block) for block in reading.blocks(0, None))
-        return Probe(frames / file.samplerate, file.samplerate, file.channels)
+        n_frames = reading.n_frames
+        if n_frames is None:
+            n_frames = sum(len(block) for block in reading.blocks(0, None))
+        return Probe(n_frames / reading.rate, reading.rate, reading.channels)
 
 
 def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) -> np.ndarray:
     """Return a recording, or a chunk of it, as one channel at 16 kHz.
 
     Only the chunk and 50 ms on either side are read, so that the chunk equals the same stretch of the whole recording.
-    MP3 cannot be entered in the middle and is decoded up to the chunk's end.
+    MP3 and Opus cannot be entered in the middle and are decoded up to the chunk's end. Where there are several
+    channels, the whole is read once to decide how they become one, and the decision is remembered.
 
     Args:
         path: the recording
@@ -107,7 +115,7 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
         BadAudio: see the module; silence and length are not looked at
     """
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise ValueError(f"start_s is {start_s} and duration_s {duration_s}, wanted >= 0 and > 0")
+        raise ValueError(f"start_s is {start_s} and duration_s {duration_s}, expected >= 0 and > 0")
     first = round(start_s * SAMPLE_RATE)
     last = None if duration_s is None else first + round(duration_s * SAMPLE_RATE)
     with opened(path) as reading:
@@ -141,24 +149,25 @@ def examine(
     Raises:
         BadAudio: see the module
     """
-    with opened(path, LONGEST_S if max_s is None else max_s + 2 * MARGIN_S * (segment != (None, None))) as reading:
+    with opened(path, LONGEST_S if max_s is None or segment != (None, None) else max_s) as reading:
         samples = _chunk(reading, 0, None) if segment == (None, None) else _segment(reading, *segment, max_s)
-        clipped = reading.clipped / (reading.file.channels * reading.read)
+        clipped, mixing = reading.clipped / (reading.channels * reading.read), reading.mixing()
     seconds = len(samples) / SAMPLE_RATE
     if max_s is not None and seconds > max_s:
-        raise BadAudio("too long", f"{path} lasts {seconds:.2f} s, wanted at most {max_s:g} s")
+        raise BadAudio("too long", f"{path} lasts {seconds:.2f} s, expected at most {max_s:g} s")
     if seconds < min_s:
-        raise BadAudio("too short", f"{path} lasts {seconds:.3f} s, wanted at least {min_s:g} s")
+        raise BadAudio("too short", f"{path} lasts {seconds:.3f} s, expected at least {min_s:g} s")
     peak = float(np.abs(samples).max())
     if peak < SILENCE and not allow_silent:
         raise BadAudio(
-            "silent", f"{path} has no sample beyond {peak:.1e}, wanted {SILENCE:g} (an empty channel, or a muted take?)"
+            "silent",
+            f"{path} has no sample beyond {peak:.1e}, expected {SILENCE:g} (an empty channel, or a muted take?)",
         )
     if clipped > max_clipped:
         raise BadAudio(
-            "clipped", f"{path} has {clipped:.4f} of its samples at full scale, wanted at most {max_clipped:g}"
+            "clipped", f"{path} has {clipped:.4f} of its samples at full scale, expected at most {max_clipped:g}"
         )
-    return Examined(samples, clipped)
+    return Examined(samples, clipped, mixing.rule)
 
 
 def verify(path: Path) -> None:
@@ -168,7 +177,7 @@ def verify(path: Path) -> None:
         BadAudio: see the module
     """
     with opened(path) as reading:
-        reading.verify()
+        reading.layout.verify()
 
 
 def resolve_under(root: Path, relative: str) -> Path:
@@ -179,7 +188,7 @@ def resolve_under(root: Path, relative: str) -> Path:
     """
     parts = PurePosixPath(relative)
     if not relative or "\0" in relative or parts.is_absolute() or ".." in parts.parts:
-        raise InputError(f"{relative!r} is no path below {root}; wanted a relative one without '..'")
+        raise InputError(f"{relative!r} is no path below {root}; expected a relative one without '..'")
     try:
         inside = root.resolve()
         found = (inside / parts).resolve()
@@ -198,14 +207,19 @@ def _segment(reading: Reading, start_s: float | None, end_s: float | None, max_s
         raise BadAudio("segment", f"{named} is no part of a recording, expected 0 <= start_s < end_s")
     first, last = round(start_s * SAMPLE_RATE), None if end_s is None else round(end_s * SAMPLE_RATE)
     units = "are the times in milliseconds or samples, expected seconds, or of another recording?"
-    lasts_s = reading.file.frames / reading.file.samplerate
-    if reading.said_length and start_s >= lasts_s:
-        raise BadAudio("segment", f"{named} begins behind the recording's end at {lasts_s:.3f} s ({units})")
-    if reading.said_length and end_s is not None and end_s > lasts_s + ROUNDED_S:
-        raise BadAudio("segment", f"{named} ends behind the recording's end at {lasts_s:.3f} s ({units})")
-    if max_s is not None and last is not None and last - first > max_s * SAMPLE_RATE:
-        raise BadAudio("too long", f"{named} lasts {end_s - start_s:.2f} s, expected at most {max_s:g} s")
-    samples = _chunk(reading, first, last)
+    if reading.n_frames is not None:
+        lasts_s = reading.n_frames / reading.rate
+        if start_s >= lasts_s or (end_s is not None and end_s > lasts_s + ROUNDED_S):
+            where = "begins" if start_s >= lasts_s else "ends"
+            raise BadAudio("segment", f"{named} {where} behind the recording's end at {lasts_s:.3f} s ({units})")
+        until_s = lasts_s if end_s is None else end_s
+    else:
+        until_s = start_s if end_s is None else end_s
+    if max_s is not None and round((until_s - start_s) * SAMPLE_RATE) > max_s * SAMPLE_RATE:
+        raise BadAudio("too long", f"{named} lasts {until_s - start_s:.2f} s, expected at most {max_s:g} s")
+    # of a length that is not declared no more is decoded than what shows that it is too long
+    last_read = last if last is not None or max_s is None else first + round((max_s + 1) * SAMPLE_RATE)
+    samples = _chunk(reading, first, last_read)
     if not len(samples) or (last is not None and first + len(samples) < last - ROUNDED_S * SAMPLE_RATE):
         ends_s = (first + len(samples)) / SAMPLE_RATE
         raise BadAudio("segment", f"{named} lies behind the recording's end at {ends_s:.3f} s ({units})")
@@ -214,21 +228,35 @@ def _segment(reading: Reading, start_s: float | None, end_s: float | None, max_s
 
 def _chunk(reading: Reading, first: int, last: int | None) -> np.ndarray:
     """Return samples ``[first, last)`` counted at 16 kHz."""
-    file, rate = reading.file, reading.file.samplerate
-    divisor = gcd(rate, SAMPLE_RATE)
-    up, down = SAMPLE_RATE // divisor, rate // divisor
+    if first == 0 and last is None:
+        return _resampled(reading.whole()[0], reading.rate)
+    rate, n_frames = reading.rate, reading.n_frames
+    up, down = _ratio(rate)
     margin = 0 if up == down else int(MARGIN_S * rate)
     # a whole number of output samples lies before the first frame read: the filter's phase is the whole recording's
     begin = max(0, first * down // up - margin) // down * down if first else 0
     end = None if last is None else -(-last * down // up) + margin
-    if reading.said_length and first * down >= file.frames * up:
+    if n_frames is not None and first * down >= n_frames * up:
         raise BadAudio(
             "too short",
-            f"{reading.path} lasts {file.frames / rate:.3f} s, the chunk begins at {first / SAMPLE_RATE:.3f} s",
+            f"{reading.path} lasts {n_frames / rate:.3f} s, the chunk begins at {first / SAMPLE_RATE:.3f} s",
         )
-    samples = np.concatenate([np.zeros(0, np.float32), *reading.blocks(begin, end)])
-    if up != down and len(samples):
-        samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="VHQ")
+    mixing = reading.mixing()
+    blocks = (reading.counted(block) for block in reading.blocks(begin, end))
+    samples = _resampled([mixing.mixed(block) for block in blocks], rate)
     skipped = begin * up // down
-    samples = samples[first - skipped : None if last is None else last - skipped]
+    return samples[first - skipped : None if last is None else last - skipped]
+
+
+def _resampled(blocks: Sequence[np.ndarray], rate: int) -> np.ndarray:
+    """Return the blocks joined, at 16 kHz, clipped to [-1, 1]."""
+    samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+    if rate != SAMPLE_RATE and len(samples):
+        samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="VHQ")
     return np.clip(samples, -1.0, 1.0)
+
+
+def _ratio(rate: int) -> tuple[int, int]:
+    """Return by what a rate is multiplied and divided to become 16 kHz, in lowest terms."""
+    divisor = gcd(rate, SAMPLE_RATE)
+    return SAMPLE_RATE // divisor, rate // divisor

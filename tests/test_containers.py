@@ -112,7 +112,7 @@ def test_an_mp3_whose_frames_do_not_match_its_lame_tag_is_refused(tmp_path):
 
 
 def test_crc_16_and_ogg_s_crc_are_those_worked_out_bit_by_bit(monkeypatch):
-    from pipeline_lib.containers import mp3, ogg
+    from pipeline_lib.containers import crc16, ogg
 
     def bitwise(data: bytes, polynomial: int, width: int) -> int:
         crc = 0
@@ -123,11 +123,13 @@ def test_crc_16_and_ogg_s_crc_are_those_worked_out_bit_by_bit(monkeypatch):
         return crc
 
     data = np.random.default_rng(1).bytes(2_500)
-    assert mp3.crc16(b"123456789") == 0xBB3D  # the catalogue's check value of CRC-16/ARC
+    assert (
+        crc16.crc16([b"123456789"]) == crc16.crc16([b"12", b"34567", b"89"]) == 0xBB3D
+    )  # the catalogue's check value of CRC-16/ARC
     backwards = data.translate(ogg._REVERSED)
-    assert mp3.crc16(backwards) == int(f"{bitwise(data, 0x8005, 16):016b}"[::-1], 2)
-    monkeypatch.setattr(mp3, "_PART", 999)
-    assert mp3.crc16(backwards) == int(f"{bitwise(data, 0x8005, 16):016b}"[::-1], 2)
+    assert crc16.crc16([backwards]) == int(f"{bitwise(data, 0x8005, 16):016b}"[::-1], 2)
+    monkeypatch.setattr(crc16, "_PART", 999)
+    assert crc16.crc16([backwards]) == int(f"{bitwise(data, 0x8005, 16):016b}"[::-1], 2)
     assert ogg._crc(data) == bitwise(data, 0x04C11DB7, 32)
 
 

@@ -102,6 +102,16 @@ def test_a_segment_that_cannot_be_used_is_named_by_its_reason(noise, segment, re
     assert caught.value.reason == reason
 
 
+def test_a_part_of_a_longer_stereo_recording_is_measured_alone(tmp_path):
+    samples = 0.1 * np.random.default_rng(0).standard_normal((64_000, 2))
+    samples[40_000:40_100, 0] = 1.0
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    assert audio.examine(tmp_path / "a.wav", 0.1, 1.0, segment=(1.0, 2.0)).clipped == 0
+    found = audio.examine(tmp_path / "a.wav", 0.1, 1.0, segment=(2.25, 2.75))
+    assert found.clipped == 100 / (2 * 8_000)
+    np.testing.assert_allclose(found.samples, np.clip(samples[36_000:44_000].mean(axis=1), -1, 1), atol=1e-7)
+
+
 def test_a_time_that_was_rounded_upwards_is_the_recording_s_end(noise):
     assert len(audio.examine(noise / "whole.wav", 0.1, 3.0, segment=(2.0, 4.04)).samples) == 32_000
 

@@ -1,133 +1,263 @@
-"""MP3: each frame begins where the last ends; a LAME tag counts the frames and has a CRC-16 of all of them."""
+"""MP3, and MPEG audio of all layers: frames, each of which begins where the last ends.
 
-from functools import cache
+The frames are counted. Where an encoder declared their number (a Xing or Info tag; LAME and FFmpeg add a CRC-16 of all
+of them) it is compared; where none did, the count is the length: a decoder's own is an estimate from the bytes. ID3,
+APE and Lyrics3 tags are passed over wherever they stand. Streams joined one behind the other are decoded each by
+itself.
+"""
 
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from pipeline_lib.containers.flaw import Flaw, behind_id3
-from pipeline_lib.containers.riff import PLAYERS_TAGS
+from pipeline_lib.containers import mp3_frame
+from pipeline_lib.containers.crc16 import crc16
+from pipeline_lib.containers.layout import Layout
+from pipeline_lib.containers.mp3_frame import Form
+from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.tags import behind_tags, only_zeros
 
-_RATES = (44_100, 48_000, 32_000)  # Hz; MPEG 2 has half, MPEG 2.5 a quarter of them
-_KBITS = (  # a second; MPEG 1 and MPEG 2
-    (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-)
-_PART = 1 << 20  # bytes
+LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
+_JUNK = 8_192  # bytes that may stand before the first frame: the end of a frame where a recorder came in
+_SURE = 4  # frames of one form in a row that are no coincidence
+_AT_ONCE = 1 << 20  # bytes
+_ENCODERS = (b"LAME", b"Lavc", b"Lavf")
+_MARKS = (*_ENCODERS, b"Xing", b"Info", b"VBRI")
 
 
-def frames(data: bytes) -> Flaw | None:
-    """Walk the frames of layer III; others, and free format, are left to the decoder."""
-    at = 0
-    while n_bytes := behind_id3(data[at : at + 10]):
-        at += n_bytes
-    first = data[at : at + 4]
-    info: dict[str, int] | None = None
-    places: list[int] = []  # of the frames with sound
-    while at + 4 <= len(data) and not data.startswith(PLAYERS_TAGS, at):
-        n_bytes = _frame(data[at : at + 4], first)
-        if n_bytes is None:
-            return None
-        if n_bytes == 0:
-            if not data[at:].strip(b"\0"):
+@dataclass
+class _Stream:
+    """Frames of one form.
+
+    ``begin`` is where its first frame stands, ``sound`` the first with sound, ``end`` one behind the last.
+    """
+
+    form: Form
+    begin: int
+    sound: int
+    end: int
+    n_frames: int = 0
+    tag: dict[str, int] = field(default_factory=dict)
+    free_bytes: int = 0
+
+
+def is_mpeg(span: Span) -> bool:
+    """Return whether a few frames of one form begin in the first bytes."""
+    return _start(span) is not None
+
+
+def mpeg(span: Span) -> Layout:
+    """Walk the frames.
+
+    Raises:
+        Flaw: they do not follow each other, are not as many as declared, or change their form on the way
+    """
+    if span.size > LARGEST:
+        raise Flaw("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
+    streams = []
+    for stream in _streams(span):
+        _check_count(stream)
+        if stream.n_frames:
+            streams.append(stream)
+    if not streams:
+        raise Flaw("truncated", f"holds {span.size} bytes and no frame with sound (an interrupted copy?)")
+    for stream in streams:
+        if stream.form[:4] != streams[0].form[:4]:
+            raise Flaw(
+                "not supported", f"changes from {streams[0].form} to {stream.form} at byte {stream.begin}, as no"
+                " recording does (two files joined? decode and join them anew)",
+            )  # fmt: skip
+    return Layout("MP3", tuple(_sound(span, each) for each in streams), None, lambda: _check_crcs(span, streams))
+
+
+def _sound(span: Span, stream: _Stream) -> Sound:
+    if stream.tag.get("frames") == stream.n_frames:  # the decoder reads the tag, and what to leave out at both ends
+        return Sound(span.part(stream.begin, stream.end))
+    n_samples = stream.n_frames * stream.form.n_samples
+    return Sound(span.part(stream.sound, stream.end, inflated=True), n_samples)
+
+
+def _streams(span: Span) -> Iterator[_Stream]:
+    """Yield the streams, one behind the other."""
+    place = _start(span)
+    if place is None:
+        raise Flaw("damaged", "begins like MPEG audio and has no frames that follow each other (a damaged header?)")
+    while place is not None:
+        stream = _begin(span, place)
+        while stream.end < span.size:
+            head = span.at(stream.end, 4)
+            same = mp3_frame.form(head) == stream.form
+            if not same or _tag(span, stream.end, head, stream.form) is not None:
                 break
-            return Flaw("damaged", f"has no frame at byte {at}, where the last one ends, or one of another rate")
-        if at + n_bytes > len(data):
-            return Flaw("truncated", f"holds {len(data)} bytes, its last frame needs {at + n_bytes}")
-        is_first = info is None
-        info = _info(data[at : at + n_bytes]) if info is None else info
-        if not (is_first and info):
-            places.append(at)
-        at += n_bytes
-    return _account(data, places, at, info or {})
+            length = mp3_frame.n_bytes(head, stream.form, stream.free_bytes)
+            if stream.end + length > span.size:
+                raise Flaw("truncated", f"holds {span.size} bytes, its last frame needs {stream.end + length}")
+            stream.end += length
+            stream.n_frames += 1
+        yield stream
+        place = _next(span, stream)
 
 
-def crc16(data: bytes) -> int:
-    """Return the CRC-16 of an MP3's LAME tag (polynomial 0x8005, reflected, from 0).
+def _begin(span: Span, place: int) -> _Stream:
+    """Return the stream that begins with the frame at ``place``, which carries a tag or counts as sound later."""
+    head = span.at(place, 4)
+    form = mp3_frame.form(head)
+    assert form is not None, "a frame was seen here"  # noqa: S101
+    free_bytes = _free_bytes(span, place, form) if form.free else 0
+    tag = _tag(span, place, head, form)
+    if tag is None:
+        tag = {"whole": 0} if _is_tag_broken(span, place, head, form) else {}
+        return _Stream(form, place, place, place, tag=tag, free_bytes=free_bytes)
+    end = place + mp3_frame.n_bytes(head, form, free_bytes)
+    if end > span.size:
+        raise Flaw("truncated", f"holds {span.size} bytes, its first frame needs {end} (an interrupted copy?)")
+    return _Stream(form, place, end, end, tag=tag)
 
-    Neighbours are joined pair by pair, crc(A B) = crc(A 0...0) xor crc(B): a few array operations a mebibyte. What came
-    before a part is carried in by its first two bytes; the odd part is the first, since zeros in front change nothing.
+
+def _next(span: Span, stream: _Stream) -> int | None:
+    """Return where another stream begins behind this one, None at the end.
+
+    Raises:
+        Flaw: what follows is neither a stream nor a tag nor zeros
     """
-    found, head = 0, len(data) % _PART
-    for start in [0, *range(head, len(data), _PART)] if head else range(0, len(data), _PART):
-        part = bytearray(data[start : start + _PART] if start or not head else data[:head])
-        if start:
-            part[:2] = bytes([part[0] ^ found & 255, part[1] ^ found >> 8])
-        found = _crc16_of(np.frombuffer(part, np.uint8))
-    return found
-
-
-def _crc16_of(data: np.ndarray) -> int:
-    of_byte, behind = _crc16_tables()
-    joined = of_byte[data]
-    for level in behind:
-        if len(joined) <= 1:
-            break
-        if len(joined) % 2:
-            joined = np.concatenate([joined[:1] * 0, joined])
-        joined = level[joined[0::2]] ^ joined[1::2]
-    return int(joined[0]) if len(joined) else 0
-
-
-@cache
-def _crc16_tables() -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return each byte's CRC, and what a CRC becomes when 1, 2, 4 ... up to ``_PART`` / 2 zeros follow."""
-    of_byte = np.arange(256, dtype=np.uint16)
-    for _ in range(8):
-        of_byte = (of_byte >> 1) ^ np.where(of_byte & 1, 0xA001, 0).astype(np.uint16)
-    every = np.arange(1 << 16)
-    behind = [(every >> 8).astype(np.uint16) ^ of_byte[every & 255]]
-    for _ in range(19):
-        behind.append(behind[-1][behind[-1]])
-    return of_byte, behind
-
-
-def _frame(head: bytes, first: bytes) -> int | None:
-    """Return a frame's length in bytes, 0 where there is none like the first, None where this does not apply."""
-    word = int.from_bytes(first, "big")
-    version, layer, index, rate_index = word >> 19 & 3, word >> 17 & 3, word >> 12 & 15, word >> 10 & 3
-    if head == first and (layer != 1 or version == 1 or index in (0, 15) or rate_index == 3):
+    place = behind_tags(span, stream.end)
+    if place >= span.size:
         return None
-    # sync, version, layer and rate stay; mono stays mono
-    if (int.from_bytes(head, "big") ^ word) & 0xFFFE0C00 or (head[3] >> 6 == 3) != (first[3] >> 6 == 3):
-        return 0
-    index = head[2] >> 4
-    if index in (0, 15):
-        return 0
-    rate = _RATES[rate_index] >> {3: 0, 2: 1, 0: 2}[version]
-    return (144_000 if version == 3 else 72_000) * _KBITS[version != 3][index] // rate + (head[2] >> 1 & 1)
+    if _follow(span, place, _SURE):
+        return place
+    complete = stream.tag.get("frames") == stream.n_frames
+    found = _first(span, place + 1)
+    if found is None and (complete or span.size - place < 4):
+        return None
+    if found is None and only_zeros(span, place):
+        if (span.size - place) * max(1, stream.n_frames) <= stream.end - stream.sound:  # no more than a frame
+            return None
+        raise Flaw("truncated", f"holds nothing but zeros from byte {place} on (an interrupted download?)")
+    text = f"has no frame at byte {place}, where the last one ends, or one of another rate"
+    raise Flaw("damaged", text)
 
 
-def _info(frame: bytes) -> dict[str, int]:
-    """Return what a first frame without sound says of the others; nothing where it is a frame of sound.
-
-    ``frames``: how many; ``whole``: whether it matches its own checksum; ``bytes`` and ``crc`` of the others.
-    """
-    mpeg1, mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
-    aside = 17 if mpeg1 == mono else 32 if mpeg1 else 9
-    tag = frame[4 + aside :]
-    if tag[:4] not in (b"Xing", b"Info"):
-        encoder = tag[120:124] in (b"LAME", b"Lavc", b"Lavf")  # where its name stands when all of the tag is there
-        lost = encoder or (not any(frame[4 : 4 + aside]) and b"LAME" in tag)
-        return {"whole": False} if lost else {}
-    flags = int.from_bytes(tag[4:8], "big")
-    said = {"whole": True} | ({"frames": int.from_bytes(tag[8:12], "big")} if flags & 1 else {})
-    own = len(frame) - len(tag)
-    lame = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
-    ext = tag[lame : lame + 36]
-    if len(ext) == 36 and any(ext[34:36]):
-        said["whole"] = crc16(frame[: own + lame + 34]) == int.from_bytes(ext[34:36], "big")
-        said["bytes"] = int.from_bytes(ext[28:32], "big") - len(frame)
-        said["crc"] = int.from_bytes(ext[32:34], "big")
-    return said
-
-
-def _account(data: bytes, places: list[int], end: int, info: dict[str, int]) -> Flaw | None:
-    if not info.get("whole", True):
-        return Flaw("damaged", "has a first frame that does not match its checksum")
-    if abs(info.get("frames", len(places)) - len(places)) > 1:  # some encoders count the first frame
-        reason = "truncated" if len(places) < info["frames"] else "damaged"
-        return Flaw(reason, f"holds {len(places)} frames, declares {info['frames']}")
-    counted = info.get("bytes", 0)
-    if places and end - places[0] >= counted > 0 and crc16(data[places[0] : places[0] + counted]) != info["crc"]:
-        return Flaw("damaged", "has frames that do not match its checksum")
+def _first(span: Span, place: int) -> int | None:
+    """Return where frames begin that follow each other, at ``place`` or some kilobytes behind it."""
+    window = span.at(place, _JUNK)
+    offset = window.find(b"\xff")
+    while offset >= 0:
+        if _follow(span, place + offset, _SURE):
+            return place + offset
+        offset = window.find(b"\xff", offset + 1)
     return None
+
+
+def _start(span: Span) -> int | None:
+    """Return where the first frame is: behind tags, zeros, or the rest of a frame in which a recorder came in."""
+    begin = behind_tags(span, 0)
+    place = _first(span, begin)
+    if place is None:
+        return None
+    junk, head = span.at(begin, place - begin), span.at(place, 4)
+    form = mp3_frame.form(head)
+    assert form is not None, "frames were seen here"  # noqa: S101
+    if not junk.strip(b"\0") and (begin or not junk or _tag(span, place, head, form) is not None):
+        return place  # padding; without a tag in front or behind it, zeros may be frames that a disk lost
+    is_rest = not form.free and len(junk) < mp3_frame.n_bytes(head, form, 0)
+    return place if is_rest and not any(mark in junk for mark in _MARKS) else None
+
+
+def _follow(span: Span, place: int, n_frames: int) -> bool:
+    """Return whether frames of one form follow each other from here, ``n_frames`` or up to the end."""
+    form = mp3_frame.form(span.at(place, 4))
+    if form is None:
+        return False
+    free_bytes = _free_bytes(span, place, form) if form.free else 0
+    if form.free and not free_bytes:
+        return False
+    for n in range(n_frames):
+        head = span.at(place, 4)
+        if mp3_frame.form(head) != form:
+            return n > 0 and behind_tags(span, place) > place
+        place += mp3_frame.n_bytes(head, form, free_bytes)
+        if place >= span.size:
+            return n > 0 or place == span.size
+    return True
+
+
+def _free_bytes(span: Span, place: int, form: Form) -> int:
+    """Return the length of a frame of free format without padding, 0 where no other follows."""
+    slot = 4 if form.layer == 1 else 1
+    data = span.at(place, mp3_frame.LARGEST_FREE)
+    padding = slot * (data[2] >> 1 & 1)
+    offset = data.find(b"\xff", 24)
+    while offset >= 0:
+        head = data[offset : offset + 4]
+        length = offset - padding
+        following = place + offset + length + slot * (head[2] >> 1 & 1) if len(head) == 4 else 0
+        ends = following >= span.size - 3 or mp3_frame.form(span.at(following, 4)) == form
+        if ends and mp3_frame.form(head) == form and length % slot == 0:
+            return length
+        offset = data.find(b"\xff", offset + 1)
+    return 0
+
+
+def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | None:
+    """Return what a frame without sound says of the others; None where it is a frame of sound.
+
+    ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
+    ``crc`` of the others.
+    """
+    if form.layer != 3 or form.free:
+        return None
+    own = 4 + form.side_bytes
+    if span.at(place + own, 4) in (b"Xing", b"Info"):
+        return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
+    if span.at(place + 36, 4) == b"VBRI":
+        return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
+    return None
+
+
+def _is_tag_broken(span: Span, place: int, head: bytes, form: Form) -> bool:
+    """Return whether a file's first frame carried a tag whose mark is lost; its content would be played as sound."""
+    if form.layer != 3 or form.free:
+        return False
+    frame = span.at(place, mp3_frame.n_bytes(head, form, 0))
+    own = 4 + form.side_bytes
+    encoder = frame[own + 120 : own + 124] in _ENCODERS  # where its name stands when all of the tag is there
+    return encoder or (not any(frame[4:own]) and b"LAME" in frame[own:])
+
+
+def _xing(frame: bytes, own: int) -> dict[str, int]:
+    tag = frame[own:]
+    flags = int.from_bytes(tag[4:8], "big")
+    values = {"whole": 1} | ({"frames": int.from_bytes(tag[8:12], "big")} if flags & 1 else {})
+    if flags & 2:
+        values["total"] = int.from_bytes(tag[12:16] if flags & 1 else tag[8:12], "big")
+    lame = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    extension = tag[lame : lame + 36]
+    if len(extension) == 36 and any(extension[34:36]):
+        values["whole"] = int(crc16([frame[: own + lame + 34]]) == int.from_bytes(extension[34:36], "big"))
+        values["bytes"] = int.from_bytes(extension[28:32], "big") - len(frame)
+        values["crc"] = int.from_bytes(extension[32:34], "big")
+    return values
+
+
+def _check_count(stream: _Stream) -> None:
+    if not stream.tag.get("whole", 1):
+        raise Flaw("damaged", "has a first frame that does not match its checksum")
+    declared = stream.tag.get("frames", stream.tag.get("vbri", stream.n_frames))
+    counts_itself = declared == stream.n_frames + 1 and "crc" not in stream.tag and _is_complete(stream)
+    if declared != stream.n_frames and not counts_itself:
+        reason = "truncated" if stream.n_frames < declared else "damaged"
+        raise Flaw(reason, f"holds {stream.n_frames} frames, declares {declared}")
+
+
+def _is_complete(stream: _Stream) -> bool:
+    """Return whether all bytes are there that a tag declares; true where it declares none."""
+    return stream.tag.get("total", 0) <= stream.end - stream.begin
+
+
+def _check_crcs(span: Span, streams: list[_Stream]) -> None:
+    for stream in streams:
+        counted = stream.tag.get("bytes", 0)
+        if stream.end - stream.sound >= counted > 0:
+            ends = range(stream.sound, stream.sound + counted, _AT_ONCE)
+            parts = (span.at(place, min(_AT_ONCE, stream.sound + counted - place)) for place in ends)
+            if crc16(parts) != stream.tag["crc"]:
+                raise Flaw("damaged", "has frames that do not match its checksum")

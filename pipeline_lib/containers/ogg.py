@@ -1,47 +1,108 @@
-"""Ogg: a CRC-32 and a number in every page. libogg skips a bad page without a word; here it is a flaw."""
+"""Ogg: a CRC-32 and a number in every page, and streams one behind another, each with a beginning and an end.
+
+libogg skips a bad page without a word, and libsndfile reads the first of several streams only. Here a bad page is a
+flaw, and each stream of a chain is given to the decoder by itself.
+"""
 
 import struct
 import zlib
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pipeline_lib.containers.flaw import Flaw, bytes_at
+from pipeline_lib.containers.layout import Layout, by_count
+from pipeline_lib.containers.span import Flaw, Sound, Span
 
+LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus"}
+_OTHERS = {b"\x7fFLAC": "FLAC", b"Speex   ": "Speex", b"\x80theora": "Theora", b"BBCD": "Dirac", b"\x80kate": "Kate"}
+_SEVERAL = (3, 5, 6, 7, 8)  # channels, in the order L C R ...
 
 
-def last_page(raw: BinaryIO, size: int) -> Flaw | None:
-    """Look whether the last page is whole and ends the stream."""
-    tail = min(size, 2 * 65_307)  # the largest page has 65,307 bytes
-    data = bytes_at(raw, size - tail)
-    at = data.rfind(b"OggS")
-    if at < 0 or at + 27 > len(data):
-        return Flaw("truncated", f"holds {size} bytes, its last page is not the stream's end (an interrupted copy?)")
-    table = data[at + 27 : at + 27 + data[at + 26]]
-    end = at + 27 + data[at + 26] + sum(table)
-    if len(table) < data[at + 26] or end > len(data):
-        return Flaw("truncated", f"holds {size} bytes and ends inside a page (an interrupted copy?)")
-    if not data[at + 5] & 4:
-        return Flaw("truncated", f"holds {size} bytes, its last page is not the stream's end (an interrupted copy?)")
-    return None
+class _Page(NamedTuple):
+    place: int
+    end: int
+    flags: int
+    serial: int
+    number: int
+    body: int
 
 
-def pages(data: bytes) -> Flaw | None:
-    """Look whether each page begins where the last ends, follows it by number, and matches its checksum."""
-    at, following = 0, {}
-    while at < len(data):
-        page = data[at : at + 27]
-        if len(page) < 27 or page[:5] != b"OggS\0":
-            return Flaw("damaged", f"has no page at byte {at}, where the last one ends")
-        serial, number, said = struct.unpack("<III", page[14:26])
-        table = data[at + 27 : at + 27 + page[26]]
-        end = at + 27 + len(table) + sum(table)
-        if number != following.get(serial, number) or bool(page[5] & 2) != (serial not in following):
-            return Flaw("damaged", f"lacks a page before byte {at}, or has one twice")
-        if _crc(page[:22] + bytes(4) + data[at + 26 : end]) != said:
-            return Flaw("damaged", f"has a page at byte {at} that does not match its checksum")
-        following[serial] = number + 1
-        at = end
-    return None
+def ogg(span: Span) -> Layout:
+    """Look whether each page begins where the last ends and follows it by number, and cut the chain into its links.
+
+    Raises:
+        Flaw: a page is missing or out of order, a stream does not end, or is of a codec that cannot be decoded
+    """
+    if span.size > LARGEST:
+        raise Flaw("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
+    links, centre = [], None
+    for begin, end, heads in _links(span):
+        known = [head for head in heads if any(head.startswith(magic) for magic in _CODECS)]
+        if not known:
+            _check_crcs(span.part(begin, end))
+            names = {name for head in heads for magic, name in _OTHERS.items() if head.startswith(magic)}
+            text = f"is Ogg with {', '.join(sorted(names)) or 'an unknown codec'} inside"
+            raise Flaw("not supported", f"{text}, expected {', '.join(_CODECS.values())}")
+        centre = _centre(known[0]) if not links else centre
+        links.append(Sound(span.part(begin, end)))
+    return Layout("Ogg", tuple(links), centre, lambda: _check_crcs(span))
+
+
+def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Yield begin, end and the first bytes of each stream of every link of the chain."""
+    begin, heads, following, ended, last = 0, [], {}, set(), None
+    for page in _pages(span):
+        starts = bool(page.flags & 2)
+        if starts and last is not None and not last.flags & 2:  # a group of beginnings after sound: the next link
+            if ended != set(following):
+                raise Flaw(
+                    "truncated", f"has a stream that does not end before byte {page.place}, where another begins"
+                )
+            yield begin, page.place, heads
+            begin, heads, following, ended = page.place, [], {}, set()
+        if page.number != following.get(page.serial, page.number) or starts != (page.serial not in following):
+            raise Flaw("damaged", f"lacks a page before byte {page.place}, or has one twice")
+        if starts:
+            heads.append(span.at(page.body, 64))
+        if page.flags & 4:
+            ended.add(page.serial)
+        following[page.serial] = page.number + 1
+        last = page
+    if last is None or not last.flags & 4:
+        raise Flaw(
+            "truncated", f"holds {span.size} bytes, its last page is not the stream's end (an interrupted copy?)"
+        )
+    yield begin, span.size, heads
+
+
+def _pages(span: Span) -> Iterator[_Page]:
+    place = 0
+    while place < span.size:
+        head = span.at(place, 27)
+        if not head.startswith(b"OggS\0"[: len(head)]):
+            raise Flaw("damaged", f"has no page at byte {place}, where the last one ends")
+        table = span.at(place + 27, head[26]) if len(head) == 27 else b""
+        end = place + 27 + len(table) + sum(table)
+        if len(head) < 27 or len(table) < head[26] or end > span.size:
+            raise Flaw("truncated", f"holds {span.size} bytes and ends inside a page (an interrupted copy?)")
+        serial, number = struct.unpack("<II", head[14:22])
+        yield _Page(place, end, head[5], serial, number, place + 27 + len(table))
+        place = end
+
+
+def _check_crcs(span: Span) -> None:
+    for page in _pages(span):
+        data = span.at(page.place, page.end - page.place)
+        if _crc(data[:22] + bytes(4) + data[26:]) != struct.unpack("<I", data[22:26])[0]:
+            raise Flaw("damaged", f"has a page at byte {page.place} that does not match its checksum")
+
+
+def _centre(head: bytes) -> int | None:
+    """Return the centre's index by the codec's own order of channels."""
+    if head.startswith(b"\x01vorbis"):
+        return by_count(head[11], _SEVERAL, 1)
+    return by_count(head[9], _SEVERAL, 1) if head[18] == 1 else None  # Opus's mapping family 1; others have no order
 
 
 def _crc(page: bytes) -> int:

@@ -6,13 +6,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
-from pipeline_lib.containers import flac, inspect
-from pipeline_lib.containers.flaw import Flaw
+from pipeline_lib.containers import flac
+from pipeline_lib.containers.channels import DECIDED_S, Energies, Mixing
+from pipeline_lib.containers.inspect import inspect, not_taken
+from pipeline_lib.containers.layout import Layout
+from pipeline_lib.containers.span import Flaw, Sound, Span
 from pipeline_lib.errors import InputError
 
 LIMIT = 8.0  # float recordings overshoot 1 a little and are clipped; beyond 8 they are not on audio's scale
@@ -20,9 +22,10 @@ FULL_SCALE = 32_767 / 32_768  # what 16 bit reach
 LONGEST_S = 4 * 3600.0  # in one piece: a day of 16 kHz fills 5 GB
 RATES = (1_000, 768_000)  # Hz
 MOST_CHANNELS = 64
-_BLOCK = 1 << 18  # samples read at once: many channels are averaged before they fill the memory
+_BLOCK = 1 << 18  # samples read at once: many channels are mixed before they fill the memory
 _UNKNOWN = 1 << 60  # libsndfile's frame count for streams that do not say
-_MAGICS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"ID3", b"riff", b"caff")
+_UNSUPPORTED = (4, 64)  # libsndfile's errors: an encoding that it does not decode, a form that it does not know
+_MOST_DECISIONS = 4_096  # files whose mixing is remembered
 
 
 class BadAudio(InputError):
@@ -46,39 +49,34 @@ def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator["Reading"]:
     except OSError as error:
         raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(mode):
-        raise BadAudio("not a file", f"{path} is {_kind(mode)}, wanted a recording")
+        raise BadAudio("not a file", f"{path} is {_kind(mode)}, expected a recording")
     try:
         with path.open("rb", buffering=0) as raw:
-            head = raw.read(4)
-            if not head:
+            status = os.fstat(raw.fileno())
+            span = Span(raw.fileno(), 0, status.st_size)
+            if not span.at(0, 1):
                 raise BadAudio("empty", f"{path} has no bytes (an interrupted copy?)")
-            _refuse(path, inspect.header(raw))
-            with _as_audio(path, raw, head) as file:
-                yield Reading(path, raw, file, longest_s)
+            identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+            yield Reading(path, _layout(path, span), identity, longest_s)
+    except Flaw as flaw:
+        raise BadAudio(flaw.reason, f"{path} {flaw.message}") from None
     except OSError as error:
         raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None
 
 
-def _as_audio(path: Path, raw: BinaryIO, head: bytes) -> soundfile.SoundFile:
-    raw.seek(0)
+def _layout(path: Path, span: Span) -> Layout:
+    """Return where the sound is, by inspection alone."""
+    layout = inspect(span)
+    if layout is not None:
+        return layout
     try:
-        file = _Stream(raw.fileno(), closefd=False)
-    except RuntimeError as error:
-        if head.startswith(_MAGICS) or (head[0] == 0xFF and head[1:2] >= b"\xe0"):  # MP3 frames begin with 11 ones
-            raise BadAudio("damaged", f"{path} begins like audio and cannot be opened: {_said(error)}") from None
-        raise BadAudio(
-            "not audio", f"{path} begins with {head!r}, no format that libsndfile knows (renamed, or a web page?)"
-        ) from None
-    fault = None
-    if file.frames == 0:
-        fault = BadAudio("empty", f"{path} has a header and no samples (an interrupted recording?)")
-    elif not RATES[0] <= file.samplerate <= RATES[1] or file.channels > MOST_CHANNELS:
-        said = f"{file.samplerate} Hz and {file.channels} channels, wanted {RATES[0]} to {RATES[1]} Hz"
-        fault = BadAudio("implausible", f"{path} declares {said} and at most {MOST_CHANNELS} (a damaged header?)")
-    if fault:
-        file.close()
-        raise fault
-    return file
+        with _file(span) as file:
+            name = file.format_info
+    except RuntimeError:
+        head = span.at(0, 4)
+        text = f"begins with {head!r}, no format that libsndfile knows (renamed, or a web page?)"
+        raise BadAudio("not audio", f"{path} {text}") from None
+    raise not_taken(name)
 
 
 class _Stream(soundfile.SoundFile):
@@ -88,86 +86,174 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-class Reading:
-    """An open recording, read once.
+def _file(span: Span) -> soundfile.SoundFile:
+    """Return a decoder of a span: of the file itself where the span is all of it."""
+    if span.is_whole_file:
+        os.lseek(span.fd, 0, os.SEEK_SET)
+        return _Stream(span.fd, closefd=False)
+    span.seek(0)
+    return _Stream(span)
 
-    No more than ``longest_s`` is decoded, whatever the file declares or leaves unsaid.
+
+class Reading:
+    """An open recording.
+
+    No more than ``longest_s`` is decoded, whatever the file declares or leaves out.
 
     Attributes:
-        read: frames decoded so far
+        rate: Hz
+        channels: how many
+        n_frames: samples of each channel; None where the file does not declare them
+        read: frames that were counted
         clipped: samples of them at full scale, of every channel
     """
 
-    def __init__(self, path: Path, raw: BinaryIO, file: soundfile.SoundFile, longest_s: float) -> None:
-        self.path, self.raw, self.file, self.longest_s = path, raw, file, longest_s
-        self.said_length = file.frames < _UNKNOWN
+    decisions: dict[tuple[int, int, int, int], Mixing] = {}
+
+    def __init__(self, path: Path, layout: Layout, identity: tuple[int, int, int, int], longest_s: float) -> None:
+        self.path, self.layout, self.identity, self.longest_s = path, layout, identity, longest_s
         self.read, self.clipped = 0, 0
+        self.rate = self.channels = 0
+        self.lengths = [self._length(index, sound) for index, sound in enumerate(layout.sounds)]
+        known = [length for length in self.lengths if length is not None]
+        self.n_frames = sum(known) if len(known) == len(self.lengths) else None
+        if self.n_frames == 0:
+            raise BadAudio("empty", f"{path} has a header and no samples (an interrupted recording?)")
+        if not RATES[0] <= self.rate <= RATES[1] or self.channels > MOST_CHANNELS:
+            text = f"{self.rate} Hz and {self.channels} channels, expected {RATES[0]} to {RATES[1]} Hz"
+            raise BadAudio("implausible", f"{path} declares {text} and at most {MOST_CHANNELS} (a damaged header?)")
+
+    def whole(self) -> tuple[list[np.ndarray], Mixing]:
+        """Return one channel of the whole recording, in blocks, and how it was made; every byte is verified."""
+        first = Mixing() if self.layout.centre is None else Mixing("centre", self.layout.centre)
+        energies, mixed = self._energies(), []
+        for block in self.blocks(0, None):
+            energies.add(block)
+            mixed.append(first.mixed(self.counted(block)))
+        mixing = self._decide(energies)
+        if mixing.channel != first.channel:
+            mixed.clear()
+            mixed.extend(mixing.mixed(block) for block in self.blocks(0, None))
+        return mixed, mixing
+
+    def counted(self, block: np.ndarray) -> np.ndarray:
+        """Return the block, after its frames and the samples of it at full scale were counted."""
+        self.read += len(block)
+        self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        return block
+
+    def mixing(self) -> Mixing:
+        """Return how the whole recording's channels become one: decoded for that alone where it is not known yet."""
+        if self.channels == 1:
+            return Mixing()
+        if self.identity not in self.decisions:
+            energies = self._energies()
+            stop = energies.limit if self.n_frames is None else min(energies.limit, self.n_frames)
+            for block in self._decoded(0, stop, False):
+                energies.add(block)
+            return self._decide(energies)
+        return self.decisions[self.identity]
 
     def blocks(self, begin: int, end: int | None) -> Iterator[np.ndarray]:
-        """Yield frames ``[begin, end)``, channels averaged, and test what was read; a whole file is verified whole."""
-        stop = self.file.frames if end is None else min(end, self.file.frames)
-        if self.said_length:
+        """Yield frames ``[begin, end)``, float32, shape ``(n_frames, channels)``; a whole file is verified whole."""
+        last = _UNKNOWN if self.n_frames is None else self.n_frames
+        stop = last if end is None else min(end, last)
+        if self.n_frames is not None:
             self._refuse_long(stop - begin)
         whole = begin == 0 and end is None
-        digest = _Md5(self.raw, self.file) if whole else None
         if whole:
-            self.verify()
-        for block in self._decoded(begin, stop, digest):
-            yield self._averaged(block)
-        if digest and not digest.fits():
-            raise BadAudio("damaged", f"{self.path} does not decode to the sound whose MD5 it declares")
-        if whole and self.said_length and len(self.file.read(1, dtype="float32")):
-            declared_s = stop / self.file.samplerate
-            raise BadAudio("damaged", f"{self.path} declares {declared_s:.3f} s and holds more (a damaged header?)")
+            self.layout.verify()
+        return self._decoded(begin, stop, whole)
 
-    def verify(self) -> None:
-        """Refuse a file whose own checksums, counts or order are broken anywhere; nothing is decoded."""
-        place = os.lseek(self.raw.fileno(), 0, os.SEEK_CUR)
-        _refuse(self.path, inspect.body(self.raw))
-        os.lseek(self.raw.fileno(), place, os.SEEK_SET)
-
-    def _decoded(self, begin: int, stop: int, digest: "_Md5 | None") -> Iterator[np.ndarray]:
-        """Yield frames as they are in the file, float32, shape ``(n_frames, channels)``."""
-        at_once = max(1, _BLOCK // self.file.channels)
-        position, why = 0, "it ends there"
+    def _length(self, index: int, sound: Sound) -> int | None:
+        """Return a stretch's length in frames, and hold its rate and channels against those of the first."""
         try:
-            if begin and self.said_length and self.file.format != "MP3":
-                position = self.file.seek(begin)  # in MP3 libsndfile's seeks are wrong by up to the signal itself
-            while position < stop:
-                n = min(at_once, stop - position)
-                block = digest.read(n) if digest else self.file.read(n, dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                block, position = block[max(0, begin - position) :], position + len(block)
-                self._refuse_long(position - begin)
-                yield block
+            with _file(sound.span) as file:
+                rate, channels, n_frames = file.samplerate, file.channels, file.frames
         except RuntimeError as error:
-            why = _said(error)
-        if position < stop and (self.said_length or position == begin or why != "it ends there"):
-            decoded_s, wanted = position / self.file.samplerate, "more"
-            if self.said_length:
-                wanted = f"{stop / self.file.samplerate:.3f} s"
-            raise BadAudio("truncated", f"{self.path} decodes to {decoded_s:.3f} s, wanted {wanted}: {why}")
+            if getattr(error, "code", None) in _UNSUPPORTED:
+                text = f"is {self.layout.container} in a form that cannot be decoded: {_text(error)}"
+                raise Flaw("not supported", text) from None
+            raise Flaw("damaged", f"begins like {self.layout.container} and cannot be opened: {_text(error)}") from None
+        if index and (rate, channels) != (self.rate, self.channels):
+            before = f"{self.rate} Hz and {self.channels} channels to {rate} Hz and {channels}"
+            raise Flaw("not supported", f"changes from {before} in part {index + 1} of {len(self.layout.sounds)}")
+        self.rate, self.channels = rate, channels
+        if sound.n_frames is None:
+            return n_frames if n_frames < _UNKNOWN else None
+        if n_frames != sound.n_frames and not sound.span.is_inflated:
+            text = f"holds {sound.n_frames} samples of each channel, of which the decoder makes {n_frames}"
+            raise Flaw("not supported", f"{text} (an unusual header?)")
+        return sound.n_frames
+
+    def _energies(self) -> Energies:
+        return Energies(self.channels, int(DECIDED_S * self.rate), self.layout.centre)
+
+    def _decide(self, energies: Energies) -> Mixing:
+        while len(self.decisions) >= _MOST_DECISIONS:
+            self.decisions.pop(next(iter(self.decisions)))
+        return self.decisions.setdefault(self.identity, energies.mixing())
+
+    def _decoded(self, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
+        """Yield the frames of all stretches, each tested."""
+        offset = 0
+        for sound, length in zip(self.layout.sounds, self.lengths, strict=True):
+            last = stop if length is None else min(stop, offset + length)
+            if last > max(begin, offset):
+                for block in self._of_sound(sound, offset, max(begin - offset, 0), last - offset, whole):
+                    self._test(block)
+                    yield block
+            offset = last if length is None else offset + length
+
+    def _of_sound(self, sound: Sound, offset: int, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
+        """Yield frames ``[begin, stop)`` of a stretch as they are in the file."""
+        with _file(sound.span) as file:
+            at_once = max(1, _BLOCK // self.channels)
+            digest = _Md5(sound.span, file) if whole else None
+            position, why = 0, "it ends there"
+            try:
+                if begin and self.n_frames is not None and file.format != "MP3" and file.subtype != "OPUS":
+                    position = file.seek(begin)  # wrong in MP3 by up to the signal itself, in Opus by steps of 16 bit
+                while position < stop:
+                    n = min(at_once, stop - position)
+                    block = digest.read(n) if digest else file.read(n, dtype="float32", always_2d=True)
+                    if not len(block):
+                        break
+                    block, position = block[max(0, begin - position) :], position + len(block)
+                    self._refuse_long(offset + position - begin)
+                    yield block if sound.gain == 1 else block * np.float32(sound.gain)
+            except RuntimeError as error:
+                why = _text(error)
+            self._check_end(offset, position, begin, stop, why)
+            if digest and not digest.fits():
+                raise BadAudio("damaged", f"{self.path} does not decode to the sound whose MD5 it declares")
+            if whole and self.n_frames is not None and len(file.read(1, dtype="float32")):
+                declared_s = (offset + stop) / self.rate
+                text = f"declares {declared_s:.3f} s and holds more (a damaged header?)"
+                raise BadAudio("damaged", f"{self.path} {text}")
+
+    def _check_end(self, offset: int, position: int, begin: int, stop: int, why: str) -> None:
+        known = self.n_frames is not None
+        if position < stop and (known or position == begin or why != "it ends there"):
+            expected = f"{(offset + stop) / self.rate:.3f} s" if known else "more"
+            decoded_s = (offset + position) / self.rate
+            raise BadAudio("truncated", f"{self.path} decodes to {decoded_s:.3f} s, expected {expected}: {why}")
 
     def _refuse_long(self, n_frames: int) -> None:
-        seconds = n_frames / self.file.samplerate
+        seconds = n_frames / self.rate
         if seconds > self.longest_s:
-            raise BadAudio("too long", f"{self.path} lasts {seconds:.2f} s, wanted at most {self.longest_s:g} s")
+            raise BadAudio("too long", f"{self.path} lasts {seconds:.2f} s, expected at most {self.longest_s:g} s")
 
-    def _averaged(self, block: np.ndarray) -> np.ndarray:
+    def _test(self, block: np.ndarray) -> None:
         if not np.isfinite(block).all():
             raise BadAudio(
-                "nan", f"{self.path} has samples that are NaN or infinite, wanted finite ones (a failed conversion?)"
+                "nan", f"{self.path} has samples that are NaN or infinite, expected finite ones (a failed conversion?)"
             )
-        levels = np.abs(block)
-        if block.size and levels.max() > LIMIT:
+        peak = np.abs(block).max(initial=0)
+        if peak > LIMIT:
             raise BadAudio(
-                "out of range",
-                f"{self.path} has samples up to {levels.max():g}, wanted -1 to 1 (integers written as float?)",
+                "out of range", f"{self.path} has samples up to {peak:g}, expected -1 to 1 (integers written as float?)"
             )
-        self.read += len(block)
-        self.clipped += int(np.count_nonzero(levels >= FULL_SCALE))
-        return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
 
 
 class _Md5:
@@ -175,29 +261,22 @@ class _Md5:
 
     WIDTHS = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3)}
 
-    def __init__(self, raw: BinaryIO, file: soundfile.SoundFile) -> None:
+    def __init__(self, span: Span, file: soundfile.SoundFile) -> None:
         self.file = file
-        place = os.lseek(raw.fileno(), 0, os.SEEK_CUR)
-        self.wanted = flac.md5(raw) if file.subtype in self.WIDTHS else None
-        os.lseek(raw.fileno(), place, os.SEEK_SET)
-        self.found = hashlib.md5(usedforsecurity=False)
+        self.declared = flac.md5(span) if file.subtype in self.WIDTHS else None
+        self.digest = hashlib.md5(usedforsecurity=False)
 
     def read(self, n_frames: int) -> np.ndarray:
-        if self.wanted is None:
+        if self.declared is None:
             return self.file.read(n_frames, dtype="float32", always_2d=True)
         kind, width = self.WIDTHS[self.file.subtype]
         block = self.file.read(n_frames, dtype=kind, always_2d=True)  # in the upper bytes of the integer
         size = block.dtype.itemsize
-        self.found.update(block.astype(f"<i{size}").view(np.uint8).reshape(-1, size)[:, size - width :].tobytes())
+        self.digest.update(block.astype(f"<i{size}").view(np.uint8).reshape(-1, size)[:, size - width :].tobytes())
         return block.astype(np.float32) / np.float32(1 << 8 * size - 1)  # exact: at most 24 bits
 
     def fits(self) -> bool:
-        return self.wanted is None or self.found.digest() == self.wanted
-
-
-def _refuse(path: Path, flaw: Flaw | None) -> None:
-    if flaw:
-        raise BadAudio(flaw.reason, f"{path} {flaw.said}")
+        return self.declared is None or self.digest.digest() == self.declared
 
 
 def _kind(mode: int) -> str:
@@ -205,6 +284,6 @@ def _kind(mode: int) -> str:
     return next((name for name, test in tests.items() if test(mode)), "a device")
 
 
-def _said(error: Exception) -> str:
-    """Return libsndfile's words without the file's number, which differs from run to run."""
+def _text(error: Exception) -> str:
+    """Return libsndfile's message without the file's number, which differs from run to run."""
     return " ".join(getattr(error, "error_string", str(error)).split()) or type(error).__name__

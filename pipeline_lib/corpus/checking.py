@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline_lib import audio
-from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.audio import SAMPLE_RATE, BadAudio, Rule
 from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
@@ -39,6 +39,7 @@ class Checked:
         duration_s: of the decoded sound
         sha256: of the whole file's bytes
         clipped: share of samples at full scale
+        mixing: how its channels became one
         reason: a short word, "silent" for example
         message: the word and what was found, without the root
     """
@@ -46,6 +47,7 @@ class Checked:
     duration_s: float | None = None
     sha256: str | None = None
     clipped: float = 0.0
+    mixing: Rule = "mean"
     reason: str | None = None
     message: str | None = None
 
@@ -119,7 +121,7 @@ def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Li
         examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
     except BadAudio as error:
         return _bad(root, path, error)
-    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped)
+    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped, examined.mixing)
 
 
 def _refused(parts: Sequence[Part], reason: str, message: str) -> list[Checked]:

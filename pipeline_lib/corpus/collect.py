@@ -91,18 +91,18 @@ def collect(settings: CorpusSettings) -> Collected:
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
     check_labels(frame, labels)
     warnings = _leak_warnings(frame, settings, reader.CUSTOM)
-    frame, quarantine, words, clipped, text_alone = _without_bad(frame, root, settings, sums)
+    frame, quarantine, words, recordings, text_alone = _without_bad(frame, root, settings, sums)
     check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += [*_count_warnings(frame, settings, short), *text_alone.warnings]
+    warnings += [*_count_warnings(frame, settings, short), *_channel_warnings(recordings), *text_alone.warnings]
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )
-    metrics = describe(manifest, words, warnings, clipped) | {"text_alone": text_alone.reasons}
+    metrics = describe(manifest, words, warnings, recordings) | {"text_alone": text_alone.reasons}
     return Collected(manifest, quarantine, metrics)
 
 
@@ -211,8 +211,8 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
 
 def _without_bad(
     frame: pd.DataFrame, root: Path, settings: CorpusSettings, sums: Mapping[str, str] | None
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int, rest.Rest]:
-    """Return the usable rows, the quarantine, each of its rows' short reason, how many clip, and who has text alone."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], dict[str, int], rest.Rest]:
+    """Return the usable rows, the quarantine, each of its rows' short reason, counts of the good, and text alone."""
     twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
     frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
     rest.reject_without_audio(frame)
@@ -232,9 +232,14 @@ def _without_bad(
     kept = frame[~bad].reset_index(drop=True)
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
-    clipped = sum(each.reason is None and each.clipped > CLIPPED for each in checked)
+    good = [each for each in checked if each.reason is None]
+    recordings = {
+        "clipped_recordings": sum(each.clipped > CLIPPED for each in good),
+        "centre_recordings": sum(each.mixing == "centre" for each in good),
+        "one_channel_recordings": sum(each.mixing == "loudest" for each in good),
+    }
     words = [reason.partition(":")[0] for reason in rows["reject"]]
-    return kept, quarantine.reset_index(drop=True), words, clipped, text_alone
+    return kept, quarantine.reset_index(drop=True), words, recordings, text_alone
 
 
 def _with_subsets(
@@ -254,16 +259,24 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
         found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
-    in_mp3 = sum(bool(start) and Path(file).suffix.lower() == ".mp3" for file, (start, _) in segments.named(frame))
-    if in_mp3:
+    slow = sum(bool(start) and file.lower().endswith((".mp3", ".opus")) for file, (start, _) in segments.named(frame))
+    if slow:
         found.append(
-            f"{in_mp3} utterances are parts of MP3 recordings, which every stage decodes from their beginning; convert"
-            " them to FLAC or WAV where that takes too long."
+            f"{slow} utterances are parts of MP3 or Opus recordings, which every stage decodes from their beginning;"
+            " convert them to FLAC or WAV where that takes too long."
         )
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")
     return found
+
+
+def _channel_warnings(recordings: Mapping[str, int]) -> list[str]:
+    centre, one = recordings["centre_recordings"], recordings["one_channel_recordings"]
+    lines = [f"{centre} recordings are surround sound, whose centre channel was taken."] if centre else []
+    if one:
+        lines.append(f"{one} recordings have channels that cancel or are empty; their loudest channel was taken.")
+    return lines
 
 
 def _merged_votes(cast: Mapping[str, int], merge: Mapping[str, str]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from pipeline_lib.tables.manifest import Manifest
 
 
 def describe(
-    manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str], clipped: int = 0
+    manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str], recordings: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the counts of metrics/corpus.json.
 
@@ -20,7 +20,7 @@ def describe(
         manifest: the corpus
         quarantined: the short reason of each refused row
         warnings: sentences
-        clipped: how many of the kept recordings have more than 0.1 % of their samples at full scale
+        recordings: how many of the kept ones are clipped, are taken from their centre, or from one channel
 
     Returns:
         JSON; hours have four digits, ``classes`` sum to ``utterances``
@@ -39,7 +39,7 @@ def describe(
         "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
         "subsets": {name: int(manifest.mask(name).sum()) for name in names},
         "duplicated_recordings": repeated,
-        "clipped_recordings": clipped,
+        **recordings,
         "warnings": " ".join(warnings),
     }
 

@@ -120,7 +120,7 @@ def test_bad_audio_is_quarantined_with_its_reason_and_the_run_goes_on(tmp_path, 
     assert set(collected.quarantine["stage"]) == {"corpus"}
     assert not collected.quarantine["reason"].str.contains(str(tmp_path)).any()  # the root is no part of the result
     short = collected.quarantine.set_index("file")["reason"]["short.wav"]
-    assert short == "too short: lasts 0.094 s, wanted at least 0.1 s"
+    assert short == "too short: lasts 0.094 s, expected at least 0.1 s"
 
 
 def test_many_processes_give_what_one_gives(tmp_path, own, settings):

@@ -88,7 +88,9 @@ def test_parts_of_an_mp3_are_taken_and_the_cost_is_printed(tmp_path, segmented):
         ("c", "dev", 2.0, 2.5),
     )
     assert len(found.manifest) == 3
-    assert "1 utterances are parts of MP3 recordings, which every stage decodes from their" in found.metrics["warnings"]
+    assert (
+        "1 utterances are parts of MP3 or Opus recordings, which every stage decodes from" in found.metrics["warnings"]
+    )
 
 
 def test_a_recording_that_is_damaged_anywhere_costs_all_its_parts(tmp_path, segmented):
@@ -122,7 +124,7 @@ def test_overlaps_agree_with_a_comparison_of_all_pairs():
         again += bool(shared)
         crossing += any(frame["split"][j] != frame["split"][i] for j in shared)
     assert 0 < crossing < again < 60
-    found = describe(Manifest(frame, "toy", ("joy",)), [], [])
+    found = describe(Manifest(frame, "toy", ("joy",)), [], [], {})
     assert found["duplicated_recordings"] == again
     assert f"{crossing} recordings have the same bytes as one of another split." in found["warnings"]
 

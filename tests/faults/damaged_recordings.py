@@ -124,7 +124,7 @@ MP3 = encoded("MP3", "MPEG_LAYER_III", LONG)
 AIFF = encoded("AIFF", "PCM_16")
 CUT, WRONG = (
     frozenset({"truncated", "damaged"}),
-    frozenset({"truncated", "damaged", "implausible", "not audio", "empty"}),
+    frozenset({"truncated", "damaged", "implausible", "not audio", "not supported", "empty"}),
 )
 
 
@@ -158,7 +158,7 @@ def kinds() -> list[Kind]:
         Kind("a web page", ".wav", bytes_of(b"<html>404</html>" * 200), only("not audio")),
         Kind("an archive", ".wav", bytes_of(a_zip()), only("not audio")),
         Kind("a pickle", ".wav", bytes_of(pickle.dumps([1] * 1000)), only("not audio")),
-        Kind("an mp4", ".wav", bytes_of(b"\0\0\0\x20ftypisom" + bytes(4000)), only("not audio")),
+        Kind("an mp4", ".wav", bytes_of(b"\0\0\0\x20ftypisom" + bytes(4000)), only("not supported")),
         Kind(
             "a pointer of Git LFS", ".wav", bytes_of(b"version https://git-lfs.github.com/spec/v1\n"), only("not audio")
         ),
