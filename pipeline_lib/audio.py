@@ -18,6 +18,7 @@ out of range      a sample is beyond +-8: no scaling of audio reaches it (intege
 silent            no sample beyond +-``SILENCE`` (1e-4)
 too short         shorter than the wanted duration, or begins behind the end
 too long          longer than the wanted duration, or than four hours in one piece
+segment           it begins or ends behind the recording's end, or ends before it begins
 clipped           a larger share of samples at full scale than is taken
 ================  ====================================================================================================
 
@@ -39,6 +40,7 @@ __all__ = ["SAMPLE_RATE", "BadAudio", "Examined", "Probe", "check", "decode", "e
 
 SAMPLE_RATE = 16_000  # Hz
 SILENCE = 1e-4  # about three steps of 16 bit, -80 dB of full scale: dither and codec noise are not speech
+ROUNDED_S = 0.05  # by which a time with one decimal can lie behind the recording's end
 MARGIN_S = 0.05  # read around a chunk; VHQ's filter is shorter than 20 ms at every usual rate
 
 
@@ -112,8 +114,9 @@ def examine(
     max_s: float | None = None,
     max_clipped: float = 1.0,
     allow_silent: bool = False,
+    segment: tuple[float | None, float | None] = (None, None),
 ) -> Examined:
-    """Return the whole recording after every test of this module.
+    """Return the whole recording, or a part of it, after every test of this module.
 
     Args:
         path: the recording
@@ -121,12 +124,14 @@ def examine(
         max_s: longest duration that is taken, None for ``LONGEST_S``; no more is decoded, whatever the file declares
         max_clipped: largest share of samples at full scale that is taken
         allow_silent: whether a recording without sound is taken
+        segment: start and end in seconds of the part that is tested, None for the recording's beginning or end; only
+            that part is decoded
 
     Raises:
         BadAudio: see the module
     """
-    with opened(path, LONGEST_S if max_s is None else max_s) as reading:
-        samples = _chunk(reading, 0, None)
+    with opened(path, LONGEST_S if max_s is None else max_s + 2 * MARGIN_S * (segment != (None, None))) as reading:
+        samples = _chunk(reading, 0, None) if segment == (None, None) else _segment(reading, *segment, max_s)
         clipped = reading.clipped / (reading.file.channels * reading.read)
     seconds = len(samples) / SAMPLE_RATE
     if max_s is not None and seconds > max_s:
@@ -162,6 +167,28 @@ def resolve_under(root: Path, relative: str) -> Path:
     if not found.is_relative_to(inside):
         raise InputError(f"{root / parts} leads to {found}, outside {inside} (a symbolic link?)")
     return found
+
+
+def _segment(reading: Reading, start_s: float | None, end_s: float | None, max_s: float | None) -> np.ndarray:
+    """Return the part between two times; an end that a rounded time puts ``ROUNDED_S`` behind the recording's is it."""
+    start_s = start_s or 0.0
+    named = f"{reading.path} from {start_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
+    if not 0 <= start_s < (np.inf if end_s is None else end_s):
+        raise BadAudio("segment", f"{named} is no part of a recording, expected 0 <= start_s < end_s")
+    first, last = round(start_s * SAMPLE_RATE), None if end_s is None else round(end_s * SAMPLE_RATE)
+    units = "are the times in milliseconds or samples, expected seconds, or of another recording?"
+    lasts_s = reading.file.frames / reading.file.samplerate
+    if reading.said_length and start_s >= lasts_s:
+        raise BadAudio("segment", f"{named} begins behind the recording's end at {lasts_s:.3f} s ({units})")
+    if reading.said_length and end_s is not None and end_s > lasts_s + ROUNDED_S:
+        raise BadAudio("segment", f"{named} ends behind the recording's end at {lasts_s:.3f} s ({units})")
+    if max_s is not None and last is not None and last - first > max_s * SAMPLE_RATE:
+        raise BadAudio("too long", f"{named} lasts {end_s - start_s:.2f} s, expected at most {max_s:g} s")
+    samples = _chunk(reading, first, last)
+    if not len(samples) or (last is not None and first + len(samples) < last - ROUNDED_S * SAMPLE_RATE):
+        ends_s = (first + len(samples)) / SAMPLE_RATE
+        raise BadAudio("segment", f"{named} lies behind the recording's end at {ends_s:.3f} s ({units})")
+    return samples
 
 
 def _chunk(reading: Reading, first: int, last: int | None) -> np.ndarray:

@@ -27,7 +27,7 @@ GROUND = (
     "networks",
     "classifiers",
 )
-SHARED = ("tables", "encoders", "expert_network", "experts", "shards")
+SHARED = ("tables", "segments", "encoders", "expert_network", "experts", "shards")
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(SHARED, 1),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline_lib import segments
 from pipeline_lib.corpus import (
     checking,
     checksums,
@@ -20,6 +21,7 @@ from pipeline_lib.corpus import (
     msp_podcast,
     nemo,
     ravdess,
+    rest,
     splits,
     subsets,
     table,
@@ -90,17 +92,19 @@ def collect(settings: CorpusSettings) -> Collected:
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
     check_labels(frame, labels)
     warnings = _leak_warnings(frame, settings, reader.CUSTOM)
-    frame, quarantine, words, clipped = _without_bad(frame, root, settings, sums)
+    frame, quarantine, words, clipped, text_alone = _without_bad(frame, root, settings, sums)
     check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
+    quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += [*_count_warnings(frame, settings, short), *notes]
+    warnings += [*_count_warnings(frame, settings, short), *text_alone.warnings, *notes]
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )
-    return Collected(manifest, quarantine, describe(manifest, words, warnings, clipped))
+    metrics = describe(manifest, words, warnings, clipped) | {"text_alone": text_alone.reasons}
+    return Collected(manifest, quarantine, metrics)
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
@@ -208,17 +212,19 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
 
 def _without_bad(
     frame: pd.DataFrame, root: Path, settings: CorpusSettings, sums: Mapping[str, str] | None
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int]:
-    """Return the usable rows, the quarantine, each quarantined row's short reason, and how many good ones clip."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int, rest.Rest]:
+    """Return the usable rows, the quarantine, each of its rows' short reason, how many clip, and who has text alone."""
     twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
     frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
+    rest.reject_without_audio(frame)
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
-    paths = frame["audio"][to_open].tolist()
+    paths, parts = frame["audio"][to_open].tolist(), segments.times(frame[to_open])
     limits = checking.Limits(settings.min_duration_s, settings.max_duration_s, settings.max_clipped_share)
-    checked = checking.check_all(root, paths, limits, settings.workers, sums) if paths else []
+    checked = checking.check_all(root, paths, limits, settings.workers, sums, parts) if paths else []
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
     frame.loc[to_open, "reject"] = [c.message for c in checked]
+    text_alone = rest.keep(frame, to_open, settings.on_bad)
     bad = frame["reject"].notna()
     rows = frame[bad]
     quarantine = pd.DataFrame(
@@ -228,7 +234,8 @@ def _without_bad(
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
     clipped = sum(each.reason is None and each.clipped > CLIPPED for each in checked)
-    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]], clipped
+    words = [reason.partition(":")[0] for reason in rows["reject"]]
+    return kept, quarantine.reset_index(drop=True), words, clipped, text_alone
 
 
 def _with_subsets(

@@ -1,5 +1,6 @@
 """metrics/corpus.json: what is in the corpus, by split; what was refused; what a reader of any score must know."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -64,8 +65,19 @@ def _of_split(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _repeated(frame: pd.DataFrame) -> tuple[int, int]:
-    """Return how many recordings repeat the bytes of an earlier one, and how many of them in another split."""
-    known = frame[frame["audio_sha256"].notna()]
-    first = known.groupby("audio_sha256")["split"].transform("first")
-    again = known["audio_sha256"].duplicated()
-    return int(again.sum()), int((again & (first != known["split"])).sum())
+    """Return how many utterances repeat sound of an earlier one, and how many of those sound of another split.
+
+    Recordings of the same bytes repeat each other; segments of one recording do where they overlap.
+    """
+    known = frame[frame["audio_sha256"].notna()].reindex(columns=["audio_sha256", "start_s", "end_s", "split"])
+    again = crossing = 0
+    for _, rows in known[known["audio_sha256"].duplicated(keep=False)].groupby("audio_sha256", sort=False):
+        begins, ends = rows["start_s"].fillna(0.0), rows["end_s"].fillna(math.inf)
+        until: dict[str, float] = {}  # where the sound of each split that was seen so far ends
+        for row in begins.sort_values(kind="stable").index:
+            begin, split = begins[row], rows["split"][row]
+            overlapping = {each for each, end in until.items() if end > begin}
+            again += bool(overlapping)
+            crossing += bool(overlapping - {split})
+            until[split] = max(until.get(split, 0.0), ends[row])
+    return again, crossing

@@ -110,6 +110,10 @@ class CorpusSettings(Settings):
     max_clipped_share: Annotated[
         float, Field(ge=0, le=1, description="recordings with more of their samples at full scale are quarantined")
     ] = 1.0
+    on_bad: Annotated[
+        Literal["drop", "keep_rest"],
+        Field(description="an utterance without a usable recording: dropped, or kept with its reference text alone"),
+    ] = "drop"
     attribute_scale: Annotated[
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None

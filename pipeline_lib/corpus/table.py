@@ -53,7 +53,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
         raise InputError(f"{path} has a header and no rows")
     _check_spelling(path, rows)
     rows, folded = annotators.fold(path, rows, columns.annotator is not None)
-    notes = [*_notes(path, columns, reader), *folded, *_overlaps(path, rows)]
+    notes = [*_notes(path, columns, reader), *folded]
     return layout.frame(rows, notes)
 
 
@@ -73,24 +73,6 @@ def _notes(path: Path, columns: table_columns.Columns, reader: Rows) -> list[str
         listed = [f"{name} {n}" for name, n in repaired.items()]
         notes.append(f"{path.name}: cells that held {layout.CONTROLS}: {', '.join(listed)}.")
     return notes
-
-
-def _overlaps(path: Path, rows: Sequence[dict]) -> list[str]:
-    """Return a sentence where segments of a recording overlap and lie in different splits."""
-    parts: dict[str, list[tuple[float, float, str]]] = {}
-    for row in rows:
-        if row["audio"] and row["split"] and row["split"] != "unlabelled":
-            end_s = row["end_s"] if row["end_s"] == row["end_s"] else float("inf")
-            kind = "test" if row["split"].startswith("test") else row["split"]
-            parts.setdefault(row["audio"], []).append((row["start_s"] if row["start_s"] > 0 else 0.0, end_s, kind))
-    crossing = 0
-    for each in parts.values():
-        ends: dict[str, float] = {}
-        for start_s, end_s, split in sorted(each):
-            crossing += any(end > start_s for other, end in ends.items() if other != split)
-            ends[split] = max(end_s, ends.get(split, 0.0))
-    said = f"{path.name}: {crossing} segments overlap one of another split: the same sound is in both."
-    return [said] if crossing else []
 
 
 def _check_spelling(path: Path, rows: Sequence[dict]) -> None:

@@ -54,8 +54,8 @@ class Rows:
         cells = {name: self._plain(where, name, text) for name, text in cells.items()}
         audio, video = (self._path(where, name, cells.get(name, "")) for name in ("audio", "video"))
         text = cells.get("reference_text") or None
-        if not audio and "audio" in cells and not text:
-            raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or a reference_text")
+        if "audio" in cells and not (audio or text or cells.get("utterance_id")):
+            raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or an utterance_id or text")
         start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
         row = {
             "where": where,

@@ -11,29 +11,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline_lib import whole
 from pipeline_lib.metrics import normalise_words, word_error_rate
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.manifest import Manifest, keep
 
 LONGEST_STRETCH = 6  # words
 TIMES = 4
 COVERS = 8  # words
 
 
-def measure(manifest: Manifest, texts: Sequence[str]) -> dict[str, Any]:
+def measure(manifest: Manifest, texts: Sequence[str], heard: np.ndarray | None = None) -> dict[str, Any]:
     """Return the metrics of all utterances and of each split.
 
     Args:
         manifest: the utterances
         texts: what was heard, one text an utterance
+        heard: which utterances an engine transcribed, bool; None for all. The others, which have no audio, are counted
+            and not measured.
 
     Returns:
         for ``all`` and each split: utterances, with_reference, empty, looping and, where some reference has a word,
-        wer (errors divided by reference words); and the corpus's notice where it has one
+        wer (errors divided by reference words); the corpus's notice where it has one, and ``without_audio`` where some
+        utterances were not heard
     """
+    found: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
+    if heard is not None and not heard.all():
+        found["without_audio"] = int((~heard).sum())
+        manifest, texts = keep(manifest, heard), [text for text, one in zip(texts, heard, strict=True) if one]
     splits = manifest.frame["split"].tolist()
     references = manifest.frame["reference_text"].tolist()
-    found: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
     found["all"] = _of(references, texts)
     for split in sorted(set(splits)):
         rows = [i for i, name in enumerate(splits) if name == split]
@@ -47,7 +55,7 @@ def report(found: dict[str, Any], path: Path) -> None:
     if "notice" in found:
         print(found["notice"])
     for split, values in found.items():
-        if split != "notice":
+        if isinstance(values, dict):
             rate = f"WER {values['wer']:.2%} over {values['with_reference']}" if "wer" in values else "no human text"
             odd = f"{values['empty']} empty, {values['looping']} looping"
             print(f"{split}: {values['utterances']} utterances, {rate}, {odd}")

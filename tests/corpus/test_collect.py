@@ -135,10 +135,10 @@ def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, o
     table(tmp_path, own(70))
     parent, examine = os.getpid(), audio.examine
 
-    def deadly(path, *limits):
+    def deadly(path, *limits, segment):
         if path.name == "33.wav" and os.getpid() != parent:
             os._exit(9)
-        return examine(path, *limits)
+        return examine(path, *limits, segment=segment)
 
     monkeypatch.setattr(audio, "examine", deadly)
     collected = collect(settings("table", workers=2))

@@ -49,6 +49,16 @@ def test_the_rate_equals_jiwers():
     assert found["test"]["wer"] == pytest.approx(jiwer.wer(references, texts), abs=1e-15)
 
 
+def test_what_was_not_heard_is_counted_and_not_measured(tmp_path, capsys):
+    corpus = manifest(["test", "test", "dev"], ["one two", "three four", "five"])
+    found = measure(corpus, ["one", "three four", "five"], np.array([True, False, True]))
+    assert found["without_audio"] == 1
+    assert found["test"] == {"utterances": 1, "with_reference": 1, "empty": 0, "looping": 0, "wer": 0.5}
+    assert found["dev"]["wer"] == 0
+    report(found, tmp_path / "m.json")
+    assert "test: 1 utterances, WER 50.00% over 1" in capsys.readouterr().out
+
+
 def test_capitals_and_punctuation_do_not_count():
     assert measure(manifest(["test"], ["Well, don’t GO!"]), ["well don't go"])["test"]["wer"] == 0
     assert normalise_words("Well, don’t GO!") == "well don't go"
