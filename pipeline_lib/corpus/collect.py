@@ -76,6 +76,7 @@ def collect(settings: CorpusSettings) -> Collected:
     sums = checksums.read(root)
     checksums.check_labels(root, sums or {})
     frame = reader.read(root, settings).sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
+    notes = frame.attrs.pop("notes", [])
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
     n_read = len(frame)
@@ -98,7 +99,8 @@ def collect(settings: CorpusSettings) -> Collected:
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += [*_count_warnings(frame, settings, short), *_channel_warnings(recordings), *text_alone.warnings]
+    warnings += [*_count_warnings(frame, settings, short), *_channel_warnings(recordings)]
+    warnings += [*text_alone.warnings, *notes]
     manifest = Manifest(
         frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
     )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pipeline_lib.audio import resolve_under
-from pipeline_lib.corpus import layout
+from pipeline_lib.corpus import cell_text, layout
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import LETTERS, NO_AGREEMENT, OTHER
@@ -105,7 +105,7 @@ def _partitions(root: Path) -> Iterator[tuple[str, str]]:
 
 def _text(root: Path, relative: str) -> str | None:
     path = resolve_under(root, relative)
-    return " ".join(line.strip() for line in layout.lines(path)).strip() if path.is_file() else None
+    return cell_text.stripped(" ".join(map(cell_text.stripped, layout.lines(path)))) if path.is_file() else None
 
 
 def _votes(folder: Path) -> dict[str, dict[str, int]]:

@@ -78,6 +78,12 @@ class TableSettings(Settings):
     """A corpus of one's own."""
 
     file: Annotated[str, Field(min_length=1, description="CSV or Parquet file below corpus.root")] = "corpus.csv"
+    ignore: Annotated[
+        list[str], Field(description="columns not to be read, though their names mean something: [start, end, channel]")
+    ] = []
+    keep_words: Annotated[
+        list[str], Field(description="labels or speakers called none, NA, - ..., which otherwise are missing values")
+    ] = []
 
 
 class CorpusSettings(Settings):
@@ -160,6 +166,22 @@ class CorpusSettings(Settings):
         return self
 
 
+def table_path(settings: CorpusSettings) -> Path:
+    """Return where the table of ``reader: table`` lies.
+
+    Raises:
+        InputError: outside the root
+    """
+    root = Path(settings.root)
+    path = root / settings.table.file
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"corpus.table.file {settings.table.file!r} lies at {path.resolve()}, outside corpus.root {root.resolve()};"
+            " expected a table below it, so that a change of it is noticed"
+        )
+    return path
+
+
 def check_root(settings: CorpusSettings) -> None:
     """Refuse a root that is not there, without reading it.
 
@@ -177,6 +199,6 @@ def check_root(settings: CorpusSettings) -> None:
                 raise InputError(f"corpus.root {settings.root!r} is an empty folder (a disk that is not mounted?)")
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
-    if settings.reader == "table" and not (root / settings.table.file).is_file():
+    if settings.reader == "table" and not table_path(settings).is_file():
         tables = sorted(each.name for each in root.iterdir() if each.suffix in (".csv", ".parquet"))
         raise InputError(f"{root / settings.table.file} does not exist; corpus.table.file wants one of {tables}")

@@ -11,6 +11,7 @@ from pipeline_lib.corpus import checking, collect, layout
 from pipeline_lib.corpus import table as table_reader
 from pipeline_lib.corpus.checking import Limits
 from pipeline_lib.corpus.describe import describe
+from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
 from stages import corpus as stage
 
@@ -182,7 +183,7 @@ def test_what_is_left_of_bad_rows_is_kept_where_it_is_text(half):
 
 def test_an_identifier_that_comes_twice_is_no_bad_recording(tmp_path, half):
     table = tmp_path / "corpus.csv"
-    table.write_text(table.read_text() + "train0,train1.wav,joy,train,again\n")
+    table.write_text(table.read_text() + "train0,other.wav,joy,train,again\n")
     found = half(on_bad="keep_rest")
     assert found.metrics["quarantined"]["duplicate utterance_id"] == 1 and len(found.manifest) == 9
 
@@ -202,3 +203,19 @@ def test_a_row_with_neither_audio_nor_text_is_always_quarantined(segmented):
     rows = [(name, "train", i, i + 0.9) for i, name in enumerate("acd")]
     found = segmented(*rows, ("b", "train", np.nan, np.nan, ("audio", None)), on_bad="keep_rest")
     assert found.metrics["quarantined"] == {"no audio": 1} and found.manifest.ids.tolist() == ["a", "c", "d"]
+
+
+def test_a_row_without_audio_needs_a_name_of_its_own(tmp_path, settings):
+    (tmp_path / "corpus.csv").write_text("audio,emotion,split\n,anger,train\n")
+    with pytest.raises(InputError, match="line 2: audio is empty, expected a path below .*, or an utterance_id"):
+        collect.collect(settings("table"))
+
+
+def test_the_parts_that_a_table_names_are_read(tmp_path, settings):
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(64_000), 16_000)
+    rows = ["long.wav,0,0.5,joy,train", "long.wav,0.5,1.25,anger,train", "long.wav,1500,2000,joy,dev"]
+    (tmp_path / "corpus.csv").write_text("audio,start,end,emotion,split\n" + "\n".join(rows) + "\n")
+    found = collect.collect(settings("table"))
+    assert found.manifest.frame["duration_s"].tolist() == [0.5, 0.75]
+    assert found.manifest.ids.tolist() == ["long_0-500", "long_500-1250"]
+    assert found.metrics["quarantined"] == {"segment": 1} and found.metrics["duplicated_recordings"] == 0
