@@ -38,7 +38,8 @@ class Checked:
         sha256: of the file's bytes
         clipped: share of samples at full scale
         reason: a short word, "silent" for example
-        message: the word and what was found, without the root
+        message: the word and what is wrong, without the root
+        sound: SHA-256 of the decoded samples: lossless copies in other containers have the same
     """
 
     duration_s: float | None = None
@@ -46,6 +47,7 @@ class Checked:
     clipped: float = 0.0
     reason: str | None = None
     message: str | None = None
+    sound: str | None = None
 
 
 def check_all(
@@ -81,11 +83,18 @@ def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False
             return Checked(reason="changed", message=f"changed: its bytes are not those that {SUMS} was made from")
         examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped)
     except BadAudio as error:
-        said = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
-        return Checked(reason=error.reason, message=f"{error.reason}: {said}")
-    except InputError:
-        return Checked(reason="outside", message="outside: a link in its path leaves corpus.root")
-    return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped)
+        return Checked(reason=error.reason, message=f"{error.reason}: {_without_root(root, str(error), path)}")
+    except InputError as error:
+        return Checked(reason="outside", message=f"outside: {_without_root(root, str(error))}")
+    sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()
+    return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped, sound=sound)
+
+
+def _without_root(root: Path, message: str, path: Path | None = None) -> str:
+    """Return a message that is the same wherever the corpus lies."""
+    for folder in (root.resolve(), root):
+        message = message.removeprefix(f"{path} ").replace(f"{folder}/", "").replace(str(folder), "corpus.root")
+    return message
 
 
 def _digest(path: Path) -> str | None:

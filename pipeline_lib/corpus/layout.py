@@ -4,7 +4,9 @@ A reader is one file for one corpus. ``read(root, settings)`` returns a row for 
 the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
 
 - ``group``: what must not be cut when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
-- ``reject``: why the utterance is known to be unusable; it goes to the quarantine
+- ``reject``: why the utterance is known to be unusable; it goes to the quarantine (``items``: what cannot be read)
+
+``attrs["notes"]`` of the frame are sentences on what was changed or left out while reading; they are printed.
 
 Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say null.
 """
@@ -12,10 +14,12 @@ Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say 
 import csv
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -97,22 +101,17 @@ def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
     """Return the corpus's recordings.
 
     Raises:
-        InputError: there is none
+        InputError: there is none; the message names what is there most
     """
-    found = files(root)
-    if not found:
-        raise InputError(
-            f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}"
-        )
-    return found
-
-
-def by_stem(paths: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
-    """Return the first path of each stem: copies in other containers keep their stem."""
-    found: dict[str, PurePosixPath] = {}
-    for path in paths:
-        found.setdefault(path.stem, path)
-    return found
+    paths = files(root)
+    if paths:
+        return paths
+    others = Counter(PurePosixPath(name).suffix.lower() for _, _, names in os.walk(root) for name in names)
+    most = [f"{n} {suffix}" for suffix, n in others.most_common(3) if suffix]
+    there = f"; it holds {', '.join(most)} files (not unpacked, or to be converted?)" if most else ""
+    raise InputError(
+        f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}{there}"
+    )
 
 
 def coded(where: Path | str, what: str, code: str, known: dict[str, str | None]) -> str | None:
@@ -122,7 +121,7 @@ def coded(where: Path | str, what: str, code: str, known: dict[str, str | None])
         InputError: the corpus has no such code
     """
     if code not in known:
-        raise InputError(f"{where}: {what} {code!r} is unknown, wanted one of {sorted(known)}")
+        raise InputError(f"{where}: {what} {code!r} is unknown, expected one of {sorted(known)}")
     return known[code]
 
 
@@ -142,31 +141,54 @@ def lines(path: Path) -> list[str]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def csv_rows(path: Path, wanted: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(
+    path: Path,
+    expected: Sequence[str],
+    delimiter: str = ",",
+    malformed: Callable[[str, InputError], None] | None = None,
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield where each row stands (``labels.csv, line 7``) and its cells by column, blanks around them removed.
 
+    Args:
+        path: the file
+        expected: columns that it must have
+        delimiter: between cells
+        malformed: takes a row of one line that cannot be read, with where it stands; None: such a row stops
+
     Raises:
-        InputError: the file is missing, a wanted column is, or a row has another number of cells than the header
+        InputError: the file is missing, an expected column is, or a row has another number of cells than the header
     """
     lines(path)  # missing or not UTF-8
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            check_header(path, header, wanted, delimiter)
+        header = [name.strip() for name in _cells(path, reader) or []]
+        check_header(path, header, expected, delimiter)
+        while True:
             start = reader.line_num + 1
-            for cells in reader:
-                where = f"{path}, line {start}"
-                start = reader.line_num + 1
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
+            where = f"{path}, line {start}"
+            try:
+                cells = _cells(path, reader)
+                if cells is None:
+                    return
+                if any(cell.strip() for cell in cells) and len(cells) != len(header):
                     raise InputError(
                         f"{where}: {len(cells)} cells, the header has {len(header)} (a comma in an unquoted text?)"
                     )
+            except InputError as error:
+                if malformed is None or reader.line_num != start:  # of several lines: a quote swallowed other rows
+                    raise
+                malformed(where, error)
+                continue
+            if any(cell.strip() for cell in cells):
                 yield where, dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+
+
+def _cells(path: Path, reader: Any) -> list[str] | None:
+    """Return the next row, None behind the last; after an error the reader goes on with the next line."""
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
 
 
 def check_header(path: Path, header: Sequence[str], wanted: Sequence[str], delimiter: str = ",") -> None:

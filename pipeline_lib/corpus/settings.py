@@ -80,6 +80,13 @@ class TableSettings(Settings):
     file: Annotated[str, Field(min_length=1, description="CSV or Parquet file below corpus.root")] = "corpus.csv"
 
 
+class MaxQuarantinedSettings(Settings):
+    """How much of a split may be lost before the corpus stage stops; the larger of the two holds."""
+
+    share: Annotated[float, Field(ge=0, le=1, description="of the rows of any split; 1: never stop")] = 0.05
+    files: Annotated[int, Field(ge=0, description="so many are taken however small the split")] = 5
+
+
 class CorpusSettings(Settings):
     """Which corpus, where, and how it is cut."""
 
@@ -104,6 +111,7 @@ class CorpusSettings(Settings):
     max_clipped_share: Annotated[
         float, Field(ge=0, le=1, description="recordings with more of their samples at full scale are quarantined")
     ] = 1.0
+    max_quarantined: MaxQuarantinedSettings = MaxQuarantinedSettings()
     attribute_scale: Annotated[
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None
