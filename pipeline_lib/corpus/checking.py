@@ -41,7 +41,8 @@ class Checked:
         clipped: share of samples at full scale
         mixing: how its channels became one
         reason: a short word, "silent" for example
-        message: the word and what was found, without the root
+        message: the word and what is wrong, without the root
+        sound: SHA-256 of the decoded samples: lossless copies in other containers have the same
     """
 
     duration_s: float | None = None
@@ -50,6 +51,7 @@ class Checked:
     mixing: Rule = "mean"
     reason: str | None = None
     message: str | None = None
+    sound: str | None = None
 
 
 def check_all(
@@ -100,8 +102,8 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
         digest = _digest(path)
         if has_sums and digest is not None and digest != sha256:
             return _refused(parts, "changed", f"its bytes are not those that {SUMS} was made from")
-    except InputError:
-        return _refused(parts, "outside", "a link in its path leaves corpus.root")
+    except InputError as error:
+        return _refused(parts, "outside", _without_root(root, str(error)))
     try:
         if any(part != WHOLE for part in parts):
             audio.verify(path)
@@ -112,8 +114,7 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
 
 
 def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
-    message = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
-    return Checked(reason=error.reason, message=f"{error.reason}: {message}")
+    return Checked(reason=error.reason, message=f"{error.reason}: {_without_root(root, str(error), path)}")
 
 
 def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Limits) -> Checked:
@@ -121,11 +122,19 @@ def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Li
         examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
     except BadAudio as error:
         return _bad(root, path, error)
-    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped, examined.mixing)
+    sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()
+    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped, examined.mixing, sound=sound)
 
 
 def _refused(parts: Sequence[Part], reason: str, message: str) -> list[Checked]:
     return [Checked(reason=reason, message=f"{reason}: {message}")] * len(parts)
+
+
+def _without_root(root: Path, message: str, path: Path | None = None) -> str:
+    """Return a message that is the same wherever the corpus lies."""
+    for folder in (root.resolve(), root):
+        message = message.removeprefix(f"{path} ").replace(f"{folder}/", "").replace(str(folder), "corpus.root")
+    return message
 
 
 def _digest(path: Path) -> str | None:

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,10 +67,21 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
         return [name.strip() for name in next(reader, [])]
 
 
-def csv_rows(path: Path, expected: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(
+    path: Path,
+    expected: Sequence[str],
+    delimiter: str = ",",
+    malformed: Callable[[str, InputError], None] | None = None,
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield where each row stands (``labels.csv, line 7``) and its cells by column, blanks around them removed.
 
     Columns without a name are left out if they are empty, as a spreadsheet leaves them, or number the rows.
+
+    Args:
+        path: the file
+        expected: columns that it must have
+        delimiter: between cells
+        malformed: takes a row of one line that cannot be read, with where it stands; None: such a row stops
 
     Raises:
         InputError: the file is missing or too large, an expected column is missing, a column without a name holds
@@ -80,18 +91,36 @@ def csv_rows(path: Path, expected: Sequence[str], delimiter: str = ",") -> Itera
         header = [name.strip() for name in next(reader, [])]
         check_header(path, header, expected, delimiter)
         named = [bool(name) or ("" in expected and i == header.index("")) for i, name in enumerate(header)]
-        start, n = reader.line_num + 1, 0
-        for cells in reader:
-            where = f"{path}, line {start}"
+        n = 0
+        while True:
             start = reader.line_num + 1
-            cells = [cell_text.stripped(cell) for cell in cells]
+            where = f"{path}, line {start}"
+            try:
+                cells = _cells(path, reader)
+                if cells is None:
+                    return
+                if any(cells):
+                    _check_cells(where, cells, named)
+            except InputError as error:
+                if malformed is None or reader.line_num != start:  # of several lines: a quote swallowed other rows
+                    raise
+                malformed(where, error)
+                continue
             if not any(cells):
                 continue
             n += 1
             if n > MAX_ROWS:
                 raise InputError(f"{path} has more than {MAX_ROWS:,} rows, expected at most that many")
-            _check_cells(where, cells, named)
             yield where, {name: cell for name, cell, read in zip(header, cells, named, strict=False) if read}
+
+
+def _cells(path: Path, reader: Any) -> list[str] | None:
+    """Return the next row's cells, None behind the last; after an error the reader goes on with the next line."""
+    try:
+        cells = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+    return None if cells is None else [cell_text.stripped(cell) for cell in cells]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline_lib.corpus import copies
 from pipeline_lib.labels import ATTRIBUTES, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 
@@ -18,7 +19,7 @@ def describe(
 
     Args:
         manifest: the corpus
-        quarantined: the short reason of each refused row
+        quarantined: the short reason of each row that is left out, copies among them
         warnings: sentences
         recordings: how many of the kept ones are clipped, are taken from their centre, or from one channel
 
@@ -30,11 +31,13 @@ def describe(
     warnings = list(warnings)
     if crossing:
         warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
+    again = sum(word in copies.WORDS for word in quarantined)
+    rows = {"read": len(frame) + len(quarantined), "kept": len(frame), "copies": again}
     names = sorted({subset for subsets in frame["subsets"] for subset in subsets})
     return {
         "corpus": manifest.corpus,
         "notice": manifest.notice,
-        "rows": {"read": len(frame) + len(quarantined), "kept": len(frame), "quarantined": len(quarantined)},
+        "rows": rows | {"quarantined": len(quarantined) - again},
         "quarantined": dict(sorted(Counter(quarantined).items())),
         "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
         "subsets": {name: int(manifest.mask(name).sum()) for name in names},

@@ -4,7 +4,7 @@ A reader is one file for one corpus. ``read(root, settings)`` returns a row for 
 the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
 
 - ``group``: what must not be cut when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
-- ``reject``: why the utterance is known to be unusable; it goes to the quarantine
+- ``reject``: why the utterance is known to be unusable; it goes to the quarantine (``items``: what cannot be read)
 
 ``attrs["notes"]`` of the frame are sentences on what was changed or left out while reading; they are printed.
 
@@ -13,6 +13,7 @@ Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say 
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from pipeline_lib.corpus.csv_files import csv_rows, lines
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PRIMARY
 
-__all__ = ["COLUMNS", "Custom", "by_stem", "coded", "csv_rows", "files", "frame", "gender", "lines", "number"]
+__all__ = ["COLUMNS", "Custom", "coded", "csv_rows", "files", "frame", "gender", "lines", "number"]
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 NUMBERS = ("start_s", "end_s", "duration_s", "arousal", "valence", "dominance")
@@ -110,22 +111,17 @@ def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
     """Return the corpus's recordings.
 
     Raises:
-        InputError: there is none
+        InputError: there is none; the message names what is there most
     """
-    found = files(root)
-    if not found:
-        raise InputError(
-            f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}"
-        )
-    return found
-
-
-def by_stem(paths: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
-    """Return the first path of each stem: copies in other containers keep their stem."""
-    found: dict[str, PurePosixPath] = {}
-    for path in paths:
-        found.setdefault(path.stem, path)
-    return found
+    paths = files(root)
+    if paths:
+        return paths
+    others = Counter(PurePosixPath(name).suffix.lower() for _, _, names in os.walk(root) for name in names)
+    most = [f"{n} {suffix}" for suffix, n in others.most_common(3) if suffix]
+    there = f"; it holds {', '.join(most)} files (not unpacked, or to be converted?)" if most else ""
+    raise InputError(
+        f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}{there}"
+    )
 
 
 def coded(where: Path | str, what: str, code: str, known: dict[str, str | None]) -> str | None:
@@ -135,7 +131,7 @@ def coded(where: Path | str, what: str, code: str, known: dict[str, str | None])
         InputError: the corpus has no such code
     """
     if code not in known:
-        raise InputError(f"{where}: {what} {code!r} is unknown, wanted one of {sorted(known)}")
+        raise InputError(f"{where}: {what} {code!r} is unknown, expected one of {sorted(known)}")
     return known[code]
 
 

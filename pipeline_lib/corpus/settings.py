@@ -86,6 +86,13 @@ class TableSettings(Settings):
     ] = []
 
 
+class MaxQuarantinedSettings(Settings):
+    """How much of a split may be lost before the corpus stage stops; the larger of the two holds."""
+
+    share: Annotated[float, Field(ge=0, le=1, description="of the rows of any split; 1: never stop")] = 0.05
+    files: Annotated[int, Field(ge=0, description="so many are taken however small the split")] = 5
+
+
 class CorpusSettings(Settings):
     """Which corpus, where, and how it is cut."""
 
@@ -114,6 +121,7 @@ class CorpusSettings(Settings):
         Literal["drop", "keep_rest"],
         Field(description="an utterance without a usable recording: dropped, or kept with its reference text alone"),
     ] = "drop"
+    max_quarantined: MaxQuarantinedSettings = MaxQuarantinedSettings()
     attribute_scale: Annotated[
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None

@@ -185,7 +185,8 @@ def test_an_identifier_that_comes_twice_is_no_bad_recording(tmp_path, half):
     table = tmp_path / "corpus.csv"
     table.write_text(table.read_text() + "train0,other.wav,joy,train,again\n")
     found = half(on_bad="keep_rest")
-    assert found.metrics["quarantined"]["duplicate utterance_id"] == 1 and len(found.manifest) == 9
+    assert found.metrics["rows"]["copies"] == 1 and len(found.manifest) == 9
+    assert found.manifest.frame["utterance_id"].is_unique
 
 
 def test_the_stage_prints_how_many_stay_with_text_alone(tmp_path, half, capsys):
@@ -213,9 +214,25 @@ def test_a_row_without_audio_needs_a_name_of_its_own(tmp_path, settings):
 
 def test_the_parts_that_a_table_names_are_read(tmp_path, settings):
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(64_000), 16_000)
-    rows = ["long.wav,0,0.5,joy,train", "long.wav,0.5,1.25,anger,train", "long.wav,1500,2000,joy,dev"]
+    rows = ["long.wav,0,0.5,joy,train", "long.wav,0.5,1.25,anger,train", "long.wav,1500,2000,joy,train"]
     (tmp_path / "corpus.csv").write_text("audio,start,end,emotion,split\n" + "\n".join(rows) + "\n")
     found = collect.collect(settings("table"))
     assert found.manifest.frame["duration_s"].tolist() == [0.5, 0.75]
     assert found.manifest.ids.tolist() == ["long_0-500", "long_500-1250"]
     assert found.metrics["quarantined"] == {"segment": 1} and found.metrics["duplicated_recordings"] == 0
+
+
+def test_a_lost_copy_of_an_utterance_is_no_utterance_with_text_alone(tmp_path, half):
+    table = tmp_path / "corpus.csv"
+    table.write_text(table.read_text() + "train0,missing.wav,joy,train,again\n")
+    found = half(on_bad="keep_rest")
+    row = found.manifest.frame.set_index("utterance_id").loc["train0"]
+    assert row["audio"] == "train0.wav" and found.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
+
+
+def test_rows_kept_with_their_text_are_no_losses_and_dropped_ones_are(tmp_path, half):
+    table = tmp_path / "corpus.csv"
+    table.write_text(table.read_text() + "".join(f"away{i},away{i}.wav,joy,train,away\n" for i in range(9)))
+    assert int((~half(on_bad="keep_rest").manifest.has_audio).sum()) == 12
+    with pytest.raises(InputError, match="rows of split 'train' cannot be used: missing 11"):
+        half()

@@ -227,7 +227,14 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     assert heard.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
     assert heard.decoding["strategy"] == "greedy" and heard.decoding["batch_size"] == 2
     found = json.loads((tmp_path / "cut.json").read_text())
-    assert found["all"] == {"utterances": 12, "with_reference": 12, "empty": 0, "looping": 0, "wer": 0.0}
+    assert found["all"] == {
+        "utterances": 12,
+        "with_reference": 12,
+        "empty": 0,
+        "looping": 0,
+        "wer": 0.0,
+        "unit": "words",
+    }
     assert sorted(found) == ["all", "dev", "test", "train"]
 
 
