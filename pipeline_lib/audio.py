@@ -27,7 +27,6 @@ What is read whole is verified whole; a chunk is verified as far as it is read. 
 hold hours that they do not declare: no more than the limit is ever decoded.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path, PurePosixPath
@@ -242,15 +241,14 @@ def _chunk(reading: Reading, first: int, last: int | None) -> np.ndarray:
             f"{reading.path} lasts {n_frames / rate:.3f} s, the chunk begins at {first / SAMPLE_RATE:.3f} s",
         )
     mixing = reading.mixing()
-    blocks = (reading.counted(block) for block in reading.blocks(begin, end))
-    samples = _resampled([mixing.mixed(block) for block in blocks], rate)
+    blocks = [mixing.mixed(reading.counted(block)) for block in reading.blocks(begin, end)]
+    samples = _resampled(np.concatenate([np.zeros(0, np.float32), *blocks]), rate)
     skipped = begin * up // down
     return samples[first - skipped : None if last is None else last - skipped]
 
 
-def _resampled(blocks: Sequence[np.ndarray], rate: int) -> np.ndarray:
-    """Return the blocks joined, at 16 kHz, clipped to [-1, 1]."""
-    samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Return the samples at 16 kHz, clipped to [-1, 1]."""
     if rate != SAMPLE_RATE and len(samples):
         samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="VHQ")
     return np.clip(samples, -1.0, 1.0)

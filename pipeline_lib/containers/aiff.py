@@ -4,7 +4,7 @@ import struct
 
 from pipeline_lib.containers.layout import Layout, by_count, by_tag
 from pipeline_lib.containers.lengths import check_tail, held_of, is_unknown, plain
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 from pipeline_lib.containers.wave import check_lost_blocks
 
 _CODES = {b"NONE": ("int", True), b"twos": ("int", True), b"sowt": ("int", False), b"raw ": ("unsigned", True)}
@@ -65,8 +65,9 @@ def aiff(span: Span) -> Layout:
 
 def _chunks(span: Span, end: int, form: bytes) -> dict[bytes, tuple[int, int]]:
     """Return where the content of each chunk begins, and its declared length."""
-    chunks, place = {}, 12
+    chunks, place, number = {}, 12, 0
     while place + 8 <= end:
+        check_number(number := number + 1, "chunks", MOST_CHUNKS)
         name, length = struct.unpack(">4sI", span.at(place, 8))
         if not all(32 <= byte < 127 for byte in name):
             break

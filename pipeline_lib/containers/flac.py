@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.containers.layout import Layout, by_count
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 _RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _HEADS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # of a stream: a STREAMINFO of 34 bytes follows
@@ -26,8 +26,9 @@ def flac(span: Span) -> Layout:
     place = 4
     declared = int.from_bytes(span.at(place + 14, 3), "big") >> 4
     channels = (span.at(place + 16, 1)[0] >> 1 & 7) + 1 if span.size > place + 16 else 0
-    last = False
+    last, number = False, 0
     while not last:
+        check_number(number := number + 1, "blocks of metadata", MOST_CHUNKS)
         kind, length = struct.unpack(">B3s", span.at(place, 4))
         last = kind >= 128
         place += 4 + int.from_bytes(length, "big")

@@ -4,7 +4,7 @@ import struct
 
 from pipeline_lib.containers.layout import Layout, by_count, by_tag
 from pipeline_lib.containers.lengths import check_tail, held_of, is_unknown, plain
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4)}
 _AU |= {6: ("float", 4), 7: ("float", 8), 27: ("alaw", 1)}
@@ -64,8 +64,9 @@ def caf(span: Span) -> Layout:
     Raises:
         Flaw: it declares more or less than it holds, or a form that cannot be decoded
     """
-    place, described, chan, data = 8, b"", None, None
+    place, described, chan, data, number = 8, b"", None, None, 0
     while place + 12 <= span.size:
+        check_number(number := number + 1, "chunks", MOST_CHUNKS)
         name, length = struct.unpack(">4sq", span.at(place, 12))
         start = place + 12
         if name == b"desc":

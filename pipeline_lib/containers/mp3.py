@@ -13,7 +13,7 @@ from pipeline_lib.containers import mp3_frame
 from pipeline_lib.containers.crc16 import crc16
 from pipeline_lib.containers.layout import Layout
 from pipeline_lib.containers.mp3_frame import Form
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_SOUNDS, Flaw, Sound, Span, check_number
 from pipeline_lib.containers.tags import behind_tags, only_zeros
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
@@ -58,6 +58,7 @@ def mpeg(span: Span) -> Layout:
         _check_count(stream)
         if stream.n_frames:
             streams.append(stream)
+        check_number(len(streams), "streams", MOST_SOUNDS)
     if not streams:
         raise Flaw("truncated", f"holds {span.size} bytes and no frame with sound (an interrupted copy?)")
     for stream in streams:
@@ -84,9 +85,9 @@ def _streams(span: Span) -> Iterator[_Stream]:
     while place is not None:
         stream = _begin(span, place)
         while stream.end < span.size:
-            head = span.at(stream.end, 4)
-            same = mp3_frame.form(head) == stream.form
-            if not same or _tag(span, stream.end, head, stream.form) is not None:
+            start = span.at(stream.end, 40)  # the marks of all tags stand in these bytes
+            head = start[:4]
+            if mp3_frame.form(head) != stream.form or _mark(start, stream.form):
                 break
             length = mp3_frame.n_bytes(head, stream.form, stream.free_bytes)
             if stream.end + length > span.size:
@@ -141,7 +142,8 @@ def _first(span: Span, place: int) -> int | None:
     window = span.at(place, _JUNK)
     offset = window.find(b"\xff")
     while offset >= 0:
-        if _follow(span, place + offset, _SURE):
+        form = mp3_frame.form(window[offset : offset + 4])
+        if form is not None and not (form.free and offset) and _follow(span, place + offset, _SURE):
             return place + offset
         offset = window.find(b"\xff", offset + 1)
     return None
@@ -181,20 +183,17 @@ def _follow(span: Span, place: int, n_frames: int) -> bool:
 
 
 def _free_bytes(span: Span, place: int, form: Form) -> int:
-    """Return the length of a frame of free format without padding, 0 where no other follows."""
+    """Return the length of a frame of free format without padding, 0 where no other follows.
+
+    The decoder takes the first header of the same form for the next frame's, too.
+    """
     slot = 4 if form.layer == 1 else 1
     data = span.at(place, mp3_frame.LARGEST_FREE)
-    padding = slot * (data[2] >> 1 & 1)
-    offset = data.find(b"\xff", 24)
-    while offset >= 0:
-        head = data[offset : offset + 4]
-        length = offset - padding
-        following = place + offset + length + slot * (head[2] >> 1 & 1) if len(head) == 4 else 0
-        ends = following >= span.size - 3 or mp3_frame.form(span.at(following, 4)) == form
-        if ends and mp3_frame.form(head) == form and length % slot == 0:
-            return length
+    offset = data.find(b"\xff", 4)
+    while offset >= 0 and mp3_frame.form(data[offset : offset + 4]) != form:
         offset = data.find(b"\xff", offset + 1)
-    return 0
+    length = offset - slot * (data[2] >> 1 & 1)
+    return length if length >= 6 + form.side_bytes and length % slot == 0 else 0
 
 
 def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | None:
@@ -203,14 +202,23 @@ def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | No
     ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
     ``crc`` of the others.
     """
-    if form.layer != 3 or form.free:
-        return None
     own = 4 + form.side_bytes
-    if span.at(place + own, 4) in (b"Xing", b"Info"):
-        return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
-    if span.at(place + 36, 4) == b"VBRI":
-        return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
+    match _mark(span.at(place, 40), form):
+        case b"VBRI":
+            return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
+        case b"Xing" | b"Info":
+            return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
     return None
+
+
+def _mark(start: bytes, form: Form) -> bytes:
+    """Return the name of the tag that a frame carries in the place of sound, from its first 40 bytes; or nothing."""
+    if form.layer != 3 or form.free:
+        return b""
+    if start[36:40] == b"VBRI":
+        return b"VBRI"
+    mark = start[4 + form.side_bytes :][:4]
+    return mark if mark in (b"Xing", b"Info") else b""
 
 
 def _is_tag_broken(span: Span, place: int, head: bytes, form: Form) -> bool:

@@ -1,5 +1,6 @@
 """The header of an MPEG audio frame: version, layer, rate, and how long the frame is (ISO 11172-3 and 13818-3)."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 _HZ = (44_100, 48_000, 32_000)  # MPEG-1; MPEG-2 has half, MPEG-2.5 a quarter of them
@@ -47,6 +48,7 @@ class Form(NamedTuple):
         return f"MPEG-{version} layer {'I' * self.layer}, {self.rate} Hz, {channels}"
 
 
+@lru_cache(1024)
 def form(head: bytes) -> Form | None:
     """Return the form of the frame that begins with these 4 bytes; None where none begins."""
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
@@ -58,6 +60,7 @@ def form(head: bytes) -> Form | None:
     return Form(version, layer, _HZ[rate_index] >> {3: 0, 2: 1, 0: 2}[version], head[3] >> 6 == 3, kbits_index == 0)
 
 
+@lru_cache(1024)
 def n_bytes(head: bytes, of: Form, free_bytes: int) -> int:
     """Return a frame's length in bytes.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline_lib.containers.layout import Layout, by_count
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_SOUNDS, Flaw, Sound, Span, check_number
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -46,6 +46,7 @@ def ogg(span: Span) -> Layout:
             raise Flaw("not supported", f"{text}, expected {', '.join(_CODECS.values())}")
         centre = _centre(known[0]) if not links else centre
         links.append(Sound(span.part(begin, end)))
+        check_number(len(links), "streams", MOST_SOUNDS)
     return Layout("Ogg", tuple(links), centre, lambda: _check_crcs(span))
 
 
@@ -65,6 +66,7 @@ def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
             raise Flaw("damaged", f"lacks a page before byte {page.place}, or has one twice")
         if starts:
             heads.append(span.at(page.body, 64))
+            check_number(len(heads), "streams at once", MOST_SOUNDS)
         if page.flags & 4:
             ended.add(page.serial)
         following[page.serial] = page.number + 1

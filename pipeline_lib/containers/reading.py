@@ -1,19 +1,19 @@
 """A recording opened and read in blocks, every block and, where it is read whole, the whole of it tested."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
-import soundfile
 
-from pipeline_lib.containers import flac
 from pipeline_lib.containers.channels import DECIDED_S, Energies, Mixing
+from pipeline_lib.containers.decoder import Decoder, decoder, message
 from pipeline_lib.containers.inspect import inspect, not_taken
 from pipeline_lib.containers.layout import Layout
+from pipeline_lib.containers.md5 import Md5
 from pipeline_lib.containers.span import Flaw, Sound, Span
 from pipeline_lib.errors import InputError
 
@@ -26,6 +26,7 @@ _BLOCK = 1 << 18  # samples read at once: many channels are mixed before they fi
 _UNKNOWN = 1 << 60  # libsndfile's frame count for streams that do not say
 _UNSUPPORTED = (4, 64)  # libsndfile's errors: an encoding that it does not decode, a form that it does not know
 _MOST_DECISIONS = 4_096  # files whose mixing is remembered
+_LOCK = Lock()
 
 
 class BadAudio(InputError):
@@ -57,7 +58,11 @@ def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator["Reading"]:
             if not span.at(0, 1):
                 raise BadAudio("empty", f"{path} has no bytes (an interrupted copy?)")
             identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            yield Reading(path, _layout(path, span), identity, longest_s)
+            reading = Reading(path, _layout(path, span), identity, longest_s)
+            try:
+                yield reading
+            finally:
+                reading.close()
     except Flaw as flaw:
         raise BadAudio(flaw.reason, f"{path} {flaw.message}") from None
     except OSError as error:
@@ -70,29 +75,13 @@ def _layout(path: Path, span: Span) -> Layout:
     if layout is not None:
         return layout
     try:
-        with _file(span) as file:
+        with decoder(span) as file:
             name = file.format_info
     except RuntimeError:
         head = span.at(0, 4)
         text = f"begins with {head!r}, no format that libsndfile knows (renamed, or a web page?)"
         raise BadAudio("not audio", f"{path} {text}") from None
     raise not_taken(name)
-
-
-class _Stream(soundfile.SoundFile):
-    """A file read from front to back; soundfile seeks after each read otherwise, which is inexact in MP3."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _file(span: Span) -> soundfile.SoundFile:
-    """Return a decoder of a span: of the file itself where the span is all of it."""
-    if span.is_whole_file:
-        os.lseek(span.fd, 0, os.SEEK_SET)
-        return _Stream(span.fd, closefd=False)
-    span.seek(0)
-    return _Stream(span)
 
 
 class Reading:
@@ -106,6 +95,7 @@ class Reading:
         n_frames: samples of each channel; None where the file does not declare them
         read: frames that were counted
         clipped: samples of them at full scale, of every channel
+        decisions: how the channels of files become one, by device, inode, time of change and size
     """
 
     decisions: dict[tuple[int, int, int, int], Mixing] = {}
@@ -114,6 +104,7 @@ class Reading:
         self.path, self.layout, self.identity, self.longest_s = path, layout, identity, longest_s
         self.read, self.clipped = 0, 0
         self.rate = self.channels = 0
+        self._first: Decoder | None = None
         self.lengths = [self._length(index, sound) for index, sound in enumerate(layout.sounds)]
         known = [length for length in self.lengths if length is not None]
         self.n_frames = sum(known) if len(known) == len(self.lengths) else None
@@ -123,36 +114,51 @@ class Reading:
             text = f"{self.rate} Hz and {self.channels} channels, expected {RATES[0]} to {RATES[1]} Hz"
             raise BadAudio("implausible", f"{path} declares {text} and at most {MOST_CHANNELS} (a damaged header?)")
 
-    def whole(self) -> tuple[list[np.ndarray], Mixing]:
-        """Return one channel of the whole recording, in blocks, and how it was made; every byte is verified."""
+    def whole(self) -> tuple[np.ndarray, Mixing]:
+        """Return one channel of the whole recording, and how it was made; every byte is verified."""
         first = Mixing() if self.layout.centre is None else Mixing("centre", self.layout.centre)
-        energies, mixed = self._energies(), []
-        for block in self.blocks(0, None):
-            energies.add(block)
-            mixed.append(first.mixed(self.counted(block)))
+        energies = self._energies()
+
+        def counted() -> Iterator[np.ndarray]:
+            for block in self.blocks(0, None):
+                energies.add(block)
+                yield first.mixed(self.counted(block))
+
+        samples = self._joined(counted())
         mixing = self._decide(energies)
         if mixing.channel != first.channel:
-            mixed.clear()
-            mixed.extend(mixing.mixed(block) for block in self.blocks(0, None))
-        return mixed, mixing
+            samples = self._joined(mixing.mixed(block) for block in self.blocks(0, None))
+        return samples, mixing
+
+    def _joined(self, blocks: Iterator[np.ndarray]) -> np.ndarray:
+        """Return blocks of the whole recording as one array, filled while they come where the length is known."""
+        if self.n_frames is None:
+            return np.concatenate([np.zeros(0, np.float32), *blocks])
+        self._refuse_long(self.n_frames)
+        samples, place = np.empty(self.n_frames, np.float32), 0
+        for block in blocks:
+            samples[place : place + len(block)] = block
+            place += len(block)
+        return samples
 
     def counted(self, block: np.ndarray) -> np.ndarray:
         """Return the block, after its frames and the samples of it at full scale were counted."""
         self.read += len(block)
-        self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        if _peak(block) >= FULL_SCALE:
+            self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
         return block
 
     def mixing(self) -> Mixing:
         """Return how the whole recording's channels become one: decoded for that alone where it is not known yet."""
         if self.channels == 1:
             return Mixing()
-        if self.identity not in self.decisions:
-            energies = self._energies()
-            stop = energies.limit if self.n_frames is None else min(energies.limit, self.n_frames)
-            for block in self._decoded(0, stop, False):
-                energies.add(block)
-            return self._decide(energies)
-        return self.decisions[self.identity]
+        if (known := self.decisions.get(self.identity)) is not None:
+            return known
+        energies = self._energies()
+        stop = energies.limit if self.n_frames is None else min(energies.limit, self.n_frames)
+        for block in self._decoded(0, stop, False):
+            energies.add(block)
+        return self._decide(energies)
 
     def blocks(self, begin: int, end: int | None) -> Iterator[np.ndarray]:
         """Yield frames ``[begin, end)``, float32, shape ``(n_frames, channels)``; a whole file is verified whole."""
@@ -165,16 +171,28 @@ class Reading:
             self.layout.verify()
         return self._decoded(begin, stop, whole)
 
+    def close(self) -> None:
+        """Close what was opened and not read."""
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+
     def _length(self, index: int, sound: Sound) -> int | None:
         """Return a stretch's length in frames, and hold its rate and channels against those of the first."""
         try:
-            with _file(sound.span) as file:
-                rate, channels, n_frames = file.samplerate, file.channels, file.frames
+            file = decoder(sound.span)
+            rate, channels, n_frames = file.samplerate, file.channels, file.frames
+            if len(self.layout.sounds) == 1:
+                self._first = file  # read from its beginning later
+            else:
+                file.close()
         except RuntimeError as error:
             if getattr(error, "code", None) in _UNSUPPORTED:
-                text = f"is {self.layout.container} in a form that cannot be decoded: {_text(error)}"
+                text = f"is {self.layout.container} in a form that cannot be decoded: {message(error)}"
                 raise Flaw("not supported", text) from None
-            raise Flaw("damaged", f"begins like {self.layout.container} and cannot be opened: {_text(error)}") from None
+            raise Flaw(
+                "damaged", f"begins like {self.layout.container} and cannot be opened: {message(error)}"
+            ) from None
         if index and (rate, channels) != (self.rate, self.channels):
             before = f"{self.rate} Hz and {self.channels} channels to {rate} Hz and {channels}"
             raise Flaw("not supported", f"changes from {before} in part {index + 1} of {len(self.layout.sounds)}")
@@ -190,9 +208,12 @@ class Reading:
         return Energies(self.channels, int(DECIDED_S * self.rate), self.layout.centre)
 
     def _decide(self, energies: Energies) -> Mixing:
-        while len(self.decisions) >= _MOST_DECISIONS:
-            self.decisions.pop(next(iter(self.decisions)))
-        return self.decisions.setdefault(self.identity, energies.mixing())
+        mixing = energies.mixing()
+        with _LOCK:
+            while len(self.decisions) >= _MOST_DECISIONS:
+                self.decisions.pop(next(iter(self.decisions)))
+            self.decisions[self.identity] = mixing
+        return mixing
 
     def _decoded(self, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
         """Yield the frames of all stretches, each tested."""
@@ -207,9 +228,10 @@ class Reading:
 
     def _of_sound(self, sound: Sound, offset: int, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
         """Yield frames ``[begin, stop)`` of a stretch as they are in the file."""
-        with _file(sound.span) as file:
+        file, self._first = self._first or decoder(sound.span), None
+        with file:
             at_once = max(1, _BLOCK // self.channels)
-            digest = _Md5(sound.span, file) if whole else None
+            digest = Md5(sound.span, file) if whole else None
             position, why = 0, "it ends there"
             try:
                 if begin and self.n_frames is not None and file.format != "MP3" and file.subtype != "OPUS":
@@ -221,9 +243,11 @@ class Reading:
                         break
                     block, position = block[max(0, begin - position) :], position + len(block)
                     self._refuse_long(offset + position - begin)
+                    if not len(block):
+                        continue  # in front of the chunk
                     yield block if sound.gain == 1 else block * np.float32(sound.gain)
             except RuntimeError as error:
-                why = _text(error)
+                why = message(error)
             self._check_end(offset, position, begin, stop, why)
             if digest and not digest.fits():
                 raise BadAudio("damaged", f"{self.path} does not decode to the sound whose MD5 it declares")
@@ -245,45 +269,22 @@ class Reading:
             raise BadAudio("too long", f"{self.path} lasts {seconds:.2f} s, expected at most {self.longest_s:g} s")
 
     def _test(self, block: np.ndarray) -> None:
-        if not np.isfinite(block).all():
+        peak = _peak(block)
+        if not np.isfinite(peak):
             raise BadAudio(
                 "nan", f"{self.path} has samples that are NaN or infinite, expected finite ones (a failed conversion?)"
             )
-        peak = np.abs(block).max(initial=0)
         if peak > LIMIT:
             raise BadAudio(
                 "out of range", f"{self.path} has samples up to {peak:g}, expected -1 to 1 (integers written as float?)"
             )
 
 
-class _Md5:
-    """The MD5 of a FLAC's samples, little-endian and of the width that it declares, gathered while they are read."""
-
-    WIDTHS = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3)}
-
-    def __init__(self, span: Span, file: soundfile.SoundFile) -> None:
-        self.file = file
-        self.declared = flac.md5(span) if file.subtype in self.WIDTHS else None
-        self.digest = hashlib.md5(usedforsecurity=False)
-
-    def read(self, n_frames: int) -> np.ndarray:
-        if self.declared is None:
-            return self.file.read(n_frames, dtype="float32", always_2d=True)
-        kind, width = self.WIDTHS[self.file.subtype]
-        block = self.file.read(n_frames, dtype=kind, always_2d=True)  # in the upper bytes of the integer
-        size = block.dtype.itemsize
-        self.digest.update(block.astype(f"<i{size}").view(np.uint8).reshape(-1, size)[:, size - width :].tobytes())
-        return block.astype(np.float32) / np.float32(1 << 8 * size - 1)  # exact: at most 24 bits
-
-    def fits(self) -> bool:
-        return self.declared is None or self.digest.digest() == self.declared
+def _peak(block: np.ndarray) -> float:
+    """Return the largest absolute sample; NaN where one is."""
+    return float(np.maximum(block.max(initial=0), -block.min(initial=0)))
 
 
 def _kind(mode: int) -> str:
     tests = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
     return next((name for name, test in tests.items() if test(mode)), "a device")
-
-
-def _text(error: Exception) -> str:
-    """Return libsndfile's message without the file's number, which differs from run to run."""
-    return " ".join(getattr(error, "error_string", str(error)).split()) or type(error).__name__

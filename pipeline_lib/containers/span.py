@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 _CACHED = 1 << 18  # bytes read at once where single fields are looked at
 _INFLATED = 1000  # times: an estimate of the length from bytes exceeds any count of frames
+MOST_CHUNKS, MOST_SOUNDS = 10_000, 1_000  # in a file
 _ID3V1 = 256  # bytes before the end in which a decoder looks for a tag
 
 
@@ -20,6 +21,16 @@ class Flaw(Exception):  # noqa: N818, a finding about a file, turned into BadAud
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
         self.reason, self.message = reason, message
+
+
+def check_number(n: int, name: str, most: int) -> None:
+    """Refuse a number of parts that no recording has, and over which a walk would take for ever.
+
+    Raises:
+        Flaw: there are more
+    """
+    if n > most:
+        raise Flaw("damaged", f"has more than {most} {name}, expected fewer (no recording?)")
 
 
 class Span(io.RawIOBase):

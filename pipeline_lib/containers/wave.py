@@ -13,7 +13,7 @@ import numpy as np
 from pipeline_lib.containers import mp3
 from pipeline_lib.containers.layout import Layout, by_count, by_mask
 from pipeline_lib.containers.lengths import BLOCK, check_tail, held_of, is_unknown, plain
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 MAGICS = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64", b"BW64": "BW64", b"riff": "Wave64"}
 _GUIDS = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00", b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"
@@ -112,7 +112,9 @@ def check_lost_blocks(span: Span) -> None:
 
 def _of_riff(span: Span, order: str) -> _Chunks:
     found, place, long = _Chunks(), 12, None
+    number = 0
     while _is_name(name := span.at(place, 4)) and place + 8 <= span.size:
+        check_number(number := number + 1, "chunks", MOST_CHUNKS)
         (length,) = struct.unpack(f"{order}I", span.at(place + 4, 4))
         start, bits = place + 8, 32
         if name == b"ds64":
@@ -144,7 +146,9 @@ def _of_wave64(span: Span) -> _Chunks:
     found, place = _Chunks(), 40
     if span.at(0, 16) != _GUIDS[0] or span.at(24, 16) != b"wave" + _GUIDS[1]:
         raise Flaw("damaged", "begins like a Wave64 and is none (a damaged header?)")
+    number = 0
     while place + 24 <= span.size:
+        check_number(number := number + 1, "chunks", MOST_CHUNKS)
         name, rest, length = struct.unpack("<4s12sQ", span.at(place, 24))
         if rest != _GUIDS[1]:
             break

@@ -1,11 +1,14 @@
 """Containers and codings that are not taken are refused by their names, not as damaged."""
 
+import time
+
 import numpy as np
 import pytest
 import soundfile
 
 from pipeline_lib.audio import BadAudio, check
 from tests.containers.built import BIG, SOUND, at, encoded, patched, pcm, wav
+from tests.recordings import reason
 
 INSPECTED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3"}
 HEADERLESS = {"RAW", "SD2"}  # without a mark of their own; SD2 keeps its header in another file
@@ -56,3 +59,20 @@ def test_codings_of_other_containers_are_named(tmp_path):
     assert "aac " in message(at(tmp_path, encoded(SOUND, "CAF", "PCM_16").replace(b"lpcm", b"aac ")))
     assert "samples of 64 bits in 8 bytes" in message(at(tmp_path, wav(BIG * 4, fmt=pcm(64, 8))))
     assert np.abs(SOUND).max() > 0.2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"RIFF\0\0\0\x10WAVE" + b"abcd\0\0\0\0" * 300_000,
+        b"FORM\0\x20\0\x04AIFF" + b"abcd\0\0\0\0" * 300_000,
+        b"caff\0\1\0\0" + b"abcd\0\0\0\0\0\0\0\0" * 300_000,
+        b"fLaC" + bytes(2_000_000),
+        b"\xff\xe2\x00\x00" * 300_000,  # a beginning of a frame of free format at every fourth byte
+    ],
+    ids=["WAV", "AIFF", "CAF", "FLAC", "MPEG"],
+)
+def test_endless_headers_are_given_up_soon(tmp_path, data):
+    started = time.process_time()
+    assert reason(at(tmp_path, data)) in {"damaged", "truncated"}
+    assert time.process_time() - started < 1.0

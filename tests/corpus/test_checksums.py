@@ -122,3 +122,16 @@ def test_clipped_recordings_are_counted_and_quarantined_only_where_asked(corpus,
     assert collect(settings("table")).metrics["clipped_recordings"] == 1
     strict = collect(settings("table", max_clipped_share=0.005))
     assert strict.metrics["quarantined"] == {"clipped": 1} and strict.metrics["clipped_recordings"] == 0
+
+
+def test_recordings_of_which_one_channel_was_taken_are_counted_and_printed(corpus, settings):
+    sound = 0.3 * np.sin(np.arange(8_000) * 0.2)
+    soundfile.write(corpus / "audio" / "00.wav", np.stack([sound, -0.98 * sound], axis=1), 16_000)
+    surround = np.zeros((8_000, 6))
+    surround[:, 2] = sound
+    soundfile.write(corpus / "audio" / "01.wav", surround, 16_000)
+    checksums.write(corpus)
+    metrics = collect(settings("table")).metrics
+    assert (metrics["centre_recordings"], metrics["one_channel_recordings"]) == (1, 1)
+    assert "1 recordings are surround sound, whose centre channel was taken." in metrics["warnings"]  # is printed
+    assert "1 recordings have channels that cancel or are empty" in metrics["warnings"]

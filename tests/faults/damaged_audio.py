@@ -139,4 +139,4 @@ def cases(count: int, seed: int) -> Iterator[Case]:
 
 
 if __name__ == "__main__":
-    command("damaged_audio", cases, 240)
+    command("damaged_audio", cases, 310)

@@ -1,4 +1,4 @@
-"""48 kinds of recordings with something wrong, or odd and in order: how each is made, and what is to be said of it."""
+"""62 kinds of recordings with something wrong, or odd and in order: how each is made, and what is to be said of it."""
 
 import io
 import os
@@ -122,6 +122,7 @@ FLAC = encoded("FLAC", "PCM_16")
 OGG, OPUS = encoded("OGG", "VORBIS", LONG), encoded("OGG", "OPUS", LONG)
 MP3 = encoded("MP3", "MPEG_LAYER_III", LONG)
 AIFF = encoded("AIFF", "PCM_16")
+OPPOSITE = np.stack([SPEECH, -SPEECH], axis=1)
 CUT, WRONG = (
     frozenset({"truncated", "damaged"}),
     frozenset({"truncated", "damaged", "implausible", "not audio", "not supported", "empty"}),
@@ -199,6 +200,21 @@ def kinds() -> list[Kind]:
         Kind("MP3, half missing", ".mp3", bytes_of(MP3[: len(MP3) // 2]), CUT),
         Kind("MP3, a byte changed", ".mp3", bytes_of(middle_byte(MP3)), CUT),
         Kind("AIFF, a byte missing", ".aiff", bytes_of(AIFF[:-1]), CUT),
+        Kind("MP3 without a tag, half missing", ".mp3", bytes_of(MP3[1_000 : len(MP3) // 2]), CUT),
+        Kind("Vorbis, two streams, the second cut", ".ogg", bytes_of((OGG + OGG)[:-300]), CUT),
+        Kind(
+            "Opus, a stream without its end before another", ".opus", bytes_of(OPUS[: OPUS.rindex(b"OggS")] + OPUS), CUT
+        ),
+        Kind("FLAC, two streams", ".flac", bytes_of(FLAC + FLAC), only("not supported")),
+        Kind("an 8SVX", ".iff", bytes_of(encoded("SVX")), only("not supported")),
+        *(
+            Kind(f"{name}, half missing", ".wav", bytes_of(data[: len(data) // 2]), CUT)
+            for name, data in ((name, encoded(name)) for name in ("RF64", "AU", "W64", "CAF", "NIST"))
+        ),
+        Kind("AU, its length unknown", ".au", bytes_of(patched(encoded("AU"), 8, b"\xff" * 4)), sound=FLOAT),
+        Kind("WAV, from arecord's pipe", ".wav", bytes_of(patched(bytes(wav()), 40, b"\0\0\0\x80")), sound=FLOAT),
+        Kind("WAV, zeros behind", ".wav", bytes_of(bytes(wav()) + b"\0\0"), sound=FLOAT),
+        Kind("stereo in opposite phase", ".wav", bytes_of(encoded("WAV", "PCM_16", OPPOSITE)), sound=FLOAT),
     ]
 
 

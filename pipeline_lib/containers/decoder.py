@@ -1,0 +1,29 @@
+"""libsndfile on a span of a file."""
+
+import os
+
+import soundfile
+
+from pipeline_lib.containers.span import Span
+
+
+class Decoder(soundfile.SoundFile):
+    """A file read from front to back; soundfile seeks after each read otherwise, which is inexact in MP3."""
+
+    def seekable(self) -> bool:
+        """Return that soundfile is not to seek."""
+        return False
+
+
+def decoder(span: Span) -> Decoder:
+    """Return a decoder of a span: of the file itself where the span is all of it."""
+    if span.is_whole_file:
+        os.lseek(span.fd, 0, os.SEEK_SET)
+        return Decoder(span.fd, closefd=False)
+    span.seek(0)
+    return Decoder(span)
+
+
+def message(error: Exception) -> str:
+    """Return libsndfile's message without the file's number, which differs from run to run."""
+    return " ".join(getattr(error, "error_string", str(error)).split()) or type(error).__name__
