@@ -56,11 +56,12 @@ def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Findin
     sample = _sample(root, table)
     bad = []
     for path, part in sample:
-        place = audio.resolve_under(root, path)
         try:
+            place = audio.resolve_under(root, path)
             audio.examine(place, settings.min_duration_s, settings.max_duration_s, segment=part)
-        except BadAudio as error:
-            if error.reason != "too long" or settings.reader != "table" or table.is_file():
+        except InputError as error:
+            too_long = isinstance(error, BadAudio) and error.reason == "too long"
+            if not too_long or settings.reader != "table" or table.is_file():
                 bad.append(str(error))  # a table that was not read yet may name parts of long recordings
     if bad:
         remedy = "data/quarantine.parquet lists what is left out; fetch the corpus anew if that is much"
