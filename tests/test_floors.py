@@ -23,6 +23,7 @@ GROUND = (
     "sealed",
     "whole",
     "metrics",
+    "words",
     "losses",
     "networks",
     "classifiers",

@@ -1,5 +1,6 @@
 """What is embedded: recordings or texts, how long each is, and what makes them the same as last time."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,9 @@ def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source
 
 
 def written(texts: Sequence[str], encoder: TextEncoder) -> Source:
-    """Return texts, one a row."""
+    """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
+    _say_cut(tokens, encoder.prepare.longest)
     return Source(list(texts), tokens, tokens, list(texts))
 
 
@@ -84,3 +86,10 @@ def reference_texts(manifest: Manifest) -> list[str]:
 
 def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
     return np.pad(waveform, (0, max(0, needed - len(waveform))))
+
+
+def _say_cut(tokens: Sequence[int], longest: int) -> None:
+    cut = sum(n >= longest for n in tokens)
+    if cut:
+        known = f"{cut} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
+        print(f"warning: {known}; what is behind is left out", file=sys.stderr)
