@@ -84,8 +84,9 @@ def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False
         examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped)
     except BadAudio as error:
         return Checked(reason=error.reason, message=f"{error.reason}: {_without_root(root, str(error), path)}")
-    except InputError as error:
-        return Checked(reason="outside", message=f"outside: {_without_root(root, str(error))}")
+    except InputError as error:  # of resolve_under: links in a circle, or a path that leaves the root
+        reason = "unreadable" if isinstance(error.__context__, (OSError, RuntimeError)) else "outside"
+        return Checked(reason=reason, message=f"{reason}: {_without_root(root, str(error))}")
     sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()
     return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped, sound=sound)
 

@@ -34,6 +34,7 @@ from pipeline_lib.corpus.describe import describe
 from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.words import count_marks
 
 READERS = {
     "ravdess": ravdess,
@@ -127,6 +128,10 @@ def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFra
     """
     frame = reader.read(root, settings)
     notes, forms = frame.attrs.pop("notes", []), identity.normalise(frame)
+    marks = sum(count_marks(text) for text in frame["reference_text"] if isinstance(text, str))
+    if marks:
+        known = f"{marks} marks in brackets, [LAUGHTER] for example, are words to a text expert"
+        notes.append(f"{known}; error rates leave them out.")
     frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")

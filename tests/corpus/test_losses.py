@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline_lib.corpus import layout, losses
+from pipeline_lib.corpus import checking, layout, losses
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.corpus.settings import MaxQuarantinedSettings
 from pipeline_lib.errors import InputError
@@ -113,6 +113,14 @@ def test_a_label_emptied_by_missing_files_is_said_to_be(own, settings):
     assert len(collect(settings("table", labels=["anger", "fear"])).manifest) == 38
 
 
+def test_marks_in_the_texts_of_a_table_are_said(own, settings):
+    table = (own / "corpus.csv").read_text().splitlines()
+    texts = ["reference_text", "[LAUGHTER] oh", *["yes"] * 38, "<noise> [BREATHING]"]
+    (own / "corpus.csv").write_text("\n".join(f"{row},{text}" for row, text in zip(table, texts, strict=True)))
+    warnings = collect(settings("table", labels=["anger", "fear"])).metrics["warnings"]
+    assert "3 marks in brackets, [LAUGHTER] for example, are words to a text expert" in warnings
+
+
 def test_the_stage_prints_what_it_leaves_out(own, tmp_path_factory, capsys):
     out = tmp_path_factory.mktemp("out")
     (own / "05.wav").write_bytes(b"")
@@ -139,3 +147,22 @@ def test_one_value_off_the_scale_costs_its_turn_and_a_wrong_scale_stops(tmp_path
                 collect(options)
         else:
             assert collect(options).metrics["quarantined"] == {"off scale": 1}
+
+
+def test_a_path_is_refused_for_what_is_wrong_with_it(tmp_path):
+    (tmp_path / "root").mkdir()
+    root = tmp_path / "root"
+    (tmp_path / "elsewhere.wav").touch()
+    (root / "out.wav").symlink_to(tmp_path / "elsewhere.wav")
+    (root / "a.wav").symlink_to(root / "b.wav")
+    (root / "b.wav").symlink_to(root / "a.wav")
+    expected = {
+        "out.wav": ("outside", "out.wav leads to "),
+        "a.wav": ("unreadable", "a.wav cannot be followed: "),
+        "/etc/passwd": ("outside", "'/etc/passwd' is no path below corpus.root; "),
+        "../elsewhere.wav": ("outside", "'../elsewhere.wav' is no path below corpus.root; "),
+        "none.wav": ("missing", "does not exist"),
+    }
+    for path, (reason, message) in expected.items():
+        checked = checking.check_one(root, checking.Limits(0.1, None), (path, None))
+        assert checked.reason == reason and checked.message.startswith(f"{reason}: {message}")
