@@ -102,8 +102,9 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
         digest = _digest(path)
         if has_sums and digest is not None and digest != sha256:
             return _refused(parts, "changed", f"its bytes are not those that {SUMS} was made from")
-    except InputError as error:
-        return _refused(parts, "outside", _without_root(root, str(error)))
+    except InputError as error:  # of resolve_under: links in a circle, or a path that leaves the root
+        reason = "unreadable" if isinstance(error.__context__, (OSError, RuntimeError)) else "outside"
+        return _refused(parts, reason, _without_root(root, str(error)))
     try:
         if any(part != WHOLE for part in parts):
             audio.verify(path)

@@ -36,6 +36,7 @@ from pipeline_lib.corpus.describe import describe
 from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.words import count_marks
 
 READERS = {
     "ravdess": ravdess,
@@ -81,7 +82,7 @@ def collect(settings: CorpusSettings) -> Collected:
     reader, root = READERS[settings.reader], Path(settings.root)
     sums = checksums.read(root)
     checksums.check_labels(root, sums or {})
-    frame, unreadable, notes = _read(reader, root, settings)
+    frame, unreadable, notes, forms = _read(reader, root, settings)
     n_read = len(frame) + len(unreadable)
     _exclude(root, frame, unreadable, settings.exclude)
     scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
@@ -94,7 +95,7 @@ def collect(settings: CorpusSettings) -> Collected:
         added = splits.folds(frame, settings.split.folds)
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
     emotions.check_labels(frame, labels)
-    warnings = _leak_warnings(frame, settings, reader.CUSTOM)
+    warnings = _leak_warnings(frame, settings, reader.CUSTOM, forms)
     everything = frame
     frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums)
     losses.explain_label(root, everything, frame, labels)
@@ -104,8 +105,15 @@ def collect(settings: CorpusSettings) -> Collected:
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += [*notes, *identity.alike(frame), *copies.crossing(frame), *_count_warnings(frame, settings, short)]
-    warnings += [*_channel_warnings(recordings), *text_alone.warnings]
+    warnings += [
+        *notes,
+        *forms,
+        *identity.alike(frame),
+        *copies.crossing(frame),
+        *_count_warnings(frame, settings, short),
+        *_channel_warnings(recordings),
+        *text_alone.warnings,
+    ]
     manifest = Manifest(
         frame.drop(columns=["group", "reject", "sound"]),
         settings.name or settings.reader,
@@ -117,20 +125,24 @@ def collect(settings: CorpusSettings) -> Collected:
     return Collected(manifest, quarantine, metrics, tuple(losses.notices(n_read, words)))
 
 
-def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Return the rows that could be read, those that could not, and what is to be said of how they were read.
+def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
+    """Return the rows that could be read, those that could not, notes on the reading, and on speakers in two forms.
 
     Raises:
         InputError: see the readers; or there is no utterance
     """
     frame = reader.read(root, settings)
-    notes = frame.attrs.pop("notes", [])
-    notes += identity.normalise(frame)
+    notes, forms = frame.attrs.pop("notes", []), identity.normalise(frame)
+    marks = sum(count_marks(text) for text in frame["reference_text"] if isinstance(text, str))
+    if marks:
+        known = f"{marks} marks in brackets, [LAUGHTER] for example, are words to a text expert"
+        notes.append(f"{known}; error rates leave them out.")
     frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
     unreadable = frame["reject"].map(lambda reason: losses.word(str(reason)) in items.UNREADABLE)
-    return frame[~unreadable].reset_index(drop=True), frame[unreadable].reset_index(drop=True), notes
+    good, bad = (frame[rows].reset_index(drop=True) for rows in (~unreadable, unreadable))
+    return good, bad, notes, forms
 
 
 def _split(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> pd.Series:
@@ -159,8 +171,10 @@ def _exclude(root: Path, frame: pd.DataFrame, unreadable: pd.DataFrame, excluded
         rows.loc[rows["utterance_id"].isin(excluded), "reject"] = "excluded: corpus.exclude names it"
 
 
-def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> list[str]:
-    """Return what every report must say of speakers that cross splits.
+def _leak_warnings(
+    frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom, forms: Sequence[str]
+) -> list[str]:
+    """Return what every report must say of speakers that cross splits; ``forms`` tells of their spelling.
 
     Raises:
         InputError: they do, and neither the settings nor the corpus's official protocol allow it
@@ -177,7 +191,8 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
     named = ", ".join(crossing[:5]) + (" ..." if len(crossing) > 5 else "")
     raise InputError(
         f"{len(crossing)} speakers have utterances in two of train, dev and test: {named}. Cut by speaker"
-        " (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
+        f" (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
+        f"{''.join(f'; {form}' for form in forms)}"
     )
 
 

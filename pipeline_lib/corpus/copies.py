@@ -6,7 +6,7 @@ their rows agree in everything else. Which is the best does not depend on the or
 
 1. one that passes every check before one that does not, so that a bad copy never costs the good one
 2. lossless (PCM, floating point, FLAC, ALAC) before lossy
-3. more bits a sample, a higher rate, more bytes
+3. more bits a sample, a higher rate, a longer duration, of lossy ones more bytes
 4. the shorter, then the first path
 
 Rows of one utterance_id whose recordings last differently by more than ``SAME_S``, or that have none, are no copies but
@@ -58,25 +58,22 @@ def crossing(frame: pd.DataFrame) -> list[str]:
 
 
 def _settle(root: Path, frame: pd.DataFrame, rows: pd.DataFrame, left_out: np.ndarray) -> None:
-    ranked = sorted(rows.index, key=lambda i: _rank(root, frame["audio"][i], frame["reject"][i]))
+    columns = [frame[name] for name in ("audio", "reject", "duration_s")]
+    ranked = sorted(rows.index, key=lambda i: _rank(root, *(column[i] for column in columns)))
     best, others = ranked[0], ranked[1:]
     for i in others:
         frame.loc[i, "reject"] = _reason(frame, best, i)
         left_out[frame.index.get_loc(i)] = True
 
 
-def _rank(root: Path, path: str | None, reject: str | None) -> tuple:
+def _rank(root: Path, path: str | None, reject: str | None, duration_s: float) -> tuple:
     """Return a key that sorts the best recording first."""
-    if path is None:
-        return (reject is not None, True, 0, 0, 0, 0, "")
-    bits = rate = size = 0
-    if reject is None:
-        try:
-            info = soundfile.info(root / path)
-            bits, rate, size = LOSSLESS.get(info.subtype, 0), info.samplerate, (root / path).stat().st_size
-        except (OSError, soundfile.SoundFileError):
-            pass
-    return (reject is not None, bits == 0, -bits, -rate, -size, len(path), path)
+    if path is None or reject is not None:
+        return (reject is not None, len(path or ""), path or "")
+    info = soundfile.info(root / path)  # it was decoded a moment ago
+    bits = LOSSLESS.get(info.subtype, 0)
+    size = 0 if bits else (root / path).stat().st_size
+    return (False, bits == 0, -bits, -info.samplerate, -round(duration_s, 2), -size, len(path), path)
 
 
 def _reason(frame: pd.DataFrame, best: int, i: int) -> str:
@@ -84,7 +81,7 @@ def _reason(frame: pd.DataFrame, best: int, i: int) -> str:
     if path is None or path == other:
         return f"{WORDS[1]}: another row has it already"
     durations = frame["duration_s"][[best, i]]
-    if frame["reject"][i] is not None and not pd.isna(frame["reject"][i]):
+    if frame["reject"][i] is not None:
         return f"{WORDS[0]}: {path} is taken; this one is {frame['reject'][i]}"
     if durations.notna().all() and abs(durations[best] - durations[i]) > SAME_S:
         lasting = f"it lasts {durations[i]:.2f} s, {path} {durations[best]:.2f} s and is taken"

@@ -43,18 +43,19 @@ def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
 
 
 def check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None:
-    """Refuse attributes off the corpus's scale.
+    """Mark rows with attributes off the corpus's scale for the quarantine, in place.
 
     Raises:
-        InputError: names the first and how many there are
+        InputError: more than half are off, so that another scale was used; names the first and how many there are
     """
     for name in ATTRIBUTES:
-        off = frame[(frame[name] < scale[0]) | (frame[name] > scale[1])]
-        if len(off):
-            first = f"of {off['utterance_id'].iloc[0]!r} {name} is {off[name].iloc[0]:g}"
-            raise InputError(
-                f"{root}: {first}, the corpus's scale goes from {scale[0]:g} to {scale[1]:g} ({len(off)} utterances)"
-            )
+        off = (frame[name] < scale[0]) | (frame[name] > scale[1])
+        expected = f"the corpus's scale goes from {scale[0]:g} to {scale[1]:g}"
+        if off.any() and 2 * off.sum() > frame[name].notna().sum():
+            first = f"of {frame['utterance_id'][off].iloc[0]!r} {name} is {frame[name][off].iloc[0]:g}"
+            raise InputError(f"{root}: {first}, {expected} ({off.sum()} utterances)")
+        for row in frame.index[off & frame["reject"].isna()]:
+            frame.loc[row, "reject"] = f"off scale: {name} is {frame[name][row]:g}, {expected}"
 
 
 def check_merge(frame: pd.DataFrame, merge: Mapping[str, str]) -> None:

@@ -67,8 +67,8 @@ def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[s
     keys = {path: composed(str(PurePosixPath(path))) for path in missing}
     same = {path: forms[key][0] for path, key in keys.items() if len(forms.get(key, [])) == 1}
     folded = {key.casefold(): there[0] for key, there in forms.items()}
-    near = {path: folded[key.casefold()] for path, key in keys.items() if path not in same and key.casefold() in folded}
-    return same, near
+    near = {path: folded.get(key.casefold()) for path, key in keys.items() if key not in forms}
+    return same, {path: there for path, there in near.items() if there}
 
 
 def _folded(name: str) -> str:

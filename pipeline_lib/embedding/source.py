@@ -3,6 +3,7 @@
 An utterance that has nothing of the modality is left out; the table holds the others. ``Source`` counts those alone.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,10 @@ def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source
 
 
 def written(texts: Iterable[str], encoder: TextEncoder) -> Source:
-    """Return texts, one a row."""
+    """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
     texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
+    _say_cut(tokens, encoder.prepare.longest)
     return Source(texts, tokens, tokens, texts)
 
 
@@ -88,3 +90,10 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
 
 def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
     return np.pad(waveform, (0, max(0, needed - len(waveform))))
+
+
+def _say_cut(tokens: Sequence[int], longest: int) -> None:
+    cut = sum(n >= longest for n in tokens)
+    if cut:
+        known = f"{cut} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
+        print(f"warning: {known}; what is behind is left out", file=sys.stderr)

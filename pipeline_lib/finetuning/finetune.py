@@ -83,7 +83,9 @@ def finetune(
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     folder = work / name / store.fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
-        counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
+        split = corpus.frame["split"]
+        counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
+        counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
         counts += "".join(f"\n{name}: {each}" for each in combinations.said_of(present, settings.modality))
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
     with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
