@@ -99,7 +99,7 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
     """Return a recording, or a chunk of it, as one channel at 16 kHz.
 
     Only the chunk and 50 ms on either side are read, so that the chunk equals the same stretch of the whole recording.
-    MP3 and Opus cannot be entered in the middle and are decoded up to the chunk's end. Where there are several
+    MP3, Ogg and ADPCM cannot be entered in the middle and are decoded up to the chunk's end. Where there are several
     channels, the whole is read once to decide how they become one, and the decision is remembered.
 
     Args:

@@ -12,6 +12,7 @@ import soxr
 
 from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.containers import reading
 from pipeline_lib.errors import InputError
 from tests.recordings import CONTAINERS, cut, noise, reason, tone, written
 
@@ -52,6 +53,20 @@ def test_a_chunk_of_a_lossy_recording_equals_the_same_stretch(tmp_path, containe
     path = written(tmp_path / f"a.{container}", tone(3.0))
     whole = audio.decode(path)
     np.testing.assert_allclose(audio.decode(path, 1.25, 0.5), whole[20_000:28_000], atol=1e-6)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_chunks_all_over_a_recording_equal_the_whole(tmp_path, container):
+    path = written(tmp_path / f"a.{container}", noise(9.0, 16_000))
+    whole = audio.decode(path)
+    for first in range(0, 143_000, 14_297):
+        np.testing.assert_allclose(audio.decode(path, first / SAMPLE_RATE, 0.01), whole[first : first + 160], atol=1e-6)
+
+
+def test_what_stands_before_a_chunk_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_BLOCK", 1_000)
+    with reading.opened(written(tmp_path / "a.mp3", tone(2.0))) as opened:
+        assert [len(block) for block in opened.blocks(20_500, 22_200)] == [500, 1_000, 200]
 
 
 def test_only_the_chunk_is_read(tmp_path, monkeypatch):

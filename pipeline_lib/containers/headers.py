@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.containers.layout import Layout, by_count, by_tag
-from pipeline_lib.containers.lengths import check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import BEGINNINGS, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4)}
@@ -77,6 +77,8 @@ def caf(span: Span) -> Layout:
             data = start + 4, length - 4 if length >= 4 else (1 << 64) - 1 if length < 0 else 0
             if is_unknown(data[1], span.size - data[0], 64):
                 break
+        if name in BEGINNINGS:
+            check_tail(span, place)
         if length < 0 or (start + length > span.size and name != b"data"):
             raise Flaw("damaged", f"declares a chunk of {length} bytes at byte {place}, more than there are")
         place = start + length

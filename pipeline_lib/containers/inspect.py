@@ -3,7 +3,7 @@
 Every container that is taken is inspected here, and no other is taken. What each lets one see:
 
 ===============  =====================================================================================================
-WAV, RF64, BW64  sizes of chunks, and a format that is said twice; sound has no checksum: bytes replaced by other bytes
+WAV, RF64, BW64  sizes of chunks, and a format that is declared twice; sound has no checksum: bytes replaced by others
 Wave64, AIFF     are seen by the corpus's own ``SHA256SUMS`` only, but for zeros that fill whole blocks of a disk
 AU, CAF, SPHERE  the length of the sound
 FLAC             the rate in header and first frame; the sound's MD5, which ``reading`` compares where there is one

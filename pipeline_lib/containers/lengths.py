@@ -5,6 +5,19 @@ import struct
 from pipeline_lib.containers.span import Flaw, Span
 
 PLAYERS_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
+BEGINNINGS = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"riff.\x91\xcf\x11",
+    b"FORM",
+    b".snd",
+    b"dns.",
+    b"caff",
+    b"NIST_1A\n",
+    b"fLaC",
+)
 BLOCK = 512  # bytes; disks, networks and sparse files lose whole ones
 _NEAR = 8_192  # bytes: programs subtract their header from the largest number, or round it down to a block
 _LARGEST = (1 << 32, 1 << 31, 0x7F000000)
@@ -53,6 +66,8 @@ def check_tail(span: Span, end: int) -> None:
     """
     left = span.size - end
     tail = span.at(end, 1 << 16)
+    if tail.startswith(BEGINNINGS):
+        raise Flaw("not supported", f"has another recording behind its own end at byte {end} (two files joined?)")
     zeros = not tail.strip(b"\0") and (left <= 4_096 or (span.size % BLOCK == 0 and left <= len(tail)))
     if left > 0 and not zeros and not tail.startswith(PLAYERS_TAGS):
         raise Flaw("damaged", f"holds {span.size} bytes, declares {end}: more than it should (a damaged header?)")

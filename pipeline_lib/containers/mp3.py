@@ -126,10 +126,10 @@ def _next(span: Span, stream: _Stream) -> int | None:
     if _follow(span, place, _SURE):
         return place
     complete = stream.tag.get("frames") == stream.n_frames
-    found = _first(span, place + 1)
-    if found is None and (complete or span.size - place < 4):
+    another = _first(span, place + 1)
+    if another is None and (complete or span.size - place < 4):
         return None
-    if found is None and only_zeros(span, place):
+    if another is None and only_zeros(span, place):
         if (span.size - place) * max(1, stream.n_frames) <= stream.end - stream.sound:  # no more than a frame
             return None
         raise Flaw("truncated", f"holds nothing but zeros from byte {place} on (an interrupted download?)")

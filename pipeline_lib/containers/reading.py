@@ -25,6 +25,8 @@ MOST_CHANNELS = 64
 _BLOCK = 1 << 18  # samples read at once: many channels are mixed before they fill the memory
 _UNKNOWN = 1 << 60  # libsndfile's frame count for streams that do not say
 _UNSUPPORTED = (4, 64)  # libsndfile's errors: an encoding that it does not decode, a form that it does not know
+_ENTERED = {f"PCM_{kind}" for kind in ("S8", "U8", "16", "24", "32")} | {"FLOAT", "DOUBLE", "ULAW", "ALAW"}  # exactly;
+# libsndfile's seeks in MP3 and Vorbis land elsewhere, in Opus they give other samples
 _MOST_DECISIONS = 4_096  # files whose mixing is remembered
 _LOCK = Lock()
 
@@ -234,8 +236,8 @@ class Reading:
             digest = Md5(sound.span, file) if whole else None
             position, why = 0, "it ends there"
             try:
-                if begin and self.n_frames is not None and file.format != "MP3" and file.subtype != "OPUS":
-                    position = file.seek(begin)  # wrong in MP3 by up to the signal itself, in Opus by steps of 16 bit
+                if begin and self.n_frames is not None and file.subtype in _ENTERED:
+                    position = file.seek(begin)
                 while position < stop:
                     n = min(at_once, stop - position)
                     block = digest.read(n) if digest else file.read(n, dtype="float32", always_2d=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline_lib.containers import mp3
 from pipeline_lib.containers.layout import Layout, by_count, by_mask
-from pipeline_lib.containers.lengths import BLOCK, check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import BEGINNINGS, BLOCK, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 MAGICS = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64", b"BW64": "BW64", b"riff": "Wave64"}
@@ -111,39 +111,41 @@ def check_lost_blocks(span: Span) -> None:
 
 
 def _of_riff(span: Span, order: str) -> _Chunks:
-    found, place, long = _Chunks(), 12, None
+    chunks, place, long = _Chunks(), 12, None
     number = 0
     while _is_name(name := span.at(place, 4)) and place + 8 <= span.size:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
         (length,) = struct.unpack(f"{order}I", span.at(place + 4, 4))
         start, bits = place + 8, 32
+        if name in BEGINNINGS:
+            check_tail(span, place)
         if name == b"ds64":
             long = struct.unpack(f"{order}Q", span.at(start + 8, 8))[0]
         if name == b"fmt ":
-            found.fmt = span.at(start, min(length, 40))
-            found.odd |= found.start >= 0
+            chunks.fmt = span.at(start, min(length, 40))
+            chunks.odd |= chunks.start >= 0
         if name == b"data":
-            if found.start >= 0:
+            if chunks.start >= 0:
                 raise Flaw("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
             if length == 0xFFFFFFFF and long is not None:
                 length, bits = long, 64
             held = span.size - start
             if is_unknown(length, held, bits) and not (length == 0 and _is_chunk(span, start, order)):
-                found.start, found.n_bytes, found.end, found.odd = start, held, span.size, True
-                return found
-            found.start, found.n_bytes = start, held_of(length, held, bits) if length else 0
-        if start + length > span.size and found.start >= 0 and name not in _METADATA | {b"data"}:
+                chunks.start, chunks.n_bytes, chunks.end, chunks.odd = start, held, span.size, True
+                return chunks
+            chunks.start, chunks.n_bytes = start, held_of(length, held, bits) if length else 0
+        if start + length > span.size and chunks.start >= 0 and name not in _METADATA | {b"data"}:
             break  # no chunk
-        place = found.end = start + length
+        place = chunks.end = start + length
         if length % 2:
             padded = span.at(place, 1) == b"\0" or not _is_chunk(span, place, order)
-            found.odd |= not padded and found.start < 0
-            place = found.end = place + padded
-    return found
+            chunks.odd |= not padded and chunks.start < 0
+            place = chunks.end = place + padded
+    return chunks
 
 
 def _of_wave64(span: Span) -> _Chunks:
-    found, place = _Chunks(), 40
+    chunks, place = _Chunks(), 40
     if span.at(0, 16) != _GUIDS[0] or span.at(24, 16) != b"wave" + _GUIDS[1]:
         raise Flaw("damaged", "begins like a Wave64 and is none (a damaged header?)")
     number = 0
@@ -156,17 +158,17 @@ def _of_wave64(span: Span) -> _Chunks:
         if name == b"data":
             inside = max(0, length - 24)  # the chunk's own header counts
             if is_unknown(inside, held, 64):
-                found.start, found.n_bytes, found.end, found.odd = start, held, span.size, True
-                return found
-            found.start, found.n_bytes = start, held_of(inside, held, 64)
+                chunks.start, chunks.n_bytes, chunks.end, chunks.odd = start, held, span.size, True
+                return chunks
+            chunks.start, chunks.n_bytes = start, held_of(inside, held, 64)
         elif length < 24:
             raise Flaw("damaged", f"has a chunk of {length} bytes at byte {place}, shorter than its own header")
         if name == b"fmt ":
-            found.fmt = span.at(start, min(length - 24, 40))
-        found.end = place + length
+            chunks.fmt = span.at(start, min(length - 24, 40))
+        chunks.end = place + length
         place += -(-length // 8) * 8
-    found.end = max(found.end, min(place, span.size))
-    return found
+    chunks.end = max(chunks.end, min(place, span.size))
+    return chunks
 
 
 def _alignment(span: Span, chunks: _Chunks, width: int, bits: int, order: str) -> float:

@@ -129,3 +129,11 @@ def test_the_old_macintosh_s_rates_are_rounded(tmp_path, hertz, rate):
     assert audio.probe(path) == audio.Probe(len(PCM) / rate, rate, 1)
     assert abs(len(audio.check(path)) - len(PCM) * 16_000 / rate) < 1
     assert reason(at(tmp_path, aiff(BIG, len(PCM), len(BIG) + 8, hertz=hertz + 0.3))) == "damaged"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC"])
+def test_a_recording_behind_another_is_not_passed_over(tmp_path, kind):
+    data = encoded(SOUND, kind, "PCM_16")
+    assert reason(at(tmp_path, data + data)) == "not supported"
+    if kind != "FLAC":  # whose end no header declares
+        assert reason(at(tmp_path, data + encoded(SOUND, "WAV", "PCM_16"))) == "not supported"

@@ -58,3 +58,17 @@ def test_a_second_flac_stream_is_not_passed_over(tmp_path):
     one = encoded(SOUND, "FLAC", "PCM_16")
     assert reason(at(tmp_path, one + encoded(SOUND[:8_000], "FLAC", "PCM_16"))) == "not supported"
     assert plainly(one).shape == (RATE,)
+
+
+def test_a_stream_that_was_joined_late_is_as_long_as_its_sound(tmp_path):
+    data, place, late = encoded(np.tile(SOUND, 7), "OGG", "VORBIS"), 0, b""
+    while place < len(data):  # a broadcast's pages count from its own beginning, ten seconds ago
+        end = place + 27 + data[place + 26] + sum(data[place + 27 : place + 27 + data[place + 26]])
+        (position,) = struct.unpack("<q", data[place + 6 : place + 14])
+        shifted = position + 160_000 if position > 0 else position
+        moved = data[place : place + 6] + struct.pack("<q", shifted) + data[place + 14 : end]
+        crc = ogg._crc(moved[:22] + bytes(4) + moved[26:])
+        late += moved[:22] + struct.pack("<I", crc) + moved[26:]
+        place = end
+    equals(at(tmp_path, late), plainly(data))
+    equals(at(tmp_path, late + data), np.tile(plainly(data), 2))
