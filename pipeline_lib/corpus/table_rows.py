@@ -57,9 +57,10 @@ class Rows:
         if "audio" in cells and not (audio or text or cells.get("utterance_id")):
             raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or an utterance_id or text")
         start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
+        annotator = cells.get(self._columns.annotator or "", "")
         row = {
             "where": where,
-            "annotator": cells.get(self._columns.annotator or "") or None,
+            "annotator": None if cell_text.is_missing(annotator) else annotator,
             "audio": audio,
             "start_s": start_s,
             "end_s": end_s,
