@@ -44,6 +44,7 @@ class Rows:
         labels = {*(settings.labels or []), *(settings.merge or {})}
         self._labels = {*settings.table.keep_words, *labels}
         self._names = {*settings.table.keep_words}
+        self._paths: dict[str, str] = {}  # as written -> relative: segments and annotators repeat them
 
     def row(self, n: int, where: str, cells: dict[str, str]) -> dict:
         """Return the utterance of the table's ``n``-th row; ``where`` and ``annotator`` are for ``annotators`` alone.
@@ -98,6 +99,11 @@ class Rows:
     def _path(self, where: str, name: str, text: str) -> str | None:
         if not text:
             return None
+        if text not in self._paths:
+            self._paths[text] = self._relative(where, name, text)
+        return self._paths[text]
+
+    def _relative(self, where: str, name: str, text: str) -> str:
         windows = PureWindowsPath(text).is_absolute()
         if "\\" in text and not windows and not _exists(self._root / text):
             text = text.replace("\\", "/")
