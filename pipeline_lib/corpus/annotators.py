@@ -47,7 +47,8 @@ def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], lis
     if repeated:
         notes.append(f"{path.name}: {repeated} rows repeat another row and are left out.")
     if folded:
-        no_plurality = sum(row["emotion"] == NO_AGREEMENT for row in found)
+        rows_of = zip(groups.values(), found, strict=True)
+        no_plurality = sum(len(group) > 1 and row["emotion"] == NO_AGREEMENT for group, row in rows_of)
         notes.append(
             f"{path.name}: {len(rows) - repeated} rows became {len(found)} utterances, one row an annotator counted as"
             f" a vote ({no_plurality} utterances are {NO_AGREEMENT}, without a plurality)."

@@ -13,7 +13,7 @@ from pipeline_lib.corpus import cell_text
 from pipeline_lib.errors import InputError
 
 MAX_BYTES = 1 << 30  # of a text file
-MAX_ROWS = 2_000_000  # of a table: some 6 GB of memory
+MAX_ROWS = 2_000_000  # of a table: some 5 GB of memory (2.5 kB a row)
 MAX_CELL = 1 << 20  # letters
 MAX_LINE = 1 << 24  # letters
 csv.field_size_limit(MAX_CELL)

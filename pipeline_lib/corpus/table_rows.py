@@ -44,6 +44,7 @@ class Rows:
         labels = {*(settings.labels or []), *(settings.merge or {})}
         self._labels = {*settings.table.keep_words, *labels}
         self._names = {*settings.table.keep_words}
+        self._paths: dict[str, str] = {}  # as written -> relative: segments and annotators repeat them
 
     def row(self, n: int, where: str, cells: dict[str, str]) -> dict:
         """Return the utterance of the table's ``n``-th row; ``where`` and ``annotator`` are for ``annotators`` alone.
@@ -57,9 +58,10 @@ class Rows:
         if "audio" in cells and not (audio or text or cells.get("utterance_id")):
             raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or an utterance_id or text")
         start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
+        annotator = cells.get(self._columns.annotator or "", "")
         row = {
             "where": where,
-            "annotator": cells.get(self._columns.annotator or "") or None,
+            "annotator": None if cell_text.is_missing(annotator) else annotator,
             "audio": audio,
             "start_s": start_s,
             "end_s": end_s,
@@ -97,6 +99,11 @@ class Rows:
     def _path(self, where: str, name: str, text: str) -> str | None:
         if not text:
             return None
+        if text not in self._paths:
+            self._paths[text] = self._relative(where, name, text)
+        return self._paths[text]
+
+    def _relative(self, where: str, name: str, text: str) -> str:
         windows = PureWindowsPath(text).is_absolute()
         if "\\" in text and not windows and not _exists(self._root / text):
             text = text.replace("\\", "/")
