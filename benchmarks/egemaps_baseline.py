@@ -19,11 +19,13 @@ import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline_lib import audio
+from pipeline_lib import segments
+from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.metrics import unweighted_accuracy
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
+from pipeline_lib.segments import Recording
 from pipeline_lib.settings import read_value
 from pipeline_lib.shards.store import by_length, fingerprint, run_shards
 from pipeline_lib.tables import manifest
@@ -47,20 +49,20 @@ def main(
         )
     corpus = manifest.read(manifest_path)
     truth = corpus.truth()
-    corpus = manifest.keep(corpus, (truth >= 0) & corpus.frame["audio"].notna().to_numpy())
+    corpus = manifest.keep(corpus, (truth >= 0) & corpus.has_audio)
     values = features(corpus, Path(read_value("corpus.root")) if root is None else root, jobs, work)
     print(evaluate(corpus, values, split))
 
 
 def features(corpus: manifest.Manifest, root: Path, jobs: int, work: Path) -> np.ndarray:
     """Return eGeMAPS functionals of every utterance, shape ``(n, 88)``; what was extracted before is read."""
-    paths = [audio.resolve_under(root, each) for each in corpus.frame["audio"]]
+    recordings = segments.of(corpus, root)
     plan = by_length(corpus.frame["duration_s"].tolist(), SHARD)
-    folder = work / fingerprint("eGeMAPSv02", corpus.ids.tolist(), corpus.frame["audio_sha256"].tolist())
+    folder = work / fingerprint("eGeMAPSv02", corpus.ids.tolist(), segments.content(corpus))
     with ProcessPoolExecutor(jobs) as pool:
 
         def compute(rows: list[int]) -> pa.Table:
-            vectors = list(pool.map(functionals, [paths[row] for row in rows], chunksize=8))
+            vectors = list(pool.map(functionals, [recordings[row] for row in rows], chunksize=8))
             return pa.table({"row": rows, "egemaps": vectors})
 
         tables = pa.concat_tables(run_shards(folder, plan, compute, "extracting eGeMAPS"))
@@ -69,12 +71,12 @@ def features(corpus: manifest.Manifest, root: Path, jobs: int, work: Path) -> np
     return values
 
 
-def functionals(path: Path) -> list[float]:
-    """Return one recording's eGeMAPS functionals, 88 numbers."""
+def functionals(recording: Recording) -> list[float]:
+    """Return the eGeMAPS functionals of a recording or part of one, 88 numbers."""
     import opensmile  # loads its library: in the processes that extract, not in the one that waits
 
     extractor = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
-    frame = extractor.process_signal(audio.decode(path), audio.SAMPLE_RATE)
+    frame = extractor.process_signal(segments.decode(recording), SAMPLE_RATE)
     return [float(value) for value in frame.to_numpy()[0]]
 
 

@@ -19,6 +19,7 @@ out of range      a sample is beyond +-8: no scaling of audio reaches it (intege
 silent            no sample beyond +-``SILENCE`` (1e-4)
 too short         shorter than the shortest duration that is taken, or begins behind the end
 too long          longer than the longest duration that is taken, or than four hours in one piece
+segment           it begins or ends behind the recording's end, or ends before it begins
 clipped           a larger share of samples at full scale than is taken
 ================  ====================================================================================================
 
@@ -48,10 +49,12 @@ __all__ = [
     "examine",
     "probe",
     "resolve_under",
+    "verify",
 ]
 
 SAMPLE_RATE = 16_000  # Hz
 SILENCE = 1e-4  # about three steps of 16 bit, -80 dB of full scale: dither and codec noise are not speech
+ROUNDED_S = 0.05  # by which a time with one decimal can lie behind the recording's end
 MARGIN_S = 0.05  # read around a chunk; VHQ's filter is shorter than 20 ms at every usual rate
 
 
@@ -129,8 +132,9 @@ def examine(
     max_s: float | None = None,
     max_clipped: float = 1.0,
     allow_silent: bool = False,
+    segment: tuple[float | None, float | None] = (None, None),
 ) -> Examined:
-    """Return the whole recording after every test of this module.
+    """Return the whole recording, or a part of it, after every test of this module.
 
     Args:
         path: the recording
@@ -138,14 +142,15 @@ def examine(
         max_s: longest duration that is taken, None for ``LONGEST_S``; no more is decoded, whatever the file declares
         max_clipped: largest share of samples at full scale that is taken
         allow_silent: whether a recording without sound is taken
+        segment: start and end in seconds of the part that is tested, None for the recording's beginning or end; only
+            that part is decoded
 
     Raises:
         BadAudio: see the module
     """
-    with opened(path, LONGEST_S if max_s is None else max_s) as reading:
-        whole, mixing = reading.whole()
-        samples = _resampled(whole, reading.rate)
-        clipped = reading.clipped / (reading.channels * reading.read)
+    with opened(path, LONGEST_S if max_s is None or segment != (None, None) else max_s) as reading:
+        samples = _chunk(reading, 0, None) if segment == (None, None) else _segment(reading, *segment, max_s)
+        clipped, mixing = reading.clipped / (reading.channels * reading.read), reading.mixing()
     seconds = len(samples) / SAMPLE_RATE
     if max_s is not None and seconds > max_s:
         raise BadAudio("too long", f"{path} lasts {seconds:.2f} s, expected at most {max_s:g} s")
@@ -162,6 +167,16 @@ def examine(
             "clipped", f"{path} has {clipped:.4f} of its samples at full scale, expected at most {max_clipped:g}"
         )
     return Examined(samples, clipped, mixing.rule)
+
+
+def verify(path: Path) -> None:
+    """Refuse a recording whose container is broken anywhere, without decoding it: once, before parts of it are taken.
+
+    Raises:
+        BadAudio: see the module
+    """
+    with opened(path) as reading:
+        reading.layout.verify()
 
 
 def resolve_under(root: Path, relative: str) -> Path:
@@ -183,6 +198,33 @@ def resolve_under(root: Path, relative: str) -> Path:
     return found
 
 
+def _segment(reading: Reading, start_s: float | None, end_s: float | None, max_s: float | None) -> np.ndarray:
+    """Return the part between two times; an end that a rounded time puts ``ROUNDED_S`` behind the recording's is it."""
+    start_s = start_s or 0.0
+    named = f"{reading.path} from {start_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
+    if not 0 <= start_s < (np.inf if end_s is None else end_s):
+        raise BadAudio("segment", f"{named} is no part of a recording, expected 0 <= start_s < end_s")
+    first, last = round(start_s * SAMPLE_RATE), None if end_s is None else round(end_s * SAMPLE_RATE)
+    units = "are the times in milliseconds or samples, expected seconds, or of another recording?"
+    if reading.n_frames is not None:
+        lasts_s = reading.n_frames / reading.rate
+        if start_s >= lasts_s or (end_s is not None and end_s > lasts_s + ROUNDED_S):
+            where = "begins" if start_s >= lasts_s else "ends"
+            raise BadAudio("segment", f"{named} {where} behind the recording's end at {lasts_s:.3f} s ({units})")
+        until_s = lasts_s if end_s is None else end_s
+    else:
+        until_s = start_s if end_s is None else end_s
+    if max_s is not None and round((until_s - start_s) * SAMPLE_RATE) > max_s * SAMPLE_RATE:
+        raise BadAudio("too long", f"{named} lasts {until_s - start_s:.2f} s, expected at most {max_s:g} s")
+    # of a length that is not declared no more is decoded than what shows that it is too long
+    last_read = last if last is not None or max_s is None else first + round((max_s + 1) * SAMPLE_RATE)
+    samples = _chunk(reading, first, last_read)
+    if not len(samples) or (last is not None and first + len(samples) < last - ROUNDED_S * SAMPLE_RATE):
+        ends_s = (first + len(samples)) / SAMPLE_RATE
+        raise BadAudio("segment", f"{named} lies behind the recording's end at {ends_s:.3f} s ({units})")
+    return samples
+
+
 def _chunk(reading: Reading, first: int, last: int | None) -> np.ndarray:
     """Return samples ``[first, last)`` counted at 16 kHz."""
     if first == 0 and last is None:
@@ -199,7 +241,7 @@ def _chunk(reading: Reading, first: int, last: int | None) -> np.ndarray:
             f"{reading.path} lasts {n_frames / rate:.3f} s, the chunk begins at {first / SAMPLE_RATE:.3f} s",
         )
     mixing = reading.mixing()
-    blocks = [mixing.mixed(block) for block in reading.blocks(begin, end)]
+    blocks = [mixing.mixed(reading.counted(block)) for block in reading.blocks(begin, end)]
     samples = _resampled(np.concatenate([np.zeros(0, np.float32), *blocks]), rate)
     skipped = begin * up // down
     return samples[first - skipped : None if last is None else last - skipped]

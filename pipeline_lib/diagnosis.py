@@ -25,8 +25,7 @@ import torch
 import typer
 from torch import Tensor
 
-from pipeline_lib import experts, whole
-from pipeline_lib.audio import resolve_under
+from pipeline_lib import experts, segments, whole
 from pipeline_lib.command import run
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
@@ -153,8 +152,7 @@ def diagnose(
     heard = data.texts_of(corpus, texts, settings)
     rows = drawn(corpus, combinations.present(corpus, heard, settings), **draw)
     lengths = data.lengths_of(corpus, heard, settings)
-    paths = [root if audio is None else resolve_under(root, audio) for audio in corpus.frame["audio"]]
-    read = Pairs(Recordings(paths, network.encoder.minimum_samples), heard)
+    read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), heard)
     found |= measured(network, prepared(network, read, rows, lengths, settings))
     fresh = experts.build(experts.read_settings(folder), device, folder).eval()
     found["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings))["collapse"]

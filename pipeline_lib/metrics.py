@@ -1,4 +1,4 @@
-r"""Scores of emotion recognition and transcription: NumPy, pure.
+r"""Scores of emotion recognition: NumPy, pure.
 
 Categories are label indices in ``[0, n_labels)``; the caller has dropped utterances without a scored label (-1, O, X).
 Every score of categories is a function of the confusion matrix, and every ``*_of`` takes a stack of matrices, shape
@@ -13,13 +13,9 @@ CCC divides by n (Lin 1989), as audmetric does. torchmetrics divides by n - 1, w
 than a factor of n / (n - 1), and not at all where the two means agree.
 """
 
-import unicodedata
-from collections.abc import Sequence
-
 import numpy as np
 
 _SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the likelihood, as in scikit-learn
-_OF_WORDS = ("L", "M", "N")  # Unicode's letters, the marks that belong to them, and numbers
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> np.ndarray:
@@ -210,63 +206,6 @@ def negative_log_likelihood(posterior: np.ndarray, truth: np.ndarray) -> float:
     """
     posterior = _posterior(posterior, truth)
     return float(-np.log(np.maximum(posterior[np.arange(len(truth)), truth], _SMALLEST)).mean())
-
-
-def normalise_words(text: str) -> str:
-    """Return lower-case words with single spaces between them, as both sides of a word error rate are compared.
-
-    Unicode is brought to its compatibility form (NFKC). A typographic apostrophe becomes ``'`` and is kept inside a
-    word ("don't"), dropped at its edges ("'tis" is "tis"). All other punctuation and symbols, hyphens included,
-    separate words. Digits stay digits: "2" and "two" differ.
-
-    Examples:
-        >>> normalise_words("  Well-known: DON’T\tgo, 'kids'!")
-        "well known don't go kids"
-    """
-    plain = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'").replace("\u02bc", "'")
-    spaced = "".join(c if c == "'" or unicodedata.category(c)[0] in _OF_WORDS else " " for c in plain)
-    words = (word.strip("'") for word in spaced.split())
-    return " ".join(word for word in words if word)
-
-
-def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
-    """Return the fewest substitutions, deletions and insertions, and the reference's number of words.
-
-    Both texts are normalised first, see ``normalise_words``.
-    """
-    wanted, heard = normalise_words(reference).split(), normalise_words(hypothesis).split()
-    costs = list(range(len(heard) + 1))
-    for i, word in enumerate(wanted, start=1):
-        diagonal, costs[0] = costs[0], i
-        for j, other in enumerate(heard, start=1):
-            best = min(diagonal + (word != other), costs[j] + 1, costs[j - 1] + 1)
-            diagonal, costs[j] = costs[j], best
-    return costs[-1], len(wanted)
-
-
-def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """Word errors of all utterances divided by the words of all references.
-
-    Texts are normalised first, see ``normalise_words``. What is heard in an utterance with an empty reference counts as
-    insertions.
-
-    Returns:
-        rate in [0, inf); above 1 where more is heard than was said
-
-    Raises:
-        ValueError: different lengths, or no word in any reference
-
-    Examples:
-        >>> word_error_rate(["one two three", "four"], ["one too three", "for four"])  # 2 errors in 4 words
-        0.5
-    """
-    if len(references) != len(hypotheses):
-        raise ValueError(f"{len(references)} references, {len(hypotheses)} hypotheses")
-    counts = [word_errors(*pair) for pair in zip(references, hypotheses, strict=True)]
-    n_words = sum(words for _, words in counts)
-    if n_words == 0:
-        raise ValueError(f"no word in any of {len(references)} references, a word error rate needs one")
-    return sum(errors for errors, _ in counts) / n_words
 
 
 def _right(cells: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ def main(
     manifest.write(out, collected.manifest)
     manifest.write_quarantine(quarantine, collected.quarantine)
     whole.write(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
+    for notice in collected.notices:
+        print(f"warning: {notice}", file=sys.stderr)
     if collected.metrics["warnings"]:
         print(f"warning: {collected.metrics['warnings']}", file=sys.stderr)
 

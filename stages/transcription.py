@@ -24,7 +24,7 @@ def main(
     transcripts.write(
         out, corpus.ids, heard.texts, engine=heard.engine, checkpoint=heard.checkpoint, decoding=heard.decoding
     )
-    report(measure(corpus, heard.texts), metrics)
+    report(measure(corpus, heard.texts, None if heard.engine == "reference" else corpus.has_audio), metrics)
     store.discard(heard.folder)
 
 

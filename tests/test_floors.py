@@ -27,11 +27,12 @@ GROUND = (
     "metrics",
     "environment",
     "batch_losses",
+    "words",
     "losses",
     "networks",
     "classifiers",
 )
-SHARED = ("tables", "encoders", "expert_network", "experts", "shards")
+SHARED = ("tables", "segments", "encoders", "expert_network", "experts", "shards")
 FLOORS = {
     **dict.fromkeys(GROUND, 0),
     **dict.fromkeys(SHARED, 1),

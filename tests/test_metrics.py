@@ -1,8 +1,7 @@
-"""Scores against hand-worked values and against scikit-learn, jiwer, torchmetrics and the equations written again."""
+"""Scores against hand-worked values and against scikit-learn, torchmetrics and the equations written again."""
 
 import doctest
 
-import jiwer
 import numpy as np
 import pytest
 import torch
@@ -35,7 +34,7 @@ def lin(x, y):
 
 def test_the_examples_in_the_docstrings_run():
     assert doctest.testmod(metrics).failed == 0
-    assert doctest.testmod(metrics).attempted >= 4
+    assert doctest.testmod(metrics).attempted >= 2
 
 
 @pytest.mark.parametrize("used", [N_LABELS, 3])
@@ -185,47 +184,3 @@ def test_a_posterior_that_is_not_finite_or_too_short_is_refused():
         metrics.expected_calibration_error(np.array([[1.0, 0.0], [np.nan, 0.0]]), np.array([0, 0]), 5)
     with pytest.raises(ValueError, match=r"posterior has shape \(1, 2\), wanted \(2, n_labels\)"):
         metrics.negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([0, 0]))
-
-
-def test_word_error_rate_agrees_with_jiwer_on_random_sentences():
-    generator = np.random.default_rng(11)
-    words = ["kids", "dogs", "are", "talking", "don't", "by"]
-    references = [" ".join(generator.choice(words, generator.integers(1, 12))) for _ in range(60)]
-    hypotheses = [" ".join(generator.choice(words, generator.integers(0, 12))) for _ in range(60)]
-    wanted = jiwer.wer(references, hypotheses)
-    assert metrics.word_error_rate(references, hypotheses) == pytest.approx(wanted, abs=1e-15)
-
-
-def test_word_errors_worked_out_by_hand():
-    assert metrics.word_errors("kids are talking", "Kids are walking.") == (1, 3)
-    assert metrics.word_errors("kids are talking", "") == (3, 3)
-    assert metrics.word_errors("", "dogs bark") == (2, 0)
-    assert metrics.word_errors("a b c d", "b c d e") == (2, 4)
-
-
-def test_the_rate_is_of_the_corpus_not_the_mean_of_the_utterances():
-    # 1 of 1 and 0 of 3 words wrong: 1/4, not (1 + 0) / 2
-    assert metrics.word_error_rate(["yes", "no it is"], ["no", "no it is"]) == 0.25
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("It’s 9 o’clock!", "it's 9 o'clock"),
-        ("Straße — café, naïve", "straße café naïve"),
-        ("''", ""),
-        ("rock 'n' roll_x", "rock n roll x"),
-        ("हिन्दी भाषा।", "हिन्दी भाषा"),
-        ("", ""),
-    ],
-)
-def test_words_are_normalised_as_documented_and_once_is_enough(text, wanted):
-    assert metrics.normalise_words(text) == wanted
-    assert metrics.normalise_words(wanted) == wanted
-
-
-def test_references_without_words_or_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="no word in any of 2 references"):
-        metrics.word_error_rate(["", "?!"], ["a", "b"])
-    with pytest.raises(ValueError, match="1 references, 2 hypotheses"):
-        metrics.word_error_rate(["a"], ["a", "b"])

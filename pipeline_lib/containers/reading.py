@@ -95,7 +95,7 @@ class Reading:
         rate: Hz
         channels: how many
         n_frames: samples of each channel; None where the file does not declare them
-        read: frames that ``whole`` decoded
+        read: frames that were counted
         clipped: samples of them at full scale, of every channel
         decisions: how the channels of files become one, by device, inode, time of change and size
     """
@@ -124,10 +124,7 @@ class Reading:
         def counted() -> Iterator[np.ndarray]:
             for block in self.blocks(0, None):
                 energies.add(block)
-                self.read += len(block)
-                if _peak(block) >= FULL_SCALE:
-                    self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-                yield first.mixed(block)
+                yield first.mixed(self.counted(block))
 
         samples = self._joined(counted())
         mixing = self._decide(energies)
@@ -145,6 +142,13 @@ class Reading:
             samples[place : place + len(block)] = block
             place += len(block)
         return samples
+
+    def counted(self, block: np.ndarray) -> np.ndarray:
+        """Return the block, after its frames and the samples of it at full scale were counted."""
+        self.read += len(block)
+        if _peak(block) >= FULL_SCALE:
+            self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
+        return block
 
     def mixing(self) -> Mixing:
         """Return how the whole recording's channels become one: decoded for that alone where it is not known yet."""

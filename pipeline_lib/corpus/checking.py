@@ -1,4 +1,4 @@
-"""Open every recording once: decode it whole, measure it, hash it; many at a time, none kept in memory."""
+"""Open every recording: decode it whole or its segments, measure them, hash it once; many at a time, none kept."""
 
 import hashlib
 import os
@@ -15,9 +15,11 @@ from pipeline_lib.audio import SAMPLE_RATE, BadAudio, Rule
 from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
+from pipeline_lib.segments import WHOLE, Part
 
-CHUNK = 64  # recordings that a process takes at a time
+CHUNK = 64  # utterances, about, that a process takes at a time
 Wanted = tuple[str, str | None]  # a path, and the SHA-256 that the corpus's checksum file says
+Parts = tuple[Wanted, tuple[Part, ...]]  # a recording, and what of it are utterances
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a recording turned out to be; ``reason`` is None for a good one.
+    """What an utterance's recording turned out to be; ``reason`` is None for a good one.
 
     Attributes:
         duration_s: of the decoded sound
-        sha256: of the file's bytes
+        sha256: of the whole file's bytes
         clipped: share of samples at full scale
         mixing: how its channels became one
         reason: a short word, "silent" for example
-        message: the word and what was found, without the root
+        message: the word and what is wrong, without the root
+        sound: SHA-256 of the decoded samples: lossless copies in other containers have the same
     """
 
     duration_s: float | None = None
@@ -48,46 +51,91 @@ class Checked:
     mixing: Rule = "mean"
     reason: str | None = None
     message: str | None = None
+    sound: str | None = None
 
 
 def check_all(
-    root: Path, paths: Sequence[str], limits: Limits, workers: int, sums: Mapping[str, str] | None = None
+    root: Path,
+    paths: Sequence[str],
+    limits: Limits,
+    workers: int,
+    sums: Mapping[str, str] | None = None,
+    parts: Sequence[Part] | None = None,
 ) -> list[Checked]:
     """Return what each recording below ``root`` is, in the order of ``paths``.
 
     Args:
         root: folder of the corpus
-        paths: relative ones
+        paths: relative ones; of a recording that is named several times each part is decoded, and the file hashed once
         limits: what is taken
         workers: processes
         sums: the SHA-256 that each must have, None where the corpus has no checksum file
+        parts: what of each recording is the utterance; None for all of it
     """
-    one = partial(check_one, root, limits, has_sums=sums is not None)
-    found = []
+    rows: dict[str, list[int]] = {}
+    for row, path in enumerate(paths):
+        rows.setdefault(path, []).append(row)
+    parts = [WHOLE] * len(paths) if parts is None else parts
+    listed = [((path, (sums or {}).get(path)), tuple(parts[row] for row in rows[path])) for path in rows]
+    result: list[Checked] = [Checked()] * len(paths)
     with progress(len(paths), "checking recordings") as advance:
-        for checked in _mapped(one, [(path, (sums or {}).get(path)) for path in paths], workers):
-            found.append(checked)
-            advance(1)
-    return found
+        one = partial(check_parts, root, limits, has_sums=sums is not None)
+        for path, checked in zip(rows, _mapped(one, listed, len(paths), workers), strict=True):
+            for row, each in zip(rows[path], checked, strict=True):
+                result[row] = each
+            advance(len(checked))
+    return result
 
 
 def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False) -> Checked:
-    """Return what the recording is; nothing that a file holds raises."""
-    relative, sha256 = wanted
+    """Return what the whole recording is; nothing that a file holds raises."""
+    return check_parts(root, limits, (wanted, (WHOLE,)), has_sums)[0]
+
+
+def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = False) -> list[Checked]:
+    """Return what each part of a recording is, in their order; nothing that a file holds raises."""
+    (relative, sha256), parts = listed
     try:
         path = audio.resolve_under(root, relative)
         if has_sums and sha256 is None:
-            return Checked(reason="unlisted", message=f"unlisted: {SUMS} does not name it; {WRITE_AGAIN}")
-        found = _digest(path)
-        if has_sums and found is not None and found != sha256:
-            return Checked(reason="changed", message=f"changed: its bytes are not those that {SUMS} was made from")
-        examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped)
+            return _refused(parts, "unlisted", f"{SUMS} does not name it; {WRITE_AGAIN}")
+        digest = _digest(path)
+        if has_sums and digest is not None and digest != sha256:
+            return _refused(parts, "changed", f"its bytes are not those that {SUMS} was made from")
+    except InputError as error:  # of resolve_under: links in a circle, or a path that leaves the root
+        reason = "unreadable" if isinstance(error.__context__, (OSError, RuntimeError)) else "outside"
+        return _refused(parts, reason, _without_root(root, str(error)))
+    try:
+        if any(part != WHOLE for part in parts):
+            audio.verify(path)
     except BadAudio as error:
-        said = str(error).removeprefix(f"{path} ").replace(str(root.resolve()), "")
-        return Checked(reason=error.reason, message=f"{error.reason}: {said}")
-    except InputError:
-        return Checked(reason="outside", message="outside: a link in its path leaves corpus.root")
-    return Checked(len(examined.samples) / SAMPLE_RATE, found, examined.clipped, examined.mixing)
+        return [_bad(root, path, error)] * len(parts)
+    known = {part: _examined(root, path, digest, part, limits) for part in dict.fromkeys(parts)}
+    return [known[part] for part in parts]
+
+
+def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
+    return Checked(reason=error.reason, message=f"{error.reason}: {_without_root(root, str(error), path)}")
+
+
+def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Limits) -> Checked:
+    try:
+        examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
+    except BadAudio as error:
+        return _bad(root, path, error)
+    sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()
+    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped, examined.mixing, sound=sound)
+
+
+def _refused(parts: Sequence[Part], reason: str, message: str) -> list[Checked]:
+    return [Checked(reason=reason, message=f"{reason}: {message}")] * len(parts)
+
+
+def _without_root(root: Path, message: str, path: Path | None = None) -> str:
+    """Return a message that is the same wherever the corpus lies."""
+    for folder in (root.resolve(), root):
+        message = message.removeprefix(f"{path} ").replace(f"{folder}/", "").replace(str(folder), "corpus.root")
+    return message
 
 
 def _digest(path: Path) -> str | None:
@@ -101,30 +149,32 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _mapped(one: partial, paths: Sequence[Wanted], workers: int) -> Iterator[Checked]:
-    if workers == 1 or len(paths) <= CHUNK:
-        yield from map(one, paths)
+def _mapped(one: partial, listed: Sequence[Parts], n: int, workers: int) -> Iterator[list[Checked]]:
+    """Yield what the parts of each recording are; ``n`` parts in all."""
+    if workers == 1 or n <= CHUNK:
+        yield from map(one, listed)
         return
-    left = iter(paths)
-    while part := list(islice(left, 64 * CHUNK)):  # the queue stays short however large the corpus
-        yield from _shared(one, part, workers)
+    at_once = max(1, CHUNK * len(listed) // n)  # recordings that a process takes at a time
+    left = iter(listed)
+    while some := list(islice(left, 64 * at_once)):  # the queue stays short however large the corpus
+        yield from _shared(one, some, workers, at_once)
 
 
-def _shared(one: partial, part: Sequence[Wanted], workers: int) -> Iterator[Checked]:
-    """Share out a part; when a process dies, look for the culprit with a process for each recording that is left."""
+def _shared(one: partial, some: Sequence[Parts], workers: int, at_once: int) -> Iterator[list[Checked]]:
+    """Share out some recordings; when a process dies, find which one ends it with a process for each that is left."""
     done = 0
     try:
         with ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
-            for checked in pool.map(one, part, chunksize=CHUNK):
+            for checked in pool.map(one, some, chunksize=at_once):
                 yield checked
                 done += 1
     except BrokenProcessPool:
-        yield from (_alone(one, path) for path in part[done:])
+        yield from (_alone(one, each) for each in some[done:])
 
 
-def _alone(one: partial, path: Wanted) -> Checked:
+def _alone(one: partial, listed: Parts) -> list[Checked]:
     with ProcessPoolExecutor(1, initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
-            return pool.submit(one, path).result()
+            return pool.submit(one, listed).result()
         except BrokenProcessPool:
-            return Checked(reason="crash", message="crash: the process that decoded it died (memory, or the decoder)")
+            return _refused(listed[1], "crash", "the process that decoded it died (memory, or the decoder)")

@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline_lib import segments
 from pipeline_lib.corpus import (
     checking,
     checksums,
+    copies,
     crema_d,
     emodb,
+    emotions,
+    identity,
     iemocap,
+    items,
     layout,
+    losses,
     meld,
     msp_podcast,
     nemo,
     ravdess,
+    rest,
     splits,
     subsets,
     table,
@@ -28,8 +35,8 @@ from pipeline_lib.corpus import (
 from pipeline_lib.corpus.describe import describe
 from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.errors import InputError
-from pipeline_lib.labels import ATTRIBUTES, PRIMARY, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.words import count_marks
 
 READERS = {
     "ravdess": ravdess,
@@ -53,11 +60,13 @@ class Collected:
         manifest: what can be used
         quarantine: what cannot: utterance_id, file, stage, reason
         metrics: counts for metrics/corpus.json
+        notices: what the terminal is told of rows that are left out
     """
 
     manifest: Manifest
     quarantine: pd.DataFrame
     metrics: dict[str, Any]
+    notices: tuple[str, ...] = ()
 
 
 def collect(settings: CorpusSettings) -> Collected:
@@ -73,118 +82,99 @@ def collect(settings: CorpusSettings) -> Collected:
     reader, root = READERS[settings.reader], Path(settings.root)
     sums = checksums.read(root)
     checksums.check_labels(root, sums or {})
-    frame = reader.read(root, settings).sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
-    if frame.empty:
-        raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
-    n_read = len(frame)
-    _exclude(root, frame, settings.exclude)
+    frame, unreadable, notes, forms = _read(reader, root, settings)
+    n_read = len(frame) + len(unreadable)
+    _exclude(root, frame, unreadable, settings.exclude)
     scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
-    _check_scale(root, frame, scale)
-    _check_merge(frame, settings.merge or {})
-    frame = merged(frame, _merge(reader.CUSTOM, settings))
-    labels = _labels(frame, reader.CUSTOM, settings)
-    frame["split"] = splits.split(frame, settings.split, reader.CUSTOM)
+    emotions.check_scale(root, frame, scale)
+    emotions.check_merge(frame, settings.merge or {})
+    frame = emotions.merged(frame, emotions.merges(reader.CUSTOM, settings))
+    labels = emotions.scored(frame, reader.CUSTOM, settings)
+    frame["split"] = _split(frame, settings, reader.CUSTOM)
     if settings.split.folds:
         added = splits.folds(frame, settings.split.folds)
         frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
-    check_labels(frame, labels)
-    warnings = _leak_warnings(frame, settings, reader.CUSTOM)
-    frame, quarantine, words, recordings = _without_bad(frame, root, settings, sums)
-    check_labels(frame, labels)
+    emotions.check_labels(frame, labels)
+    warnings = _leak_warnings(frame, settings, reader.CUSTOM, forms)
+    everything = frame
+    frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums)
+    losses.explain_label(root, everything, frame, labels)
+    emotions.check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
+    quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short = _with_subsets(frame, labels, settings)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
-    warnings += _count_warnings(frame, settings, short) + _channel_warnings(recordings)
+    warnings += [
+        *notes,
+        *forms,
+        *identity.alike(frame),
+        *copies.crossing(frame),
+        *_count_warnings(frame, settings, short),
+        *_channel_warnings(recordings),
+        *text_alone.warnings,
+    ]
     manifest = Manifest(
-        frame.drop(columns=["group", "reject"]), settings.name or settings.reader, labels, (scale[0], scale[1]), notice
+        frame.drop(columns=["group", "reject", "sound"]),
+        settings.name or settings.reader,
+        labels,
+        (scale[0], scale[1]),
+        notice,
     )
-    return Collected(manifest, quarantine, describe(manifest, words, warnings, recordings))
+    metrics = describe(manifest, words, warnings, recordings) | {"text_alone": text_alone.reasons}
+    return Collected(manifest, quarantine, metrics, tuple(losses.notices(n_read, words)))
 
 
-def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
-    """Return the frame with each emotion and vote counted as ``merge`` says."""
-    if not merge:
-        return frame
-    emotions = frame["emotion"].map(lambda emotion: merge.get(emotion, emotion) if emotion else None)
-    votes = frame["votes"].map(lambda cast: _merged_votes(cast, merge) if isinstance(cast, dict) else None)
-    return frame.assign(emotion=emotions.astype(object), votes=votes.astype(object))
-
-
-def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
-    """Refuse labels on which nothing could be trained.
+def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
+    """Return the rows that could be read, those that could not, notes on the reading, and on speakers in two forms.
 
     Raises:
-        InputError: a label that no utterance has, or none of the split train
+        InputError: see the readers; or there is no utterance
     """
-    found = sorted(frame["emotion"].dropna().unique())
-    train = frame["split"] == "train"
-    for label in labels:
-        if label not in found:
-            near = get_close_matches(label, found, n=1)
-            meant = f" (did you mean {near[0]!r}?)" if near else ""
-            raise InputError(f"label {label!r} is on no utterance{meant}; corpus.labels may name {found}")
-        if train.any() and not (train & (frame["emotion"] == label)).any():
-            raise InputError(
-                f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
-                " merge it, or cut the corpus otherwise (corpus.split)"
-            )
+    frame = reader.read(root, settings)
+    notes, forms = frame.attrs.pop("notes", []), identity.normalise(frame)
+    marks = sum(count_marks(text) for text in frame["reference_text"] if isinstance(text, str))
+    if marks:
+        known = f"{marks} marks in brackets, [LAUGHTER] for example, are words to a text expert"
+        notes.append(f"{known}; error rates leave them out.")
+    frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
+    if frame.empty:
+        raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
+    unreadable = frame["reject"].map(lambda reason: losses.word(str(reason)) in items.UNREADABLE)
+    good, bad = (frame[rows].reset_index(drop=True) for rows in (~unreadable, unreadable))
+    return good, bad, notes, forms
 
 
-def _exclude(root: Path, frame: pd.DataFrame, excluded: Sequence[str]) -> None:
+def _split(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> pd.Series:
+    """Return the split of each row, drawn once for all copies of an utterance."""
+    once = frame.drop_duplicates("utterance_id").reset_index(drop=True)
+    of_once = pd.Series(splits.split(once, settings.split, custom), dtype=object)
+    if of_once.equals(once["split"]):  # not drawn: rows that contradict each other keep their own
+        return pd.Series(splits.split(frame, settings.split, custom), dtype=object)
+    return frame["utterance_id"].map(of_once.set_axis(once["utterance_id"])).astype(object)
+
+
+def _exclude(root: Path, frame: pd.DataFrame, unreadable: pd.DataFrame, excluded: Sequence[str]) -> None:
     """Mark utterances that the settings leave out, in place.
 
     Raises:
         InputError: one of them is not there
     """
-    unknown = sorted({*excluded} - {*frame["utterance_id"]})
+    excluded = [identity.composed(name) for name in excluded]
+    known = [*frame["utterance_id"], *unreadable["utterance_id"]]
+    unknown = sorted({*excluded} - {*known})
     if unknown:
-        near = get_close_matches(unknown[0], frame["utterance_id"].tolist(), n=1)
+        near = get_close_matches(unknown[0], known, n=1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise InputError(f"{root}: corpus.exclude names {unknown[0]!r}, which no utterance is{meant}")
-    frame.loc[frame["utterance_id"].isin(excluded), "reject"] = "excluded: corpus.exclude names it"
+    for rows in (frame, unreadable):
+        rows.loc[rows["utterance_id"].isin(excluded), "reject"] = "excluded: corpus.exclude names it"
 
 
-def _check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None:
-    for name in ATTRIBUTES:
-        off = frame[(frame[name] < scale[0]) | (frame[name] > scale[1])]
-        if len(off):
-            first = f"of {off['utterance_id'].iloc[0]!r} {name} is {off[name].iloc[0]:g}"
-            raise InputError(
-                f"{root}: {first}, the corpus's scale goes from {scale[0]:g} to {scale[1]:g} ({len(off)} utterances)"
-            )
-
-
-def _check_merge(frame: pd.DataFrame, merge: Mapping[str, str]) -> None:
-    voted = {label for cast in frame["votes"] if isinstance(cast, dict) for label in cast}
-    known = sorted({*frame["emotion"].dropna(), *voted})
-    for old in merge:
-        if old not in known:
-            near = get_close_matches(old, known, n=1)
-            meant = f" (did you mean {near[0]!r}?)" if near else ""
-            raise InputError(f"corpus.merge names {old!r}, which is on no utterance{meant}; the corpus has {known}")
-
-
-def _merge(custom: layout.Custom, settings: CorpusSettings) -> dict[str, str]:
-    """Return what is to be merged; the corpus's custom yields to labels that are named."""
-    if settings.merge is not None:
-        return settings.merge
-    return {old: new for old, new in custom.merge.items() if old not in (settings.labels or [])}
-
-
-def _labels(frame: pd.DataFrame, custom: layout.Custom, settings: CorpusSettings) -> tuple[str, ...]:
-    """Return the scored emotions in order: the settings', the corpus's own, or what the data hold."""
-    merge = _merge(custom, settings)
-    if settings.labels is not None:
-        return tuple(settings.labels)
-    if custom.labels is not None:
-        return tuple(dict.fromkeys(merge.get(label, label) for label in custom.labels))
-    found = {*frame["emotion"].dropna()} - {*PSEUDO}
-    return (*(label for label in PRIMARY if label in found), *sorted(found - {*PRIMARY}))
-
-
-def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> list[str]:
-    """Return what every report must say of speakers that cross splits.
+def _leak_warnings(
+    frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom, forms: Sequence[str]
+) -> list[str]:
+    """Return what every report must say of speakers that cross splits; ``forms`` tells of their spelling.
 
     Raises:
         InputError: they do, and neither the settings nor the corpus's official protocol allow it
@@ -201,23 +191,41 @@ def _leak_warnings(frame: pd.DataFrame, settings: CorpusSettings, custom: layout
     named = ", ".join(crossing[:5]) + (" ..." if len(crossing) > 5 else "")
     raise InputError(
         f"{len(crossing)} speakers have utterances in two of train, dev and test: {named}. Cut by speaker"
-        " (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
+        f" (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
+        f"{''.join(f'; {form}' for form in forms)}"
     )
 
 
 def _without_bad(
-    frame: pd.DataFrame, root: Path, settings: CorpusSettings, sums: Mapping[str, str] | None
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str], dict[str, int]]:
-    """Return the usable rows, the quarantine, each quarantined row's short reason, and counts of the good ones."""
-    twice = frame["utterance_id"].duplicated()  # sorted by path: the first copy stays
-    frame.loc[twice, "reject"] = "duplicate utterance_id: another recording or row has it already"
+    frame: pd.DataFrame,
+    unreadable: pd.DataFrame,
+    root: Path,
+    settings: CorpusSettings,
+    sums: Mapping[str, str] | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], dict[str, int], rest.Rest]:
+    """Return the usable rows, the quarantine, each of its rows' short reason, counts of the good, and text alone.
+
+    Raises:
+        InputError: more is lost than ``corpus.max_quarantined`` allows
+    """
+    near = _find_paths(root, frame)
+    rest.reject_without_audio(frame)
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
-    paths = frame["audio"][to_open].tolist()
+    paths, parts = frame["audio"][to_open].tolist(), segments.times(frame[to_open])
     limits = checking.Limits(settings.min_duration_s, settings.max_duration_s, settings.max_clipped_share)
-    checked = checking.check_all(root, paths, limits, settings.workers, sums) if paths else []
+    checked = checking.check_all(root, paths, limits, settings.workers, sums, parts) if paths else []
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
-    frame.loc[to_open, "reject"] = [c.message for c in checked]
+    frame.loc[to_open, "reject"] = [
+        f"{c.message} (capitals? there is {near[path]})" if path in near and c.reason == "missing" else c.message
+        for path, c in zip(paths, checked, strict=True)
+    ]
+    frame["sound"] = pd.Series(None, index=frame.index, dtype=object)
+    frame.loc[to_open, "sound"] = [c.sound for c in checked]
+    again = copies.settle(root, frame)
+    text_alone = rest.keep(frame, to_open & ~again, settings.on_bad)
+    losses.check(root, pd.concat([frame[~again], unreadable], ignore_index=True), settings.max_quarantined)
+    frame = pd.concat([frame, unreadable], ignore_index=True)
     bad = frame["reject"].notna()
     rows = frame[bad]
     quarantine = pd.DataFrame(
@@ -226,13 +234,22 @@ def _without_bad(
     kept = frame[~bad].reset_index(drop=True)
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
-    good = [each for each in checked if each.reason is None]
+    kept_rows = (frame["reject"].isna() & frame["audio"].notna())[: len(to_open)].to_numpy()[to_open]
+    good = [each for is_kept, each in zip(kept_rows, checked, strict=True) if is_kept]
     recordings = {
         "clipped_recordings": sum(each.clipped > CLIPPED for each in good),
         "centre_recordings": sum(each.mixing == "centre" for each in good),
         "one_channel_recordings": sum(each.mixing == "loudest" for each in good),
     }
-    return kept, quarantine.reset_index(drop=True), [reason.partition(":")[0] for reason in rows["reject"]], recordings
+    words = [losses.word(reason) for reason in rows["reject"]]
+    return kept, quarantine.reset_index(drop=True), words, recordings, text_alone
+
+
+def _find_paths(root: Path, frame: pd.DataFrame) -> dict[str, str]:
+    """Bring paths into the Unicode form that they have on the disk, in place; return those that differ in capitals."""
+    same, near = identity.find_paths(root, frame["audio"].dropna())
+    frame["audio"] = pd.Series([same.get(path, path) for path in frame["audio"]], index=frame.index, dtype=object)
+    return near
 
 
 def _with_subsets(
@@ -252,6 +269,12 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
         found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+    slow = sum(bool(start) and file.lower().endswith((".mp3", ".opus")) for file, (start, _) in segments.named(frame))
+    if slow:
+        found.append(
+            f"{slow} utterances are parts of MP3 or Opus recordings, which every stage decodes from their beginning;"
+            " convert them to FLAC or WAV where that takes too long."
+        )
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")
@@ -264,11 +287,3 @@ def _channel_warnings(recordings: Mapping[str, int]) -> list[str]:
     if one:
         lines.append(f"{one} recordings have channels that cancel or are empty; their loudest channel was taken.")
     return lines
-
-
-def _merged_votes(cast: Mapping[str, int], merge: Mapping[str, str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for label, n in cast.items():
-        label = merge.get(label, label)
-        counts[label] = counts.get(label, 0) + n
-    return counts

@@ -8,15 +8,20 @@ Licence: Open Database License.
 sex, ``tabulatedVotes.csv`` (at the top or in ``processedResults/``) the votes; its row names say what was rated:
 1xxxxx the voice, 2xxxxx the face, 3xxxxx both. ``corpus.crema_d.emotion`` chooses; by ear, the plurality is the
 intended emotion in fewer than half of the clips, so scores on ``voice`` and on ``intended`` are not to be compared.
-No official split: actors are drawn, balanced by gender.
+No official split: actors are drawn, balanced by gender. The repository also holds each clip as MP3: its author advises
+the WAV files, and they are taken (``copies``).
 """
 
 import re
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items
+from pipeline_lib.corpus.items import stem as stem_of
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import LETTERS, consensus
@@ -50,85 +55,121 @@ NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 VOTES = ("A", "D", "F", "H", "N", "S")
 
 
+@dataclass(frozen=True)
+class Votes:
+    """The votes on each clip, and why those of a clip cannot be read.
+
+    Attributes:
+        cast: clip -> emotion -> number of votes
+        malformed: clip -> what is wrong with its line
+    """
+
+    cast: dict[str, dict[str, int]]
+    malformed: dict[str, InputError]
+
+
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
-    """Return a row for each recording; see ``layout``.
+    """Return a row for each recording; see ``layout`` and ``items``.
 
     Raises:
-        InputError: no recording, one that is not named as CREMA-D names them, or votes missing or malformed
+        InputError: no recording, none that is named as CREMA-D names them and has votes, or votes missing
     """
     paths = layout.recordings(root, "CREMA-D", "AudioWAV/1001_DFA_ANG_XX.wav")
+    items = Items(root)
     chosen = settings.crema_d.emotion
-    cast = votes(root, "voice" if chosen == "intended" else chosen, needed=chosen != "intended")
-    sexes = _sexes(root)
-    rows = []
+    votes = _votes(root, "voice" if chosen == "intended" else chosen, items, needed=chosen != "intended")
+    sexes = _sexes(root, items)
+    whole = {stem_of(path) for path in paths} & {*votes.cast}
     for path in paths:
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise InputError(
-                f"{root / path} is not named as CREMA-D names clips, such as 1001_DFA_ANG_XX (move it away)"
-            )
-        actor, sentence, intended, _ = match.groups()
-        emotion = layout.coded(root / path, "emotion", intended, EMOTIONS)
-        if chosen != "intended":
-            if path.stem not in cast:
-                raise InputError(
-                    f"{root / path} has no {chosen} votes in tabulatedVotes.csv (corpus.crema_d.emotion: intended)"
-                )
-            emotion = consensus(cast[path.stem])
-        rows.append(
-            {
-                "utterance_id": path.stem,
-                "audio": str(path),
-                "speaker": actor,
-                "gender": sexes.get(actor),
-                "emotion": emotion,
-                "votes": cast.get(path.stem),
-                "reference_text": layout.coded(root / path, "sentence", sentence, SENTENCES),
-            }
-        )
-    return layout.frame(rows)
+        items.recording(path, partial(_row, root / path, chosen, votes, sexes, whole, items))
+    return items.frame()
 
 
-def votes(root: Path, presentation: str, needed: bool = True) -> dict[str, dict[str, int]]:
-    """Return clip -> emotion -> number of votes, for one presentation.
+def _row(
+    file: Path, chosen: str, votes: Votes, sexes: dict[str, str | None], whole: set[str], items: Items, stem: str
+) -> dict:
+    match = NAME.fullmatch(stem)
+    if match is None:
+        raise InputError(f"{file} is not named as CREMA-D names clips, such as 1001_DFA_ANG_XX (move it away)")
+    actor, sentence, intended, _ = match.groups()
+    emotion = layout.coded(file, "emotion", intended, EMOTIONS)
+    clip = _voted(stem, votes, whole, items)
+    if chosen != "intended":
+        if clip in votes.malformed:
+            raise votes.malformed[clip]
+        if clip not in votes.cast:
+            raise InputError(f"tabulatedVotes.csv has no {chosen} votes on {file} (corpus.crema_d.emotion: intended)")
+        emotion = consensus(votes.cast[clip])
+    return {
+        "utterance_id": clip,
+        "speaker": actor,
+        "gender": sexes.get(actor),
+        "emotion": emotion,
+        "votes": votes.cast.get(clip),
+        "reference_text": layout.coded(file, "sentence", sentence, SENTENCES),
+    }
+
+
+def _voted(stem: str, votes: Votes, whole: set[str], items: Items) -> str:
+    """Return the clip that a recording is: its name, or the only one without a recording that its name begins."""
+    if stem in votes.cast or stem in votes.malformed:
+        return stem
+    meant = [clip for clip in votes.cast if clip.startswith(stem) and clip not in whole]
+    if len(meant) != 1:
+        return stem
+    items.notes["{n} recordings whose names are cut short are matched to the clip that they begin."] += 1
+    return meant[0]
+
+
+def _votes(root: Path, presentation: str, items: Items, needed: bool = True) -> Votes:
+    """Return the votes of one presentation.
 
     Args:
         root: the corpus
         presentation: voice, face or both
-        needed: whether their lack is an error
+        items: takes lines that have no clip's name
+        needed: whether the lack of the file is an error
 
     Raises:
-        InputError: the file is missing, or a count in it is no whole number
+        InputError: the file is missing, or no line of it can be read
     """
     path = next(
         (p for p in (root / "tabulatedVotes.csv", root / "processedResults" / "tabulatedVotes.csv") if p.is_file()),
         None,
     )
+    votes = Votes({}, {})
     if path is None:
         if not needed:
-            return {}
-        wanted = "download it with the corpus, or set corpus.crema_d.emotion: intended"
+            return votes
+        remedy = "download it with the corpus, or set corpus.crema_d.emotion: intended"
         raise InputError(
-            f"{root} has no tabulatedVotes.csv, by which corpus.crema_d.emotion {presentation!r} labels; {wanted}"
+            f"{root} has no tabulatedVotes.csv, by which corpus.crema_d.emotion {presentation!r} labels; {remedy}"
         )
-    found = {}
-    for where, row in layout.csv_rows(path, ["", *VOTES, "fileName"]):
-        rated = PRESENTATIONS.get(row[""][:1])
-        if rated is None or len(row[""]) != 6:
-            raise InputError(f"{where}: row name {row['']!r}, wanted 1xxxxx (voice), 2xxxxx (face) or 3xxxxx (both)")
-        if rated == presentation:
-            found[row["fileName"]] = {LETTERS[c]: _count(where, c, row[c]) for c in VOTES if _count(where, c, row[c])}
-    return found
+    for where, row in layout.csv_rows(path, ["", *VOTES, "fileName"], malformed=items.malformed):
+        try:
+            if _presentation(where, row[""]) == presentation:
+                votes.cast[row["fileName"]] = {LETTERS[c]: n for c in VOTES if (n := _count(where, c, row[c]))}
+        except InputError as error:
+            votes.malformed[row["fileName"]] = error
+    return votes
+
+
+def _presentation(where: str, name: str) -> str:
+    rated = PRESENTATIONS.get(name[:1])
+    if rated is None or len(name) != 6:
+        raise InputError(f"{where}: row name {name!r}, expected 1xxxxx (voice), 2xxxxx (face) or 3xxxxx (both)")
+    return rated
 
 
 def _count(where: str, letter: str, text: str) -> int:
     if not text.isdecimal():
-        raise InputError(f"{where}: votes for {letter} are {text!r}, wanted a whole number")
+        raise InputError(f"{where}: votes for {letter} are {text!r}, expected a whole number")
     return int(text)
 
 
-def _sexes(root: Path) -> dict[str, str | None]:
+def _sexes(root: Path, items: Items) -> dict[str, str | None]:
     path = root / "VideoDemographics.csv"
     if not path.is_file():
         return {}
-    return {row["ActorID"]: layout.gender(row["Sex"]) for _, row in layout.csv_rows(path, ["ActorID", "Sex"])}
+    rows = layout.csv_rows(path, ["ActorID", "Sex"], malformed=items.malformed)
+    return {row["ActorID"]: layout.gender(row["Sex"]) for _, row in rows}

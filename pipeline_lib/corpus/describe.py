@@ -1,11 +1,13 @@
 """metrics/corpus.json: what is in the corpus, by split; what was refused; what a reader of any score must know."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from pipeline_lib.corpus import copies
 from pipeline_lib.labels import ATTRIBUTES, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 
@@ -17,7 +19,7 @@ def describe(
 
     Args:
         manifest: the corpus
-        quarantined: the short reason of each refused row
+        quarantined: the short reason of each row that is left out, copies among them
         warnings: sentences
         recordings: how many of the kept ones are clipped, are taken from their centre, or from one channel
 
@@ -29,11 +31,13 @@ def describe(
     warnings = list(warnings)
     if crossing:
         warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
+    again = sum(word in copies.WORDS for word in quarantined)
+    rows = {"read": len(frame) + len(quarantined), "kept": len(frame), "copies": again}
     names = sorted({subset for subsets in frame["subsets"] for subset in subsets})
     return {
         "corpus": manifest.corpus,
         "notice": manifest.notice,
-        "rows": {"read": len(frame) + len(quarantined), "kept": len(frame), "quarantined": len(quarantined)},
+        "rows": rows | {"quarantined": len(quarantined) - again},
         "quarantined": dict(sorted(Counter(quarantined).items())),
         "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
         "subsets": {name: int(manifest.mask(name).sum()) for name in names},
@@ -64,8 +68,19 @@ def _of_split(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _repeated(frame: pd.DataFrame) -> tuple[int, int]:
-    """Return how many recordings repeat the bytes of an earlier one, and how many of them in another split."""
-    known = frame[frame["audio_sha256"].notna()]
-    first = known.groupby("audio_sha256")["split"].transform("first")
-    again = known["audio_sha256"].duplicated()
-    return int(again.sum()), int((again & (first != known["split"])).sum())
+    """Return how many utterances repeat sound of an earlier one, and how many of those sound of another split.
+
+    Recordings of the same bytes repeat each other; segments of one recording do where they overlap.
+    """
+    known = frame[frame["audio_sha256"].notna()].reindex(columns=["audio_sha256", "start_s", "end_s", "split"])
+    again = crossing = 0
+    for _, rows in known[known["audio_sha256"].duplicated(keep=False)].groupby("audio_sha256", sort=False):
+        begins, ends = rows["start_s"].fillna(0.0), rows["end_s"].fillna(math.inf)
+        until: dict[str, float] = {}  # where the sound of each split that was seen so far ends
+        for row in begins.sort_values(kind="stable").index:
+            begin, split = begins[row], rows["split"][row]
+            overlapping = {each for each, end in until.items() if end > begin}
+            again += bool(overlapping)
+            crossing += bool(overlapping - {split})
+            until[split] = max(until.get(split, 0.0), ends[row])
+    return again, crossing

@@ -8,11 +8,13 @@ No official split: speakers are drawn, as many women as men.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 
@@ -55,25 +57,25 @@ NAME = re.compile(r"(\d\d)([a-z]\d\d)([A-Z])([a-z]?)")
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
-    """Return a row for each recording; see ``layout``.
+    """Return a row for each recording; see ``layout`` and ``items``.
 
     Raises:
-        InputError: no recording, or one that is not named as EmoDB names them
+        InputError: no recording, or none that is named as EmoDB names them
     """
-    rows = []
+    items = Items(root)
     for path in layout.recordings(root, "EmoDB", "wav/03a01Fa.wav"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise InputError(f"{root / path} is not named as EmoDB names recordings, such as 03a01Fa (move it away)")
-        speaker, sentence, emotion, _ = match.groups()
-        rows.append(
-            {
-                "utterance_id": path.stem,
-                "audio": str(path),
-                "speaker": speaker,
-                "gender": layout.coded(root / path, "speaker", speaker, SPEAKERS),
-                "emotion": layout.coded(root / path, "emotion", emotion, EMOTIONS),
-                "reference_text": layout.coded(root / path, "sentence", sentence, SENTENCES),
-            }
-        )
-    return layout.frame(rows)
+        items.recording(path, partial(_row, root / path))
+    return items.frame()
+
+
+def _row(file: Path, stem: str) -> dict:
+    match = NAME.fullmatch(stem)
+    if match is None:
+        raise InputError(f"{file} is not named as EmoDB names recordings, such as 03a01Fa (move it away)")
+    speaker, sentence, emotion, _ = match.groups()
+    return {
+        "speaker": speaker,
+        "gender": layout.coded(file, "speaker", speaker, SPEAKERS),
+        "emotion": layout.coded(file, "emotion", emotion, EMOTIONS),
+        "reference_text": layout.coded(file, "sentence", sentence, SENTENCES),
+    }

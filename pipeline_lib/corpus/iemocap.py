@@ -12,14 +12,20 @@ prefix, which only says who wore the markers.
 Custom: four classes, excited counted as happiness (5,531 turns); six are ``labels: [anger, excited, frustration,
 happiness, neutral, sadness]``. Session 5 is the test, session 4 dev; ``split.folds: 5`` leaves one session out,
 ``split.folds: 10`` one speaker. Turns of other labels stay in the table and are not scored.
+
+The texts mark events, ``[LAUGHTER]``, ``[BREATHING]``, ``[GARBAGE]``: these are no words, all but spell out a label,
+and are left out of ``reference_text``.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items, by_stem
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import NO_AGREEMENT, OTHER
@@ -67,52 +73,60 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each turn that is labelled; see ``layout``.
 
     Raises:
-        InputError: no session, or a line of the labels that cannot be read
+        InputError: no session, a session without labels, or no line of them that can be read
     """
     sessions = sorted(path for path in root.glob("Session[1-5]") if path.is_dir())
     if not sessions:
-        raise InputError(f"{root} has no folder Session1 ... Session5, wanted IEMOCAP_full_release")
-    rows = []
+        raise InputError(f"{root} has no folder Session1 ... Session5, expected IEMOCAP_full_release")
+    items = Items(root)
     for session in sessions:
-        texts = _texts(session)
-        sound = layout.by_stem(layout.files(session / "sentences" / "wav"))
+        texts = _texts(session, items)
+        sound = by_stem(layout.files(session / "sentences" / "wav"))
         labelled = sorted((session / "dialog" / "EmoEvaluation").glob("*.txt"))
         if not labelled:
             raise InputError(f"{session / 'dialog' / 'EmoEvaluation'} holds no .txt with labels")
         for path in labelled:
             if not path.name.startswith("."):
-                rows += [_with_sound(row, session.name, sound, texts) for row in _labels(path)]
-    return layout.frame(rows)
+                _read_labels(path, items, partial(_with_sound, session.name, sound, texts))
+    return items.frame()
 
 
-def _with_sound(row: dict, session: str, sound: dict[str, PurePosixPath], texts: dict[str, str]) -> dict:
+def _with_sound(
+    session: str, sound: dict[str, list[PurePosixPath]], texts: dict[str, str], lines: list[tuple[str, str]]
+) -> list[dict]:
+    """Return a row for each copy of the recording of a turn."""
+    row = _row(*lines[0])
+    for where, line in lines[1:]:
+        _count(where, line, row["votes"])
     turn = row["utterance_id"]
-    there = sound.get(turn, PurePosixPath(turn.rpartition("_")[0]) / f"{turn}.wav")
-    return {**row, "audio": f"{session}/sentences/wav/{there}", "reference_text": texts.get(turn)}
+    copies = sound.get(turn, [PurePosixPath(turn.rpartition("_")[0]) / f"{turn}.wav"])
+    row["reference_text"] = texts.get(turn)
+    return [{**row, "audio": f"{session}/sentences/wav/{path}"} for path in copies]
 
 
-def _labels(path: Path) -> list[dict]:
-    """Return the turns of one dialogue with their labels, attributes and votes."""
-    rows: list[dict] = []
+def _read_labels(path: Path, items: Items, make: Callable[[list[tuple[str, str]]], list[dict]]) -> None:
+    """Read the turns of one dialogue: a line of labels and attributes each, then the lines of its votes."""
+    turns: list[list[tuple[str, str]]] = []
     for i, line in enumerate(layout.lines(path), start=1):
         where = f"{path}, line {i}"
         if line.startswith("["):
-            match = LABEL_LINE.match(line)
-            turn = match and TURN.fullmatch(match[1])
-            if not turn:
-                raise InputError(
-                    f"{where}: {line!r}, wanted [start - end], turn, label, [valence, activation, dominance]"
-                )
-            rows.append(_row(where, match, turn))
-        elif line.startswith("C-E") and rows:
-            _count(where, line, rows[-1]["votes"])
-    return rows
+            turns.append([(where, line)])
+        elif line.startswith("C-E") and turns:
+            turns[-1].append((where, line))
+    for turn in turns:
+        where, line = turn[0]
+        name = TURN.search(line)
+        items.line(where, name and name[0], make, turn)
 
 
-def _row(where: str, match: re.Match, turn: re.Match) -> dict:
+def _row(where: str, line: str) -> dict:
+    match = LABEL_LINE.match(line)
+    turn = match and TURN.fullmatch(match[1])
+    if not turn:
+        raise InputError(f"{where}: {line!r}, expected [start - end], turn, label, [valence, activation, dominance]")
     values = match[3].split(",")
     if len(values) != 3:
-        raise InputError(f"{where}: attributes [{match[3]}], wanted [valence, activation, dominance]")
+        raise InputError(f"{where}: attributes [{match[3]}], expected [valence, activation, dominance]")
     valence, arousal, dominance = (
         layout.number(where, name, value.strip())
         for name, value in zip(("valence", "activation", "dominance"), values, strict=True)
@@ -139,10 +153,17 @@ def _count(where: str, line: str, votes: dict[str, int]) -> None:
             votes[label] = votes.get(label, 0) + 1
 
 
-def _texts(session: Path) -> dict[str, str]:
-    found = {}
+def _texts(session: Path, items: Items) -> dict[str, str]:
+    """Return the text of each turn without marks of events, which are counted."""
+    texts = {}
     for path in sorted((session / "dialog" / "transcriptions").glob("*.txt")):
-        if not path.name.startswith("."):
-            matches = (TEXT_LINE.match(line) for line in layout.lines(path) if line.startswith("Ses"))
-            found |= {match[1]: match[2].strip() for match in matches if match}
-    return found
+        if path.name.startswith("."):
+            continue
+        for i, line in enumerate(layout.lines(path), start=1):
+            match = TEXT_LINE.match(line)
+            if match:
+                texts[match[1]] = items.without_marks(match[2])
+            elif TURN.match(line):
+                where = f"{path}, line {i}"
+                items.malformed(where, InputError(f"{where}: {line!r}, expected turn [start-end]: text"))
+    return texts

@@ -4,30 +4,37 @@ A reader is one file for one corpus. ``read(root, settings)`` returns a row for 
 the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
 
 - ``group``: what must not be cut when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
-- ``reject``: why the utterance is known to be unusable; it goes to the quarantine
+- ``reject``: why the utterance is known to be unusable; it goes to the quarantine (``items``: what cannot be read)
+
+``attrs["notes"]`` of the frame are sentences on what was changed or left out while reading; they are printed.
 
 Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say null.
 """
 
-import csv
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from pipeline_lib.corpus import cell_text
+from pipeline_lib.corpus.csv_files import csv_rows, lines
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PRIMARY
 
+__all__ = ["COLUMNS", "Custom", "coded", "csv_rows", "files", "frame", "gender", "lines", "number"]
+
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-NUMBERS = ("duration_s", "arousal", "valence", "dominance")
+NUMBERS = ("start_s", "end_s", "duration_s", "arousal", "valence", "dominance")
 COLUMNS = (
     "utterance_id",
     "audio",
     "audio_sha256",
+    "start_s",
+    "end_s",
     "video",
     "duration_s",
     "split",
@@ -43,7 +50,8 @@ COLUMNS = (
     "group",
     "reject",
 )
-csv.field_size_limit(1 << 20)
+CONTROLS = "control characters (cp1252 or UTF-8 read as Latin-1?), replaced by the signs that were meant"
+TEXTS = ("speaker", "reference_text")
 
 
 @dataclass(frozen=True)
@@ -67,16 +75,22 @@ class Custom:
     leak: str = ""
 
 
-def frame(rows: Iterable[dict]) -> pd.DataFrame:
-    """Return rows as a frame of ``COLUMNS``; what a row does not say is missing."""
+def frame(rows: Iterable[dict], notes: Sequence[str] = ()) -> pd.DataFrame:
+    """Return rows as a frame of ``COLUMNS``; what a row does not say is missing, and texts are without controls."""
     rows = list(rows)
-    data = {}
+    data, changed = {}, 0
     for name in COLUMNS:
         missing = math.nan if name in NUMBERS else None
         values = [row.get(name, missing) for row in rows]
+        if name in TEXTS:
+            plain = [cell_text.without_controls(text) if text else text for text in values]
+            changed += sum(old != new for old, new in zip(values, plain, strict=True))
+            values = plain
         data[name] = pd.Series(values, dtype="float64" if name in NUMBERS else "object")
     data["subsets"] = pd.Series([list(row.get("subsets") or []) for row in rows], dtype="object")
-    return pd.DataFrame(data)
+    found = pd.DataFrame(data)
+    found.attrs["notes"] = [*notes, *([f"{changed} texts held {CONTROLS}."] if changed else [])]
+    return found
 
 
 def files(root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[PurePosixPath]:
@@ -97,22 +111,17 @@ def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
     """Return the corpus's recordings.
 
     Raises:
-        InputError: there is none
+        InputError: there is none; the message names what is there most
     """
-    found = files(root)
-    if not found:
-        raise InputError(
-            f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}"
-        )
-    return found
-
-
-def by_stem(paths: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
-    """Return the first path of each stem: copies in other containers keep their stem."""
-    found: dict[str, PurePosixPath] = {}
-    for path in paths:
-        found.setdefault(path.stem, path)
-    return found
+    paths = files(root)
+    if paths:
+        return paths
+    others = Counter(PurePosixPath(name).suffix.lower() for _, _, names in os.walk(root) for name in names)
+    most = [f"{n} {suffix}" for suffix, n in others.most_common(3) if suffix]
+    there = f"; it holds {', '.join(most)} files (not unpacked, or to be converted?)" if most else ""
+    raise InputError(
+        f"{root} holds no recording ({' '.join(AUDIO_SUFFIXES)}), {corpus} has files such as {example}{there}"
+    )
 
 
 def coded(where: Path | str, what: str, code: str, known: dict[str, str | None]) -> str | None:
@@ -122,72 +131,8 @@ def coded(where: Path | str, what: str, code: str, known: dict[str, str | None])
         InputError: the corpus has no such code
     """
     if code not in known:
-        raise InputError(f"{where}: {what} {code!r} is unknown, wanted one of {sorted(known)}")
+        raise InputError(f"{where}: {what} {code!r} is unknown, expected one of {sorted(known)}")
     return known[code]
-
-
-def lines(path: Path) -> list[str]:
-    """Return a text file's lines, UTF-8 with or without a byte-order mark.
-
-    Raises:
-        InputError: the file is missing, or not UTF-8
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def csv_rows(path: Path, wanted: Sequence[str], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where each row stands (``labels.csv, line 7``) and its cells by column, blanks around them removed.
-
-    Raises:
-        InputError: the file is missing, a wanted column is, or a row has another number of cells than the header
-    """
-    lines(path)  # missing or not UTF-8
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            check_header(path, header, wanted, delimiter)
-            start = reader.line_num + 1
-            for cells in reader:
-                where = f"{path}, line {start}"
-                start = reader.line_num + 1
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
-                    raise InputError(
-                        f"{where}: {len(cells)} cells, the header has {len(header)} (a comma in an unquoted text?)"
-                    )
-                yield where, dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
-
-
-def check_header(path: Path, header: Sequence[str], wanted: Sequence[str], delimiter: str = ",") -> None:
-    """Refuse a header without the wanted columns.
-
-    Raises:
-        InputError: empty, twice the same name, another separator, or a column missing, with the nearest name there is
-    """
-    if not header:
-        raise InputError(f"{path} is empty, wanted a header with the columns {list(wanted)}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}: the header names {twice} twice")
-    for name in wanted:
-        if name in header:
-            continue
-        others = [each for each in (",", ";", "\t") if each != delimiter and each in header[0]]
-        if len(header) == 1 and others:
-            raise InputError(f"{path}: cells are separated by {others[0]!r}, wanted {delimiter!r}")
-        near = get_close_matches(name, header, n=1)
-        raise InputError(f"{path} has no column {name!r}{_meant(near)}; its columns are {list(header)}")
 
 
 def number(where: str, name: str, text: str) -> float:
@@ -196,7 +141,7 @@ def number(where: str, name: str, text: str) -> float:
     Raises:
         InputError: it is no finite number
     """
-    if text in ("", "NaN", "nan", "None"):
+    if cell_text.is_missing(text):
         return math.nan
     try:
         value = float(text.replace("_", "x"))  # Python alone takes 1_0 for 10
@@ -210,14 +155,10 @@ def number(where: str, name: str, text: str) -> float:
 def gender(text: str | None) -> str | None:
     """Return female or male for the usual spellings, None for unknown, anything else in lower case."""
     short = (text or "").strip().lower()
-    if short in ("", "unknown", "none", "nan"):
+    if short == "unknown" or cell_text.is_missing(short):
         return None
     return {"f": "female", "m": "male", "w": "female", "woman": "female", "man": "male"}.get(short, short)
 
 
 def _has(name: str, suffixes: Sequence[str]) -> bool:
     return name.lower().endswith(tuple(suffixes))
-
-
-def _meant(near: Sequence[str]) -> str:
-    return f" (did you mean {near[0]!r}?)" if near else ""

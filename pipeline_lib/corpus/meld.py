@@ -13,11 +13,13 @@ be bad and go to the quarantine when there is sound: one broken, one missing, tw
 """
 
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items, by_stem
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 
@@ -53,6 +55,7 @@ CUSTOM = layout.Custom(
     labels=tuple(sorted(EMOTIONS.values())),
     leak="MELD's official split has the same speakers in train, dev and test.",
 )
+Clips = dict[tuple[str, str], list[PurePosixPath]]
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 
 
@@ -60,48 +63,59 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each utterance of the three tables; see ``layout``.
 
     Raises:
-        InputError: a table is missing or a line of it cannot be read, or there are clips without extracted sound
+        InputError: a table is missing, no line can be read, or there are clips and no extracted sound at all
     """
     sound, video = _clips(root, layout.AUDIO_SUFFIXES), _clips(root, (".mp4",))
     if video and not sound:
-        clip = next(iter(video.values()))
+        clip = next(iter(video.values()))[0]
         raise InputError(
             f"{root} holds clips and no sound; extract it beside them, for example"
             f" ffmpeg -i {clip} -ac 1 -ar 16000 {clip.with_suffix('.wav')}"
         )
-    rows = []
+    items = Items(root)
     for split in FOLDERS:
-        for where, cells in layout.csv_rows(root / f"{split}_sent_emo.csv", COLUMNS):
-            rows.append(_row(where, cells, split, sound, video))
-    return layout.frame(rows)
+        table = root / f"{split}_sent_emo.csv"
+        for where, cells in layout.csv_rows(table, COLUMNS, malformed=partial(items.malformed, split=split)):
+            items.line(where, None, _rows, where, cells, split, sound, video, split=split)
+    return items.frame()
 
 
-def _row(where: str, cells: dict[str, str], split: str, sound: dict, video: dict) -> dict:
+def _rows(where: str, cells: dict[str, str], split: str, sound: Clips, video: Clips) -> list[dict]:
+    """Return a row for each copy of the utterance's sound."""
     dialogue, utterance = cells["Dialogue_ID"], cells["Utterance_ID"]
     for name, value in (("Dialogue_ID", dialogue), ("Utterance_ID", utterance)):
         if not re.fullmatch(r"[0-9]+", value):
-            raise InputError(f"{where}: {name} is {value!r}, wanted a whole number")
+            raise InputError(f"{where}: {name} is {value!r}, expected a whole number")
     clip = f"dia{dialogue}_utt{utterance}"
-    bad = KNOWN_BAD.get((split, clip)) if sound else None
+    reject = _reject(split, clip, sound, video) if sound else None
     expected = PurePosixPath(FOLDERS[split][0]) / f"{clip}.wav"
-    return {
+    row = {
         "utterance_id": f"{split}_{clip}",
-        "audio": str(sound.get((split, clip), expected)) if sound else None,
-        "video": str(video[split, clip]) if (split, clip) in video else None,
+        "video": str(video[split, clip][0]) if (split, clip) in video else None,
         "split": split,
         "speaker": cells["Speaker"] or None,
         "gender": GENDERS.get(cells["Speaker"]),
         "emotion": layout.coded(where, "Emotion", cells["Emotion"], EMOTIONS),
         "reference_text": cells["Utterance"],
-        "reject": f"known bad: {bad}" if bad else None,
+        "reject": reject,
     }
+    copies = sound.get((split, clip), [expected]) if sound else [None]
+    return [{**row, "audio": str(path) if path else None} for path in copies]
 
 
-def _clips(root: Path, suffixes: tuple[str, ...]) -> dict[tuple[str, str], PurePosixPath]:
-    """Return (split, stem) -> path of the files in the folders of the splits."""
-    found: dict[tuple[str, str], PurePosixPath] = {}
+def _reject(split: str, clip: str, sound: Clips, video: Clips) -> str | None:
+    if (split, clip) in KNOWN_BAD:
+        return f"known bad: {KNOWN_BAD[split, clip]}"
+    if (split, clip) in video and (split, clip) not in sound:
+        return f"not extracted: {video[split, clip][0]} has no sound beside it"
+    return None
+
+
+def _clips(root: Path, suffixes: tuple[str, ...]) -> Clips:
+    """Return (split, stem) -> the files in the folders of the splits."""
+    result: Clips = {}
     for split, names in FOLDERS.items():
         for name in names:
-            for path in layout.files(root / name, suffixes):
-                found.setdefault((split, path.stem), PurePosixPath(name) / path)
-    return found
+            for stem, paths in by_stem(layout.files(root / name, suffixes)).items():
+                result.setdefault((split, stem), []).extend(PurePosixPath(name) / path for path in paths)
+    return result

@@ -7,18 +7,21 @@ Existing Podcast Recordings", IEEE Transactions on Affective Computing 10(4), 20
 split; ``Partitions.txt`` (or ``Partition.txt``) also names recordings whose labels are hidden (Test3);
 ``Transcripts/<turn>.txt`` the text; votes come from ``labels_detailed.json``, ``labels_detailed.csv`` or
 ``labels.txt``, the first that is there. The official split is used: train, dev (``Development``, formerly
-``Validation``), test, test2, test3. Turns of the speaker ``Unknown`` have none.
+``Validation``), test, test2, test3. Turns of the speaker ``Unknown`` have none. Marks in brackets are left out of the
+text.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline_lib.audio import resolve_under
-from pipeline_lib.corpus import layout
+from pipeline_lib.corpus import cell_text, layout
+from pipeline_lib.corpus.items import Items, by_stem
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import LETTERS, NO_AGREEMENT, OTHER
@@ -55,24 +58,35 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each turn that is labelled or named by a partition; see ``layout``.
 
     Raises:
-        InputError: the consensus labels are missing, or a line cannot be read
+        InputError: the consensus labels are missing, no line of them can be read, or votes have another form
     """
     path = _first(root / "Labels", "labels_consensus.csv", "labels_concensus.csv")
     if path is None:
         raise InputError(
-            f"{root / 'Labels'} has no labels_consensus.csv (v1.8: labels_concensus.csv), wanted MSP-Podcast"
+            f"{root / 'Labels'} has no labels_consensus.csv (v1.8: labels_concensus.csv), expected MSP-Podcast"
         )
-    sound = layout.by_stem(layout.files(root / "Audios"))
-    votes = _votes(root / "Labels")
-    rows = [_row(where, cells) for where, cells in layout.csv_rows(path, NAMES)]
-    known = {row["utterance_id"] for row in rows}
-    rows += [{"utterance_id": name, "split": split} for name, split in _partitions(root) if name not in known]
-    for row in rows:
-        name = row["utterance_id"]
-        row["audio"] = f"Audios/{sound.get(name, f'{name}.wav')}"
-        row["votes"] = votes.get(name)
-        row["reference_text"] = _text(root, f"Transcripts/{name}.txt")
-    return layout.frame(rows)
+    items = Items(root)
+    sound, votes = by_stem(layout.files(root / "Audios")), _votes(root / "Labels", items)
+    labelled = set()
+    complete = partial(_complete, root, items, sound, votes)
+    for where, cells in layout.csv_rows(path, NAMES, malformed=items.malformed):
+        name, split = PurePosixPath(cells["FileName"]).stem, SPLITS.get(cells["Split_Set"].lower())
+        labelled.add(name)
+        items.line(where, name, lambda where, cells: complete(_row(where, cells)), where, cells, split=split)
+    for where, line in _partitions(root):
+        items.line(where, None, lambda where, line: complete(_named(where, line, labelled)), where, line)
+    return items.frame()
+
+
+def _complete(
+    root: Path, items: Items, sound: dict[str, list[PurePosixPath]], votes: dict[str, dict[str, int]], row: dict | None
+) -> list[dict]:
+    """Return a row for each copy of the turn's recording, with votes and text."""
+    if row is None:
+        return []
+    name = row["utterance_id"]
+    row |= {"votes": votes.get(name), "reference_text": _text(root, f"Transcripts/{name}.txt", items)}
+    return [{**row, "audio": f"Audios/{path}"} for path in sound.get(name, [f"{name}.wav"])]
 
 
 def _row(where: str, cells: dict[str, str]) -> dict:
@@ -92,40 +106,48 @@ def _row(where: str, cells: dict[str, str]) -> dict:
 
 
 def _partitions(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield name and split of each line, ``Test3; MSP-PODCAST_test3_0001.wav``."""
+    """Yield each line that is not empty, and where it stands."""
     path = _first(root, "Partitions.txt", "Partition.txt")
     for i, line in enumerate(layout.lines(path) if path else [], start=1):
         if line.strip():
-            split, separator, name = line.partition(";")
-            if not separator:
-                raise InputError(f"{path}, line {i}: {line!r}, wanted 'split; file'")
-            meant = layout.coded(f"{path}, line {i}", "split", split.strip().lower(), SPLITS)
-            yield PurePosixPath(name.strip()).stem, meant
+            yield f"{path}, line {i}", line
 
 
-def _text(root: Path, relative: str) -> str | None:
+def _named(where: str, line: str, labelled: set[str]) -> dict | None:
+    """Return the turn that a line ``Test3; MSP-PODCAST_test3_0001.wav`` names, None where it has labels."""
+    split, separator, file = line.partition(";")
+    name = PurePosixPath(file.strip()).stem
+    if not separator or not name:
+        raise InputError(f"{where}: {line!r}, expected 'split; file'")
+    meant = layout.coded(where, "split", split.strip().lower(), SPLITS)
+    return None if name in labelled else {"utterance_id": name, "split": meant}
+
+
+def _text(root: Path, relative: str, items: Items) -> str | None:
     path = resolve_under(root, relative)
-    return " ".join(line.strip() for line in layout.lines(path)).strip() if path.is_file() else None
+    if not path.is_file():
+        return None
+    return items.without_marks(cell_text.stripped(" ".join(map(cell_text.stripped, layout.lines(path)))))
 
 
-def _votes(folder: Path) -> dict[str, dict[str, int]]:
+def _votes(folder: Path, items: Items) -> dict[str, dict[str, int]]:
     """Return turn -> emotion -> number of primary votes; whatever is not one of the eight counts as other."""
     found: dict[str, dict[str, int]] = {}
-    for name, primary in _primaries(folder):
+    for name, primary in _primaries(folder, items):
         label = VOTED.get(primary.strip().lower(), OTHER)
         counts = found.setdefault(name, {})
         counts[label] = counts.get(label, 0) + 1
     return found
 
 
-def _primaries(folder: Path) -> Iterator[tuple[str, str]]:
+def _primaries(folder: Path, items: Items) -> Iterator[tuple[str, str]]:
     path = _first(folder, "labels_detailed.json", "labels_detailed.csv", "labels.txt")
     if path is None:
         return
     if path.suffix == ".json":
         yield from _from_json(path)
     elif path.suffix == ".csv":
-        for _, cells in layout.csv_rows(path, ["FileName"]):
+        for _, cells in layout.csv_rows(path, ["FileName"], malformed=items.malformed):
             detail = WORKER_LINE.match(cells.get("EmoDetail", ""))
             primary = cells.get("EmoClass_Major") or (detail[1] if detail else "")
             if primary:
@@ -135,7 +157,8 @@ def _primaries(folder: Path) -> Iterator[tuple[str, str]]:
         for i, line in enumerate(layout.lines(path), start=1):
             worker = WORKER_LINE.match(line.strip())
             if worker and not turn:
-                raise InputError(f"{path}, line {i}: a vote before the first turn, wanted 'name; CODE; A:x; V:y; D:z;'")
+                where = f"{path}, line {i}"
+                raise InputError(f"{where}: a vote before the first turn, expected 'name; CODE; A:x; V:y; D:z;'")
             if worker:
                 yield turn, worker[1]
             elif line.strip():
@@ -148,7 +171,7 @@ def _from_json(path: Path) -> Iterator[tuple[str, str]]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     if not isinstance(said, dict) or not all(isinstance(workers, dict) for workers in said.values()):
-        raise InputError(f"{path}: wanted {{file: {{worker: {{EmoClass_Major: ..., EmoVal: ...}}}}}}")
+        raise InputError(f"{path}: expected {{file: {{worker: {{EmoClass_Major: ..., EmoVal: ...}}}}}}")
     for name, workers in said.items():
         for vote in workers.values():
             primary = vote.get("EmoClass_Major") if isinstance(vote, dict) else None

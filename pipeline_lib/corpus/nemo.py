@@ -10,11 +10,14 @@ cut-down copies. Without a table they are unknown. No official split: speakers a
 """
 
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items
+from pipeline_lib.corpus.items import stem as stem_of
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 
@@ -32,42 +35,45 @@ NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d+)")
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
-    """Return a row for each recording on disk or in the table; see ``layout``.
+    """Return a row for each recording on disk or in the table; see ``layout`` and ``items``.
 
     Raises:
-        InputError: no recording, a name or emotion that nEMO does not have, or a table that contradicts a name
+        InputError: no recording, or none with a name and emotion that nEMO has and that the table does not contradict
     """
     paths = layout.recordings(root, "nEMO", "samples/WR0_sadness_4.wav")
-    known = _table(root)
-    found = [_row(root, path, known.get(path.stem, {})) for path in paths]
-    lacking = sorted(set(known) - {path.stem for path in paths})
+    items = Items(root)
+    known = _table(root, items)
+    for path in paths:
+        items.recording(path, partial(_row, root / path, known))
     folder = paths[0].parent
-    found += [_row(root, folder / f"{stem}.wav", known[stem]) for stem in lacking]
-    return layout.frame(found)
+    for stem in sorted(set(known) - {stem_of(path) for path in paths}):
+        path = folder / f"{stem}.wav"
+        items.recording(path, partial(_row, root / path, known))
+    return items.frame()
 
 
-def _row(root: Path, path: PurePosixPath, said: dict[str, str]) -> dict:
-    match = NAME.fullmatch(path.stem)
+def _row(file: Path, known: dict[str, dict[str, str]], stem: str) -> dict:
+    match = NAME.fullmatch(stem)
     if match is None:
-        raise InputError(f"{root / path} is not named as nEMO names recordings, such as WR0_sadness_4 (move it away)")
+        raise InputError(f"{file} is not named as nEMO names recordings, such as WR0_sadness_4 (move it away)")
     speaker, emotion, _ = match.groups()
+    row = known.get(stem, {})
     for name, here in (("speaker", speaker), ("emotion", emotion)):
-        if said and said[name] != here:
-            raise InputError(f"{said['where']}: {name} is {said[name]!r}, the recording's name says {here!r}")
+        if row and row[name] != here:
+            raise InputError(f"{row['where']}: {name} is {row[name]!r}, the recording's name says {here!r}")
     return {
-        "utterance_id": path.stem,
-        "audio": str(path),
         "speaker": speaker,
-        "gender": layout.gender(said.get("gender")),
-        "emotion": layout.coded(root / path, "emotion", emotion, EMOTIONS),
-        "reference_text": said.get("text"),
+        "gender": layout.gender(row.get("gender")),
+        "emotion": layout.coded(file, "emotion", emotion, EMOTIONS),
+        "reference_text": row.get("text"),
     }
 
 
-def _table(root: Path) -> dict[str, dict[str, str]]:
-    """Return what the table beside the recordings says, by stem; empty without a table."""
+def _table(root: Path, items: Items) -> dict[str, dict[str, str]]:
+    """Return what the table beside the recordings holds, by stem; empty without a table."""
     if (root / "data.tsv").is_file():
-        rows = layout.csv_rows(root / "data.tsv", ["file_id", "emotion", "raw_text", "speaker_id"], "\t")
+        names = ["file_id", "emotion", "raw_text", "speaker_id"]
+        rows = layout.csv_rows(root / "data.tsv", names, "\t", items.malformed)
         return {
             PurePosixPath(row["file_id"]).stem: {
                 "where": where,
@@ -79,8 +85,7 @@ def _table(root: Path) -> dict[str, dict[str, str]]:
             for where, row in rows
         }
     if (root / "manifest.csv").is_file():
-        rows = layout.csv_rows(
-            root / "manifest.csv", ["utterance_id", "speaker", "gender", "emotion", "reference_text"]
-        )
+        names = ["utterance_id", "speaker", "gender", "emotion", "reference_text"]
+        rows = layout.csv_rows(root / "manifest.csv", names, malformed=items.malformed)
         return {row["utterance_id"]: {"where": where, "text": row["reference_text"], **row} for where, row in rows}
     return {}

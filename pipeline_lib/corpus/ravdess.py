@@ -4,16 +4,18 @@ S. R. Livingstone and F. A. Russo, "The Ryerson Audio-Visual Database of Emotion
 13(5), 2018. https://zenodo.org/records/1188976. Licence: CC BY-NC-SA 4.0.
 
 ``Actor_NN/03-01-EE-II-SS-RR-AA``: modality, channel, emotion, intensity, sentence, repetition, actor; odd actors are
-men. Song (channel 02) and the other modalities (01 with picture, 02 without sound) are passed over.
+men. Song (channel 02) and the other modalities (01 with picture, 02 without sound) are passed over and counted.
 No official split: actors are drawn, as many women as men.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 
@@ -34,31 +36,30 @@ NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
-    """Return a row for each speech recording; see ``layout``.
+    """Return a row for each speech recording; see ``layout`` and ``items``.
 
     Raises:
-        InputError: no recording, or one that is not named as RAVDESS names them
+        InputError: no recording, or none that is named as RAVDESS names them
     """
-    rows = []
+    items = Items(root)
     for path in layout.recordings(root, "RAVDESS", "Actor_01/03-01-01-01-01-01-01.wav"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise InputError(
-                f"{root / path} is not named as RAVDESS names recordings, 03-01-EE-II-SS-RR-AA (move it away)"
-            )
-        modality, channel, emotion, _, sentence, _, actor = match.groups()
-        if (modality, channel) != ("03", "01"):
-            continue
-        if not 1 <= int(actor) <= 24:
-            raise InputError(f"{root / path}: actor {actor!r} is unknown, wanted 01 to 24")
-        rows.append(
-            {
-                "utterance_id": path.stem,
-                "audio": str(path),
-                "speaker": f"Actor_{actor}",
-                "gender": "male" if int(actor) % 2 else "female",
-                "emotion": layout.coded(root / path, "emotion", emotion, EMOTIONS),
-                "reference_text": layout.coded(root / path, "sentence", sentence, SENTENCES),
-            }
-        )
-    return layout.frame(rows)
+        items.recording(path, partial(_row, root / path, items))
+    return items.frame()
+
+
+def _row(file: Path, items: Items, stem: str) -> dict | None:
+    match = NAME.fullmatch(stem)
+    if match is None:
+        raise InputError(f"{file} is not named as RAVDESS names recordings, 03-01-EE-II-SS-RR-AA (move it away)")
+    modality, channel, emotion, _, sentence, _, actor = match.groups()
+    if (modality, channel) != ("03", "01"):
+        items.notes["{n} recordings of song or of another modality are passed over."] += 1
+        return None
+    if not 1 <= int(actor) <= 24:
+        raise InputError(f"{file}: actor {actor!r} is unknown, expected 01 to 24")
+    return {
+        "speaker": f"Actor_{actor}",
+        "gender": "male" if int(actor) % 2 else "female",
+        "emotion": layout.coded(file, "emotion", emotion, EMOTIONS),
+        "reference_text": layout.coded(file, "sentence", sentence, SENTENCES),
+    }

@@ -78,6 +78,19 @@ class TableSettings(Settings):
     """A corpus of one's own."""
 
     file: Annotated[str, Field(min_length=1, description="CSV or Parquet file below corpus.root")] = "corpus.csv"
+    ignore: Annotated[
+        list[str], Field(description="columns not to be read, though their names mean something: [start, end, channel]")
+    ] = []
+    keep_words: Annotated[
+        list[str], Field(description="labels or speakers called none, NA, - ..., which otherwise are missing values")
+    ] = []
+
+
+class MaxQuarantinedSettings(Settings):
+    """How much of a split may be lost before the corpus stage stops; the larger of the two holds."""
+
+    share: Annotated[float, Field(ge=0, le=1, description="of the rows of any split; 1: never stop")] = 0.05
+    files: Annotated[int, Field(ge=0, description="so many are taken however small the split")] = 5
 
 
 class CorpusSettings(Settings):
@@ -104,6 +117,11 @@ class CorpusSettings(Settings):
     max_clipped_share: Annotated[
         float, Field(ge=0, le=1, description="recordings with more of their samples at full scale are quarantined")
     ] = 1.0
+    on_bad: Annotated[
+        Literal["drop", "keep_rest"],
+        Field(description="an utterance without a usable recording: dropped, or kept with its reference text alone"),
+    ] = "drop"
+    max_quarantined: MaxQuarantinedSettings = MaxQuarantinedSettings()
     attribute_scale: Annotated[
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None
@@ -156,6 +174,22 @@ class CorpusSettings(Settings):
         return self
 
 
+def table_path(settings: CorpusSettings) -> Path:
+    """Return where the table of ``reader: table`` lies.
+
+    Raises:
+        InputError: outside the root
+    """
+    root = Path(settings.root)
+    path = root / settings.table.file
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"corpus.table.file {settings.table.file!r} lies at {path.resolve()}, outside corpus.root {root.resolve()};"
+            " expected a table below it, so that a change of it is noticed"
+        )
+    return path
+
+
 def check_root(settings: CorpusSettings) -> None:
     """Refuse a root that is not there, without reading it.
 
@@ -173,6 +207,6 @@ def check_root(settings: CorpusSettings) -> None:
                 raise InputError(f"corpus.root {settings.root!r} is an empty folder (a disk that is not mounted?)")
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
-    if settings.reader == "table" and not (root / settings.table.file).is_file():
+    if settings.reader == "table" and not table_path(settings).is_file():
         tables = sorted(each.name for each in root.iterdir() if each.suffix in (".csv", ".parquet"))
         raise InputError(f"{root / settings.table.file} does not exist; corpus.table.file wants one of {tables}")

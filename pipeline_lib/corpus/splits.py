@@ -7,6 +7,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
+from pipeline_lib.corpus.identity import composed
 from pipeline_lib.corpus.layout import Custom
 from pipeline_lib.corpus.settings import SplitSettings
 from pipeline_lib.errors import InputError
@@ -144,7 +145,7 @@ def _known_speakers(frame: pd.DataFrame, what: str) -> pd.Series:
 
 
 def _named(key: str, names: Sequence[str], speakers: pd.Series) -> list[str]:
-    known = sorted(speakers.unique())
+    known, names = sorted(speakers.unique()), [composed(name) for name in names]
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -152,4 +153,4 @@ def _named(key: str, names: Sequence[str], speakers: pd.Series) -> list[str]:
             raise InputError(
                 f"corpus.split.{key} names {name!r}, who is not in the corpus{meant}; speakers are {known}"
             )
-    return list(names)
+    return names

@@ -10,11 +10,13 @@ the scores then hold for known voices only.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline_lib.corpus import layout
+from pipeline_lib.corpus.items import Items
 from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 
@@ -33,27 +35,25 @@ NAME = re.compile(r"(OAF?|YAF)_([A-Za-z]+)_([a-z]+)")
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
-    """Return a row for each recording; see ``layout``.
+    """Return a row for each recording; see ``layout`` and ``items``.
 
     Raises:
-        InputError: no recording, or one that is not named as TESS names them
+        InputError: no recording, or none that is named as TESS names them
     """
-    rows = []
+    items = Items(root)
     for path in layout.recordings(root, "TESS", "OAF_angry/OAF_back_angry.wav"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise InputError(
-                f"{root / path} is not named as TESS names recordings, such as OAF_back_angry (move it away)"
-            )
-        actress, word, emotion = match.groups()
-        rows.append(
-            {
-                "utterance_id": path.stem,
-                "audio": str(path),
-                "speaker": "OAF" if actress == "OA" else actress,
-                "gender": "female",
-                "emotion": layout.coded(root / path, "emotion", emotion, EMOTIONS),
-                "reference_text": f"Say the word {word}",
-            }
-        )
-    return layout.frame(rows)
+        items.recording(path, partial(_row, root / path))
+    return items.frame()
+
+
+def _row(file: Path, stem: str) -> dict:
+    match = NAME.fullmatch(stem)
+    if match is None:
+        raise InputError(f"{file} is not named as TESS names recordings, such as OAF_back_angry (move it away)")
+    actress, word, emotion = match.groups()
+    return {
+        "speaker": "OAF" if actress == "OA" else actress,
+        "gender": "female",
+        "emotion": layout.coded(file, "emotion", emotion, EMOTIONS),
+        "reference_text": f"Say the word {word}",
+    }

@@ -6,6 +6,7 @@ a shard utterances of like length share a forward pass. Hidden states do not dep
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline_lib import audio, containers, encoders
+from pipeline_lib import audio, containers, encoders, segments
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.job import EmbeddingJob, load
 from pipeline_lib.embedding.pool import Frames, Vectors
 from pipeline_lib.embedding.settings import EmbeddingSettings
-from pipeline_lib.embedding.source import recordings, written
+from pipeline_lib.embedding.source import present, recordings, written
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
@@ -26,20 +27,25 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.embeddings import Info
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.manifest import Manifest, keep
 
 IRRELEVANT = {"after", "device", "workers", "executor", "limit_gb", "probe"}  # to the values of an embedding
 
 
 def embed(
-    manifest: Manifest, root: Path, texts: Sequence[str] | None, settings: EmbeddingSettings, out: Path, work: Path
+    manifest: Manifest,
+    root: Path,
+    texts: Sequence[str | None] | None,
+    settings: EmbeddingSettings,
+    out: Path,
+    work: Path,
 ) -> Path:
-    """Write the embedding of all utterances.
+    """Write the embedding of all utterances that have what is embedded.
 
     Args:
         manifest: what to embed
         root: folder that the manifest's audio paths start from
-        texts: one a row, None for audio
+        texts: one a row, None where an utterance has none; None in place of all for audio
         settings: encoder and what is kept
         out: the embedding's folder, replaced whole
         work: where unfinished shards live
@@ -48,15 +54,17 @@ def embed(
         the folder of the shards, to be discarded once everything is in place
 
     Raises:
-        InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, an utterance
-            has no audio, memory does not suffice, or float16 cannot hold a value
+        InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, no utterance
+            has what is embedded, memory does not suffice, or float16 cannot hold a value
     """
+    has = present(manifest, texts)
+    manifest, n_without = keep(manifest, has), int((~has).sum())
     alone = settings.executor.workers == 0
     device = settings.device if settings.executor.is_remote else pick(settings.device).type
     encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers only to be asked what it is
     layers = _chosen(settings, encoder)
-    source = recordings(manifest, root, encoder) if texts is None else written(texts, encoder)
-    info = _info(settings, encoder, layers, len(manifest))
+    source = recordings(manifest, root, encoder) if texts is None else written(compress(texts, has), encoder)
+    info = _info(settings, encoder, layers, len(manifest), n_without)
     sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
     plan.refuse_too_large(sizes, settings.limit_gb, len(layers), frames=settings.frames)
     shards = plan.shards(sizes, settings.shard_size)
@@ -93,7 +101,9 @@ def _chosen(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder) -
     return tuple(settings.layers)
 
 
-def _info(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, layers: tuple[int, ...], n: int) -> Info:
+def _info(
+    settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, layers: tuple[int, ...], n: int, n_without: int
+) -> Info:
     return Info(
         encoder=encoder.kind,
         checkpoint=settings.expert or encoder.checkpoint,
@@ -105,6 +115,7 @@ def _info(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, lay
         pooling=settings.pooling,
         frames=settings.frames,
         n_utterances=n,
+        n_without=n_without,
     )
 
 
@@ -120,7 +131,7 @@ def _fingerprint(
     weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
-    code = store.code_digest(Path(__file__).parent, encoders, audio, containers, store, *tuned)
+    code = store.code_digest(Path(__file__).parent, encoders, audio, containers, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
     return store.fingerprint(said, weights, device, content, shards, code, versions)

@@ -19,7 +19,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.metrics import concordance, macro_f1, unweighted_accuracy
 from pipeline_lib.tables import embeddings
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.manifest import Manifest, keep
 
 Curve = dict[int, dict[str, float]]
 
@@ -29,7 +29,7 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
 
     Args:
         folder: the embedding
-        manifest: of the same utterances, with splits train and dev
+        manifest: with splits train and dev; utterances that the embedding leaves out have no part in the curve
         settings: strengths of the regularisation
 
     Returns:
@@ -38,6 +38,8 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
     Raises:
         InputError: the splits are missing or have neither labels nor attributes
     """
+    info = embeddings.read_info(folder)
+    manifest = _embedded(folder, info, manifest)
     train, dev = manifest.mask("train"), manifest.mask("dev")
     tasks = _tasks(manifest, train, dev, settings)
     if not tasks:
@@ -45,7 +47,7 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
             "the layer probe found no label and no attribute in both train and dev; set probe.enabled to false"
         )
     curve: Curve = {}
-    for layer in embeddings.read_info(folder).layers:
+    for layer in info.layers:
         ids, vectors = embeddings.read_layer(folder, layer)
         if ids.tolist() != manifest.ids.tolist():
             raise InputError(f"{folder} and the manifest have different utterances (was the corpus changed since?)")
@@ -53,6 +55,15 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
         for task in tasks:
             curve[layer] |= task(vectors.astype(np.float64))
     return curve
+
+
+def _embedded(folder: Path, info: embeddings.Info, manifest: Manifest) -> Manifest:
+    """Return the utterances that the embedding holds, where all others are those that it counts as left out."""
+    if not info.n_without:
+        return manifest
+    held = set(embeddings.read_layer(folder, info.layers[0])[0])
+    rows = np.array([each in held for each in manifest.ids], dtype=bool)
+    return keep(manifest, rows) if int((~rows).sum()) == info.n_without else manifest
 
 
 def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> None:

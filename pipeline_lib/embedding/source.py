@@ -1,6 +1,10 @@
-"""What is embedded: recordings or texts, how long each is, and what makes them the same as last time."""
+"""What is embedded: recordings or texts, how long each is, and what makes them the same as last time.
 
-from collections.abc import Sequence
+An utterance that has nothing of the modality is left out; the table holds the others. ``Source`` counts those alone.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,25 +12,26 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline_lib import audio
+from pipeline_lib import segments
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.segments import Recording
 from pipeline_lib.tables.manifest import Manifest
 
 
 @dataclass(frozen=True)
 class Source:
-    """The inputs of every row; a model is no part of it, so that it can be sent to a worker.
+    """The inputs of every embedded row; a model is no part of it, so that it can be sent to a worker.
 
     Attributes:
-        inputs: files of recordings, or texts
+        inputs: recordings or parts of them, or texts
         lengths: by which rows are sorted, seconds or tokens
         frames: estimated hidden states of each row
         content: what a change of the input changes
     """
 
-    inputs: list[Path] | list[str]
+    inputs: list[Recording] | list[str]
     lengths: list[float]
     frames: list[int]
     content: list[Any]
@@ -38,49 +43,57 @@ class Source:
         """
         if isinstance(encoder, TextEncoder):
             return encoder.prepare([self.inputs[row] for row in rows])
-        waveforms = [audio.decode(Path(self.inputs[row])) for row in rows]
+        waveforms = [segments.decode(self.inputs[row]) for row in rows]
         return encoder.prepare([_filled(each, encoder.minimum_samples) for each in waveforms])
 
 
 def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
-    """Return the corpus's audio.
-
-    Raises:
-        InputError: an utterance has no audio
-    """
-    files = manifest.frame["audio"].tolist()
-    without = [each for each, file in zip(manifest.ids, files, strict=True) if file is None]
-    if without:
-        known = f"{len(without)} of {len(files)} utterances of {manifest.corpus} have no audio, {without[0]!r} first"
-        raise InputError(f"{known}; an embedding with modality 'audio' needs it")
-    paths = [audio.resolve_under(root, file) for file in files]
-
+    """Return the corpus's audio, every utterance of which has some."""
     seconds = [float(each) for each in manifest.frame["duration_s"]]
     frames = [int(np.ceil(each * encoder.frame_rate_hz)) for each in seconds]
-    return Source(paths, seconds, frames, manifest.frame["audio_sha256"].tolist())
+    return Source(segments.of(manifest, root), seconds, frames, segments.content(manifest))
 
 
-def written(texts: Sequence[str], encoder: TextEncoder) -> Source:
-    """Return texts, one a row."""
+def written(texts: Iterable[str], encoder: TextEncoder) -> Source:
+    """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
+    texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
-    return Source(list(texts), tokens, tokens, list(texts))
+    _say_cut(tokens, encoder.prepare.longest)
+    return Source(texts, tokens, tokens, texts)
 
 
-def reference_texts(manifest: Manifest) -> list[str]:
-    """Return the corpus's human texts.
+def reference_texts(manifest: Manifest) -> list[str | None]:
+    """Return the corpus's human texts, None where an utterance has none."""
+    return [text if isinstance(text, str) else None for text in manifest.frame["reference_text"]]
+
+
+def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarray:
+    """Return which utterances have what is embedded, bool, shape ``(n,)``, and print how many have not.
+
+    Args:
+        manifest: all utterances
+        texts: one a row, None for audio
 
     Raises:
-        InputError: an utterance has none
+        InputError: none has any
     """
-    texts = manifest.frame["reference_text"].tolist()
-    without = [each for each, text in zip(manifest.ids, texts, strict=True) if text is None]
-    if without:
-        known = (
-            f"{len(without)} of {len(texts)} utterances of {manifest.corpus} have no human text, {without[0]!r} first"
-        )
-        raise InputError(f"{known}; set text to 'transcripts'")
-    return texts
+    what, key = ("audio", "modality 'audio'") if texts is None else ("human text", "text 'reference'")
+    has = manifest.has_audio if texts is None else np.array([text is not None for text in texts], dtype=bool)
+    without = manifest.ids[~has]
+    if not has.any():
+        raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}; {key} embeds it")
+    if len(without):
+        missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
+        print(f"{missing}: they are left out of the embedding")
+    return has
 
 
 def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
     return np.pad(waveform, (0, max(0, needed - len(waveform))))
+
+
+def _say_cut(tokens: Sequence[int], longest: int) -> None:
+    cut = sum(n >= longest for n in tokens)
+    if cut:
+        known = f"{cut} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
+        print(f"warning: {known}; what is behind is left out", file=sys.stderr)

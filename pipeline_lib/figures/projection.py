@@ -59,28 +59,48 @@ def vectors_of(path: Path, layer: int | None, ids: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: there is no such embedding, or it lacks an utterance
     """
-    if path.is_dir():
-        stored = embeddings.read_info(path).layers
-        found, vectors = embeddings.read_layer(path, stored[-1] if layer is None else layer)
-    else:
-        table = predictions.read(path)
-        found, vectors = table.utterance_ids, table.embedding
-        if vectors is None:
-            raise InputError(f"{path} holds no embeddings; give a folder of data/embeddings or an expert's predictions")
-    places = {each: i for i, each in enumerate(found)}
+    stored, vectors = _stored(path, layer)
+    places = {each: i for i, each in enumerate(stored)}
     missing = [each for each in ids if each not in places]
     if missing:
         raise InputError(f"{path} lacks {len(missing)} of {len(ids)} utterances, {missing[0]!r} first")
     return vectors[[places[each] for each in ids]].astype(np.float64)
 
 
-def drawn(corpus: Manifest, split: str, largest: int, seed: int) -> np.ndarray:
+def held(corpus: Manifest, paths: Sequence[Path], layer: int | None, split: str) -> np.ndarray:
+    """Return which utterances all systems have an embedding of, bool, shape ``(n,)``, and print how many have not."""
+    has = np.logical_and.reduce([np.isin(corpus.ids, _stored(path, layer)[0]) for path in paths])
+    without = corpus.ids[corpus.mask(split) & (corpus.truth() >= 0) & ~has]
+    if len(without):
+        print(f"{len(without)} utterances of {split} lack an embedding of some system, {without[0]!r} first: left out")
+    return has
+
+
+def _stored(path: Path, layer: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the identifiers and embeddings that a path holds."""
+    if path.is_dir():
+        stored = embeddings.read_info(path).layers
+        return embeddings.read_layer(path, stored[-1] if layer is None else layer)
+    table = predictions.read(path)
+    if table.embedding is None:
+        raise InputError(f"{path} holds no embeddings; give a folder of data/embeddings or an expert's predictions")
+    return table.utterance_ids, table.embedding
+
+
+def drawn(corpus: Manifest, split: str, largest: int, seed: int, has: np.ndarray | None = None) -> np.ndarray:
     """Return the places in the manifest of the utterances that are drawn: of the split, with a scored emotion.
+
+    Args:
+        corpus: the manifest
+        split: a split or subset of it
+        largest: most that are drawn
+        seed: of the draw
+        has: which utterances may be drawn, bool; None for all
 
     Raises:
         InputError: fewer than 5, or of one emotion only
     """
-    rows = np.flatnonzero(corpus.mask(split) & (corpus.truth() >= 0))
+    rows = np.flatnonzero(corpus.mask(split) & (corpus.truth() >= 0) & (True if has is None else has))
     if len(rows) > largest:
         rows = np.sort(np.random.default_rng([seed, 0]).choice(rows, largest, replace=False))
     if len(rows) < FEWEST or len(set(corpus.truth()[rows])) < 2:
@@ -157,7 +177,8 @@ def main(
     if bad:
         raise InputError(f"{bad[0]!r} is no system, wanted NAME=PATH, as in after=data/embeddings/aligned")
     corpus = manifest.read(manifest_path)
-    rows = drawn(corpus, split, largest, seed)
+    paths = [Path(each.partition("=")[2]) for each in systems]
+    rows = drawn(corpus, split, largest, seed, held(corpus, paths, layer, split))
     clouds = {}
     for each in systems:
         name, _, path = each.partition("=")

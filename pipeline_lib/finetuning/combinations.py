@@ -1,6 +1,8 @@
 """What of audio and text each utterance has, and which combinations it therefore takes part in."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from operator import is_not
 
 import numpy as np
 
@@ -13,13 +15,17 @@ from pipeline_lib.tables.manifest import Manifest
 def present(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
     """Return which utterances have audio and which have text that the expert reads, bool, shape ``(n, 2)``.
 
-    To a text expert an empty text is a text; to a joint one it is none, for the audio says more.
+    To a text expert an empty text is a text, a missing one is none; to a joint one both are none, for the audio says
+    more.
     """
     nothing = np.zeros(len(corpus), dtype=bool)
-    audio = nothing if settings.modality == "text" else corpus.frame["audio"].notna().to_numpy()
-    if settings.is_joint and texts is not None:
-        return np.stack([audio, np.array([has_words(text) for text in texts], dtype=bool)], axis=1)
-    return np.stack([audio, ~nothing if settings.modality == "text" else nothing], axis=1)
+    audio = nothing if settings.modality == "text" else corpus.has_audio
+    if settings.modality == "audio" or (texts is None and settings.is_joint):
+        return np.stack([audio, nothing], axis=1)
+    if texts is None:
+        return np.stack([audio, ~nothing], axis=1)
+    is_text = has_words if settings.is_joint else partial(is_not, None)
+    return np.stack([audio, np.array([is_text(text) for text in texts], dtype=bool)], axis=1)
 
 
 def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
@@ -44,9 +50,13 @@ def measured(settings: FinetuningSettings, passes: Sequence[Combination]) -> lis
     return list(passes) if settings.early_stopping.shown is None else [settings.early_stopping.shown]
 
 
-def said_of(present: np.ndarray) -> str:
-    """Return how many utterances have what."""
-    both, neither = int(present.all(axis=1).sum()), int((~present.any(axis=1)).sum())
+def said_of(present: np.ndarray, modality: str) -> list[str]:
+    """Return how many utterances have what; of an audio or text expert a line only where some lack what it reads."""
+    neither = int((~present.any(axis=1)).sum())
+    if modality != "joint":
+        message = f"{neither} of {len(present)} utterances have no {modality} and are neither trained on nor predicted"
+        return [message] if neither else []
+    both = int(present.all(axis=1).sum())
     audio, text = (int(column.sum()) - both for column in present.T)
     alone = f"{audio} with audio alone, {text} with text alone"
-    return f"{both} utterances with audio and text, {alone}, {neither} with neither"
+    return [f"{both} utterances with audio and text, {alone}, {neither} with neither"]

@@ -118,13 +118,13 @@ def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
 
 def texts_of(
     corpus: Manifest, transcripts: Sequence[str] | None, settings: FinetuningSettings
-) -> list[str] | list[str | None] | None:
+) -> list[str | None] | None:
     """Return what a text or joint expert reads of each utterance; None for an audio expert.
 
-    A joint expert does without human text where the corpus has none.
+    Where the corpus has no human text, that of the utterance is None.
 
     Raises:
-        InputError: there are no transcripts, or the corpus lacks human text somewhere
+        InputError: there are no transcripts, or no human text to a text expert
     """
     if settings.modality == "audio":
         return None
@@ -136,13 +136,9 @@ def texts_of(
             )
         return list(transcripts)
     reference = corpus.frame["reference_text"]
-    if settings.is_joint:
-        return [text if isinstance(text, str) else None for text in reference]
-    lacking = corpus.ids[reference.isna().to_numpy()]
-    if len(lacking):
-        said = f"{len(lacking)} of {len(corpus)} utterances of {corpus.corpus} have no human text, {lacking[0]!r} first"
-        raise InputError(f"{said}; set text to transcripts")
-    return reference.tolist()
+    if not settings.is_joint and reference.isna().all():
+        raise InputError(f"no utterance of {corpus.corpus} has human text; set text to transcripts")
+    return [text if isinstance(text, str) else None for text in reference]
 
 
 def check_data(
@@ -196,7 +192,7 @@ def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: F
     characters = np.array([len(text or "") for text in texts], dtype=np.float64)
     if not settings.is_joint:
         return characters
-    return np.where(corpus.frame["audio"].notna().to_numpy(), seconds, characters / CHARACTERS_PER_S)
+    return np.where(corpus.has_audio, seconds, characters / CHARACTERS_PER_S)
 
 
 def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:

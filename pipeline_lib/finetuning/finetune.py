@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline_lib import experts, whole
-from pipeline_lib.audio import resolve_under
+from pipeline_lib import experts, segments, whole
 from pipeline_lib.expert_network import (
     AnyNetwork,
     encoders_of,
@@ -86,8 +85,10 @@ def finetune(
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     folder = work / name / store.fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
-        counts = f"{len(train)} utterances to train on, {len(dev)} to stop by"
-        counts += f"\n{name}: {combinations.said_of(present)}" if settings.is_joint else ""
+        split = corpus.frame["split"]
+        counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
+        counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
+        counts += "".join(f"\n{name}: {each}" for each in combinations.said_of(present, settings.modality))
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
     with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
         job = Job(
@@ -207,9 +208,8 @@ def _reader(
 ) -> Read:
     if settings.modality == "text":
         return Texts(texts)
-    paths = [resolve_under(root, audio) if isinstance(audio, str) else None for audio in corpus.frame["audio"]]
-    recordings = Recordings(paths, network.encoder.minimum_samples)
-    rows = rows[corpus.frame["audio"].notna().to_numpy()[rows]]
+    recordings = Recordings(segments.of(corpus, root), network.encoder.minimum_samples)
+    rows = rows[corpus.has_audio[rows]]
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
     if settings.cache_audio_gb and not recordings.keep(rows, seconds, settings.cache_audio_gb):
         say(f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed")

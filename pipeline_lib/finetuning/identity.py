@@ -9,7 +9,7 @@ import torch
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
-from pipeline_lib import batch_losses, expert_network, experts, losses
+from pipeline_lib import batch_losses, expert_network, experts, losses, segments
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
@@ -70,9 +70,9 @@ def identity(
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if each is None else each.tolist() for each in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
-    heard = [] if settings.modality == "text" else corpus.frame["audio_sha256"].fillna("").tolist()
+    sounds = [] if settings.modality == "text" else segments.content(corpus)
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
-    modules = (losses, batch_losses, experts, expert_network)
+    modules = (losses, batch_losses, experts, expert_network, segments)
     return (
         settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
         [store.file_digest(place) if place.is_dir() else None for place in map(Path, _folders(settings))],
@@ -80,7 +80,7 @@ def identity(
         torch.__version__,
         [
             *columns,
-            heard,
+            sounds,
             texts,
             targets.labels,
             targets.emotion.tolist(),

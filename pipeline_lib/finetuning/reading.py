@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE, decode
+from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.finetuning.joint_settings import Combination
+from pipeline_lib.segments import Recording, decode
 
 Read = Callable[[int, float, float | None], Any]  # row, start, duration to what the network's encoder prepares
 BYTES_PER_S = 4 * SAMPLE_RATE
 
 
 class Recordings:
-    """Waveforms of a corpus's rows, decoded when asked for, or kept in memory."""
+    """Waveforms of a corpus's rows, decoded when they are needed, or kept in memory."""
 
-    def __init__(self, paths: Sequence[Path | None], minimum_samples: int) -> None:
+    def __init__(self, paths: Sequence[Recording | None], minimum_samples: int) -> None:
         """Take the files.
 
         Args:
-            paths: one a row of the manifest, None where there is no audio, which is never read
+            paths: a recording or part of one for each row of the manifest, None where there is no audio, which is never
+                read
             minimum_samples: shorter chunks are filled up with zeros
         """
         self.paths, self.minimum_samples = paths, minimum_samples
@@ -39,7 +40,7 @@ class Recordings:
         return True
 
     def __call__(self, row: int, start_s: float, duration_s: float | None) -> np.ndarray:
-        """Return a chunk, float32, 16 kHz, shape ``(n_samples,)``; duration None reads to the end."""
+        """Return a chunk, float32, 16 kHz, shape ``(n_samples,)``; duration None reads to the utterance's end."""
         if self.kept is not None and row in self.places:
             first, end = self.places[row]
             start = first + round(start_s * SAMPLE_RATE)

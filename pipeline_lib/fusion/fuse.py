@@ -57,7 +57,7 @@ def make(settings: FusionSettings) -> Interpolation | StackedLogisticRegression 
 
 
 def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSettings) -> Fusion:
-    """Fit the chosen fuser on the tuning utterances and fuse every utterance of the manifest.
+    """Fit the chosen fuser on the tuning utterances and fuse every utterance that an expert predicts.
 
     Args:
         experts: in the order of ``settings.experts``, rebalanced; each may have posteriors, attributes or both

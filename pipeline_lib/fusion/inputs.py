@@ -8,13 +8,13 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.availability import available
 from pipeline_lib.tables import predictions
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.manifest import Manifest, keep
 from pipeline_lib.tables.predictions import Predictions
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The experts' values of every utterance of the manifest, and the truth.
+    """The experts' values of every utterance that any of them predicts, and the truth.
 
     Attributes:
         ids: shape ``(n,)``
@@ -41,11 +41,11 @@ class Inputs:
 
 
 def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> Inputs:
-    """Return the experts side by side, in the order of the manifest's utterances.
+    """Return the experts side by side, in the order of the manifest; utterances that no expert saw are left out.
 
     Raises:
-        InputError: experts differ in labels or attributes, predict unknown utterances, or leave one out that no other
-            predicts; or the tuning set does not exist or has no labelled utterance
+        InputError: experts differ in labels or attributes, predict unknown utterances, or have none in common; or the
+            tuning set does not exist or has no labelled utterance
     """
     ids = manifest.ids
     _refuse_unknown(experts, ids)
@@ -60,21 +60,25 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
             f"expert {with_posterior[0].expert!r} has labels {list(labels)}, the manifest {list(manifest.labels)}"
             " (does it come from data/predictions, not rebalanced?)"
         )
+    posteriors = predictions.stack(with_posterior, ids)[0] if with_posterior else None
+    attributes = predictions.stack(with_attributes, ids)[1] if with_attributes else None
+    seen = _seen(posteriors, ids, "posterior", with_posterior) & _seen(attributes, ids, "attributes", with_attributes)
+    if not seen.any():
+        raise InputError(f"no utterance has all that experts {[each.expert for each in experts]} say, nothing is fused")
+    manifest = keep(manifest, seen)
     inputs = Inputs(
-        ids=ids,
+        ids=manifest.ids,
         speakers=[None if s is None or s != s else str(s) for s in manifest.frame["speaker"]],
         tuning=manifest.mask(tuning),
         labels=labels,
-        posteriors=predictions.stack(with_posterior, ids)[0] if with_posterior else None,
+        posteriors=None if posteriors is None else posteriors[:, seen],
         posterior_experts=with_posterior,
         truth=manifest.truth(labels),
         attribute_names=names,
-        attributes=predictions.stack(with_attributes, ids)[1] if with_attributes else None,
+        attributes=None if attributes is None else attributes[:, seen],
         attribute_experts=with_attributes,
         attribute_truth=manifest.attributes(names),
     )
-    _refuse_alone(inputs.posteriors, ids, "posterior", with_posterior)
-    _refuse_alone(inputs.attributes, ids, "attributes", with_attributes)
     if with_posterior and not (inputs.tuning & (inputs.truth >= 0)).any():
         raise InputError(
             f"no utterance of {tuning!r}, the tuning set of fusion, is labelled with one of {list(labels)}"
@@ -93,12 +97,12 @@ def _refuse_unknown(experts: Sequence[Predictions], ids: np.ndarray) -> None:
             )
 
 
-def _refuse_alone(values: np.ndarray | None, ids: np.ndarray, what: str, experts: tuple[Predictions, ...]) -> None:
-    if values is None:
-        return
-    alone = np.flatnonzero(~available(values).any(axis=0))
-    if len(alone):
-        raise InputError(
-            f"{ids[alone[0]]!r} has no {what} of any expert among {[each.expert for each in experts]}"
-            f" ({len(alone)} utterances; an expert that predicts every utterance is needed)"
+def _seen(values: np.ndarray | None, ids: np.ndarray, what: str, experts: tuple[Predictions, ...]) -> np.ndarray:
+    """Return which utterances any expert has values of, bool, shape ``(n,)``, and print how many none has."""
+    seen = np.ones(len(ids), dtype=bool) if values is None else available(values).any(axis=0)
+    if not seen.all():
+        print(
+            f"{int((~seen).sum())} of {len(ids)} utterances have no {what} of any expert among"
+            f" {[each.expert for each in experts]}, {ids[~seen][0]!r} first: they are left out of the fused tables"
         )
+    return seen

@@ -53,7 +53,9 @@ def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettin
     for system in systems:
         if not any(name_on(manifest, system, split) in scores[split] for split in settings.splits):
             raise InputError(
-                f"scoring.tables.{system.name} is scored on none of {settings.splits}: it predicts too few of them"
+                f"scoring.tables.{system.name} is scored on none of {settings.splits}: it predicts too few of their"
+                f" utterances (do they lack what it reads? lower scoring.least_coverage {settings.least_coverage:g}, or"
+                " leave it out of scoring.tables)"
             )
     if settings.comparison.against:
         _compare(manifest, systems, settings, scored)

@@ -21,6 +21,7 @@ from pipeline_lib import whole
 from pipeline_lib.errors import InputError
 
 FORMAT_VERSION = 1
+VERSIONS = {"manifest": 2}  # of the tables whose columns have changed since; the others have FORMAT_VERSION
 _META = b"ser_pipeline"
 _DIGEST = b"ser_pipeline_sha256"  # of the columns and of what the table says of itself
 _CONTENT = b"ser_pipeline_content"  # column -> digest of each row group
@@ -126,10 +127,10 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[pq.ParquetFile, dict[str, A
         if not isinstance(said, dict) or said.get("kind") != kind:
             found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
             raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
-        if said.get("format_version") != FORMAT_VERSION:
-            version = said.get("format_version")
+        version, expected = said.get("format_version"), VERSIONS.get(kind, FORMAT_VERSION)
+        if version != expected:
             raise InputError(
-                f"{path} has format version {version}, this code reads {FORMAT_VERSION}; run its stage again"
+                f"{path} has format version {version}, this code reads {expected}; run its stage again (dvc repro)"
             )
         listed = json.loads(kept.get(_CONTENT, b"null"))
         complete = isinstance(listed, dict) and all(len(each) == file.num_row_groups for each in listed.values())
@@ -164,7 +165,8 @@ def _as_damage(path: Path) -> Iterator[None]:
 
 def _described(schema: pa.Schema, kind: str, metadata: Mapping[str, Any]) -> dict[bytes, bytes]:
     """Return what the file says of itself, with a checksum: Parquet has one for its pages, none for its footer."""
-    said = json.dumps({"kind": kind, "format_version": FORMAT_VERSION, **metadata}, sort_keys=True).encode()
+    version = VERSIONS.get(kind, FORMAT_VERSION)
+    said = json.dumps({"kind": kind, "format_version": version, **metadata}, sort_keys=True).encode()
     return {_META: said, _DIGEST: _digest(schema, said)}
 
 

@@ -46,6 +46,7 @@ class Info:
         pooling: mean, or mean_std: the standard deviation (population) behind the mean
         frames: whether every frame is stored too
         n_utterances: rows of each layer
+        n_without: utterances of the manifest that have nothing of the modality and no row
     """
 
     encoder: str
@@ -58,6 +59,7 @@ class Info:
     pooling: str
     frames: bool
     n_utterances: int
+    n_without: int = 0
 
     @property
     def vector_width(self) -> int:

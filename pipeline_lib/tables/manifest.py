@@ -2,6 +2,8 @@
 
 A row is an utterance. ``audio`` is relative to the corpus's root, which is not part of the table: the same corpus in
 another place gives the same bytes. ``audio_sha256`` makes a recording replaced under its path change what follows.
+``start_s`` and ``end_s`` name the part of the recording that is the utterance, null where it is the whole. A row
+without a usable recording has text alone: ``audio``, ``audio_sha256`` and ``duration_s`` are then null.
 """
 
 import json
@@ -23,6 +25,8 @@ SCHEMA = pa.schema(
         ("utterance_id", pa.string()),
         ("audio", pa.string()),
         ("audio_sha256", pa.string()),
+        ("start_s", pa.float64()),  # the utterance's part of the recording; null: from its beginning, to its end
+        ("end_s", pa.float64()),
         ("video", pa.string()),
         ("duration_s", pa.float64()),
         ("split", pa.string()),
@@ -60,6 +64,11 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def has_audio(self) -> np.ndarray:
+        """Which utterances have a recording, bool, shape ``(n,)``."""
+        return self.frame["audio"].notna().to_numpy(dtype=bool)
 
     @property
     def ids(self) -> np.ndarray:

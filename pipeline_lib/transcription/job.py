@@ -1,12 +1,12 @@
-"""What a worker needs to transcribe: files and settings; it loads the engine for itself."""
+"""What a worker needs to transcribe: recordings and settings; it loads the engine for itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline_lib.segments import Recording
 from pipeline_lib.transcription.listening import Engine, Listener, load
 from pipeline_lib.transcription.settings import TranscriptionSettings
 
@@ -17,13 +17,13 @@ class TranscriptionJob:
 
     Attributes:
         settings: engine and options
-        paths: every utterance's file
+        recordings: every utterance's file or part of one, None where it has none, which is never read
         ids: every utterance's identifier
         make: loads the engine; for workers a function of a module
     """
 
     settings: TranscriptionSettings
-    paths: list[Path]
+    recordings: list[Recording | None]
     ids: list[str]
     make: Callable[[TranscriptionSettings], Engine] = load
 
@@ -44,5 +44,5 @@ class TranscriptionJob:
 
     def hear(self, listener: Listener, rows: list[int]) -> pa.Table:
         """Return row numbers and texts."""
-        texts = listener.texts([self.paths[row] for row in rows])
+        texts = listener.texts([self.recordings[row] for row in rows])
         return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})

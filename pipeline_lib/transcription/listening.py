@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE, decode
+from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.errors import InputError
+from pipeline_lib.segments import Recording, decode
 from pipeline_lib.transcription import chunks
 from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings, WhisperSettings
 
@@ -78,7 +78,7 @@ class Listener:
         if self._engine is None:
             self._engine = self._make()
 
-    def texts(self, paths: Sequence[Path]) -> list[str]:
+    def texts(self, recordings: Sequence[Recording]) -> list[str]:
         """Return one text a recording, in their order; batches are cut from the front.
 
         Raises:
@@ -87,7 +87,8 @@ class Listener:
         """
         self.load()
         began = time.perf_counter()
-        batches = [paths[i : i + self.options.batch_size] for i in range(0, len(paths), self.options.batch_size)]
+        size = self.options.batch_size
+        batches = [recordings[i : i + size] for i in range(0, len(recordings), size)]
         texts = [text for waveforms in _read_ahead(batches) for text in self._hear(waveforms)]
         self.spent_s += time.perf_counter() - began
         return texts
@@ -130,7 +131,7 @@ class Listener:
         return [*self._ask(pieces[:middle]), *self._ask(pieces[middle:])]
 
 
-def _read_ahead(batches: Sequence[Sequence[Path]]) -> Iterator[list[np.ndarray]]:
+def _read_ahead(batches: Sequence[Sequence[Recording]]) -> Iterator[list[np.ndarray]]:
     """Yield each batch's waveforms; the next batch is decoded while this one is heard."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = None

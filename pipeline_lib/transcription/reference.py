@@ -1,5 +1,7 @@
 """The engine that hears nothing: the corpus's human text, for text-only corpora and for an upper bound."""
 
+from collections.abc import Iterable
+
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.settings import ReferenceSettings
@@ -19,4 +21,9 @@ def human_texts(manifest: Manifest, settings: ReferenceSettings) -> list[str]:
             " first; transcription.engine 'reference' needs it (set transcription.reference.missing to 'empty' to give"
             " them '', or choose engine 'canary' or 'whisper')"
         )
-    return ["" if text is None else " ".join(text.split()) for text in texts]
+    return or_empty(texts)
+
+
+def or_empty(texts: Iterable[str | None]) -> list[str]:
+    """Return human texts with single blanks, "" for a missing one."""
+    return [" ".join(text.split()) if isinstance(text, str) else "" for text in texts]

@@ -53,6 +53,10 @@ class TranscriptionSettings(Settings):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where the model runs")] = "auto"
     shard_size: Annotated[int, Field(ge=1, description="utterances a shard: what an interruption costs at most")] = 256
     executor: ExecutorSettings = ExecutorSettings()
+    without_audio: Annotated[
+        Literal["reference", "empty"],
+        Field(description="the text of an utterance without audio: the human one where there is one, or ''"),
+    ] = "reference"
     silence_dbfs: Annotated[
         float,
         Field(

@@ -1,7 +1,8 @@
 """Transcribe every utterance of a manifest with the engine that params.yaml names.
 
 Work is kept in shards of utterances of like length (see ``shards.store``): what an interrupted run heard is not heard
-again. Only the engine named ``reference`` needs no audio.
+again. Only the engine named ``reference`` needs no audio; under any other an utterance without audio, of a corpus in
+which others have some, gets its human text or none, as ``transcription.without_audio`` says.
 """
 
 from collections.abc import Callable
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import audio, containers
+from pipeline_lib import audio, containers, segments
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import store
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.job import TranscriptionJob
 from pipeline_lib.transcription.listening import Engine, Listener, load
-from pipeline_lib.transcription.reference import human_texts
+from pipeline_lib.transcription.reference import human_texts, or_empty
 from pipeline_lib.transcription.settings import TranscriptionSettings
 
 LIBRARIES = {"canary": ("nemo_toolkit", "torch"), "whisper": ("transformers", "torch")}
@@ -30,7 +31,7 @@ class Heard:
     """Every utterance's text, in the manifest's order, and where they come from.
 
     Attributes:
-        texts: empty where nothing was heard
+        texts: empty where there is none
         engine: its name
         checkpoint: name or path; the corpus's name for human texts
         decoding: the options that the texts depend on
@@ -61,26 +62,30 @@ def transcribe(
         make: loads the engine, called only when something is left to hear; by every worker where there are any
 
     Raises:
-        InputError: an utterance has no audio (no human text for ``reference``), a file has changed since the corpus
-            was read, or the checkpoint cannot be had
+        InputError: no utterance has audio (one has no human text for ``reference``), a file has changed since the
+            corpus was read, or the checkpoint cannot be had
     """
     if settings.engine == "reference":
         texts, said = human_texts(manifest, settings.reference), settings.reference.model_dump()
         return Heard(texts, "reference", manifest.corpus, said, work / "reference")
-    paths = _paths(manifest, root, settings.engine)
+    rows = np.flatnonzero(manifest.has_audio)
+    _refuse_text_only(manifest, settings.engine)
     options = getattr(settings, settings.engine)
-    plan = store.by_length(manifest.frame["duration_s"].tolist(), settings.shard_size, options.batch_size)
+    by_length = store.by_length(manifest.frame["duration_s"].to_numpy()[rows], settings.shard_size, options.batch_size)
+    plan = [rows[places].tolist() for places in by_length]
     decoding = {**options.model_dump(), "strategy": "greedy", "silence_dbfs": settings.silence_dbfs}
     checkpoint = decoding.pop("checkpoint")
     if Path(checkpoint).exists():
         decoding["checkpoint_sha256"] = store.file_digest(Path(checkpoint))
-    heard = manifest.frame[["utterance_id", "audio_sha256"]].to_numpy(dtype=object).tolist()
-    code = store.code_digest(Path(__file__).parent, audio, containers, store)
+    content = segments.content(manifest)
+    inputs = [[manifest.ids[row], *content[row]] for row in rows]
+    code = store.code_digest(Path(__file__).parent, audio, containers, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
-    folder = work / store.fingerprint(settings.engine, checkpoint, decoding, heard, plan, code, versions)
-    job = TranscriptionJob(settings, paths, manifest.ids.tolist(), make)
+    folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
+    job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
     listener, executor = job.listener(), settings.executor
     texts = np.full(len(manifest), None, dtype=object)
+    texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
     hear = partial(job.hear, listener)
     for table in store.run_shards(folder, plan, hear, "transcribing", job=job, executor=executor):
         texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
@@ -88,20 +93,29 @@ def transcribe(
     return Heard(texts.tolist(), settings.engine, checkpoint, decoding, folder)
 
 
-def _paths(manifest: Manifest, root: Path, engine: str) -> list[Path]:
-    """Return every utterance's file.
+def _refuse_text_only(manifest: Manifest, engine: str) -> None:
+    """Refuse a corpus of which no utterance has audio.
 
     Raises:
-        InputError: an utterance has none
+        InputError: it is one
     """
-    files = manifest.frame["audio"].tolist()
-    without = [each for each, file in zip(manifest.ids, files, strict=True) if file is None]
-    if without:
+    if not manifest.has_audio.any():
         raise InputError(
-            f"{len(without)} of {len(files)} utterances of {manifest.corpus} have no audio, {without[0]!r} first;"
-            f" transcription.engine {engine!r} needs it (a text-only corpus has engine 'reference')"
+            f"none of the {len(manifest)} utterances of {manifest.corpus} has audio; transcription.engine {engine!r}"
+            " needs it (a text-only corpus has engine 'reference')"
         )
-    return [audio.resolve_under(root, file) for file in files]
+
+
+def _without_audio(manifest: Manifest, settings: TranscriptionSettings, decoding: dict[str, Any]) -> list[str]:
+    """Return the texts of utterances without audio, print how many there are, and note it among the options."""
+    if manifest.has_audio.all():
+        return []
+    decoding["without_audio"] = settings.without_audio
+    human = or_empty(manifest.frame["reference_text"][~manifest.has_audio])
+    texts = human if settings.without_audio == "reference" else [""] * len(human)
+    given = f"{sum(map(bool, texts))} of their transcripts are the human text, {texts.count('')} are empty"
+    print(segments.missing_message(manifest, f"{given} (transcription.without_audio is {settings.without_audio!r})"))
+    return texts
 
 
 def _say_speed(listener: Listener) -> None:

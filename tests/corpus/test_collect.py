@@ -54,7 +54,7 @@ def table(root, rows, header=("audio", "emotion", "split", "speaker")):
 
 def test_ravdess_from_end_to_end(ravdess, settings):
     collected = collect(settings("ravdess", dev_bal={"per_class": 2}))
-    assert collected.metrics["rows"] == {"read": 90, "kept": 90, "quarantined": 0}
+    assert collected.metrics["rows"] == {"read": 90, "kept": 90, "copies": 0, "quarantined": 0}
     dev = collected.metrics["splits"]["dev"]
     assert (dev["utterances"], dev["speakers"], dev["hours"]) == (15, 1, round(15 * 0.2 / 3600, 4))
     assert dev["classes"] == {
@@ -112,11 +112,11 @@ def test_bad_audio_is_quarantined_with_its_reason_and_the_run_goes_on(tmp_path, 
     rows = own()
     bad = zoo(tmp_path)
     table(tmp_path, rows + [[name, "anger", "train", "strain"] for name in bad])
-    collected = collect(settings("table", max_duration_s=2.0))
+    collected = collect(settings("table", max_duration_s=2.0, max_quarantined={"share": 1.0}))
     reasons = dict(zip(collected.quarantine["file"], collected.quarantine["reason"].str.partition(":")[0]))
     assert reasons == bad
     assert collected.metrics["quarantined"] == dict(sorted(Counter(bad.values()).items()))
-    assert collected.metrics["rows"] == {"read": 17, "kept": 6, "quarantined": 11}
+    assert collected.metrics["rows"] == {"read": 17, "kept": 6, "copies": 0, "quarantined": 11}
     assert set(collected.quarantine["stage"]) == {"corpus"}
     assert not collected.quarantine["reason"].str.contains(str(tmp_path)).any()  # the root is no part of the result
     short = collected.quarantine.set_index("file")["reason"]["short.wav"]
@@ -126,7 +126,7 @@ def test_bad_audio_is_quarantined_with_its_reason_and_the_run_goes_on(tmp_path, 
 def test_many_processes_give_what_one_gives(tmp_path, own, settings):
     rows = own(150)
     table(tmp_path, rows + [[name, "anger", "train", "strain"] for name in zoo(tmp_path)])
-    one, two = (collect(settings("table", workers=n)) for n in (1, 2))
+    one, two = (collect(settings("table", workers=n, max_quarantined={"files": 20})) for n in (1, 2))
     assert one.metrics == two.metrics
     assert one.manifest.frame.equals(two.manifest.frame) and one.quarantine.equals(two.quarantine)
 
@@ -135,10 +135,10 @@ def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, o
     table(tmp_path, own(70))
     parent, examine = os.getpid(), audio.examine
 
-    def deadly(path, *limits):
+    def deadly(path, *limits, segment):
         if path.name == "33.wav" and os.getpid() != parent:
             os._exit(9)
-        return examine(path, *limits)
+        return examine(path, *limits, segment=segment)
 
     monkeypatch.setattr(audio, "examine", deadly)
     collected = collect(settings("table", workers=2))
@@ -159,11 +159,11 @@ def test_a_link_out_of_the_root_is_not_followed(tmp_path, own, settings, say):
         collect(settings("table", root=str(root)))
 
 
-def test_a_second_recording_of_the_same_name_is_quarantined(ravdess, settings, say):
+def test_a_second_recording_of_the_same_name_is_a_copy(ravdess, settings, say):
     shutil.copytree(ravdess / "Actor_03", ravdess / "copy" / "Actor_03")  # nested again, as in well-known archives
     collected = collect(settings("ravdess"))
-    assert collected.metrics["rows"] == {"read": 105, "kept": 90, "quarantined": 15}
-    assert collected.metrics["quarantined"] == {"duplicate utterance_id": 15}
+    assert collected.metrics["rows"] == {"read": 105, "kept": 90, "copies": 15, "quarantined": 0}
+    assert collected.metrics["quarantined"] == {"copy": 15}
     assert collected.manifest.frame["audio"].str.startswith("Actor_").all()
 
 
@@ -249,7 +249,7 @@ def test_a_corpus_in_which_everything_is_bad_stops(tmp_path, own, settings):
     for row in rows:
         (tmp_path / row[0]).unlink()
     table(tmp_path, rows)
-    with pytest.raises(InputError, match="all 6 utterances are unusable, the first: missing: does not exist"):
+    with pytest.raises(InputError, match=r"6 of 6 rows of the corpus cannot be used: missing 6 \(00\.wav: missing"):
         collect(settings("table"))
 
 

@@ -1,6 +1,7 @@
 """MSP-Podcast, IEMOCAP and MELD, each as a tiny corpus in its native layout."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_msp_podcast_votes_of_labels_txt(tmp_path, settings):
     [
         (
             "a.wav,Q,5,5,5,1,Male,Train\n",
-            r"labels_consensus\.csv, line 2: EmoClass 'Q' is unknown, wanted one of \['A'",
+            r"labels_consensus\.csv, line 2: EmoClass 'Q' is unknown, expected one of \['A'",
         ),
         ("a.wav,A,high,5,5,1,Male,Train\n", r"line 2: EmoAct is 'high', wanted a number"),
         ("a.wav,A,5,5,5,1,Male,Dev\n", r"line 2: Split_Set 'dev' is unknown"),
@@ -176,19 +177,22 @@ def test_iemocap_with_six_classes_keeps_excited_apart_and_leaves_one_speaker_out
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\tneu\t", "\tmeh\t", r"Ses01F_impro01\.txt, line 3: label 'meh' is unknown"),
-        ("[2.5000, 2.0000, 3.5000]", "[2.5000, 2.0000]", r"line 3: attributes \[2\.5000, 2\.0000\], wanted"),
+        ("\tneu\t", "\tmeh\t", r"line 3: label 'meh' is unknown"),
+        ("[2.5000, 2.0000, 3.5000]", "[2.5000, 2.0000]", r"line 3: attributes \[2\.5000, 2\.0000\], expected"),
         ("2.5000, 2.0000, 3.5000", "2.5000, low, 3.5000", r"line 3: activation is 'low', wanted a number"),
         ("Anger;\t()", "Angor;\t()", r"line 5: category 'angor' is unknown"),
-        ("[6.2901 - 8.2357]", "[6.2901 8.2357]", r"line 3: .*wanted \[start - end\]"),
+        ("[6.2901 - 8.2357]", "[6.2901 8.2357]", r"line 3: .*expected \[start - end\]"),
     ],
 )
-def test_an_iemocap_line_that_cannot_be_read_stops_with_its_number(tmp_path, say, settings, old, new, message):
+def test_an_iemocap_line_that_cannot_be_read_costs_its_turn_alone(tmp_path, say, settings, old, new, message):
     iemocap_at(tmp_path, say, sessions=1)
     path = tmp_path / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(InputError, match=message):
-        iemocap.read(tmp_path, settings("iemocap"))
+    frame = iemocap.read(tmp_path, settings("iemocap"))
+    (bad,) = frame[frame["reject"].notna()].to_dict("records")
+    assert len(frame) == 6 and bad["utterance_id"] == "Ses01F_impro01_F000"
+    assert bad["audio"] == "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    assert re.match(f"malformed: Session1/dialog/EmoEvaluation/.*{message}", bad["reject"])
 
 
 MELD = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
@@ -256,16 +260,19 @@ def test_meld_clips_without_sound_say_how_to_extract_it(tmp_path, settings):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (meld_line("Hm", "bliss", 1, 1), r"dev_sent_emo\.csv, line 4: Emotion 'bliss' is unknown"),
-        (meld_line("Hm", "joy", "x", 1), r"line 4: Dialogue_ID is 'x', wanted a whole number"),
+        (meld_line("Hm", "bliss", 1, 1), r"line 4: Emotion 'bliss' is unknown"),
+        ('2,"Hm, she said "no" there",Joey,joy,neutral,1,1,1,1,"0","0"\n', "line 4: not CSV"),
+        (meld_line("Hm", "joy", 1, 1).replace('"Hm"', "Hm, well"), "line 4: 12 cells, the header has 11"),
+        (meld_line("Hm", "joy", "x", 1), r"line 4: Dialogue_ID is 'x', expected a whole number"),
     ],
 )
-def test_a_meld_line_that_cannot_be_read_stops_with_its_number(tmp_path, settings, row, message):
+def test_a_meld_line_that_cannot_be_read_costs_its_utterance_alone(tmp_path, settings, row, message):
     meld_at(tmp_path)
     with (tmp_path / "dev_sent_emo.csv").open("a") as file:
         file.write(row)
-    with pytest.raises(InputError, match=message):
-        meld.read(tmp_path, settings("meld"))
+    frame = meld.read(tmp_path, settings("meld"))
+    (bad,) = frame[frame["reject"].notna()].to_dict("records")
+    assert len(frame) == 7 and bad["split"] == "dev" and re.match(f"malformed: .*{message}", bad["reject"])
 
 
 def test_a_meld_table_missing_is_named(tmp_path, settings):
@@ -273,3 +280,67 @@ def test_a_meld_table_missing_is_named(tmp_path, settings):
     (tmp_path / "test_sent_emo.csv").unlink()
     with pytest.raises(InputError, match=r"test_sent_emo\.csv does not exist"):
         meld.read(tmp_path, settings("meld"))
+
+
+def test_a_quote_that_swallows_other_lines_of_meld_stops(tmp_path, settings):
+    meld_at(tmp_path)
+    with (tmp_path / "dev_sent_emo.csv").open("a") as file:
+        file.write('2,"Hm,Joey,joy,neutral,1,1,1,1,0,0\n' + meld_line("Go", "joy", 1, 2) * 3)
+    with pytest.raises(InputError, match=r"dev_sent_emo\.csv, line \d+: (not CSV|\d+ cells)"):
+        meld.read(tmp_path, settings("meld"))
+
+
+def test_a_clip_of_meld_whose_sound_was_not_extracted_is_not_called_missing(tmp_path, say, settings):
+    meld_at(tmp_path)
+    (tmp_path / "train_splits").mkdir()
+    (tmp_path / "train_splits" / "dia0_utt0.mp4").touch()
+    say(tmp_path / "dev_splits_complete" / "dia0_utt0.wav")
+    frame = meld.read(tmp_path, settings("meld"))
+    assert frame["reject"][0] == "not extracted: train_splits/dia0_utt0.mp4 has no sound beside it"
+
+
+def test_iemocaps_marks_of_events_are_no_words(tmp_path, say, settings):
+    iemocap_at(tmp_path, say, sessions=1)
+    path = tmp_path / "Session1" / "dialog" / "transcriptions" / "Ses01F_impro01.txt"
+    path.write_text(
+        "Ses01F_impro01_F000 [006.2901-008.2357]: [LAUGHTER] Well I don't know. [BREATHING]\n"
+        "Ses01F_impro01_M000 [010.0100-011.3925]: [GARBAGE]\n"
+        "Ses01F_impro01_F001 [012.0100-013.3925]: no[LIPSMACK] no\n"
+        "Ses01F_impro01_F002 no time\n"
+    )
+    frame = iemocap.read(tmp_path, settings("iemocap"))
+    texts = dict(zip(frame["utterance_id"], frame["reference_text"], strict=True))
+    assert texts["Ses01F_impro01_F000"] == "Well I don't know."
+    assert texts["Ses01F_impro01_M000"] == "" and texts["Ses01F_impro01_F001"] == "no no"
+    assert frame.attrs["notes"] == ["4 marks of events such as [LAUGHTER] are left out of the reference texts."]
+    (bad,) = frame["reject"].dropna()
+    assert bad.startswith("malformed: Session1/dialog/transcriptions/Ses01F_impro01.txt, line 4: 'Ses01F_impro01_F002")
+
+
+def test_one_bad_line_of_msp_podcasts_labels_and_partitions_costs_its_turn_alone(tmp_path, settings):
+    good = "".join(f"g{i}.wav,A,5,5,5,1,Male,Train\n" for i in range(3))
+    msp(tmp_path, good + "a.wav,Q,5,5,5,1,Male,Train\nb.wav,A,high,5,5,1,Male,Test1\nc.wav,A,5,5,1,Male,Train\n")
+    (tmp_path / "Partitions.txt").write_text("Test3; t.wav\nno partition\nTest9; u.wav\n")
+    frame = msp_podcast.read(tmp_path, settings("msp_podcast"))
+    assert frame["utterance_id"][frame["reject"].isna()].tolist() == ["g0", "g1", "g2", "t"]
+    bad = frame[frame["reject"].notna()]
+    assert sorted(bad["utterance_id"]) == [
+        "Labels/labels_consensus.csv, line 7",
+        "Partitions.txt, line 2",
+        "Partitions.txt, line 3",
+        "a",
+        "b",
+    ]
+    assert dict(zip(bad["utterance_id"], bad["split"], strict=True))["b"] == "test"
+
+
+def test_all_copies_of_a_turn_are_read(tmp_path, say, settings):
+    iemocap_at(tmp_path, say, sessions=1)
+    wav = tmp_path / "Session1" / "sentences" / "wav" / "Ses01F_impro01"
+    say(wav / "Ses01F_impro01_F000 (1).wav")
+    frame = iemocap.read(tmp_path, settings("iemocap"))
+    assert (frame["utterance_id"] == "Ses01F_impro01_F000").sum() == 2
+    msp(tmp_path, "a.wav,A,5,5,5,1,Male,Train\n")
+    say(tmp_path / "Audios" / "a.flac")
+    say(tmp_path / "Audios" / "a.wav")
+    assert msp_podcast.read(tmp_path, settings("msp_podcast"))["audio"].tolist() == ["Audios/a.flac", "Audios/a.wav"]

@@ -70,9 +70,9 @@ def test_parquet_says_the_same_with_its_own_types(tmp_path, settings, read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"corpus\.csv is empty, wanted a header"),
+        ("", r"corpus\.csv is empty, expected a header"),
         ("audio,emotion,split\n", r"has a header and no rows"),
-        ("audio;emotion;split\na.wav;anger;train\n", r"cells are separated by ';', wanted ','"),
+        ("audio;emotion;split\na.wav;anger;train\n", r"cells are separated by ';', expected ','"),
         ("audio,emotion,emotion\na.wav,anger,fear\n", r"the header names \['emotion'\] twice"),
         ("audio,emotions,split\na.wav,anger,train\n", r"has a column 'emotions': did you mean 'emotion'\? Rename it"),
         ("filename,emotion,split\na.wav,anger,train\n", r"'filename': did you mean 'audio'\?"),
@@ -84,14 +84,20 @@ def test_parquet_says_the_same_with_its_own_types(tmp_path, settings, read):
         ("audio,emotion,split\na.wav,anger,train\nb.wav,fear\n", r"line 3: 2 cells, the header has 3"),
         ("audio,emotion,split\na.wav,anger,val\n", r"line 2: split is 'val', .* \(did you mean 'dev'\?\)"),
         ("audio,emotion,split\na.wav,anger,tarin\n", r"line 2: split is 'tarin', .* \(did you mean 'train'\?\)"),
-        ("audio,emotion,split\na.wav,anger,\n", r"line 2: split is '', wanted train, dev, test"),
-        ("audio,emotion,split\n,anger,train\n", r"line 2: audio is empty, wanted a path below"),
+        ("audio,emotion,split\na.wav,anger,\n", r"line 2: split is '', expected train, dev, test"),
+        ("audio,emotion,split\n,anger,train\n", r"line 2: audio is empty, expected a path below"),
         ("audio,emotion,split\n../a.wav,anger,train\n", r"line 2: audio: '\.\./a\.wav' is no path below"),
-        ("audio,emotion,split\n/etc/a.wav,anger,train\n", r"line 2: audio: '/etc/a\.wav' is no path below"),
+        (
+            "audio,emotion,split\n/etc/a.wav,anger,train\n",
+            r"line 2: audio: '/etc/a\.wav' is an absolute path and does not lie below corpus\.root",
+        ),
         ('audio,arousal,split\na.wav,"2,5",train\n', r"line 2: arousal is '2,5', wanted a number with a decimal point"),
         ("audio,arousal,split\na.wav,9,train\n", r"line 2: arousal is 9, corpus\.attribute_scale goes from 1 to 7"),
         ("audio,arousal,split\na.wav,inf,train\n", r"line 2: arousal is 'inf', wanted a finite number"),
-        ("audio,emotion,split,votes\na.wav,anger,train,anger:2\n", r"line 2: votes is 'anger:2', wanted a JSON object"),
+        (
+            "audio,emotion,split,votes\na.wav,anger,train,anger:2\n",
+            r"line 2: votes is 'anger:2', expected a JSON object",
+        ),
         ('audio,emotion,split,votes\na.wav,x,train,"{""x"": 1.5}"\n', r"line 2: votes is .*whole numbers"),
         (
             "audio,emotion,split\na.wav,Anger,train\nb.wav,anger,dev\n",

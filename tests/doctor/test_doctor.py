@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import soundfile
@@ -20,6 +21,8 @@ from pipeline_lib.doctor.__main__ import main
 from pipeline_lib.errors import InputError
 from pipeline_lib.recipes.check import read_all
 from pipeline_lib.settings import read_params
+from pipeline_lib.tables import manifest
+from pipeline_lib.tables.manifest import Manifest
 
 DEFAULT = Path("pipeline_lib/recipes/default.yaml").resolve()
 
@@ -171,6 +174,22 @@ def test_a_sample_of_the_corpus_is_decoded(tmp_path):
     (tmp_path / "corpus" / "2.wav").write_bytes(b"RIFF")
     (found,) = project.corpus(settings, False, tmp_path / "none")
     assert found.state == "warning" and found.said.startswith("1 of 5 tried recordings: ")
+
+
+def test_of_a_long_recording_the_parts_are_tried_that_the_manifest_names(tmp_path):
+    settings = corpus(tmp_path / "corpus", 1).model_copy(update={"reader": "table", "max_duration_s": 0.3})
+    (tmp_path / "corpus" / "corpus.csv").write_text("audio\n")
+    (found,) = project.corpus(settings, False, tmp_path / "none")
+    assert found.state == "ok"  # the recording is too long, the table may name parts of it
+    rows = {"utterance_id": ["a", "b", "c"], "audio": ["0.wav", "0.wav", None]}
+    frame = pd.DataFrame(rows | {"start_s": [0.0, 0.2, np.nan], "end_s": [0.2, 0.5, np.nan]})
+    frame = frame.reindex(columns=manifest.SCHEMA.names).assign(split="train", subsets=[[]] * 3)
+    manifest.write(tmp_path / "m.parquet", Manifest(frame, "x", ("a", "b")))
+    (found,) = project.corpus(settings, False, tmp_path / "m.parquet")
+    assert found.state == "ok" and "2 recordings tried" in found.said
+    manifest.write(tmp_path / "m.parquet", Manifest(frame.assign(end_s=[0.2, 1.5, np.nan]), "x", ("a", "b")))
+    (found,) = project.corpus(settings, False, tmp_path / "m.parquet")
+    assert found.state == "warning" and "behind the recording's end" in found.said
 
 
 def test_a_corpus_that_is_not_there_is_a_problem_unless_a_stage_makes_it(tmp_path):

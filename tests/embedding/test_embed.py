@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from pipeline_lib import audio
-from pipeline_lib.embedding import shard
+from pipeline_lib.embedding import probe, shard
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.embedding.pool import pool
+from pipeline_lib.embedding.settings import ProbeSettings
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
@@ -182,11 +184,43 @@ def test_a_layer_that_the_encoder_lacks_is_refused(corpus, entry, tmp_path):
         run(corpus, entry("bert", layers=[0, 7]), tmp_path)
 
 
-def test_an_utterance_without_audio_is_refused_by_name(corpus, entry, tmp_path):
-    without = [None if i == 2 else name for i, name in enumerate(corpus.frame["audio"])]
+def test_utterances_without_audio_are_left_out_and_counted_and_change_no_other(corpus, entry, tmp_path, capsys):
+    settings = entry("hubert_group", layers=[0, 3], frames=True)
+    whole = run(corpus, settings, tmp_path, "whole")
+    without = [None if i in (2, 7) else name for i, name in enumerate(corpus.frame["audio"])]
     corpus.frame["audio"] = pd.Series(without, dtype=object)
-    with pytest.raises(InputError, match="1 of 10 utterances of noise have no audio, 'u2' first"):
+    corpus.frame.loc[[2, 7], "duration_s"] = np.nan
+    folder = run(corpus, settings, tmp_path, "part")
+    said = "2 of 10 utterances of noise have no audio, 'u2' first: they are left out of the embedding"
+    assert said in capsys.readouterr().out
+    info = embeddings.read_info(folder)
+    assert (info.n_utterances, info.n_without) == (8, 2)
+    for layer in (0, 3):
+        ids, vectors = embeddings.read_layer(folder, layer)
+        assert ids.tolist() == [f"u{i}" for i in range(10) if i not in (2, 7)]
+        every = dict(zip(*embeddings.read_layer(whole, layer), strict=True))
+        np.testing.assert_allclose(vectors, [every[each] for each in ids], atol=1e-6)
+    curve = probe.probe(folder, corpus, ProbeSettings())
+    assert set(curve) == {0, 3}
+
+
+def test_a_corpus_without_audio_is_refused(corpus, entry, tmp_path):
+    corpus.frame["audio"] = None
+    with pytest.raises(InputError, match="none of the 10 utterances of noise has audio; modality 'audio' embeds it"):
         run(corpus, entry("hubert_group"), tmp_path)
+
+
+def test_a_segment_is_embedded_as_a_file_of_its_own(corpus, entry, tmp_path):
+    settings = entry("hubert_group", frames=True)
+    own = run(corpus, settings, tmp_path, "own")
+    sounds = [soundfile.read(tmp_path / "audio" / f"u{i}.wav", dtype="float32")[0] for i in range(10)]
+    soundfile.write(tmp_path / "audio" / "all.wav", np.concatenate(sounds), 16_000, subtype="FLOAT")
+    ends = np.cumsum([len(each) for each in sounds]) / 16_000
+    corpus.frame["audio"], corpus.frame["audio_sha256"] = "all.wav", "0" * 64
+    corpus.frame["start_s"], corpus.frame["end_s"] = [0.0, *ends[:-1]], ends
+    part = run(corpus, settings, tmp_path, "part")
+    for path in sorted(own.rglob("*.parquet")):
+        assert (part / path.relative_to(own)).read_bytes() == path.read_bytes()
 
 
 def test_values_beyond_float16_are_refused(corpus, entry, tmp_path, monkeypatch):

@@ -47,9 +47,15 @@ def test_without_probe_the_curve_is_empty(project):
     assert Path("metrics/plots/layers/mine.csv").read_text() == "layer,macro_f1,ua\n"
 
 
-def test_human_texts_are_wanted_whole(project, corpus):
+def test_utterances_without_human_text_are_left_out_and_counted(project, corpus, capsys):
     project("bert", text="reference")
     corpus.frame.loc[4, "reference_text"] = None
     manifest.write(Path("data/manifest.parquet"), corpus)
-    with pytest.raises(InputError, match="1 of 10 utterances of noise have no human text, 'u4' first; set text to"):
+    info = embeddings.read_info(project("bert", text="reference"))
+    assert "1 of 10 utterances of noise have no human text, 'u4' first: they are left out" in capsys.readouterr().out
+    assert (info.n_utterances, info.n_without) == (9, 1)
+    assert json.loads(Path("metrics/embedding/mine.json").read_text())["best_on_dev"]
+    corpus.frame["reference_text"] = None
+    manifest.write(Path("data/manifest.parquet"), corpus)
+    with pytest.raises(InputError, match="none of the 10 utterances of noise has human text"):
         project("bert", text="reference")

@@ -65,13 +65,13 @@ def native() -> Iterator[tuple[str, str, Lay, str]]:
     yield (
         "a partition without separator",
         "msp_podcast",
-        msp(GOOD, Partitions_DOT_txt="Test3 a.wav\n"),
-        "line 1: .*wanted 'split; file'",
+        msp("", Partitions_DOT_txt="Test3 a.wav\n"),
+        "line 1: .*expected 'split; file'",
     )
     yield (
         "an unknown partition",
         "msp_podcast",
-        msp(GOOD, Partitions_DOT_txt="Test9; b.wav\n"),
+        msp("", Partitions_DOT_txt="Test9; b.wav\n"),
         "line 1: split 'test9' is unknown",
     )
     yield (
@@ -84,7 +84,7 @@ def native() -> Iterator[tuple[str, str, Lay, str]]:
         "votes of another shape",
         "msp_podcast",
         msp(GOOD, Labels__labels_detailed_DOT_json='{"a.wav": [1]}'),
-        "labels_detailed.json: wanted",
+        "labels_detailed.json: expected",
     )
     yield (
         "a vote before the first turn",
@@ -99,7 +99,7 @@ def native() -> Iterator[tuple[str, str, Lay, str]]:
         "a.txt is not UTF-8: byte 3",
     )
     yield "an unknown label", "iemocap", iemocap("\tneu\t", "\tmeh\t"), "line 1: label 'meh' is unknown"
-    yield "two attributes", "iemocap", iemocap("2.5000, 2.0000, 3.5000", "2.5, 2.0"), "line 1: attributes .*wanted"
+    yield "two attributes", "iemocap", iemocap("2.5000, 2.0000, 3.5000", "2.5, 2.0"), "line 1: attributes .*expected"
     yield "a value off the scale", "iemocap", iemocap("[2.5000", "[25.000"), "valence is 25.*1 to 5"
     yield "an unknown category", "iemocap", iemocap("Neutral;", "Neutrel;"), "line 2: category 'neutrel' is unknown"
     yield "no sessions", "iemocap", files(readme_DOT_txt="-"), "has no folder Session1"

@@ -21,6 +21,7 @@ from pipeline_lib.rebalancing.em import estimate
 from pipeline_lib.rebalancing.prior import rebalance
 from pipeline_lib.rebalancing.settings import LdaLogisticSettings, PldaSettings
 from pipeline_lib.rebalancing.temperature import fit, weights_of
+from pipeline_lib.words import word_error_rate, word_errors
 from tests.faults.cases import Case, command, refused, share
 
 CLASSIFIERS = {
@@ -262,12 +263,12 @@ def calibrations(folder: Path) -> None:
 
 def words(folder: Path) -> None:
     """Count words of nothing, of marks alone, of a thousand words; refuse no reference at all."""
-    assert metrics.word_errors("", "") == (0, 0)
-    assert metrics.word_errors("...", "a b") == (2, 0)
-    assert metrics.word_error_rate(["a " * 1000], [""]) == 1
-    assert metrics.word_error_rate(["a"], ["b " * 5]) == 5
+    assert word_errors("", "") == (0, 0)
+    assert word_errors("...", "a b") == (2, 0)
+    assert word_error_rate(["a " * 1000], [""]) == 1
+    assert word_error_rate(["a"], ["b " * 5]) == 5
     with refused("no word in any", ValueError):
-        metrics.word_error_rate(["?"], [""])
+        word_error_rate(["?"], [""])
 
 
 def losses_of(folder: Path) -> None:

@@ -142,7 +142,7 @@ def test_what_takes_part_follows_from_what_there_is():
     assert combinations.trained(present, ["audio", "text"]).tolist() == [True, True, True, False]
     assert combinations.trained(present, ["both"]).tolist() == [True, True, True, False]
     said = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
-    assert combinations.said_of(present) == said
+    assert combinations.said_of(present, "joint") == [said]
 
 
 def test_a_text_without_audio_is_as_long_as_it_would_be_spoken(tones):

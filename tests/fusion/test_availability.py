@@ -3,6 +3,9 @@
 import numpy as np
 
 from pipeline_lib.fusion.availability import mix
+from pipeline_lib.fusion.fuse import fuse
+from pipeline_lib.tables.manifest import keep
+from tests.fusion.experts import NO_ATTRIBUTES, NO_POSTERIOR, corpus, expert, settings
 
 VALUES = np.array([[[1.0], [2.0], [np.nan]], [[3.0], [np.nan], [5.0]]])
 
@@ -24,3 +27,25 @@ def test_three_experts_of_which_one_is_absent_keep_their_ratio():
 
 def test_nobody_present_is_nan():
     assert np.isnan(mix(np.full((2, 1, 1), np.nan), np.array([0.5, 0.5]))).all()
+
+
+def test_utterances_that_no_expert_saw_are_left_out_counted_and_change_nothing_else(capsys):
+    of = corpus()
+    seen = np.arange(len(of)) > 2
+    fused = fuse([expert(of, "audio", 1, rows=seen), expert(of, "text", 2, rows=seen)], of, settings())
+    said = capsys.readouterr().out
+    assert "3 of 120 utterances have no posterior of any expert among ['audio', 'text'], 'u000' first: they are" in said
+    assert fused.fused.utterance_ids.tolist() == of.ids[3:].tolist()
+    assert fused.crossfitted.utterance_ids.tolist() == of.ids[3::2].tolist()
+    rest = keep(of, seen)
+    same = fuse([expert(of, "audio", 1, rows=seen), expert(of, "text", 2, rows=seen)], rest, settings())
+    np.testing.assert_array_equal(fused.fused.posterior, same.fused.posterior)
+    np.testing.assert_array_equal(fused.crossfitted.attributes, same.crossfitted.attributes)
+
+
+def test_an_utterance_with_posterior_and_without_attributes_is_left_out(capsys):
+    of = corpus()
+    late = np.arange(len(of)) > 2
+    experts = [expert(of, "audio", 1, **NO_ATTRIBUTES), expert(of, "text", 2, late, **NO_POSTERIOR)]
+    assert len(fuse(experts, of, settings()).fused) == 117
+    assert "3 of 120 utterances have no attributes of any expert among ['text']" in capsys.readouterr().out

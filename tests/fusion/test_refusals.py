@@ -37,24 +37,9 @@ def test_a_label_of_a_single_fold_has_posterior_zero_there_and_it_is_said(capsys
     assert (found.posterior[found.utterance_ids == "u001", 2] == 0).all()
 
 
-def late(of):
-    return np.arange(len(of)) > 2
-
-
 @pytest.mark.parametrize(
     ("experts", "message"),
     [
-        (
-            lambda of: [expert(of, "audio", 1, rows=late(of))],
-            r"'u000' has no posterior of any expert .*\['audio'\] \(3 utt",
-        ),
-        (
-            lambda of: [
-                expert(of, "audio", 1, attributes=None, attribute_names=()),
-                expert(of, "b", 2, late(of), **NO_POSTERIOR),
-            ],
-            r"'u000' has no attributes of any expert among \['b'\]",
-        ),
         (
             lambda of: [expert(of, "audio", 1), expert(of, "text", 2, labels=LABELS[::-1])],
             "experts 'audio' and 'text' differ in labels",
@@ -63,6 +48,13 @@ def late(of):
         (
             lambda of: [expert(of, "audio", 1), expert(of, "text", 2, attribute_names=("valence", "arousal"))],
             "differ in attribute_names",
+        ),
+        (
+            lambda of: [
+                expert(of, "audio", 1, np.arange(120) < 60, **NO_ATTRIBUTES),
+                expert(of, "text", 2, np.arange(120) >= 60, **NO_POSTERIOR),
+            ],
+            r"no utterance has all that experts \['audio', 'text'\] say",
         ),
         (lambda of: [expert(of, "audio", 1, **NO_ATTRIBUTES, **NO_POSTERIOR)], "neither posteriors nor attributes"),
         (

@@ -18,6 +18,8 @@ def corpus(n: int = 40) -> Manifest:
             "utterance_id": [f"u{i:03d}" for i in range(n)],
             "audio": [None if i == 3 else f"sub/ü{i}.wav" for i in range(n)],
             "audio_sha256": [f"{i:064x}" for i in range(n)],
+            "start_s": [np.nan if i % 5 else 0.25 * i for i in range(n)],
+            "end_s": [np.nan if i % 7 else 0.5 * i + 1 for i in range(n)],
             "video": [None] * n,
             "duration_s": [np.nan if i == 3 else 0.1 * i for i in range(n)],
             "split": ["train" if i % 4 else "dev" for i in range(n)],
@@ -46,7 +48,7 @@ def test_what_is_written_is_read(tmp_path):
     )
     for name in manifest.SCHEMA.names:
         expected, column = corpus().frame[name], found.frame[name]
-        if name in ("duration_s", "arousal", "valence", "dominance"):
+        if name in ("start_s", "end_s", "duration_s", "arousal", "valence", "dominance"):
             np.testing.assert_array_equal(column.to_numpy(), expected.to_numpy())
         else:
             assert column.tolist() == [
@@ -104,7 +106,7 @@ def test_a_flipped_byte_of_a_data_page_is_noticed(tmp_path):
         for chunk in chunks
         if chunk.dictionary_page_offset
     ]
-    assert len(ends) == 15
+    assert len(ends) == len(manifest.SCHEMA)
     for at, found in flipped(path, ends):  # a column's last byte is its last data page's
         assert isinstance(found, InputError) and "cannot be read as Parquet" in str(found), at
 
@@ -185,3 +187,19 @@ def test_the_quarantine_keeps_what_is_known_of_each_item(tmp_path):
     ]
     manifest.write_quarantine(tmp_path / "none.parquet", rows.iloc[:0])
     assert manifest.read_quarantine(tmp_path / "none.parquet").empty
+
+
+def test_missing_times_are_null_in_the_file_and_a_row_without_audio_is_known(tmp_path):
+    manifest.write(tmp_path / "m.parquet", corpus())
+    table = pq.read_table(tmp_path / "m.parquet")
+    assert table.schema.field("start_s").type == table.schema.field("end_s").type == pa.float64()
+    assert table.column("start_s").null_count == 32 and table.column("end_s").null_count == 34
+    assert np.flatnonzero(~manifest.read(tmp_path / "m.parquet").has_audio).tolist() == [3]
+
+
+def test_a_manifest_of_an_earlier_version_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(manifest._parquet.VERSIONS, "manifest", 1)
+    manifest.write(tmp_path / "m.parquet", corpus())
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"has format version 1, this code reads 2; run its stage again \(dvc repro\)"):
+        manifest.read(tmp_path / "m.parquet")

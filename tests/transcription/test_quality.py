@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline_lib.metrics import normalise_words
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.quality import loops, measure, report
+from pipeline_lib.words import normalise_words
 
 
 def manifest(splits: list[str], references: list[str | None], notice: str = "") -> Manifest:
@@ -29,6 +29,7 @@ def test_rates_and_counts_by_split():
         "empty": 1,
         "looping": 0,
         "wer": pytest.approx(1 / 3),
+        "unit": "words",
     }
     assert found["train"] == {
         "utterances": 2,
@@ -36,8 +37,10 @@ def test_rates_and_counts_by_split():
         "empty": 0,
         "looping": 1,
         "wer": pytest.approx(8 / 3),
+        "unit": "words",
     }
-    assert found["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, "wer": pytest.approx(9 / 6)}
+    rate = {"wer": pytest.approx(9 / 6), "unit": "words"}
+    assert found["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, **rate}
 
 
 def test_the_rate_equals_jiwers():
@@ -49,6 +52,23 @@ def test_the_rate_equals_jiwers():
     assert found["test"]["wer"] == pytest.approx(jiwer.wer(references, texts), abs=1e-15)
 
 
+def test_what_was_not_heard_is_counted_and_not_measured(tmp_path, capsys):
+    corpus = manifest(["test", "test", "dev"], ["one two", "three four", "five"])
+    found = measure(corpus, ["one", "three four", "five"], np.array([True, False, True]))
+    assert found["without_audio"] == 1
+    assert found["test"] == {
+        "utterances": 1,
+        "with_reference": 1,
+        "empty": 0,
+        "looping": 0,
+        "wer": 0.5,
+        "unit": "words",
+    }
+    assert found["dev"]["wer"] == 0
+    report(found, tmp_path / "m.json")
+    assert "test: 1 utterances, WER 50.00% over 1" in capsys.readouterr().out
+
+
 def test_capitals_and_punctuation_do_not_count():
     assert measure(manifest(["test"], ["Well, don’t GO!"]), ["well don't go"])["test"]["wer"] == 0
     assert normalise_words("Well, don’t GO!") == "well don't go"
@@ -57,6 +77,14 @@ def test_capitals_and_punctuation_do_not_count():
 def test_without_human_text_there_is_no_rate_rather_than_a_null():
     found = measure(manifest(["test", "dev"], [None, "..."]), ["something", "heard"])
     assert "wer" not in found["test"] and "wer" not in found["dev"] and "wer" not in found["all"]
+
+
+def test_a_rate_by_characters_is_named_as_such(tmp_path, capsys):
+    found = measure(manifest(["test", "train"], ["今天天气很好", "one two"]), ["今天天气不好", "one two"])
+    assert found["test"]["wer"] == pytest.approx(1 / 6) and found["test"]["unit"] == "characters"
+    assert (found["train"]["unit"], found["all"]["unit"]) == ("words", "words and characters")
+    report(found, tmp_path / "transcription.json")
+    assert "test: 1 utterances, error rate in characters 16.67% over 1" in capsys.readouterr().out
 
 
 def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
@@ -76,6 +104,19 @@ def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
         "well the cat sat the cat sat the cat sat the cat sat down",
         "a b c d e f a b c d e f a b c d e f a b c d e f",
         "No, no! No... no no no no no.",
+        "谢谢" * 12,
+        "ありがとうございました。" * 6,
+        "웃음소리" * 10,
+        "ครับ" * 4,
+        "ຂອບໃຈ" * 4,
+        "អរគុណ" * 4,
+        "謝謝 觀看，" * 4,  # blanks and punctuation do not hide it
+        "nononononononononononono",
+        "well " + "so" * 20,
+        "a" * 24,
+        "ha" * 18,  # nearly four seconds of laughter
+        "哈" * 24,
+        "ㅋ" * 24,
     ],
 )
 def test_a_decoder_that_does_not_stop_loops(text):
@@ -91,6 +132,17 @@ def test_a_decoder_that_does_not_stop_loops(text):
         "the cat sat the cat sat the cat sat down",  # three times
         "a b c d e f g a b c d e f g a b c d e f g a b c d e f g",  # a stretch of seven
         "no no no no yes no no no no",
+        "hahahaha",
+        "ahahahahahahahahahahahahahah",  # laughter
+        "ha ha ha ha ha ha ha ha ha ha",
+        "哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈",
+        "ㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋ",
+        "好好好好好好好好",
+        "いやいやいやいやいや",
+        "네 네 네 네 네 네 네",
+        "นานานานา",
+        "ありがとうございました。" * 3,
+        "nooooooooooooo",
     ],
 )
 def test_speech_that_repeats_itself_a_little_does_not_loop(text):

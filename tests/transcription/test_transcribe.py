@@ -1,5 +1,6 @@
 """The verb and the stage: who is heard, what is kept, what is written."""
 
+import hashlib
 import json
 import os
 import signal
@@ -110,11 +111,55 @@ def test_a_replaced_recording_or_checkpoint_does_not_take_the_shards(tmp_path):
     assert len(folders) == 3
 
 
-def test_an_utterance_without_audio_is_named(tmp_path):
+def test_a_corpus_without_audio_is_refused(tmp_path):
     tiny = corpus(tmp_path, 3)
-    tiny.frame.loc[1, "audio"] = None
-    with pytest.raises(InputError, match="1 of 3 utterances of tiny have no audio, 'u01' first; .* engine 'reference'"):
+    tiny.frame["audio"] = None
+    with pytest.raises(InputError, match="none of the 3 utterances of tiny has audio; .* engine 'reference'"):
         transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+
+
+@pytest.mark.parametrize(("given", "texts"), [("reference", ["Never heard.", ""]), ("empty", ["", ""])])
+def test_an_utterance_without_audio_gets_its_human_text_or_none(tmp_path, capsys, given, texts):
+    tiny = corpus(tmp_path, 11)
+    heard = tiny.frame["reference_text"].tolist()
+    gone = [2, 5]
+    tiny.frame.loc[gone, ["audio", "audio_sha256", "duration_s"]] = [None, None, np.nan]
+    tiny.frame.loc[gone, "reference_text"] = ["Never  heard. ", None]
+    counter = Counter()
+    found = transcribe(
+        tiny, tmp_path, SETTINGS.model_copy(update={"without_audio": given}), tmp_path / "work", lambda _: counter
+    )
+    assert counter.heard == 9
+    assert [found.texts[row] for row in gone] == texts
+    assert [text for row, text in enumerate(found.texts) if row not in gone] == [
+        text for row, text in enumerate(heard) if row not in gone
+    ]
+    assert found.decoding["without_audio"] == given
+    n = sum(map(bool, texts))
+    said = f"2 of 11 utterances have no audio, 'u02' first: {n} of their transcripts are the human text, {2 - n} are"
+    assert said in capsys.readouterr().out
+
+
+def test_a_segment_is_heard_as_a_file_of_its_own(tmp_path):
+    tiny = corpus(tmp_path, 4)
+    sounds = [soundfile.read(tmp_path / "wav" / f"{i}.wav", dtype="float32")[0] for i in range(4)]
+    soundfile.write(tmp_path / "wav" / "all.wav", np.concatenate(sounds), SAMPLE_RATE)
+    ends = np.cumsum([len(each) for each in sounds]) / SAMPLE_RATE
+    whole = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums())
+    cut = Manifest(tiny.frame.assign(audio="wav/all.wav", start_s=[0.0, *ends[:-1]], end_s=ends), "tiny", tiny.labels)
+    assert transcribe(cut, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).texts == whole.texts
+    moved = Manifest(cut.frame.assign(end_s=ends - 0.1), "tiny", tiny.labels)
+    folders = {
+        transcribe(each, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).folder for each in (cut, moved)
+    }
+    assert len(folders) == 2
+
+
+class Sums:
+    """Hears a digest of every sample."""
+
+    def transcribe(self, waveforms):
+        return [hashlib.sha256(each.tobytes()).hexdigest() for each in waveforms]
 
 
 def test_the_human_text_is_taken_as_it_is_and_needs_no_audio(tmp_path):
@@ -182,7 +227,14 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     assert heard.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
     assert heard.decoding["strategy"] == "greedy" and heard.decoding["batch_size"] == 2
     found = json.loads((tmp_path / "cut.json").read_text())
-    assert found["all"] == {"utterances": 12, "with_reference": 12, "empty": 0, "looping": 0, "wer": 0.0}
+    assert found["all"] == {
+        "utterances": 12,
+        "with_reference": 12,
+        "empty": 0,
+        "looping": 0,
+        "wer": 0.0,
+        "unit": "words",
+    }
     assert sorted(found) == ["all", "dev", "test", "train"]
 
 

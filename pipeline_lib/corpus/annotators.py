@@ -1,0 +1,125 @@
+"""Tables in long form, one row an annotator: the rows of an utterance become one, their emotions votes."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline_lib.corpus import segment_times
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import ATTRIBUTES, NO_AGREEMENT, consensus
+
+SAME = ("utterance_id", "split", "speaker", "gender", "reference_text", "video", "subsets")
+RATED = ("emotion", *ATTRIBUTES)
+
+
+def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], list[str]]:
+    """Return one row an utterance, in the order of their first rows, and sentences on what was folded.
+
+    Rows of the same recording and segment, or without a recording of the same utterance_id, are one utterance. They are
+    ratings where an annotator is named or any of them differ in emotion or attributes: emotions are counted into
+    ``votes``, the label is ``consensus`` of these (X without a plurality), attributes are averaged. Else they repeat
+    each other.
+
+    Args:
+        path: the table, for messages
+        rows: see ``table_rows``
+        named: whether a column names the annotators
+
+    Raises:
+        InputError: rows of an utterance differ in more than emotion and attributes, or have votes already; an
+            utterance_id stands on two segments
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(_what(row), []).append(row)
+    _check_ids(groups)
+    several = [group for group in groups.values() if len(group) > 1]
+    rated = named or any(_differ(group) for group in several)
+    found, repeated, folded = [], 0, 0
+    for group in groups.values():
+        _check_same(group)
+        ratings = _distinct(group) if named else group if rated else group[:1]
+        repeated += len(group) - len(ratings)
+        folded += len(ratings) - 1
+        found.append(_counted(ratings) if named or (rated and len(group) > 1) else _filled(group))
+    notes = []
+    if repeated:
+        notes.append(f"{path.name}: {repeated} rows repeat another row and are left out.")
+    if folded:
+        rows_of = zip(groups.values(), found, strict=True)
+        no_plurality = sum(len(group) > 1 and row["emotion"] == NO_AGREEMENT for group, row in rows_of)
+        notes.append(
+            f"{path.name}: {len(rows) - repeated} rows became {len(found)} utterances, one row an annotator counted as"
+            f" a vote ({no_plurality} utterances are {NO_AGREEMENT}, without a plurality)."
+        )
+    return found, notes
+
+
+def _what(row: dict) -> tuple:
+    if row["audio"] is None:
+        return ("", row["utterance_id"])
+    return (row["audio"], segment_times.suffix(row["start_s"], row["end_s"]))
+
+
+def _check_ids(groups: dict[tuple, list[dict]]) -> None:
+    """Refuse an utterance_id on two segments of a recording: all but one would be dropped as duplicates."""
+    seen: dict[tuple[str, str], dict] = {}
+    for (audio, _), group in groups.items():
+        for row in group if audio else ():
+            other = seen.setdefault((audio, row["utterance_id"]), row)
+            if _what(other) != _what(row):
+                raise InputError(
+                    f"{row['where']}: utterance_id {row['utterance_id']!r} is also that of another segment of {audio}"
+                    f" ({other['where']}); name each by its own, or leave utterance_id out and it is derived"
+                )
+
+
+def _differ(group: Sequence[dict]) -> bool:
+    return any(str(row[name]) != str(group[0][name]) for row in group for name in RATED)
+
+
+def _check_same(group: Sequence[dict]) -> None:
+    first = _filled(group)
+    for row in group[1:]:
+        for name in SAME:
+            if row[name] and row[name] != first[name]:
+                raise InputError(
+                    f"{row['where']}: {name} is {row[name]!r}, and {first[name]!r} in another row of the same utterance"
+                    f" ({group[0]['where']}); rows of annotators may differ in {', '.join(RATED)} alone"
+                )
+    votes = next((row for row in group if row["votes"]), None)
+    if len(group) > 1 and votes and any(row["votes"] != votes["votes"] or _differ(group) for row in group):
+        raise InputError(
+            f"{votes['where']}: votes stand in a row of an utterance that has several rows with other ratings; expected"
+            " one row with votes, or one row an annotator without"
+        )
+
+
+def _distinct(group: Sequence[dict]) -> list[dict]:
+    """Return the ratings without those that an annotator repeats."""
+    seen = {}
+    for i, row in enumerate(group):
+        who = row["annotator"] or i
+        seen.setdefault((who, *(str(row[name]) for name in RATED)), row)
+    return list(seen.values())
+
+
+def _filled(group: Sequence[dict]) -> dict:
+    """Return the first row, with what only a later one has."""
+    row = dict(group[0])
+    for other in group[1:]:
+        row |= {name: other[name] for name in (*SAME, "votes") if not row[name]}
+    return row
+
+
+def _counted(group: Sequence[dict]) -> dict:
+    row = _filled(group)
+    cast = Counter(each["emotion"] for each in group if each["emotion"])
+    if not row["votes"]:
+        row["votes"] = dict(cast) or None
+        row["emotion"] = consensus(cast) if cast else None
+    for name in ATTRIBUTES:
+        values = [each[name] for each in group if not math.isnan(each[name])]
+        row[name] = math.fsum(values) / len(values) if values else math.nan
+    return row

@@ -1,0 +1,88 @@
+"""Names that are one to the eye are one here: speakers, utterances, labels and paths in any Unicode form.
+
+A letter with an accent has two encodings, composed (NFC, as typed on Linux and Windows) and decomposed (NFD, as macOS
+writes file names). All names are composed before anything is compared; a path is looked for on the disk in any form.
+What differs in more (capitals, blanks, full-width signs, leading zeros) may be one or two persons: that is said, and
+left as it is.
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+NAMES = ("utterance_id", "speaker", "emotion", "group")
+NAMED = 5  # pairs of speakers that a warning names
+
+
+def composed(text: str) -> str:
+    """Return the text in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def normalise(frame: pd.DataFrame) -> list[str]:
+    """Compose all names of a reader's frame in place; return what is to be said of speakers in two forms."""
+    before = frame["speaker"].dropna()
+    forms = before.groupby(before.map(composed)).nunique()
+    two = sorted(forms.index[forms > 1])
+    for name in NAMES:
+        texts = [composed(text) if isinstance(text, str) else None for text in frame[name]]
+        frame[name] = pd.Series(texts, index=frame.index, dtype=object)
+    votes = [_composed_keys(cast) if isinstance(cast, dict) else None for cast in frame["votes"]]
+    frame["votes"] = pd.Series(votes, index=frame.index, dtype=object)
+    return [f"{_named(two)} written in two Unicode forms: counted as one speaker each."] if two else []
+
+
+def alike(frame: pd.DataFrame) -> list[str]:
+    """Return a warning of speakers whose names differ so little that they may be one person, empty without any."""
+    names: dict[str, list[str]] = {}
+    for speaker in sorted(frame["speaker"].dropna().unique()):
+        names.setdefault(_folded(speaker), []).append(speaker)
+    pairs = [group for group in names.values() if len(group) > 1]
+    if not pairs:
+        return []
+    named = ", ".join(" and ".join(map(repr, group)) for group in pairs[:NAMED]) + (" ..." if pairs[NAMED:] else "")
+    apart = "differ in capitals, blanks, width or leading zeros only and are counted apart"
+    return [f"speakers {named} {apart}: where they are one person, spell them alike, or they cross splits unseen."]
+
+
+def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Look on the disk for paths that are not there as they are spelled.
+
+    Returns:
+        path -> the only path on the disk that is the same in another Unicode form; and path -> one that differs in
+        capitals, which is told and not taken
+    """
+    missing = {path for path in paths if not os.path.lexists(root / path)}
+    if not missing:
+        return {}, {}
+    forms: dict[str, list[str]] = {}
+    for folder, _, files in os.walk(root):
+        here = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        for file in files:
+            forms.setdefault(composed(str(here / file)), []).append(str(here / file))
+    keys = {path: composed(str(PurePosixPath(path))) for path in missing}
+    same = {path: forms[key][0] for path, key in keys.items() if len(forms.get(key, [])) == 1}
+    folded = {key.casefold(): there[0] for key, there in forms.items()}
+    near = {path: folded.get(key.casefold()) for path, key in keys.items() if key not in forms}
+    return same, {path: there for path, there in near.items() if there}
+
+
+def _folded(name: str) -> str:
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
+    return re.sub(r"\d+", lambda digits: str(int(digits[0])), " ".join(plain.split()))
+
+
+def _composed_keys(cast: dict[str, int]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for label, n in cast.items():
+        counts[composed(label)] = counts.get(composed(label), 0) + n
+    return counts
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:NAMED])) + (" ..." if names[NAMED:] else "")
+    return f"{len(names)} speaker{'s' if len(names) > 1 else ''} ({shown}) {'are' if len(names) > 1 else 'is'}"

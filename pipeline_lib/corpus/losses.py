@@ -1,0 +1,90 @@
+"""What a corpus loses on its way into the manifest: said always, and refused where it is much (corpus.max_quarantined).
+
+Not a loss are copies of what is kept, what ``corpus.exclude`` names, and clips that a corpus is known to lack.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline_lib.corpus import copies
+from pipeline_lib.corpus.settings import MaxQuarantinedSettings
+from pipeline_lib.errors import InputError
+
+NO_LOSS = (*copies.WORDS, "excluded", "known bad")
+EXAMPLES = 3
+
+
+def word(reason: str) -> str:
+    """Return the first word of a reason, "missing" for example, by which reasons are counted."""
+    return reason.partition(":")[0]
+
+
+def most_frequent(words: Sequence[str], n: int = 3) -> str:
+    """Return the most frequent reasons with their counts: "missing 4,300, truncated 2"."""
+    counts = sorted(Counter(words).items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in counts[:n]) + (", ..." if counts[n:] else "")
+
+
+def notices(n_read: int, words: Sequence[str]) -> list[str]:
+    """Return what the terminal is told of rows that are left out, empty where none is."""
+    lost = [each for each in words if each not in copies.WORDS]
+    result = []
+    if lost:
+        known = f"{len(lost):,} of {n_read:,} rows are quarantined ({most_frequent(lost)})"
+        result.append(f"{known}; data/quarantine.parquet has each with its reason.")
+    again = [each for each in words if each in copies.WORDS]
+    if again:
+        result.append(f"{len(again):,} rows are other copies of utterances that are kept ({most_frequent(again)}).")
+    return result
+
+
+def check(root: Path, frame: pd.DataFrame, limit: MaxQuarantinedSettings) -> None:
+    """Refuse a corpus that loses more than the limit of any split, or all of one.
+
+    Args:
+        root: folder of the corpus
+        frame: all rows but copies, with ``split`` and ``reject``; rows without split count against the whole corpus
+        limit: what may be lost
+
+    Raises:
+        InputError: too much is lost; the message has counts, reasons, examples and the folder
+    """
+    lost = frame["reject"].notna() & ~frame["reject"].map(lambda reason: word(str(reason)) in NO_LOSS)
+    parts = [(f"split {name!r}", (frame["split"] == name)) for name in sorted(frame["split"].dropna().unique())]
+    if frame["split"].isna().any() or lost.all():
+        parts.insert(0, ("the corpus", pd.Series(True, index=frame.index)))
+    for name, rows in parts:
+        n, gone = int(rows.sum()), frame[rows & lost]
+        if len(gone) > max(limit.files, int(limit.share * n)) or (len(gone) == n and limit.share < 1):
+            raise InputError(
+                f"{len(gone):,} of {n:,} rows of {name} cannot be used: {_why(gone)}. Files were looked for below"
+                f" {root.absolute()}: is the corpus there as a whole, and is it the right folder (corpus.root)?"
+                f" corpus.max_quarantined takes {limit.share:.0%} of a split, at least {limit.files} rows; where so"
+                " much is really bad, set its share higher"
+            )
+
+
+def explain_label(root: Path, before: pd.DataFrame, kept: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Refuse a label that had utterances in train, all of which are lost.
+
+    Raises:
+        InputError: names the label, how many there were and why they cannot be used
+    """
+    for label in labels:
+        had = before[(before["emotion"] == label) & (before["split"] == "train")]
+        if len(had) and not ((kept["emotion"] == label) & (kept["split"] == "train")).any():
+            raise InputError(
+                f"label {label!r} has {len(had):,} utterances in train and none of them can be used:"
+                f" {_why(had[had['reject'].notna()])}, below {root.absolute()}; bring the files back, or leave the"
+                " label out of corpus.labels"
+            )
+
+
+def _why(rows: pd.DataFrame) -> str:
+    """Return the most frequent reasons and some examples."""
+    shown = [f"{name}: {reason}" for name, reason in zip(rows["audio"], rows["reject"], strict=True)][:EXAMPLES]
+    counts = most_frequent([word(reason) for reason in rows["reject"]])
+    return f"{counts} ({'; '.join(shown)}{'; ...' if len(rows) > EXAMPLES else ''})"

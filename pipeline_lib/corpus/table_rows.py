@@ -1,0 +1,223 @@
+"""From a table's cells to an utterance: paths below the root, labels, votes, splits, segments."""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pipeline_lib.audio import resolve_under
+from pipeline_lib.corpus import cell_text, layout, segment_times
+from pipeline_lib.corpus.settings import CorpusSettings
+from pipeline_lib.corpus.table_columns import KNOWN, Columns
+from pipeline_lib.errors import InputError
+from pipeline_lib.labels import ATTRIBUTES
+
+SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
+MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # what the corpus stage itself calls subsets
+OTHER_SPLITS = {
+    "training": "train",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "development": "dev",
+    "testing": "test",
+}
+NAMES = ("emotion", "speaker", "gender", *ATTRIBUTES)  # columns in which every word for a missing value is one
+
+
+class Rows:
+    """Turn the cells of one table into utterances, and count what was not taken as written.
+
+    Attributes:
+        missing: column -> words that stood for a missing value, with their counts
+        repaired: column -> cells that held control characters in place of signs
+    """
+
+    def __init__(self, root: Path, settings: CorpusSettings, columns: Columns, scale: tuple[float, float]):
+        self.missing: dict[str, Counter[str]] = {}
+        self.repaired: Counter[str] = Counter()
+        self._root, self._columns, self._scale = root, columns, scale
+        self._split_is_read = settings.split.method in (None, "official", "column")
+        labels = {*(settings.labels or []), *(settings.merge or {})}
+        self._labels = {*settings.table.keep_words, *labels}
+        self._names = {*settings.table.keep_words}
+        self._paths: dict[str, str] = {}  # as written -> relative: segments and annotators repeat them
+
+    def row(self, n: int, where: str, cells: dict[str, str]) -> dict:
+        """Return the utterance of the table's ``n``-th row; ``where`` and ``annotator`` are for ``annotators`` alone.
+
+        Raises:
+            InputError: a value cannot be what its column holds
+        """
+        cells = {name: self._plain(where, name, text) for name, text in cells.items()}
+        audio, video = (self._path(where, name, cells.get(name, "")) for name in ("audio", "video"))
+        text = cells.get("reference_text") or None
+        if "audio" in cells and not (audio or text or cells.get("utterance_id")):
+            raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or an utterance_id or text")
+        start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
+        annotator = cells.get(self._columns.annotator or "", "")
+        row = {
+            "where": where,
+            "annotator": None if cell_text.is_missing(annotator) else annotator,
+            "audio": audio,
+            "start_s": start_s,
+            "end_s": end_s,
+            "video": video,
+            "utterance_id": cells.get("utterance_id") or _identifier(audio, start_s, end_s, n, cells),
+            "split": self._split(where, cells[self._columns.split]) if self._columns.split in cells else None,
+            "speaker": cells.get("speaker") or None,
+            "gender": layout.gender(cells.get("gender")),
+            "emotion": label(where, "emotion", cells.get("emotion", "")) or None,
+            "votes": self._votes(where, cells.get("votes", "")),
+            "reference_text": text,
+            "subsets": _subsets(where, cells.get("subsets", "")),
+        }
+        if not row["utterance_id"]:
+            raise InputError(f"{where}: utterance_id is empty")
+        return {**row, **self._attributes(where, cells)}
+
+    def _plain(self, where: str, name: str, text: str) -> str:
+        """Return a cell without control characters, and "" for a word that stands for a missing value."""
+        if name not in KNOWN and name != self._columns.split:
+            return text
+        if name not in ("audio", "video"):
+            plain = cell_text.repaired(text)
+            self.repaired[name] += plain != text
+            text = plain
+        if cell_text.CONTROL.search(text):
+            raise InputError(f"{where}: {name} is {short(text)}, which holds a control character")
+        kept = self._labels if name == "emotion" else self._names
+        any_word = (name in NAMES or name == self._columns.split) and text not in kept
+        if text and (cell_text.is_missing(text) if any_word else text in cell_text.WRITTEN_BY_STR - kept):
+            self.missing.setdefault(name, Counter())[text] += 1
+            return ""
+        return text
+
+    def _path(self, where: str, name: str, text: str) -> str | None:
+        if not text:
+            return None
+        if text not in self._paths:
+            self._paths[text] = self._relative(where, name, text)
+        return self._paths[text]
+
+    def _relative(self, where: str, name: str, text: str) -> str:
+        windows = PureWindowsPath(text).is_absolute()
+        if "\\" in text and not windows and not _exists(self._root / text):
+            text = text.replace("\\", "/")
+        absolute = PurePosixPath(text).is_absolute() and ".." not in PurePosixPath(text).parts
+        relative = None if windows else below(self._root, text) if absolute else text
+        if relative is None:
+            raise InputError(
+                f"{where}: {name}: {short(text)} is an absolute path and does not lie below corpus.root {self._root};"
+                " expected a path relative to that folder"
+            )
+        try:
+            resolve_under(self._root, relative)
+        except InputError as error:
+            raise InputError(f"{where}: {name}: {error}") from None
+        return str(PurePosixPath(relative))
+
+    def _segment(self, where: str, cells: dict[str, str]) -> tuple[float, float]:
+        names = self._columns.segment
+        if names is None:
+            return float("nan"), float("nan")
+        return segment_times.segment(where, names, cells[names[0]], cells[names[1]])
+
+    def _split(self, where: str, text: str) -> str | None:
+        if SPLIT.fullmatch(text):
+            return text
+        if not text and not self._split_is_read:
+            return None
+        near = get_close_matches(text.lower(), ["train", "dev", "test"], n=1)
+        meant = OTHER_SPLITS.get(text.lower()) or (near[0] if near else None)
+        hint = f" (did you mean {meant!r}?)" if meant else ""
+        raise InputError(f"{where}: split is {text!r}, expected train, dev, test, test2 ... or unlabelled{hint}")
+
+    def _attributes(self, where: str, cells: dict[str, str]) -> dict[str, float]:
+        low, high = self._scale
+        values = {name: layout.number(where, name, cells.get(name, "")) for name in ATTRIBUTES}
+        for name, value in values.items():
+            if value < low or value > high:
+                raise InputError(f"{where}: {name} is {value:g}, corpus.attribute_scale goes from {low:g} to {high:g}")
+        return values
+
+    def _votes(self, where: str, text: str) -> dict[str, int] | None:
+        votes = _counts(where, text) if text else None
+        for name in list(votes or ()):
+            if cell_text.is_missing(name) and name not in self._labels:
+                self.missing.setdefault("votes", Counter())[name] += votes.pop(name)
+            else:
+                label(where, "votes", name)
+        return votes
+
+
+def below(root: Path, path: str) -> str | None:
+    """Return an absolute path relative to the root, None where it does not lie below it; links to the root count."""
+    folder, parts = PurePosixPath(path), []
+    while folder != folder.parent:
+        parts.append(folder.name)
+        folder = folder.parent
+        if _is(folder, root):
+            return str(PurePosixPath(*reversed(parts)))
+    return None
+
+
+def label(where: str, column: str, text: str) -> str:
+    """Return a label that can stand in a report, a plot's page and a spreadsheet without being read as their code."""
+    plain = all(c.isalnum() or c in " _-.,'’&/+()" or unicodedata.combining(c) for c in text)
+    if text and not (plain and text[0].isalnum()):
+        raise InputError(f"{where}: {column} names {short(text)}, expected letters, digits, blanks and _-.,'&/+()")
+    return text
+
+
+def short(text: str) -> str:
+    """Return the text quoted, of a long one its beginning."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long
+        return False
+
+
+@lru_cache(maxsize=4096)
+def _is(folder: PurePosixPath, root: Path) -> bool:
+    try:
+        return Path(folder).resolve() == root.resolve()
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a name too long
+        return False
+
+
+def _identifier(audio: str | None, start_s: float, end_s: float, n: int, cells: dict[str, str]) -> str | None:
+    if audio:
+        return str(PurePosixPath(audio).with_suffix("")) + segment_times.suffix(start_s, end_s)
+    return f"row_{n:07d}" if "audio" in cells else None
+
+
+def _counts(where: str, text: str) -> dict[str, int]:
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+        votes = dict(pairs)
+    except (ValueError, TypeError, RecursionError):  # ValueError: also a number of more than 4,300 digits
+        raise InputError(
+            f'{where}: votes is {short(text)}, expected a JSON object such as {{"anger": 3}}, in CSV quotes are doubled'
+        ) from None
+    if len(votes) < len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        raise InputError(f"{where}: votes is {short(text)}, which names {twice!r} twice")
+    if not (text.startswith("{") and all(type(n) is int and n >= 0 for n in votes.values())):
+        raise InputError(f"{where}: votes is {short(text)}, expected a JSON object of emotions and whole numbers")
+    return votes
+
+
+def _subsets(where: str, text: str) -> list[str]:
+    names = [name.strip() for name in text.split(";") if name.strip()]
+    made = next((name for name in names if MADE_LATER.fullmatch(name)), None)
+    if made:
+        raise InputError(f"{where}: subsets names {made!r}, which the corpus stage makes itself; expected another name")
+    return names
