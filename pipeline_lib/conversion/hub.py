@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from huggingface_hub import HfApi, hf_hub_download
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel, WhisperForConditionalGeneration
@@ -83,7 +84,12 @@ def convert(name: str, out: Path, revision: str | None = None, model_type: str |
                 shutil.copyfile(source[each], folder / each)
         compared = compare(folder, config, {key: value for shard in published for key, value in shard.items()})
         read = _read_back(folder, name, config)
-        record = {"source": name, "revision": commit, "files": _digests(source), "converted": _digests(_in(folder))}
+        record = {
+            "source": name,
+            "revision": commit,
+            "files": _digests(source),
+            "converted": _digests({path.name: path for path in folder.iterdir()}),
+        }
         (folder / RECORD).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     total = sum(each.numel() for shard in kept for each in shard.values())
     shards = f"{len(kept)} shards" if len(kept) > 1 else "1 shard"
@@ -117,10 +123,9 @@ def locate(name: str, revision: str | None) -> tuple[dict[str, Path], str | None
 
     if "config.json" not in there:
         raise InputError(f"{name} has no config.json, so it is no checkpoint of transformers")
-    if any(each == "model.safetensors" or each == foreign.INDEX for each in there):
+    if there & {"model.safetensors", foreign.INDEX}:
         raise InputError(f"{name} has safetensors already; give it as checkpoint, nothing is to be converted")
-    wanted = [each for each in ("config.json", *COPIED) if each in there]
-    source = {each: fetch(each) for each in wanted}
+    source = {each: fetch(each) for each in ("config.json", *COPIED) if each in there}
     if INDEX in there:
         source[INDEX] = fetch(INDEX)
         shards = foreign.shards(source[INDEX], ".bin")
@@ -152,7 +157,6 @@ def compare(folder: Path, config: PretrainedConfig, published: Mapping[str, Tens
         InputError: a tensor or the output of a forward pass differs in a bit, or is not finite
     """
     kind, dtype, options = _class(config), _precision(published), _options(config)
-    inputs = example(config, dtype)
     with quiet():
         theirs = kind.from_pretrained(None, config=config, state_dict=dict(published), dtype=dtype, **options).eval()
         ours = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options).eval()
@@ -165,11 +169,11 @@ def compare(folder: Path, config: PretrainedConfig, published: Mapping[str, Tens
         raise InputError(
             f"{len(different)} tensors differ from what transformers makes of the .bin file, {different[0]!r} first"
         )
-    one, other = theirs(**inputs)[0], ours(**inputs)[0]
+    one, other = (model(**example(config, dtype))[0] for model in (theirs, ours))
     if not torch.isfinite(other).all() or not torch.equal(one, other):
         raise InputError("a forward pass differs from that of the .bin file as transformers loads it, or is not finite")
     n = len(actual) - len(skipped)
-    return f"compared with the .bin file as transformers loads it: {n} tensors and a forward pass, equal in every bit"
+    return f"compared with transformers' loading of the .bin file: {n} tensors and a forward pass, equal in every bit"
 
 
 def example(config: PretrainedConfig, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -181,9 +185,8 @@ def example(config: PretrainedConfig, dtype: torch.dtype) -> dict[str, Tensor]:
             mels = torch.randn(1, config.num_mel_bins, frames, generator=noise).to(dtype)
             return {"input_features": mels, "decoder_input_ids": torch.tensor([[config.decoder_start_token_id]])}
         case "wav2vec2-bert":
-            return {
-                "input_features": torch.randn(1, 50, config.feature_projection_input_dim, generator=noise).to(dtype)
-            }
+            bands = config.feature_projection_input_dim
+            return {"input_features": torch.randn(1, 50, bands, generator=noise).to(dtype)}
         case kind if kind in speech.CONVOLUTIONAL:
             return {"input_values": torch.randn(1, 16_000, generator=noise).to(dtype)}
         case _:
@@ -266,17 +269,11 @@ def _precision(published: Mapping[str, Tensor]) -> torch.dtype:
 
 def _names(folder: Path) -> set[str]:
     """Return the names of all tensors of the folder."""
-    from safetensors import safe_open
-
     names: set[str] = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as opened:
             names |= set(opened.keys())
     return names
-
-
-def _in(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in folder.iterdir() if path.name != RECORD}
 
 
 def _digests(paths: Mapping[str, Path]) -> dict[str, Any]:
