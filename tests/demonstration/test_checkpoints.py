@@ -45,7 +45,6 @@ def test_all_checkpoints_together_stay_under_20_mb():
     assert not [path for path in files if path.suffix in (".pt", ".bin", ".pkl", ".pth")]
 
 
-@pytest.mark.slow
 def test_the_canary_follows_the_audio_when_two_recordings_are_swapped(canary, tmp_path):
     said = ["the doctor found that wonderful guitar last night", "my cousin sold the ladder and i hate it"]
     waves = [speak(Utterance(said[0], "gmw/en+m4", _usual())), speak(Utterance(said[1], "gmw/en-US+f4", _usual()))]
@@ -58,13 +57,11 @@ def test_the_canary_follows_the_audio_when_two_recordings_are_swapped(canary, tm
         assert jiwer.wer([said[i] for i in order], texts) < 0.2
 
 
-@pytest.mark.slow
 def test_the_canary_hears_test_voices_with_a_word_error_rate_under_a_quarter(canary, recordings):
     texts = heard(canary, [path for path, _ in recordings])
     assert jiwer.wer([words for _, words in recordings], texts) < 0.25
 
 
-@pytest.mark.slow
 def test_files_and_arrays_give_the_same_words_mostly(canary, recordings):
     """Files are asked for with punctuation and capitals, arrays without: both prompts were trained."""
     paths = [path for path, _ in recordings]

@@ -290,7 +290,6 @@ def test_settings_load_neither_torch_nor_transformers():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):
     alone = digest(run(corpus, entry("hubert_group", frames=True), tmp_path, "alone"))
     (leftover,) = (tmp_path / "work").iterdir()

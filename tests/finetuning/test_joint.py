@@ -147,7 +147,6 @@ def test_a_saved_joint_expert_predicts_what_the_tables_say(tones, tmp_path):
     assert set(outputs) == {"embedding", "logits", "attributes", "sentiment"}
 
 
-@pytest.mark.slow
 def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path):
     settings = corpora.joint(tones, cache_embeddings_gb=1.0, cache_audio_gb=1.0, phases={"only": {"epochs": 1}})
     _, alone = run(tones, tmp_path / "alone", settings)

@@ -57,7 +57,6 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in [*files, folder / "predictions" / f"{expert}.parquet"]}
 
 
-@pytest.mark.slow
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     audio = corpora.settings(tones.w2v_bert, "audio", save_steps=1, **SHORT, **BOTH)
     several = corpora.merged(BOTH, {"losses": {"class_weights": "balanced"}})
@@ -88,7 +87,6 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
         np.testing.assert_allclose(tables[0].posterior, tables[1].posterior, atol=tolerance)
 
 
-@pytest.mark.slow
 def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones, tmp_path):
     lora = {"adaptation": {"method": "lora", "lora": {"dropout": 0.0}}}
     changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings_gb": 1.0}
