@@ -95,7 +95,7 @@ def _chosen(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder) -
 
 def _info(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, layers: tuple[int, ...], n: int) -> Info:
     return Info(
-        encoder=encoder.kind,
+        encoder=encoder.signature,
         checkpoint=settings.expert or encoder.checkpoint,
         revision=None if settings.expert else encoder.revision,
         modality=settings.modality,
