@@ -134,18 +134,19 @@ def _set_regularisation(settings: EncoderSettings, config: PretrainedConfig) -> 
     if settings.spec_augment is None:
         return
     masks = settings.spec_augment.model_dump()
-    absent = [name for name in ("apply_spec_augment", *masks) if not hasattr(config, name)]
+    asked = {"apply_spec_augment": True, **masks}
+    absent = [name for name, value in asked.items() if value and not hasattr(config, name)]
     width = config.num_mel_bins if config.model_type == "whisper" else config.hidden_size
     if absent:
         raise InputError(
-            f"encoder.spec_augment is set and {settings.checkpoint} a {config.model_type!r} model, which has no masks"
-            f" ({absent[0]}); set it to null"
+            f"encoder.spec_augment is set and {settings.checkpoint} a {config.model_type!r} model, which has no"
+            f" {absent[0]}; set {'it to null' if absent[0] == 'apply_spec_augment' else 'that to 0'}"
         )
     if masks["mask_feature_length"] > width:
         raise InputError(
             f"spec_augment.mask_feature_length is {masks['mask_feature_length']}, {settings.checkpoint} is {width} wide"
         )
-    for name, value in {"apply_spec_augment": True, **masks}.items():
+    for name, value in asked.items():
         setattr(config, name, value)
 
 

@@ -111,6 +111,10 @@ def test_models_that_cannot_are_refused(load, checkpoint, tmp_path):
         load("hubert_group", whisper_length="true_length")
     with pytest.raises(InputError, match="mask_feature_length is 99, .* is 32 wide"):
         load("hubert_group", spec_augment={"mask_feature_length": 99})
+    with pytest.raises(InputError, match="which has no mask_feature_min_masks; set that to 0"):
+        load("wavlm_layer", spec_augment={"mask_feature_min_masks": 1})
+    with pytest.raises(InputError, match="which has no apply_spec_augment; set it to null"):
+        load("vggish", spec_augment={})
     with pytest.raises(InputError, match=r"encoder.layerdrop is 0.1 and .* which skips no blocks"):
         load("vggish", layerdrop=0.1)
 
