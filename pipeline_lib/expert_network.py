@@ -164,6 +164,8 @@ def _joint(
     for name, branch in joint.branches.items():
         load = load_speech if name == "audio" else load_text
         branches[name] = taken[name] if branch.expert is not None else load(branch.encoder, device)
+        if branch.expert is not None and name == "audio":
+            branches[name].still()  # masks and layer drop were that expert's
     torch.manual_seed(settings.seed)
     for name, branch in joint.branches.items():
         if hasattr(branches[name].model, "merge_and_unload") and branch.adaptation.method != "frozen":

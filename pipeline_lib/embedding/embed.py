@@ -105,7 +105,7 @@ def _info(
     settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, layers: tuple[int, ...], n: int, n_without: int
 ) -> Info:
     return Info(
-        encoder=encoder.kind,
+        encoder=encoder.signature,
         checkpoint=settings.expert or encoder.checkpoint,
         revision=None if settings.expert else encoder.revision,
         modality=settings.modality,

@@ -51,6 +51,18 @@ class EmbeddingSettings(Settings):
             raise ValueError(f"layers is {self.layers}, wanted ascending numbers, each once")
         if self.modality == "audio" and self.encoder is not None and self.encoder.weights == "nf4":
             raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
+        if self.encoder is not None:
+            for name in ("spec_augment", "layerdrop"):
+                if getattr(self.encoder, name):
+                    raise ValueError(
+                        f"encoder.{name} is set, which acts on an encoder that is trained, an embedding is of a frozen"
+                        " one; set it to null or 0"
+                    )
+            if self.modality == "text" and self.encoder.whisper_length != "padded_30s":
+                raise ValueError(
+                    f"encoder.whisper_length is {self.encoder.whisper_length!r}, which is for audio; set it to"
+                    " padded_30s"
+                )
         if self.modality == "text" and self.batch_seconds is not None:
             raise ValueError("batch_seconds is for audio, a text has no duration; wanted null")
         return self

@@ -24,6 +24,20 @@ def n_frames(n_samples: int) -> int:
     return max(0, 1 + (n_samples - FRAME) // HOP)
 
 
+def check_lengths(waveforms: Sequence[np.ndarray], needed: int) -> None:
+    """Refuse a waveform without a frame, which needs so many samples.
+
+    Raises:
+        ValueError: there is one
+    """
+    for i, waveform in enumerate(waveforms):
+        if len(waveform) < needed:
+            length_ms = 1000 * needed / SAMPLE_RATE
+            raise ValueError(
+                f"waveform {i} has {len(waveform)} samples, one frame needs {needed} ({length_ms:g} ms at 16 kHz)"
+            )
+
+
 class KaldiFilterbank:
     """Log mel energies in natural logarithm; the input is scaled to 16-bit integers as Kaldi expects."""
 

@@ -45,22 +45,35 @@ def backbone(model: nn.Module) -> nn.Module:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def watch(model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor], see: See) -> None:
+def watch(
+    model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor], see: See, last_norm: nn.Module | None = None
+) -> None:
     """Run the model and show ``see(i, states)`` each layer as it arises, float32, shape ``(batch, time, width)``.
 
     Hooks stand before the blocks, not behind them: so an adapter put around a block is seen too, and what a hook sees
-    is what gradient checkpointing keeps.
+    is what gradient checkpointing keeps. A block that layer drop skips hands on what enters it.
+
+    Args:
+        model, blocks: the model, and its blocks in order
+        inputs: of the model
+        see: takes the number of a layer and its states
+        last_norm: behind the last block, where there is one
     """
-    hooks = [
-        block.register_forward_pre_hook(partial(_before, see, i), with_kwargs=True) for i, block in enumerate(blocks)
-    ]
+    shown = 0
+
+    def before(i: int, _: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        nonlocal shown
+        states = (args[0] if args else kwargs["hidden_states"]).float()
+        for layer in range(shown, i + 1):
+            see(layer, states)
+        shown = max(shown, i + 1)
+
+    watched = [*enumerate(blocks), *([(len(blocks) - 1, last_norm)] if last_norm is not None else [])]
+    hooks = [each.register_forward_pre_hook(partial(before, i), with_kwargs=True) for i, each in watched]
     try:
         last = model(**inputs).last_hidden_state
     finally:
         for hook in hooks:
             hook.remove()
-    see(len(blocks), last.float())
-
-
-def _before(see: See, i: int, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    see(i, (args[0] if args else kwargs["hidden_states"]).float())
+    for i in range(shown, len(blocks) + 1):
+        see(i, last.float())

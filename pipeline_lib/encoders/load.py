@@ -17,14 +17,14 @@ from transformers import (
     AutoModel,
     PretrainedConfig,
     PreTrainedModel,
-    WhisperFeatureExtractor,
 )
 
-from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary
+from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary, whisper
 from pipeline_lib.encoders.refusals import explain, quiet
 from pipeline_lib.encoders.settings import EncoderSettings
-from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms, WhisperWindows
+from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms
 from pipeline_lib.encoders.text import TextEncoder, Tokens
+from pipeline_lib.encoders.whisper import WhisperWindows
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.bnb import keep_one_path
 
@@ -56,11 +56,18 @@ def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncode
         raise InputError(
             f"{settings.checkpoint} has batch norm in its positions, which would see the padding; choose another"
         )
+    true_length = settings.whisper_length == "true_length"
+    if true_length and config.model_type != "whisper":
+        raise InputError(
+            f"whisper_length is 'true_length' and {settings.checkpoint} a {config.model_type!r} model, which always"
+            " takes clips as long as they are; set it to padded_30s"
+        )
+    _set_regularisation(settings, config)
+    model = _model(settings, config, revision, device)
     if config.model_type == "whisper":
-        model = _model(settings, config, revision, device).encoder
-    else:
-        model = _model(settings, config, revision, device)
-    prepare = _speech_inputs(config, contents.preprocessor(settings, revision), settings.checkpoint)
+        model = whisper.of_true_length(model.encoder) if true_length else model.encoder
+    preprocessor = contents.preprocessor(settings, revision)
+    prepare = _speech_inputs(config, preprocessor, settings.checkpoint, true_length=true_length)
     return SpeechEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
 
 
@@ -110,6 +117,35 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
     return config, getattr(config, "_commit_hash", None) or settings.revision
 
 
+def _set_regularisation(settings: EncoderSettings, config: PretrainedConfig) -> None:
+    """Set SpecAugment and layer drop of a speech model, which only act while it is trained."""
+    if settings.layerdrop:
+        name = "encoder_layerdrop" if config.model_type == "whisper" else "layerdrop"
+        if not hasattr(config, name):
+            raise InputError(
+                f"encoder.layerdrop is {settings.layerdrop:g} and {settings.checkpoint} a {config.model_type!r} model,"
+                " which skips no blocks; set it to 0"
+            )
+        setattr(config, name, settings.layerdrop)
+    if settings.spec_augment is None:
+        return
+    masks = settings.spec_augment.model_dump()
+    asked = {"apply_spec_augment": True, **masks}
+    absent = [name for name, value in asked.items() if value and not hasattr(config, name)]
+    width = config.num_mel_bins if config.model_type == "whisper" else config.hidden_size
+    if absent:
+        raise InputError(
+            f"encoder.spec_augment is set and {settings.checkpoint} a {config.model_type!r} model, which has no"
+            f" {absent[0]}; set {'it to null' if absent[0] == 'apply_spec_augment' else 'that to 0'}"
+        )
+    if masks["mask_feature_length"] > width:
+        raise InputError(
+            f"spec_augment.mask_feature_length is {masks['mask_feature_length']}, {settings.checkpoint} is {width} wide"
+        )
+    for name, value in asked.items():
+        setattr(config, name, value)
+
+
 def _model(
     settings: EncoderSettings, config: PretrainedConfig, revision: str | None, device: torch.device
 ) -> PreTrainedModel:
@@ -144,6 +180,11 @@ def _model(
             )
     except Exception as error:
         raise explain(error, settings, "weights") from error
+    if sorted(report["missing_keys"]) == ["masked_spec_embed"]:
+        raise InputError(
+            f"{settings.checkpoint} has no masked_spec_embed, the vector that stands in masked frames; set"
+            " encoder.spec_augment to null"
+        )
     if missing := sorted(report["missing_keys"]):
         said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
@@ -153,16 +194,17 @@ def _model(
     return model
 
 
-def _speech_inputs(config: PretrainedConfig, said: dict[str, Any], checkpoint: str) -> speech.Prepare:
+def _speech_inputs(
+    config: PretrainedConfig, said: dict[str, Any], checkpoint: str, *, true_length: bool
+) -> speech.Prepare:
     """Return what makes the inputs; ``said`` is the checkpoint's preprocessor_config.json."""
     rate = said.get("sampling_rate", speech.SAMPLE_RATE)
     if rate != speech.SAMPLE_RATE:
         raise InputError(f"{checkpoint} takes speech at {rate} Hz, this pipeline gives {speech.SAMPLE_RATE}")
     match config.model_type:
         case "whisper":
-            return WhisperWindows(
-                WhisperFeatureExtractor(feature_size=config.num_mel_bins), config.max_source_positions
-            )
+            extractor = whisper.extractor_of(said, config, checkpoint)
+            return WhisperWindows(extractor, config.max_source_positions, true_length=true_length)
         case vggish.MODEL_TYPE:
             return vggish.LogMelPatches()
         case kind if kind in speech.FILTERBANK:

@@ -3,11 +3,13 @@
 An utterance's hidden states do not depend on its neighbours in the batch. Attention masks are always passed. Beyond
 that, the group norm of HuBERT base, wav2vec 2.0 base and WavLM base, which takes its statistics over time, takes them
 over the utterance's own frames only (``PaddingProofExtractor``); with a mask alone, as transformers has it, padding
-moves such an embedding by more than half its norm. Whisper always sees windows of 30 s, as it was trained.
+moves such an embedding by more than half its norm. Whisper sees windows of 30 s, as it was trained, or by choice a
+clip's own length.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, WhisperFeatureExtractor
+from transformers import PreTrainedModel
 
-from pipeline_lib.encoders import features, sonar, vggish
+from pipeline_lib.encoders import features, sonar, vggish, whisper
 from pipeline_lib.encoders.hidden import Hidden, See, backbone, watch
 
 SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
@@ -25,7 +27,6 @@ CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
 FILTERBANK = ("wav2vec2-bert", sonar.MODEL_TYPE)
 WINDOWED = ("whisper", vggish.MODEL_TYPE)  # what goes through them are an utterance's pieces, joined again behind
 MODEL_TYPES = (*CONVOLUTIONAL, *FILTERBANK, *WINDOWED)
-WHISPER_FRAME = 320  # samples: mel frames of 160, then a convolution of stride 2
 
 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's, once a forward pass
 
@@ -60,6 +61,7 @@ class SpeechEncoder(nn.Module):
         self.model, self.prepare, self.checkpoint, self.revision = model, prepare, checkpoint, revision
         config = model.config
         self.kind, self.dtype = config.model_type, model.dtype
+        self.true_length = isinstance(model, whisper.TrueLengthEncoder)
         self.width, self.n_layers = config.hidden_size, len(self.blocks)
         if self.kind in CONVOLUTIONAL:
             model.feature_extractor = PaddingProofExtractor(model.feature_extractor)
@@ -69,8 +71,28 @@ class SpeechEncoder(nn.Module):
             self.frame_rate_hz = SAMPLE_RATE / (features.HOP * prepare.stride)
             self.minimum_samples = features.FRAME + features.HOP * (prepare.stride - 1)
         else:
-            rate = SAMPLE_RATE / WHISPER_FRAME if self.kind == "whisper" else vggish.frame_rate()
+            rate = SAMPLE_RATE / whisper.FRAME if self.kind == "whisper" else vggish.frame_rate()
             self.frame_rate_hz, self.minimum_samples = rate, 1
+
+    @property
+    def signature(self) -> str:
+        """What hidden states depend on beside the weights, as embeddings name it: the kind, and Whisper's length."""
+        return f"{self.kind} of true length" if self.true_length else self.kind
+
+    @property
+    def layerdrop(self) -> float:
+        """Each block's chance of being skipped in training."""
+        config = backbone(self.model).config
+        return getattr(config, "encoder_layerdrop" if self.kind == "whisper" else "layerdrop", 0.0)
+
+    def still(self) -> None:
+        """Switch SpecAugment and layer drop off."""
+        inner = backbone(self.model)
+        for name in ("layerdrop", "encoder_layerdrop"):
+            for each in (inner, inner.config):
+                if hasattr(each, name):
+                    setattr(each, name, 0.0)
+        inner.config.apply_spec_augment = False
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -121,8 +143,41 @@ class SpeechEncoder(nn.Module):
             for name, value in inputs.items()
             if self.kind not in WINDOWED or name == "input_features"
         }
-        watch(self.model, self.blocks, shown, see)
+        if self.kind == "whisper":
+            shown["input_features"] = self._masked(shown["input_features"], inputs["window_lengths"])
+        if self.true_length:
+            shown["lengths"] = inputs["window_lengths"]
+        with self._masks_that_fit(lengths):
+            watch(self.model, self.blocks, shown, see, self._last_norm)
         return lengths
+
+    @property
+    def _last_norm(self) -> nn.Module | None:
+        """The norm behind the last block, where the architecture has one."""
+        inner = backbone(self.model)
+        if self.kind == "whisper":
+            return inner.layer_norm
+        return inner.encoder.layer_norm if getattr(inner.config, "do_stable_layer_norm", False) else None
+
+    def _masked(self, log_mels: Tensor, lengths: Tensor) -> Tensor:
+        inner = backbone(self.model)
+        masks = self.model.training and inner.config.apply_spec_augment
+        if not masks or 2 * int(lengths.max()) < inner.config.mask_time_length:
+            return log_mels
+        return whisper.masked(inner, log_mels, lengths)
+
+    @contextmanager
+    def _masks_that_fit(self, lengths: Tensor) -> Iterator[None]:
+        """Switch SpecAugment off for a batch in which no utterance is as long as one of its masks."""
+        config = backbone(self.model).config
+        asked = getattr(config, "apply_spec_augment", False)
+        if asked and int(lengths.max()) < config.mask_time_length:
+            config.apply_spec_augment = False
+        try:
+            yield
+        finally:
+            if asked:
+                config.apply_spec_augment = True
 
 
 class PaddingProofExtractor(nn.Module):
@@ -176,7 +231,7 @@ class Waveforms:
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Return ``input_values`` float32 and ``attention_mask`` int64, both ``(batch, time)``."""
-        _check(waveforms, self.minimum_samples)
+        features.check_lengths(waveforms, self.minimum_samples)
         arrays = [np.asarray(each, dtype=np.float32) for each in waveforms]
         if self.normalise:
             arrays = [((x - x.mean()) / np.sqrt(x.var() + 1e-7)).astype(np.float32) for x in arrays]
@@ -195,33 +250,9 @@ class Filterbanks:
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Return ``input_features`` float32 ``(batch, time, width)`` and ``attention_mask`` int64 ``(batch, time)``."""
-        _check(waveforms, features.FRAME + features.HOP * (self.stride - 1))
+        features.check_lengths(waveforms, features.FRAME + features.HOP * (self.stride - 1))
         batch, mask = features.stack([features.standardise(x) for x in self.filterbank(waveforms)], self.stride)
         return {"input_features": batch, "attention_mask": mask}
-
-
-class WhisperWindows:
-    """Inputs of the Whisper encoder: log mels of windows of 30 s, the last one filled with zeros."""
-
-    def __init__(self, extractor: WhisperFeatureExtractor, positions: int) -> None:
-        """Take transformers' extractor.
-
-        Args:
-            extractor: makes the log mels
-            positions: frames of a window after the encoder's convolutions, 1,500
-        """
-        self.extractor, self.positions = extractor, positions
-
-    def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Return ``input_features`` ``(windows, mels, time)`` and ``lengths`` in frames, int64, ``(batch,)``."""
-        _check(waveforms, 1)
-        window = self.positions * WHISPER_FRAME
-        cut = [
-            np.asarray(x[start : start + window], np.float32) for x in waveforms for start in range(0, len(x), window)
-        ]
-        made = self.extractor(cut, sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt")
-        lengths = torch.tensor([-(-len(x) // WHISPER_FRAME) for x in waveforms])
-        return {"input_features": made["input_features"], "lengths": lengths}
 
 
 def _join(states: Tensor, lengths: Tensor) -> Tensor:
@@ -243,13 +274,3 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
-
-
-def _check(waveforms: Sequence[np.ndarray], needed: int) -> None:
-    """Refuse a waveform without a frame."""
-    for i, waveform in enumerate(waveforms):
-        if len(waveform) < needed:
-            length_ms = 1000 * needed / SAMPLE_RATE
-            raise ValueError(
-                f"waveform {i} has {len(waveform)} samples, one frame needs {needed} ({length_ms:g} ms at 16 kHz)"
-            )

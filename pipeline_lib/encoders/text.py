@@ -42,7 +42,7 @@ class TextEncoder(nn.Module):
         """
         super().__init__()
         self.model, self.prepare, self.checkpoint, self.revision = model, prepare, checkpoint, revision
-        self.kind = model.config.model_type
+        self.kind = self.signature = model.config.model_type
         self.decoder = self.kind in DECODERS
         self.width, self.n_layers = model.config.hidden_size, len(self.blocks)
 

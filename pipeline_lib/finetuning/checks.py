@@ -1,7 +1,13 @@
 """What of an entry of ``finetuning`` contradicts itself; every refusal says what is and what was wanted."""
 
 from pipeline_lib.finetuning.entry import ExpertEntry
-from pipeline_lib.finetuning.joint_settings import COMBINATIONS, OF_BRANCHES, check_modality, check_weights
+from pipeline_lib.finetuning.joint_settings import (
+    COMBINATIONS,
+    OF_BRANCHES,
+    check_modality,
+    check_training_only,
+    check_weights,
+)
 from pipeline_lib.finetuning.phase_settings import AUXILIARY, CATEGORICAL, OF_SEVERAL, LossSettings
 
 
@@ -121,6 +127,7 @@ def _check_single(entry: ExpertEntry) -> None:
             raise ValueError(f"phases.{name}.train 'both_head' {said}; wanted 'all' or 'head'")
     check_modality(entry.encoder, entry.modality)
     check_weights(entry.encoder, entry.adaptation)
+    check_training_only(entry.encoder, entry.modality, trained=entry.adaptation.method != "frozen")
 
 
 def _check_joint(entry: ExpertEntry) -> None:

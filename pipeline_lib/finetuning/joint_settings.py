@@ -52,6 +52,9 @@ class BranchesSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_modality(self.audio.encoder, "audio", "branches.audio.encoder")
+        for name, branch in self.items():
+            trained = branch.adaptation.method != "frozen"
+            check_training_only(branch.encoder, name, trained=trained, where=f"branches.{name}.encoder")
         return self
 
     def items(self) -> list[tuple[str, BranchSettings]]:
@@ -66,6 +69,28 @@ def check_weights(encoder: EncoderSettings | None, adaptation: AdaptationSetting
             f"encoder.weights is {encoder.weights!r} and adaptation.method 'full'; wanted weights 'float32', or method"
             " 'lora': bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
         )
+
+
+def check_training_only(
+    encoder: EncoderSettings | None, modality: str, *, trained: bool, where: str = "encoder"
+) -> None:
+    """Refuse masks, layer drop and Whisper's length for text, and masks and layer drop where nothing is trained."""
+    if encoder is None:
+        return
+    if modality == "text" and encoder.whisper_length != "padded_30s":
+        raise ValueError(
+            f"{where}.whisper_length is {encoder.whisper_length!r}, which is for audio; set it to padded_30s"
+        )
+    for name, off in (("spec_augment", None), ("layerdrop", 0.0)):
+        if getattr(encoder, name) == off:
+            continue
+        if modality == "text":
+            raise ValueError(f"{where}.{name} is set, which is for audio, the modality is 'text'; set it to null or 0")
+        if not trained:
+            raise ValueError(
+                f"{where}.{name} is set, which acts on an encoder that is trained, this one is frozen; set it to null"
+                " or 0, or adaptation.method to full or lora"
+            )
 
 
 def check_modality(encoder: EncoderSettings | None, modality: str, where: str = "encoder") -> None:

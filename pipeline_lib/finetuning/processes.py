@@ -36,7 +36,7 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     _refuse_shards()
     environment.check()
     repeatable(device)
-    some_unused = settings.is_joint or settings.adaptation.method == "full"
+    some_unused = settings.is_joint or settings.adaptation.method == "full" or settings.encoder.layerdrop > 0
     unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
     accelerator = Accelerator(
         cpu=device.type == "cpu",

@@ -7,6 +7,7 @@ halves: the loss is of all utterances of a step, see ``objective``.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -204,9 +205,12 @@ class Steps:
 
     def _refuse_idle_lora(self) -> None:
         parameters = dict(self.job.network.named_parameters())
-        for prefix in encoders_of(self.job.network):
+        for prefix, encoder in encoders_of(self.job.network).items():
             adapted = {name: each for name, each in parameters.items() if name.startswith(prefix) and "lora_" in name}
             idle = [name for name, each in adapted.items() if each.requires_grad and each.grad is None]
+            if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
+                running = {_block(name) for name, each in adapted.items() if each.grad is not None}
+                idle = [name for name in idle if _block(name) in running]
             if idle and not (self.job.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
                 layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
                 raise InputError(
@@ -227,6 +231,11 @@ class Steps:
             f" learning_rate {self.phase.learning_rate:g} is too high, or bfloat16 overflows: try a tenth of it,"
             " or precision float32"
         )
+
+
+def _block(name: str) -> str:
+    """Return a parameter's name up to the number of its block."""
+    return re.match(r".*?\.layers?\.\d+|.*", name)[0]
 
 
 def planned(job: Job, phase: PhaseSettings) -> int:

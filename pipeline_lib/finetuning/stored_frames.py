@@ -30,7 +30,7 @@ def layers_of(folder: Path, encoder: SpeechEncoder | TextEncoder, *, every: bool
     """
     info = embeddings.read_info(folder)
     is_of = (info.encoder, info.width, info.revision)
-    wanted = (encoder.kind, encoder.width, info.revision if info.revision is None else encoder.revision)
+    wanted = (encoder.signature, encoder.width, info.revision if info.revision is None else encoder.revision)
     if is_of != wanted:
         raise InputError(
             f"{folder} is of {info.checkpoint} at {is_of}, the branch's encoder of {encoder.checkpoint} at {wanted}"

@@ -36,7 +36,7 @@ class Info:
     """What an embedding says of itself.
 
     Attributes:
-        encoder: its architecture, transformers' model_type
+        encoder: its architecture, transformers' model_type; "whisper of true length" where clips are not filled up
         checkpoint: name on the hub, or folder; for a tuned encoder the expert's folder
         revision: commit on the hub, None for a folder
         modality: audio or text
