@@ -27,7 +27,10 @@ from pipeline_lib.labels import PRIMARY
 
 __all__ = ["COLUMNS", "Custom", "coded", "csv_rows", "files", "frame", "gender", "lines", "number"]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"),
+    *(".aifc", ".au", ".caf", ".rf64", ".w64", ".sph"),
+)
 NUMBERS = ("start_s", "end_s", "duration_s", "arousal", "valence", "dominance")
 COLUMNS = (
     "utterance_id",

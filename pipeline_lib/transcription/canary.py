@@ -24,6 +24,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from pipeline_lib.audio import SAMPLE_RATE
 from pipeline_lib.command import full_disk
+from pipeline_lib.encoders import contents
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain
 from pipeline_lib.encoders.settings import EncoderSettings
@@ -47,20 +48,21 @@ LANGUAGE = re.compile(r"<\|(?!pnc|itn)([a-z]{2,3}(?:-[A-Z]{2})?)\|>")
 
 
 class Canary:
-    """Hears up to a batch of recordings at once."""
+    """Transcribe up to a batch of recordings at once."""
 
     def __init__(self, settings: CanarySettings, device: Device = "auto") -> None:
         """Load the checkpoint.
 
         Raises:
-            InputError: it is missing, gated, no archive or no Canary, or does not know the language
+            InputError: it is missing, gated, no archive or no Canary, holds NaN, or does not know the language
         """
         self.device = pick(device)
         self.half_precision = settings.half_precision
         with _hushed():
             self.model = _load(settings, self.device).eval()
+        contents.check_finite(self.model, settings.checkpoint)
         if self.model.sample_rate != SAMPLE_RATE:
-            raise InputError(f"{settings.checkpoint} hears {self.model.sample_rate} Hz, wanted {SAMPLE_RATE} Hz")
+            raise InputError(f"{settings.checkpoint} takes {self.model.sample_rate} Hz, expected {SAMPLE_RATE} Hz")
         self.model.preprocessor.featurizer.dither = 0.0
         self.model.preprocessor.featurizer.pad_to = 0
         self.prompt = _prompt(self.model, settings)  # (1, n_tokens)

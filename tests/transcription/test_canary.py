@@ -1,5 +1,6 @@
 """The Canary engine on small NeMo checkpoints with random weights, made here, offline."""
 
+import io
 import shutil
 import tarfile
 
@@ -219,6 +220,18 @@ def test_a_folder_with_one_archive_stands_for_it(checkpoint, engine, waveforms, 
     assert Canary(CanarySettings(checkpoint=str(tmp_path)), "cpu").transcribe(waveforms) == engine.transcribe(waveforms)
     shutil.copy(checkpoint, tmp_path / "b.nemo")
     assert "is a folder with 2 .nemo files ['a.nemo', 'b.nemo'], expected one" in refused(checkpoint=str(tmp_path))
+
+
+def test_weights_that_hold_nan_are_refused(checkpoint, tmp_path):
+    def with_nan(data: bytes) -> bytes:
+        state = torch.load(io.BytesIO(data), weights_only=True)
+        state["encoder.pre_encode.out.weight"][0, 0] = torch.nan
+        out = io.BytesIO()
+        torch.save(state, out)
+        return out.getvalue()
+
+    path = repacked(checkpoint, tmp_path / "nan.nemo", {"model_weights.ckpt": with_nan})
+    assert "encoder.pre_encode.out.weight holds NaN or infinity" in refused(checkpoint=str(path))
 
 
 def test_a_fine_tuned_canary_with_adapters_and_sections_of_its_training_restores(checkpoint, engine, waveforms):
