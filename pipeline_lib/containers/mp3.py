@@ -197,7 +197,7 @@ def _free_bytes(span: Span, place: int, form: Form) -> int:
 
 
 def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | None:
-    """Return what a frame without sound says of the others; None where it is a frame of sound.
+    """Return the declaration that a frame without sound makes of the others; None where it is a frame of sound.
 
     ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
     ``crc`` of the others.

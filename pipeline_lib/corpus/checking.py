@@ -18,8 +18,8 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.segments import WHOLE, Part
 
 CHUNK = 64  # utterances, about, that a process takes at a time
-Wanted = tuple[str, str | None]  # a path, and the SHA-256 that the corpus's checksum file says
-Parts = tuple[Wanted, tuple[Part, ...]]  # a recording, and what of it are utterances
+Expected = tuple[str, str | None]  # a path, and its SHA-256 in the corpus's checksum file
+Parts = tuple[Expected, tuple[Part, ...]]  # a recording, and what of it are utterances
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def check_all(
     return result
 
 
-def check_one(root: Path, limits: Limits, wanted: Wanted, has_sums: bool = False) -> Checked:
+def check_one(root: Path, limits: Limits, expected: Expected, has_sums: bool = False) -> Checked:
     """Return what the whole recording is; nothing that a file holds raises."""
-    return check_parts(root, limits, (wanted, (WHOLE,)), has_sums)[0]
+    return check_parts(root, limits, (expected, (WHOLE,)), has_sums)[0]
 
 
 def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = False) -> list[Checked]:

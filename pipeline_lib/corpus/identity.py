@@ -24,7 +24,7 @@ def composed(text: str) -> str:
 
 
 def normalise(frame: pd.DataFrame) -> list[str]:
-    """Compose all names of a reader's frame in place; return what is to be said of speakers in two forms."""
+    """Compose all names of a reader's frame in place; return the notes on speakers in two forms."""
     before = frame["speaker"].dropna()
     forms = before.groupby(before.map(composed)).nunique()
     two = sorted(forms.index[forms > 1])

@@ -62,7 +62,7 @@ def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> Inp
         or status is not None
     ):
         reason = f" (status {status})" if status else ""
-        said = f"is not in the local cache and the hub is out of reach{reason}: mend the network, or {GIVE_FOLDER}"
+        said = f"is not in the local cache and the hub is out of reach{reason}: restore the network, or {GIVE_FOLDER}"
     elif "safetensors" in text and ("appear to have" in text or "no file named" in text):
         said = f"has no safetensors weights: {convert(name)}"
     elif "trust_remote_code" in text or "custom code" in text:

@@ -75,7 +75,7 @@ def _check_batches_of_one(entry: ExpertEntry, phase: str, losses: LossSettings) 
     if given and entry.phases[phase].accumulation == 1:
         raise ValueError(
             f"phases.{phase}.batch_size is 1, its accumulation 1, and {given[0]} has a weight, which is a loss of"
-            " several utterances; wanted at least 2 of either"
+            " several utterances; expected at least 2 of either"
         )
 
 

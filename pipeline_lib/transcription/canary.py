@@ -143,7 +143,7 @@ def _load(settings: CanarySettings, device: torch.device) -> EncDecMultiTaskMode
 
 
 class _Connector(SaveRestoreConnector):
-    """What restores from a folder, weights only, whatever the environment says of pickles."""
+    """What restores from a folder, weights only, whatever the environment sets for pickles."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

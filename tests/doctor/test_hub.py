@@ -107,7 +107,7 @@ def test_a_checkpoint_is_asked_for_once_and_both_entries_are_named(server):
         (403, "GatedRepo", "org/model is gated", "ask for access at https://huggingface.co/org/model, then log in"),
         (401, "RepoNotFound", "is neither a folder here nor on the hub for this account", "a slip in the name?"),
         (401, "", "the hub does not know the token", "log in with 'hf auth login' or set HF_TOKEN anew"),
-        (503, "", "the hub is out of reach (status 503)", "mend the network"),
+        (503, "", "the hub is out of reach (status 503)", "restore the network"),
     ],
 )
 def test_whoever_may_not_read_is_told_why(server, status, code, said, remedy):
@@ -183,7 +183,7 @@ def test_without_a_network_the_remedy_is_the_network_and_a_cached_checkpoint_is_
     server.shutdown()
     server.server_close()
     state, said, remedy = only(given)
-    assert state == "problem" and "out of reach" in said and remedy.startswith("mend the network")
+    assert state == "problem" and "out of reach" in said and remedy.startswith("restore the network")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     state, said, remedy = only(given)
     assert state == "problem" and "HF_HUB_OFFLINE is set" in said and remedy.startswith("unset it once")

@@ -149,10 +149,10 @@ def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
             answer(errors.HfHubHTTPError, 401, "Invalid credentials"),
             "was refused because the hub does not know the token",
         ),
-        (answer(errors.HfHubHTTPError, 503), "the hub is out of reach \\(status 503\\): mend the network"),
+        (answer(errors.HfHubHTTPError, 503), "the hub is out of reach \\(status 503\\): restore the network"),
         (errors.LocalEntryNotFoundError("no file"), "HF_HUB_OFFLINE is set: unset it once"),
         (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set: unset it once"),
-        (httpx2.ConnectError("no route"), "the hub is out of reach: mend the network"),
+        (httpx2.ConnectError("no route"), "the hub is out of reach: restore the network"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
