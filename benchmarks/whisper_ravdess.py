@@ -32,12 +32,12 @@ from pipeline_lib.embedding.pool import embed_batch
 from pipeline_lib.encoders.load import load_speech
 from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
-from pipeline_lib.metrics import word_error_rate
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
 from pipeline_lib.shards.store import file_digest, fingerprint, run_shards
 from pipeline_lib.transcription.quality import loops
 from pipeline_lib.transcription.settings import WhisperSettings
 from pipeline_lib.transcription.whisper import Whisper
+from pipeline_lib.words import word_error_rate
 
 SHARD, BATCH = 48, 8  # utterances
 FOLDS, SEED, SAMPLES, CONFIDENCE = 6, 1, 2000, 0.95

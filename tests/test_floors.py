@@ -1,6 +1,7 @@
 """Imports go only downwards, rooms never meet, and heavy libraries stay where they belong."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,12 @@ def test_light_commands_do_not_load_torch_when_they_start(stage):
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_file_is_short_enough_to_read(path):
     assert path.read_text().count("\n") <= 330
+
+
+@pytest.mark.parametrize("path", sorted(Path("benchmarks").glob("*.py")), ids=str)
+def test_what_a_benchmark_imports_of_the_project_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("pipeline_lib"):
+            module = importlib.import_module(node.module)
+            for each in node.names:
+                assert hasattr(module, each.name) or importlib.import_module(f"{node.module}.{each.name}")

@@ -19,9 +19,9 @@ from pipeline_lib.demonstration import synthesis
 from pipeline_lib.demonstration.prosody import Prosody
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.settings import EncoderSettings
-from pipeline_lib.metrics import word_error_rate
 from pipeline_lib.networks.adapters import attach
 from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.words import word_error_rate
 from tests.conversion import bins
 
 pytestmark = pytest.mark.acceptance

@@ -182,7 +182,7 @@ def test_whispers_own_filters_and_window_are_read(checkpoint, tmp_path, waveform
         ({"feature_size": 128}, "has feature_size 128, its model and this pipeline take 80"),
         ({"hop_length": 100}, "has hop_length 100, its model and this pipeline take 160"),
         ({"dither": 0.1}, "has dither 0.1"),
-        ({"n_fft": "wide"}, "has n_fft 'wide', expected a whole number"),
+        ({"n_fft": "wide"}, "n_fft is 'wide', expected a whole number"),
         ({"mel_filters": [[1.0, 2.0]]}, r"has mel_filters of shape \(1, 2\), expected \(80, 201\)"),
     ],
 )

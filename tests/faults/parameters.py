@@ -67,7 +67,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("embedding.audio.expert", "models/nobody", "wanted either encoder or expert"),
     ("finetuning.audio.encoder.checkpoint", "models/demo/w2v", "models/demo/w2v"),
     ("finetuning.audio.encoder", GONE, "finetuning.audio.encoder is missing"),
-    ("finetuning.audio.modality", "video", "finetuning.audio.modality is 'video', wanted 'audio' or 'text'"),
+    ("finetuning.audio.modality", "video", "finetuning.audio.modality is 'video', wanted 'audio', 'text' or 'joint'"),
     ("finetuning.audio.seed", -1, "finetuning.audio.seed is -1"),
     ("finetuning.audio.phases", {}, "finetuning.audio.phases"),
     ("finetuning.audio.phases.main.epochs", 0, "finetuning.audio.phases.main.epochs is 0"),
@@ -105,8 +105,8 @@ TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [
     ("no bytes", lambda text: "", "holds NoneType, wanted sections"),
     ("a list", lambda text: "- corpus\n", "holds list, wanted sections"),
     ("a bracket not closed", lambda text: text + "\nx: [1, 2", "is not YAML: .*line"),
-    ("a tab", lambda text: text.replace("\n  method: plda", "\n\tmethod: plda"), "is not YAML: .*tab|is not YAML"),
-    ("an indent too many", lambda text: text.replace("  tuning: dev_bal", "    tuning: dev_bal"), "is not YAML"),
+    ("a tab", lambda text: replaced(text, "\n  method: plda", "\n\tmethod: plda"), "is not YAML: .*tab|is not YAML"),
+    ("an indent too many", lambda text: replaced(text, "  tuning: dev_bal", "    tuning: dev_bal"), "is not YAML"),
     ("a key twice", lambda text: text + "\nfusion: {method: logreg}\n", 'is not YAML: .*duplicate key "fusion"'),
     ("two documents", lambda text: text + "\n---\ncorpus: {}\n", "is not YAML"),
     ("an object of Python", lambda text: text + "\nx: !!python/object/apply:os.system [id]\n", "is not YAML: .*tag"),
@@ -115,21 +115,27 @@ TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [
     ("a bomb in a value", lambda text: bomb_in(text), "corpus.labels.*is \\[\\["),
     (
         "an anchor within itself",
-        lambda text: text.replace("  labels: null", "  labels: &l [*l, *l]", 1),
+        lambda text: replaced(text, "  labels:", "  labels: &l [*l, *l]", 1),
         "corpus.labels",
     ),
     (
         "brackets nested deeply",
-        lambda text: text.replace("  labels: null", "  labels: " + "[" * 1000, 1),
+        lambda text: replaced(text, "  labels:", "  labels: " + "[" * 1000, 1),
         "is not YAML",
     ),
     ("Latin-1", lambda text: text.encode().replace(b"Synthetic", b"Synth\xe9tic"), "is not UTF-8"),
     ("UTF-16", lambda text: text.encode("utf-16"), "is not UTF-8"),
-    ("a control character", lambda text: text.replace("Synthetic", "Synth\x01etic"), "is not YAML"),
-    ("yes for true", lambda text: text.replace("pnc: false", "pnc: yes"), "transcription.canary.pnc is 'yes'"),
-    ("a date for a name", lambda text: text.replace("name: demonstration", "name: 2024-01-01"), "corpus.name is"),
-    ("a merge", lambda text: text.replace("  workers: 2", "  <<: {wrkers: 2}", 1), "wrkers is not a parameter"),
+    ("a control character", lambda text: replaced(text, "Synthetic", "Synth\x01etic"), "is not YAML"),
+    ("yes for true", lambda text: replaced(text, "pnc: false", "pnc: yes"), "transcription.canary.pnc is 'yes'"),
+    ("a date for a name", lambda text: replaced(text, "name: demonstration", "name: 2024-01-01"), "corpus.name is"),
+    ("a merge", lambda text: replaced(text, "  workers: 2", "  <<: {wrkers: 2}", 1), "wrkers is not a parameter"),
 ]
+
+
+def replaced(text: str, old: str, new: str, count: int = -1) -> str:
+    """Return the text with other words in it, which have to be there."""
+    assert old in text, f"{old!r} is not in the file"
+    return text.replace(old, new, count)
 
 
 def bomb_in(text: str) -> str:
@@ -137,7 +143,7 @@ def bomb_in(text: str) -> str:
     nested = "&a0 [x, x, x, x, x, x, x, x, x, x]"
     for i in range(1, 10):
         nested = f"&a{i} [{nested}, {', '.join([f'*a{i - 1}'] * 9)}]"
-    return text.replace("  labels: null", f"  labels: {nested}", 1)
+    return replaced(text, "  labels:", f"  labels: {nested}", 1)
 
 
 @cache

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from pipeline_lib import losses
 from pipeline_lib.finetuning import data
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import manifest, predictions, transcripts
@@ -42,16 +43,17 @@ def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tm
     seen = {}
     forward = Steps._forward
 
-    def watched(self, inputs, truth):
-        truth = truth | {"emotion": torch.full_like(truth["emotion"], -1)}
-        found, loss = forward(self, inputs, truth)
+    def watched(self, model, piece):
+        unlabelled = piece.truth | {"emotion": torch.full_like(piece.truth["emotion"], -1)}
+        found, part = forward(self, model, replace(piece, truth=unlabelled))
+        loss, _ = self.objective.loss(part)
         network = self.job.network
         parts = {"emotion": network.heads["shared"].emotion, "attributes": network.heads["shared"].attributes}
         parts |= {"sentiment": network.heads["shared"].sentiment}
-        for name, part in parts.items():
-            (gradient,) = torch.autograd.grad(loss, part.weight, retain_graph=True)
+        for name, head in parts.items():
+            (gradient,) = torch.autograd.grad(loss, head.weight, retain_graph=True)
             seen.setdefault(name, []).append(float(gradient.abs().max()))
-        return found, loss
+        return found, part
 
     monkeypatch.setattr(Steps, "_forward", watched)
     run(tones, tmp_path, corpora.joint(tones, **TARGETS))
@@ -90,24 +92,25 @@ def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch
 
 
 def test_a_mean_over_passes_is_what_is_minimised(tones, tmp_path, monkeypatch):
-    from pipeline_lib.finetuning.objective import Objective
-
-    parts, whole = [], []
-    supervised, of_passes = Objective.supervised, Objective.of_passes
-    monkeypatch.setattr(
-        Objective, "supervised", lambda self, *given: parts.append(supervised(self, *given)) or parts[-1]
-    )
-    monkeypatch.setattr(
-        Objective, "of_passes", lambda self, *given: parts.clear() or whole.append(of_passes(self, *given)) or whole[-1]
-    )
     settings = corpora.joint(tones, max_steps=1, **TARGETS)
 
     def step(self, state, window, loaded):
-        _, (inputs, truth) = next(loaded)
         self.model.train()
-        _, loss = self._forward(inputs, truth)
-        assert len(parts) == 3
-        torch.testing.assert_close(loss, (parts[0] + parts[1] + parts[2]) / 3)
+        piece = next(self._pieces(state, window, loaded))
+        found, part = self._forward(self.model, piece)
+        loss, value = self.objective.loss(part)
+        by_pass = [
+            losses.combined(
+                outputs,
+                {name: values[rows] for name, values in piece.truth.items()},
+                self.objective.weights,
+                **self.objective.options,
+            )[0]
+            for rows, outputs in found.values()
+        ]
+        assert len(by_pass) == 3
+        torch.testing.assert_close(loss, (by_pass[0] + by_pass[1] + by_pass[2]) / 3)
+        assert value == pytest.approx(float(loss.detach()), rel=1e-6)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Steps, "_step", step)
@@ -115,7 +118,7 @@ def test_a_mean_over_passes_is_what_is_minimised(tones, tmp_path, monkeypatch):
         run(tones, tmp_path, settings)
 
 
-def test_the_stage_writes_what_is_said_of_one_modality_alone_and_an_empty_folder_for_others(tones, tmp_path):
+def test_the_stage_writes_what_is_said_of_one_modality_alone_and_a_note_for_others(tones, tmp_path):
     phases = {"only": {"epochs": 1}}
     entries = {
         "joint": corpora.joint(tones, phases=phases),
@@ -140,6 +143,6 @@ def test_the_stage_writes_what_is_said_of_one_modality_alone_and_an_empty_folder
         main(name, **places)
     alone = tmp_path / "p_alone"
     assert sorted(each.name for each in (alone / "joint").iterdir()) == ["audio.parquet", "text.parquet"]
-    assert list((alone / "text").iterdir()) == []
+    assert [each.name for each in (alone / "text").iterdir()] == ["none.txt"]
     assert predictions.read(alone / "joint" / "audio.parquet").expert == "joint"
     assert len(predictions.read(tmp_path / "p" / "joint.parquet").utterance_ids) == 48

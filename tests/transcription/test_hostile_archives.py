@@ -19,11 +19,11 @@ DEMO = Path("models/demo/canary.nemo")
 
 def no_variant_passes_or_runs(folder: Path, count: int) -> None:
     """Check ``count`` spellings of ten payloads; each is refused, no resolver is called and no file is written."""
-    called: list[tuple] = []
+    called: list[str] = []
     before = dict(BaseContainer._resolvers)
     try:
         for name in ("oc.env", "oc.create", "mark"):
-            OmegaConf.register_new_resolver(name, lambda *given: called.append(given), replace=True)
+            OmegaConf.register_new_resolver(name, lambda *_, name=name: called.append(name), replace=True)
         for name, text in variants(count, str(folder / "ran")):
             with pytest.raises(InputError):
                 archive.check(packed(folder / "a.nemo", config=text))
@@ -34,7 +34,7 @@ def no_variant_passes_or_runs(folder: Path, count: int) -> None:
                 OmegaConf.to_container(OmegaConf.create(yaml.safe_load(text.decode())), resolve=True)
             except Exception:  # many spellings are no YAML or no interpolation
                 continue
-        assert len(called) > 10
+        assert {"oc.env", "oc.create", "mark"} <= {*called}
     finally:
         BaseContainer._resolvers.clear()
         BaseContainer._resolvers.update(before)
