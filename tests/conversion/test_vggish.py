@@ -203,12 +203,10 @@ def test_a_folder_with_something_else_is_left_alone_and_an_earlier_conversion_re
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_the_command_says_what_it_did_and_fails_in_one_sentence(tmp_path):
+def test_the_command_prints_what_it_did(tmp_path):
     command = [sys.executable, "-m", "pipeline_lib.conversion.vggish"]
     path = tensorflow(published.drawn(), tmp_path)
     out = tmp_path / "vggish"
     done = subprocess.run([*command, path, out, "--no-final-relu"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("kept 18 tensors (") and "test sound" in done.stdout
     assert json.loads((out / "config.json").read_text())["final_relu"] is False
-    failed = subprocess.run([*command, tmp_path / "no.npz", out], capture_output=True, text=True)
-    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and "does not exist" in failed.stderr

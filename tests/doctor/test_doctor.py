@@ -72,7 +72,10 @@ def test_dvc_itself_is_blocked_by_an_empty_rwlock_and_runs_after_it_is_mended(tm
     subprocess.run([*dvc, "repro", "-q"], check=True, **quiet)
 
 
-@pytest.mark.parametrize("end", ["", "  b:", "path: b"])
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param("", marks=pytest.mark.acceptance), "  b:", pytest.param("path: b", marks=pytest.mark.acceptance)],
+)
 def test_a_lock_file_cut_by_a_kill_is_put_aside_and_no_stage_runs_again(tmp_path, end):
     dvc = [str(Path(sys.executable).with_name("dvc"))]
     quiet = {"cwd": tmp_path, "capture_output": True, "env": {**os.environ, "DVC_NO_ANALYTICS": "1"}, "check": True}

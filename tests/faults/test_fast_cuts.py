@@ -44,12 +44,12 @@ def test_mutants_of_recordings_neither_crash_nor_hang_nor_pass_against_checksums
 
 
 def test_the_first_stages_killed_go_on_to_the_same_bytes(tmp_path):
-    listed = kills.stage_kills(9, random.Random(1), tmp_path, scratch.LIGHT)
+    listed = kills.stage_kills(6, random.Random(1), tmp_path, scratch.LIGHT)
     failed = [str(each) for each in map(cases.failure, listed) if each is not None]
     assert not failed, "\n".join(failed)
 
 
 @pytest.mark.skipif(not disk_full.allowed(), reason="no tmpfs can be mounted here")
 def test_the_first_stages_on_a_full_disk_say_so_and_go_on():
-    failed = [str(each) for each in map(cases.failure, disk_full.cases(9, 1, scratch.LIGHT)) if each is not None]
+    failed = [str(each) for each in map(cases.failure, disk_full.cases(5, 1, scratch.LIGHT)) if each is not None]
     assert not failed, "\n".join(failed)

@@ -16,7 +16,13 @@ def changed(before: str, path: Path) -> list[str]:
     return [line for line in lines if line[0] in "+-" and line[:3] not in ("---", "+++")]
 
 
-@pytest.mark.parametrize(("name", "small"), [*((name, False) for name in names()), ("taltech_postevaluation", True)])
+TRIED = [("default", False), ("shared_transformer", False), ("taltech_postevaluation", True)]
+OTHERS = [(name, False) for name in names() if (name, False) not in TRIED]
+
+
+@pytest.mark.parametrize(
+    ("name", "small"), [*TRIED, *(pytest.param(*each, marks=pytest.mark.acceptance) for each in OTHERS)]
+)
 def test_dvc_changes_the_one_line_that_is_set(name, small, tmp_path):
     path, before = tmp_path / "params.yaml", text(name, small)
     path.write_text(before)
