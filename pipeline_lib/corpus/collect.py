@@ -217,14 +217,17 @@ def _without_bad(
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
     frame.loc[to_open, "reject"] = [
-        f"{c.message} (capitals? there is {near[path]})" if path in near and c.reason == "missing" else c.message
+        f"{c.message} ({near[path]})" if path in near and c.reason == "missing" else c.message
         for path, c in zip(paths, checked, strict=True)
     ]
     frame["sound"] = pd.Series(None, index=frame.index, dtype=object)
     frame.loc[to_open, "sound"] = [c.sound for c in checked]
     again = copies.settle(root, frame)
+    named = frame["audio"].notna() & ~again
     text_alone = rest.keep(frame, to_open & ~again, settings.on_bad)
-    losses.check(root, pd.concat([frame[~again], unreadable], ignore_index=True), settings.max_quarantined)
+    losses.check_recordings(root, frame[named], text_alone.recordings, settings.max_quarantined)
+    lost = ~again | (frame["reject"].map(lambda reason: losses.word(str(reason))) == copies.CONTRADICTORY)
+    losses.check(root, pd.concat([frame[lost], unreadable], ignore_index=True), settings.max_quarantined)
     frame = pd.concat([frame, unreadable], ignore_index=True)
     bad = frame["reject"].notna()
     rows = frame[bad]
@@ -246,7 +249,7 @@ def _without_bad(
 
 
 def _find_paths(root: Path, frame: pd.DataFrame) -> dict[str, str]:
-    """Bring paths into the Unicode form that they have on the disk, in place; return those that differ in capitals."""
+    """Bring paths into the Unicode form that they have on the disk, in place; return where others may be."""
     same, near = identity.find_paths(root, frame["audio"].dropna())
     frame["audio"] = pd.Series([same.get(path, path) for path in frame["audio"]], index=frame.index, dtype=object)
     return near

@@ -208,5 +208,8 @@ def check_root(settings: CorpusSettings) -> None:
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
     if settings.reader == "table" and not table_path(settings).is_file():
-        tables = sorted(each.name for each in root.iterdir() if each.suffix in (".csv", ".parquet"))
-        raise InputError(f"{root / settings.table.file} does not exist; corpus.table.file wants one of {tables}")
+        path = table_path(settings)
+        tables = sorted(e.name for e in root.iterdir() if e.suffix.lower() in (".csv", ".parquet") and e.is_file())
+        there = f"expected one of {tables}" if tables else "the folder holds no .csv and no .parquet"
+        what = "is no file" if path.exists() else "does not exist"
+        raise InputError(f"{root / settings.table.file} {what} (corpus.table.file); {there}")

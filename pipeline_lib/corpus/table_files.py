@@ -29,7 +29,7 @@ def header(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read, has no header, twice the same name, or more rows than ``MAX_ROWS``
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             names = file.schema_arrow.names
             n = max(file.metadata.num_rows, sum(_groups(file, "num_rows")))
@@ -48,7 +48,7 @@ def rows(path: Path, names: Sequence[str]) -> Rows:
     Raises:
         InputError: see ``csv_files.csv_rows``; of Parquet also bytes in place of text, or more than the bounds
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path, names)
         return
     for where, cells in csv_files.csv_rows(path, []):

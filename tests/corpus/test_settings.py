@@ -63,7 +63,7 @@ def test_a_root_that_is_not_there_is_found_without_reading_it(tmp_path):
         "nowhere": "does not exist",
         "file": "is a file, wanted the corpus's folder",
         "empty": "is an empty folder",
-        "full": r"corpus\.csv does not exist; corpus\.table\.file wants one of \['mine\.csv'\]",
+        "full": r"corpus\.csv does not exist \(corpus\.table\.file\); expected one of \['mine\.csv'\]",
     }
     start = time.perf_counter()
     for name, message in wanted.items():
