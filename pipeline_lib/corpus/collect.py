@@ -139,7 +139,7 @@ def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFra
         notes.append(f"{known}; error rates leave them out.")
     frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
-        raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
+        raise InputError(f"{root}: reader {settings.reader} reads no utterance (corpus.reader, corpus.root)")
     unreadable = frame["reject"].map(lambda reason: losses.word(str(reason)) in items.UNREADABLE)
     good, bad = (frame[rows].reset_index(drop=True) for rows in (~unreadable, unreadable))
     return good, bad, notes, forms
@@ -271,13 +271,17 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     found = []
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
-        found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+        found.append(f"dev_bal expects {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
     slow = sum(bool(start) and file.lower().endswith((".mp3", ".opus")) for file, (start, _) in segments.named(frame))
     if slow:
         found.append(
             f"{slow} utterances are parts of MP3 or Opus recordings, which every stage decodes from their beginning;"
             " convert them to FLAC or WAV where that takes too long."
         )
+    cut = frame[frame["split"] != "unlabelled"]
+    nameless = int(cut["speaker"].isna().sum())
+    if nameless and cut["split"].nunique() > 1:
+        found.append(f"{nameless} utterances have no speaker: whether it is in two splits was not checked for them.")
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")

@@ -53,11 +53,18 @@ def settle(root: Path, frame: pd.DataFrame) -> np.ndarray:
 
 
 def crossing(frame: pd.DataFrame) -> list[str]:
-    """Return a warning of recordings that sound the same as one of another split and have other bytes."""
-    known = frame[frame["sound"].notna()].drop_duplicates(["sound", "audio_sha256"])
+    """Return warnings of recordings that sound the same as one of another label, or of another split in other bytes."""
+    known = frame[frame["sound"].notna()]
+    labelled = known[known["emotion"].notna()]
+    labels = labelled.groupby("sound")["emotion"].nunique()
+    several = int((labels > 1).sum())
+    warnings = [f"recordings whose samples stand in two rows with different labels: {several}."] if several else []
+    known = known.drop_duplicates(["sound", "audio_sha256"])
     first = known.groupby("sound")["split"].transform("first")
     n = int((known["sound"].duplicated() & (first != known["split"])).sum())
-    return [f"{n} recordings have the same samples as one of another split, in another file."] if n else []
+    if n:
+        warnings.append(f"{n} recordings have the same samples as one of another split, in another file.")
+    return warnings
 
 
 def _settle(root: Path, frame: pd.DataFrame, rows: pd.DataFrame, left_out: np.ndarray) -> None:

@@ -108,7 +108,7 @@ def csv_rows(
             start = reader.line_num + 1
             where = f"{path}, line {start}"
             try:
-                cells = _cells(path, reader)
+                cells = _cells(path, reader, start)
                 if cells is None:
                     return
                 if any(cells):
@@ -126,12 +126,13 @@ def csv_rows(
             yield where, {name: cell for name, cell, read in zip(header, cells, named, strict=False) if read}
 
 
-def _cells(path: Path, reader: Any) -> list[str] | None:
+def _cells(path: Path, reader: Any, start: int) -> list[str] | None:
     """Return the next row's cells, None behind the last; after an error the reader goes on with the next line."""
     try:
         cells = next(reader, None)
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+        quote = f" (is a quote of line {start} not closed?)" if reader.line_num > start else ""
+        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}{quote}") from None
     return None if cells is None else [cell_text.stripped(cell) for cell in cells]
 
 

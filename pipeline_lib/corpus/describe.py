@@ -30,9 +30,7 @@ def describe(
     repeated, crossing = _repeated(frame)
     warnings = list(warnings)
     if repeated > crossing:
-        warnings.append(
-            f"{repeated - crossing} utterances repeat sound of another one of their split (bytes or parts)."
-        )
+        warnings.append(f"utterances that repeat sound of another one of their split: {repeated - crossing}.")
     if crossing:
         warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
     again = sum(word in copies.WORDS for word in quarantined)

@@ -113,7 +113,11 @@ def _check_types(path: Path, schema: pa.Schema, names: Sequence[str]) -> None:
     for field in (field for field in schema if field.name in names):
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or (field.name == "audio" and not text):
+        if (
+            pa.types.is_binary(kind)
+            or pa.types.is_large_binary(kind)
+            or (field.name == "audio" and not (text or pa.types.is_null(kind)))
+        ):
             raise InputError(f"{path}: column {field.name!r} holds {field.type}, expected text")
 
 

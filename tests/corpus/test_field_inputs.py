@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from pipeline_lib.corpus import identity, table
 from pipeline_lib.corpus.collect import collect
@@ -66,11 +67,25 @@ def test_the_same_bytes_twice_in_a_split_are_said(tmp_path, own, settings):
     (tmp_path / "again (1).wav").write_bytes((tmp_path / "1.wav").read_bytes())
     (tmp_path / "corpus.csv").write_text("\n".join([HEADER, *rows(), "again (1).wav,joy,train,strain"]) + "\n")
     found = collect(settings("table", dev_bal={"per_class": 1}))
-    assert "1 utterances repeat sound of another one of their split" in found.metrics["warnings"]
+    assert "utterances that repeat sound of another one of their split: 1." in found.metrics["warnings"]
     assert found.metrics["rows"]["kept"] == 9
 
 
+def test_the_same_samples_under_two_labels_are_said(tmp_path, own, settings):
+    own()
+    samples, rate = soundfile.read(tmp_path / "1.wav")
+    soundfile.write(tmp_path / "other.flac", samples, rate)
+    (tmp_path / "corpus.csv").write_text("\n".join([HEADER, *rows(), "other.flac,anger,train,strain"]) + "\n")
+    found = collect(settings("table", dev_bal={"per_class": 1}))
+    assert "recordings whose samples stand in two rows with different labels: 1." in found.metrics["warnings"]
+
+
 # rows of annotators
+
+
+def test_utterances_without_speaker_are_said(own):
+    found = own([line.replace("stest", "") for line in rows()])
+    assert found.metrics["warnings"].startswith("2 utterances have no speaker: whether it is in two splits")
 
 
 def test_rows_of_annotators_are_compared_in_any_unicode_form(tmp_path, say, settings):
@@ -114,6 +129,13 @@ def test_whole_numbers_that_pandas_made_floating_point_are_votes(tmp_path, setti
     assert found["votes"].tolist() == [{"joy": 2}] and type(found["votes"][0]["joy"]) is int
 
 
+def test_a_column_without_any_recording_is_a_corpus_of_text(tmp_path, settings):
+    columns = {"utterance_id": ["a"], "audio": pa.nulls(1), "emotion": ["joy"], "split": ["train"]}
+    pq.write_table(pa.table(columns | {"reference_text": ["we go"]}), tmp_path / "corpus.parquet")
+    found = table.read(tmp_path, settings("table", table={"file": "corpus.parquet"}))
+    assert found[["utterance_id", "audio"]].values.tolist() == [["a", None]]
+
+
 @pytest.mark.parametrize("votes", ["2.5", "-1", "1e999", "NaN", "true"])
 def test_votes_that_are_no_whole_numbers_are_refused(own, votes):
     with pytest.raises(InputError, match="line 2: votes is .*, expected a JSON object of emotions and whole numbers"):
@@ -135,6 +157,7 @@ def test_a_label_that_means_none_is_said(own):
         ("audio,col\u00e8re\n".encode("latin-1"), r"cp1252 or Latin-1\? save it as UTF-8"),
         (b"PK\3\4\x14\0\xff", "a workbook or a ZIP archive"),
         (b"PAR1\x15\xff", r"Parquet\? its name must end in \.parquet"),
+        (b'audio,emotion,split\na.wav,"joy,train\nb.wav,joy,dev\n', r"is a quote of line 2 not closed\?"),
         (b"sep=,\naudio,emotion\n", "begins with the line sep="),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", r"pointer of Git LFS.*git lfs pull"),
         (b'audio,arousal,split\na.wav,"1,5",train\n', r"a comma in place of the point, or between thousands\?"),

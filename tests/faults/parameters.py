@@ -36,7 +36,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("corpus.root", "nowhere", "corpus.root 'nowhere' does not exist"),
     ("corpus.root", "", "corpus.root is ''"),
     ("corpus.rooot", "data", "corpus.rooot is not a parameter, wanted one of .*'root'"),
-    ("corpus.labels", ["anger"], "labels is .*wanted at least two"),
+    ("corpus.labels", ["anger"], "labels is .*expected at least two"),
     ("corpus.labels", "anger", "corpus.labels is 'anger'"),
     ("corpus.labels", ["anger", "X"], r"labels or merge names \['X'\]"),
     ("corpus.split.shares.dev", 1.5, "corpus.split.shares.dev is 1.5"),
@@ -115,12 +115,12 @@ TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [
     ("a bomb in a value", lambda text: bomb_in(text), "corpus.labels.*is \\[\\["),
     (
         "an anchor within itself",
-        lambda text: text.replace("  labels: null", "  labels: &l [*l, *l]", 1),
+        lambda text: text.replace("\n  labels:", "\n  labels: &l [*l, *l]", 1),
         "corpus.labels",
     ),
     (
         "brackets nested deeply",
-        lambda text: text.replace("  labels: null", "  labels: " + "[" * 1000, 1),
+        lambda text: text.replace("\n  labels:", "\n  labels: " + "[" * 1000, 1),
         "is not YAML",
     ),
     ("Latin-1", lambda text: text.encode().replace(b"Synthetic", b"Synth\xe9tic"), "is not UTF-8"),
@@ -137,7 +137,7 @@ def bomb_in(text: str) -> str:
     nested = "&a0 [x, x, x, x, x, x, x, x, x, x]"
     for i in range(1, 10):
         nested = f"&a{i} [{nested}, {', '.join([f'*a{i - 1}'] * 9)}]"
-    return text.replace("  labels: null", f"  labels: {nested}", 1)
+    return text.replace("\n  labels:", f"\n  labels: {nested}", 1)
 
 
 @cache
