@@ -22,6 +22,13 @@ FULL_SCALE = 32_767 / 32_768  # what 16 bit reach
 LONGEST_S = 4 * 3600.0  # in one piece: a day of 16 kHz fills 5 GB
 RATES = (1_000, 768_000)  # Hz
 MOST_CHANNELS = 64
+CAUSES = {
+    b"version https://git-lfs": "a pointer of Git LFS? git lfs pull",
+    b"/annex/objects/": "a pointer of git-annex? git annex get",
+    b"<": "a web page in place of the file? download it again",
+    b"PK\3\4": "a ZIP archive? unpack it",
+    b"\x1f\x8b": "gzip? unpack it",
+}  # what a file begins with -> what it probably is
 _BLOCK = 1 << 18  # samples read at once: many channels are mixed before they fill the memory
 _UNKNOWN = 1 << 60  # libsndfile's frame count for streams that do not say
 _UNSUPPORTED = (4, 64)  # libsndfile's errors: an encoding that it does not decode, a form that it does not know
@@ -81,7 +88,8 @@ def _layout(path: Path, span: Span) -> Layout:
             name = file.format_info
     except RuntimeError:
         head = span.at(0, 4)
-        text = f"begins with {head!r}, no format that libsndfile knows (renamed, or a web page?)"
+        cause = next((cause for begin, cause in CAUSES.items() if span.at(0, len(begin)) == begin), "renamed?")
+        text = f"begins with {head!r}, no format that libsndfile knows ({cause})"
         raise BadAudio("not audio", f"{path} {text}") from None
     raise not_taken(name)
 

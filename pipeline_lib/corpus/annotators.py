@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline_lib.corpus import segment_times
+from pipeline_lib.corpus import identity, segment_times
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, NO_AGREEMENT, consensus
 
 SAME = ("utterance_id", "split", "speaker", "gender", "reference_text", "video", "subsets")
 RATED = ("emotion", *ATTRIBUTES)
+NAMES_RATING = " (does utterance_id name the rating? leave it out, and it is derived from the recording)"
 
 
 def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], list[str]]:
@@ -50,15 +51,15 @@ def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], lis
         rows_of = zip(groups.values(), found, strict=True)
         no_plurality = sum(len(group) > 1 and row["emotion"] == NO_AGREEMENT for group, row in rows_of)
         notes.append(
-            f"{path.name}: {len(rows) - repeated} rows became {len(found)} utterances, one row an annotator counted as"
-            f" a vote ({no_plurality} utterances are {NO_AGREEMENT}, without a plurality)."
+            f"{path.name}: {len(rows) - repeated} rows became {len(found)} utterances, each row counted as one"
+            f" annotator's vote; {no_plurality} of them have no plurality and are {NO_AGREEMENT}."
         )
     return found, notes
 
 
 def _what(row: dict) -> tuple:
     if row["audio"] is None:
-        return ("", row["utterance_id"])
+        return ("", identity.composed(row["utterance_id"]))
     return (row["audio"], segment_times.suffix(row["start_s"], row["end_s"]))
 
 
@@ -67,7 +68,7 @@ def _check_ids(groups: dict[tuple, list[dict]]) -> None:
     seen: dict[tuple[str, str], dict] = {}
     for (audio, _), group in groups.items():
         for row in group if audio else ():
-            other = seen.setdefault((audio, row["utterance_id"]), row)
+            other = seen.setdefault((audio, identity.composed(row["utterance_id"])), row)
             if _what(other) != _what(row):
                 raise InputError(
                     f"{row['where']}: utterance_id {row['utterance_id']!r} is also that of another segment of {audio}"
@@ -83,10 +84,11 @@ def _check_same(group: Sequence[dict]) -> None:
     first = _filled(group)
     for row in group[1:]:
         for name in SAME:
-            if row[name] and row[name] != first[name]:
+            if row[name] and _composed(row[name]) != _composed(first[name]):
                 raise InputError(
                     f"{row['where']}: {name} is {row[name]!r}, and {first[name]!r} in another row of the same utterance"
                     f" ({group[0]['where']}); rows of annotators may differ in {', '.join(RATED)} alone"
+                    f"{NAMES_RATING if name == 'utterance_id' else ''}"
                 )
     votes = next((row for row in group if row["votes"]), None)
     if len(group) > 1 and votes and any(row["votes"] != votes["votes"] or _differ(group) for row in group):
@@ -94,6 +96,10 @@ def _check_same(group: Sequence[dict]) -> None:
             f"{votes['where']}: votes stand in a row of an utterance that has several rows with other ratings; expected"
             " one row with votes, or one row an annotator without"
         )
+
+
+def _composed(value: str | list[str]) -> str | list[str]:
+    return identity.composed(value) if isinstance(value, str) else value
 
 
 def _distinct(group: Sequence[dict]) -> list[dict]:

@@ -32,7 +32,7 @@ def write(root: Path) -> int:
         InputError: no such folder, nothing in it, or a file that cannot be read
     """
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder, wanted the corpus's root")
+        raise InputError(f"{root} is not a folder, expected the corpus's root")
     found = [path for path in files(root, (*AUDIO_SUFFIXES, *LABEL_SUFFIXES)) if (root / path).is_file()]
     if not found:
         raise InputError(f"{root} holds no recording and no label file")

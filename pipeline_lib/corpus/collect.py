@@ -139,7 +139,7 @@ def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFra
         notes.append(f"{known}; error rates leave them out.")
     frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
-        raise InputError(f"{root}: reader {settings.reader} found no utterance (corpus.reader, corpus.root)")
+        raise InputError(f"{root}: reader {settings.reader} reads no utterance (corpus.reader, corpus.root)")
     unreadable = frame["reject"].map(lambda reason: losses.word(str(reason)) in items.UNREADABLE)
     good, bad = (frame[rows].reset_index(drop=True) for rows in (~unreadable, unreadable))
     return good, bad, notes, forms
@@ -217,14 +217,17 @@ def _without_bad(
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
     frame.loc[to_open, "reject"] = [
-        f"{c.message} (capitals? there is {near[path]})" if path in near and c.reason == "missing" else c.message
+        f"{c.message} ({near[path]})" if path in near and c.reason == "missing" else c.message
         for path, c in zip(paths, checked, strict=True)
     ]
     frame["sound"] = pd.Series(None, index=frame.index, dtype=object)
     frame.loc[to_open, "sound"] = [c.sound for c in checked]
     again = copies.settle(root, frame)
+    named = frame["audio"].notna() & ~again
     text_alone = rest.keep(frame, to_open & ~again, settings.on_bad)
-    losses.check(root, pd.concat([frame[~again], unreadable], ignore_index=True), settings.max_quarantined)
+    losses.check_recordings(root, frame[named], text_alone.recordings, settings.max_quarantined)
+    lost = ~again | (frame["reject"].map(lambda reason: losses.word(str(reason))) == copies.CONTRADICTORY)
+    losses.check(root, pd.concat([frame[lost], unreadable], ignore_index=True), settings.max_quarantined)
     frame = pd.concat([frame, unreadable], ignore_index=True)
     bad = frame["reject"].notna()
     rows = frame[bad]
@@ -246,7 +249,7 @@ def _without_bad(
 
 
 def _find_paths(root: Path, frame: pd.DataFrame) -> dict[str, str]:
-    """Bring paths into the Unicode form that they have on the disk, in place; return those that differ in capitals."""
+    """Bring paths into the Unicode form that they have on the disk, in place; return where others may be."""
     same, near = identity.find_paths(root, frame["audio"].dropna())
     frame["audio"] = pd.Series([same.get(path, path) for path in frame["audio"]], index=frame.index, dtype=object)
     return near
@@ -268,13 +271,17 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     found = []
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
-        found.append(f"dev_bal wants {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+        found.append(f"dev_bal expects {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
     slow = sum(bool(start) and file.lower().endswith((".mp3", ".opus")) for file, (start, _) in segments.named(frame))
     if slow:
         found.append(
             f"{slow} utterances are parts of MP3 or Opus recordings, which every stage decodes from their beginning;"
             " convert them to FLAC or WAV where that takes too long."
         )
+    cut = frame[frame["split"] != "unlabelled"]
+    nameless = int(cut["speaker"].isna().sum())
+    if nameless and cut["split"].nunique() > 1:
+        found.append(f"{nameless} utterances have no speaker: whether it is in two splits was not checked for them.")
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
         found.append(f"no utterance is in {' or '.join(missing)}.")

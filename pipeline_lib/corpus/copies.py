@@ -9,10 +9,12 @@ their rows agree in everything else. Which is the best does not depend on the or
 3. more bits a sample, a higher rate, a longer duration, of lossy ones more bytes
 4. the shorter, then the first path
 
-Rows of one utterance_id whose recordings last differently by more than ``SAME_S``, or that have none, are no copies but
-contradict each other: the best is still taken, and the others are called "duplicate utterance_id".
+Rows of one utterance_id whose recordings last differently by more than ``SAME_S``, or that have none, are no copies:
+the best is still taken, the others are called "duplicate utterance_id". Rows that differ in what they say of the
+utterance (``AGREEING``) are "contradictory", and count as losses: one name probably stands for two utterances.
 """
 
+import math
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,6 +26,7 @@ LOSSLESS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, 
     f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)
 }  # libsndfile's name of the encoding -> bits a sample
 WORDS = ("copy", "duplicate utterance_id")
+CONTRADICTORY = "contradictory"
 AGREEING = ("split", "speaker", "emotion", "votes", "arousal", "valence", "dominance", "reference_text")
 
 
@@ -50,11 +53,18 @@ def settle(root: Path, frame: pd.DataFrame) -> np.ndarray:
 
 
 def crossing(frame: pd.DataFrame) -> list[str]:
-    """Return a warning of recordings that sound the same as one of another split and have other bytes."""
-    known = frame[frame["sound"].notna()].drop_duplicates(["sound", "audio_sha256"])
+    """Return warnings of recordings that sound the same as one of another label, or of another split in other bytes."""
+    known = frame[frame["sound"].notna()]
+    labelled = known[known["emotion"].notna()]
+    labels = labelled.groupby("sound")["emotion"].nunique()
+    several = int((labels > 1).sum())
+    warnings = [f"recordings whose samples stand in two rows with different labels: {several}."] if several else []
+    known = known.drop_duplicates(["sound", "audio_sha256"])
     first = known.groupby("sound")["split"].transform("first")
     n = int((known["sound"].duplicated() & (first != known["split"])).sum())
-    return [f"{n} recordings have the same samples as one of another split, in another file."] if n else []
+    if n:
+        warnings.append(f"{n} recordings have the same samples as one of another split, in another file.")
+    return warnings
 
 
 def _settle(root: Path, frame: pd.DataFrame, rows: pd.DataFrame, left_out: np.ndarray) -> None:
@@ -78,12 +88,21 @@ def _rank(root: Path, path: str | None, reject: str | None, duration_s: float) -
 
 def _reason(frame: pd.DataFrame, best: int, i: int) -> str:
     path, other = frame["audio"][best], frame["audio"][i]
+    for name in AGREEING:
+        here, there = frame[name][i], frame[name][best]
+        if not (_empty(here) or _empty(there)) and here != there:
+            taken = f"'{there!s:.40}' of {path or 'another row'}, which is taken"
+            return f"{CONTRADICTORY}: {name} is '{here!s:.40}', and {taken} (one utterance_id for two utterances?)"
+    durations = frame["duration_s"][[best, i]]
     if path is None or path == other:
         return f"{WORDS[1]}: another row has it already"
-    durations = frame["duration_s"][[best, i]]
     if frame["reject"][i] is not None:
         return f"{WORDS[0]}: {path} is taken; this one is {frame['reject'][i]}"
     if durations.notna().all() and abs(durations[best] - durations[i]) > SAME_S:
         lasting = f"it lasts {durations[i]:.2f} s, {path} {durations[best]:.2f} s and is taken"
         return f"{WORDS[1]}: {lasting} (two recordings of one name?)"
     return f"{WORDS[0]}: {path} is taken"
+
+
+def _empty(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -16,6 +16,15 @@ MAX_BYTES = 1 << 30  # of a text file
 MAX_ROWS = 2_000_000  # of a table: some 5 GB of memory (2.5 kB a row)
 MAX_CELL = 1 << 20  # letters
 MAX_LINE = 1 << 24  # letters
+LATIN = "cp1252 or Latin-1? save it as UTF-8"
+CAUSES = {
+    b"\xff\xfe": "UTF-16? save it as UTF-8",
+    b"\xfe\xff": "UTF-16? save it as UTF-8",
+    b"PK\3\4": "a workbook or a ZIP archive? save the sheet as CSV, or unpack it",
+    b"PAR1": "Parquet? its name must end in .parquet",
+    b"\x1f\x8b": "gzip? unpack it",
+    b"\xd0\xcf\x11\xe0": "a workbook? save the sheet as CSV",
+}  # what a file begins with -> what it probably is
 csv.field_size_limit(MAX_CELL)
 
 
@@ -52,7 +61,10 @@ def check_utf8(path: Path) -> None:
         raise InputError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:
         place = done - pending + error.start
-        raise InputError(f"{path} is not UTF-8: byte {place} is 0x{error.object[error.start]:02x}") from None
+        with path.open("rb") as file:
+            head = file.read(8)
+        cause = next((cause for begin, cause in CAUSES.items() if head.startswith(begin)), LATIN)
+        raise InputError(f"{path} is not UTF-8: byte {place} is 0x{error.object[error.start]:02x} ({cause})") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -96,7 +108,7 @@ def csv_rows(
             start = reader.line_num + 1
             where = f"{path}, line {start}"
             try:
-                cells = _cells(path, reader)
+                cells = _cells(path, reader, start)
                 if cells is None:
                     return
                 if any(cells):
@@ -114,12 +126,13 @@ def csv_rows(
             yield where, {name: cell for name, cell, read in zip(header, cells, named, strict=False) if read}
 
 
-def _cells(path: Path, reader: Any) -> list[str] | None:
+def _cells(path: Path, reader: Any, start: int) -> list[str] | None:
     """Return the next row's cells, None behind the last; after an error the reader goes on with the next line."""
     try:
         cells = next(reader, None)
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+        quote = f" (is a quote of line {start} not closed?)" if reader.line_num > start else ""
+        raise InputError(f"{path}, line {reader.line_num}: not CSV: {error}{quote}") from None
     return None if cells is None else [cell_text.stripped(cell) for cell in cells]
 
 
@@ -156,6 +169,10 @@ def check_header(path: Path, header: Sequence[str], expected: Sequence[str], del
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError(f"{path}: the header names {twice} twice")
+    if header[0].startswith("version https://git-lfs"):
+        raise InputError(f"{path} is a pointer of Git LFS, expected the table itself (git lfs pull)")
+    if header[0].lower() == "sep=":
+        raise InputError(f"{path} begins with the line sep=, which spreadsheets write; expected the header, remove it")
     for name in expected:
         if name in header:
             continue

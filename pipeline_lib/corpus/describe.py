@@ -29,6 +29,8 @@ def describe(
     frame = manifest.frame
     repeated, crossing = _repeated(frame)
     warnings = list(warnings)
+    if repeated > crossing:
+        warnings.append(f"utterances that repeat sound of another one of their split: {repeated - crossing}.")
     if crossing:
         warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
     again = sum(word in copies.WORDS for word in quarantined)

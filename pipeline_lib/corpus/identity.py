@@ -11,10 +11,12 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import pandas as pd
 
 NAMES = ("utterance_id", "speaker", "emotion", "group")
+LINK = "a link to nothing: git annex get, or dvc pull?"
 NAMED = 5  # pairs of speakers that a warning names
 
 
@@ -45,7 +47,7 @@ def alike(frame: pd.DataFrame) -> list[str]:
     if not pairs:
         return []
     named = ", ".join(" and ".join(map(repr, group)) for group in pairs[:NAMED]) + (" ..." if pairs[NAMED:] else "")
-    apart = "differ in capitals, blanks, width or leading zeros only and are counted apart"
+    apart = "differ in capitals, blanks, dashes, width or zeros only and are counted apart"
     return [f"speakers {named} {apart}: where they are one person, spell them alike, or they cross splits unseen."]
 
 
@@ -53,12 +55,14 @@ def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[s
     """Look on the disk for paths that are not there as they are spelled.
 
     Returns:
-        path -> the only path on the disk that is the same in another Unicode form; and path -> one that differs in
-        capitals, which is told and not taken
+        path -> the only path on the disk that is the same in another Unicode form; and path -> where it may be, with
+        other capitals or as the only file of that name or stem: that is told, and not taken
     """
-    missing = {path for path in paths if not os.path.lexists(root / path)}
+    missing = {path for path in paths if not _exists(root / path)}
+    links = {path: LINK for path in missing if os.path.lexists(root / path)}
+    missing -= {*links}
     if not missing:
-        return {}, {}
+        return {}, links
     forms: dict[str, list[str]] = {}
     for folder, _, files in os.walk(root):
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
@@ -66,14 +70,46 @@ def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[s
             forms.setdefault(composed(str(here / file)), []).append(str(here / file))
     keys = {path: composed(str(PurePosixPath(path))) for path in missing}
     same = {path: forms[key][0] for path, key in keys.items() if len(forms.get(key, [])) == 1}
-    folded = {key.casefold(): there[0] for key, there in forms.items()}
-    near = {path: folded.get(key.casefold()) for path, key in keys.items() if key not in forms}
-    return same, {path: there for path, there in near.items() if there}
+    near = _Near([each for there in forms.values() for each in there])
+    hints = {path: near.hint(key) for path, key in keys.items() if key not in forms}
+    return same, links | {path: hint for path, hint in hints.items() if hint}
+
+
+class _Near:
+    """Finds where a file that is missing may be."""
+
+    def __init__(self, there: list[str]) -> None:
+        self._folded = {composed(path).casefold(): path for path in there}
+        self._names, self._stems = (self._only(there, part) for part in ("name", "stem"))
+
+    def hint(self, path: str) -> str | None:
+        """Return words for a message, None where nothing is near."""
+        if folded := self._folded.get(path.casefold()):
+            return f"capitals? there is {folded}"
+        decoded = PurePosixPath(unquote(path))
+        other = self._names.get(decoded.name.casefold()) or self._stems.get(decoded.name.casefold())
+        other = other or self._stems.get(decoded.stem.casefold())
+        return f"elsewhere? there is {other}" if other else None
+
+    @staticmethod
+    def _only(there: list[str], part: str) -> dict[str, str]:
+        counts: dict[str, list[str]] = {}
+        for path in there:
+            counts.setdefault(composed(getattr(PurePosixPath(path), part)).casefold(), []).append(path)
+        return {name: paths[0] for name, paths in counts.items() if len(paths) == 1}
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, links in a circle
+        return True  # it is told of where it is opened
 
 
 def _folded(name: str) -> str:
     plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), " ".join(plain.split()))
+    plain = re.sub(r"^(\d+)\.0$", r"\1", plain.strip())  # whole numbers that pandas read as floating-point ones
+    return re.sub(r"\d+", lambda digits: str(int(digits[0])), re.sub(r"[\s_-]+", " ", plain))
 
 
 def _composed_keys(cast: dict[str, int]) -> dict[str, int]:

@@ -18,7 +18,8 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.words import count_marks, without_marks
 
 UNREADABLE = ("misnamed", "malformed")
-_COPY = re.compile(r"(.+?)(?: ?\(\d+\)| - (?:Copy|Kopie)| copy(?: \d+)?)+")  # browsers and Windows; Windows; macOS
+# Google Drive and old Windows; browsers and Windows; Windows; macOS
+_COPY = re.compile(r"(?:(?:Copy|Kopie) (?:of|von) )*(.+?)(?: ?\(\d+\)| - (?:Copy|Kopie)| copy(?: \d+)?)*")
 
 
 def stem(path: PurePosixPath | str) -> str:

@@ -149,9 +149,10 @@ def number(where: str, name: str, text: str) -> float:
     try:
         value = float(text.replace("_", "x"))  # Python alone takes 1_0 for 10
     except ValueError:
-        raise InputError(f"{where}: {name} is {text!r}, wanted a number with a decimal point") from None
+        comma = " (a comma in place of the point, or between thousands?)" if "," in text else ""
+        raise InputError(f"{where}: {name} is {text!r}, expected a number with a decimal point{comma}") from None
     if not math.isfinite(value):
-        raise InputError(f"{where}: {name} is {text!r}, wanted a finite number")
+        raise InputError(f"{where}: {name} is {text!r}, expected a finite number")
     return value
 
 

@@ -4,7 +4,7 @@ Not a loss are copies of what is kept, what ``corpus.exclude`` names, and clips 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,15 @@ from pipeline_lib.errors import InputError
 
 NO_LOSS = (*copies.WORDS, "excluded", "known bad")
 EXAMPLES = 3
+HINTS = {
+    "segment": "Are the times in seconds, and of these recordings?",
+    copies.CONTRADICTORY: "Does utterance_id name each utterance once? Without that column it is derived from audio.",
+    "misnamed": "Is corpus.reader that of this corpus?",
+    "malformed": "Is corpus.reader that of this corpus, and its label files as they were published?",
+    "too short": "corpus.min_duration_s says how short an utterance may be.",
+    "too long": "corpus.max_duration_s says how long an utterance may be.",
+    "clipped": "corpus.max_clipped_share says how much of a recording may be.",
+}  # the most frequent reason -> what to look at
 
 
 def word(reason: str) -> str:
@@ -60,10 +69,31 @@ def check(root: Path, frame: pd.DataFrame, limit: MaxQuarantinedSettings) -> Non
         n, gone = int(rows.sum()), frame[rows & lost]
         if len(gone) > max(limit.files, int(limit.share * n)) or (len(gone) == n and limit.share < 1):
             raise InputError(
-                f"{len(gone):,} of {n:,} rows of {name} cannot be used: {_why(gone)}. Files were looked for below"
-                f" {root.absolute()}: is the corpus there as a whole, and is it the right folder (corpus.root)?"
-                f" corpus.max_quarantined takes {limit.share:.0%} of a split, at least {limit.files} rows; where so"
-                " much is really bad, set its share higher"
+                f"{len(gone):,} of {n:,} rows of {name} cannot be used: {_why(gone)}."
+                f" {_hint(root, gone['reject'])} corpus.max_quarantined takes {limit.share:.0%} of a split, at least"
+                f" {limit.files} rows; where so much is really bad, set its share higher"
+            )
+
+
+def check_recordings(root: Path, frame: pd.DataFrame, lost: pd.DataFrame, limit: MaxQuarantinedSettings) -> None:
+    """Refuse a split that names recordings of which none is left, though its utterances stay with text alone.
+
+    Args:
+        root: folder of the corpus
+        frame: rows that named a recording; ``audio`` is missing where it is lost
+        lost: the recordings that are, with ``file`` and ``reason``
+        limit: a share of 1 takes this too
+
+    Raises:
+        InputError: names the split, the reasons and the folder
+    """
+    for name, rows in frame.groupby("split", sort=True):
+        if rows["audio"].isna().all() and limit.share < 1:
+            raise InputError(
+                f"all {len(rows):,} recordings of split {name!r} cannot be used, of the corpus"
+                f" {_why(lost.rename(columns={'file': 'audio', 'reason': 'reject'}))}."
+                f" {_hint(root, lost['reason'])} Where text alone is to be kept of all of them (corpus.on_bad), set"
+                " corpus.max_quarantined.share to 1"
             )
 
 
@@ -88,3 +118,10 @@ def _why(rows: pd.DataFrame) -> str:
     shown = [f"{name}: {reason}" for name, reason in zip(rows["audio"], rows["reject"], strict=True)][:EXAMPLES]
     counts = most_frequent([word(reason) for reason in rows["reject"]])
     return f"{counts} ({'; '.join(shown)}{'; ...' if len(rows) > EXAMPLES else ''})"
+
+
+def _hint(root: Path, reasons: Iterable[str]) -> str:
+    """Return what the most frequent reason suggests to look at."""
+    most = Counter(map(word, reasons)).most_common(1)[0][0]
+    files = f"Files were looked for below {root.absolute()}:"
+    return HINTS.get(most, f"{files} is the corpus there as a whole, and is it the right folder (corpus.root)?")

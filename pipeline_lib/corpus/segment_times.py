@@ -72,4 +72,7 @@ def _seconds(where: str, name: str, text: str) -> Decimal | None:
     if match and any(match.groups()):
         days, hours, minutes, seconds = (Decimal(part or 0) for part in match.groups())
         return 86_400 * days + 3_600 * hours + 60 * minutes + seconds
-    raise InputError(f"{where}: {name} is {text[:80]!r}, expected seconds (1.5) or a duration (0 days 00:00:01.5)")
+    comma = "; with a point, not a comma" if "," in text else ""
+    raise InputError(
+        f"{where}: {name} is {text[:80]!r}, expected seconds (1.5) or a duration (0 days 00:00:01.5){comma}"
+    )

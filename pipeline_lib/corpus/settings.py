@@ -54,7 +54,7 @@ class SplitSettings(Settings):
                 f"shares of dev and test sum to {self.shares.dev + self.shares.test:g}, nothing is left for train"
             )
         if self.folds == 1:
-            raise ValueError("folds is 1, wanted 0 for none or at least 2")
+            raise ValueError("folds is 1, expected 0 for none or at least 2")
         return self
 
 
@@ -133,7 +133,7 @@ class CorpusSettings(Settings):
     def _split_fits_the_reader(self) -> Self:
         if self.split.method == "official" and self.reader not in WITH_OFFICIAL_SPLIT:
             raise ValueError(
-                f"split.method is official, {self.reader} has no official split; wanted speakers or random"
+                f"split.method is official, {self.reader} has no official split; expected speakers or random"
             )
         if self.split.method == "column" and self.reader != "table":
             raise ValueError(f"split.method column belongs to reader table, reader is {self.reader}")
@@ -150,7 +150,7 @@ class CorpusSettings(Settings):
                 raise ValueError(f"attribute_scale belongs to reader table; {self.reader} has a scale of its own: null")
             low, high = self.attribute_scale
             if not low < high:
-                raise ValueError(f"attribute_scale is [{low:g}, {high:g}], wanted the lowest value first")
+                raise ValueError(f"attribute_scale is [{low:g}, {high:g}], expected the lowest value first")
         return self
 
     @model_validator(mode="after")
@@ -158,7 +158,7 @@ class CorpusSettings(Settings):
         labels, merge = self.labels, self.merge or {}
         if labels is not None:
             if len(labels) < 2:
-                raise ValueError(f"labels is {labels}, wanted at least two emotions, or null for the corpus's own")
+                raise ValueError(f"labels is {labels}, expected at least two emotions, or null for the corpus's own")
             twice = sorted({label for label in labels if labels.count(label) > 1})
             if twice:
                 raise ValueError(f"labels names {twice} twice")
@@ -198,7 +198,7 @@ def check_root(settings: CorpusSettings) -> None:
     """
     root = Path(settings.root)
     if not root.is_dir():
-        said = "is a file, wanted the corpus's folder" if root.exists() else "does not exist"
+        said = "is a file, expected the corpus's folder" if root.exists() else "does not exist"
         where = "" if root.is_absolute() else f" (looked for {root.absolute()})"
         raise InputError(f"corpus.root {settings.root!r} {said}{where}")
     try:
@@ -208,5 +208,8 @@ def check_root(settings: CorpusSettings) -> None:
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
     if settings.reader == "table" and not table_path(settings).is_file():
-        tables = sorted(each.name for each in root.iterdir() if each.suffix in (".csv", ".parquet"))
-        raise InputError(f"{root / settings.table.file} does not exist; corpus.table.file wants one of {tables}")
+        path = table_path(settings)
+        tables = sorted(e.name for e in root.iterdir() if e.suffix.lower() in (".csv", ".parquet") and e.is_file())
+        there = f"expected one of {tables}" if tables else "the folder holds no .csv and no .parquet"
+        what = "is no file" if path.exists() else "does not exist"
+        raise InputError(f"{root / settings.table.file} {what} (corpus.table.file); {there}")

@@ -28,12 +28,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline_lib.corpus import annotators, layout, table_columns, table_files
+from pipeline_lib.corpus import annotators, identity, layout, table_columns, table_files
 from pipeline_lib.corpus.settings import CorpusSettings, table_path
 from pipeline_lib.corpus.table_rows import Rows
 from pipeline_lib.errors import InputError
 
 CUSTOM = layout.Custom(labels=None)
+DOUBTFUL = frozenset(("unknown", "undefined", "unlabelled", "unlabeled", "unrated", "missing", "xxx"))  # as labels
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
@@ -52,12 +53,16 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     if not rows:
         raise InputError(f"{path} has a header and no rows")
     _check_spelling(path, rows)
+    same, _ = identity.find_paths(root, {row["audio"] for row in rows if row["audio"]})
+    rows = [{**row, "audio": same.get(row["audio"], row["audio"])} for row in rows] if same else rows
     rows, folded = annotators.fold(path, rows, columns.annotator is not None)
-    notes = [*_notes(path, columns, reader), *folded]
+    notes = [*_notes(path, columns, reader, rows, settings), *folded]
     return layout.frame(rows, notes)
 
 
-def _notes(path: Path, columns: table_columns.Columns, reader: Rows) -> list[str]:
+def _notes(
+    path: Path, columns: table_columns.Columns, reader: Rows, rows: Sequence[dict], settings: CorpusSettings
+) -> list[str]:
     """Return sentences on what was not read as written."""
     notes = []
     if columns.unread:
@@ -67,7 +72,15 @@ def _notes(path: Path, columns: table_columns.Columns, reader: Rows) -> list[str
             f"{name} {sum(words.values())} ({', '.join(map(repr, sorted(words)))})"
             for name, words in reader.missing.items()
         ]
-        notes.append(f"{path.name}: words taken for missing values: {', '.join(listed)} (corpus.table.keep_words).")
+        notes.append(
+            f"{path.name}: words taken for missing values: {', '.join(listed)}; where one is a label or a name,"
+            " list it in corpus.table.keep_words."
+        )
+    doubtful = sorted({row["emotion"] for row in rows if (row["emotion"] or "").casefold() in DOUBTFUL})
+    if doubtful and not settings.labels:
+        notes.append(
+            f"{path.name}: {', '.join(map(repr, doubtful))} counts as a label; corpus.labels can leave it out."
+        )
     repaired = {name: n for name, n in reader.repaired.items() if n}
     if repaired:
         listed = [f"{name} {n}" for name, n in repaired.items()]

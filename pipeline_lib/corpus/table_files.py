@@ -29,7 +29,7 @@ def header(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read, has no header, twice the same name, or more rows than ``MAX_ROWS``
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             names = file.schema_arrow.names
             n = max(file.metadata.num_rows, sum(_groups(file, "num_rows")))
@@ -48,7 +48,7 @@ def rows(path: Path, names: Sequence[str]) -> Rows:
     Raises:
         InputError: see ``csv_files.csv_rows``; of Parquet also bytes in place of text, or more than the bounds
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path, names)
         return
     for where, cells in csv_files.csv_rows(path, []):
@@ -113,7 +113,11 @@ def _check_types(path: Path, schema: pa.Schema, names: Sequence[str]) -> None:
     for field in (field for field in schema if field.name in names):
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or (field.name == "audio" and not text):
+        if (
+            pa.types.is_binary(kind)
+            or pa.types.is_large_binary(kind)
+            or (field.name == "audio" and not (text or pa.types.is_null(kind)))
+        ):
             raise InputError(f"{path}: column {field.name!r} holds {field.type}, expected text")
 
 

@@ -1,6 +1,7 @@
 """From a table's cells to an utterance: paths below the root, labels, votes, splits, segments."""
 
 import json
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -16,6 +17,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # what the corpus stage itself calls subsets
 OTHER_SPLITS = {
     "training": "train",
@@ -25,7 +27,8 @@ OTHER_SPLITS = {
     "development": "dev",
     "testing": "test",
 }
-NAMES = ("emotion", "speaker", "gender", *ATTRIBUTES)  # columns in which every word for a missing value is one
+# columns in which every word for a missing value is one
+NAMES = ("emotion", "speaker", "gender", "votes", "subsets", "audio", "video", *ATTRIBUTES)
 
 
 class Rows:
@@ -52,11 +55,12 @@ class Rows:
         Raises:
             InputError: a value cannot be what its column holds
         """
-        cells = {name: self._plain(where, name, text) for name, text in cells.items()}
+        written, cells = cells, {name: self._plain(where, name, text) for name, text in cells.items()}
         audio, video = (self._path(where, name, cells.get(name, "")) for name in ("audio", "video"))
         text = cells.get("reference_text") or None
         if "audio" in cells and not (audio or text or cells.get("utterance_id")):
-            raise InputError(f"{where}: audio is empty, expected a path below {self._root}, or an utterance_id or text")
+            empty = f"audio is {written['audio']!r}" if written["audio"] else "audio is empty"
+            raise InputError(f"{where}: {empty}, expected a path below {self._root}, or an utterance_id or text")
         start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
         annotator = cells.get(self._columns.annotator or "", "")
         row = {
@@ -67,7 +71,7 @@ class Rows:
             "end_s": end_s,
             "video": video,
             "utterance_id": cells.get("utterance_id") or _identifier(audio, start_s, end_s, n, cells),
-            "split": self._split(where, cells[self._columns.split]) if self._columns.split in cells else None,
+            "split": self._split(where, *(each.get(self._columns.split) for each in (cells, written))),
             "speaker": cells.get("speaker") or None,
             "gender": layout.gender(cells.get("gender")),
             "emotion": label(where, "emotion", cells.get("emotion", "")) or None,
@@ -104,6 +108,11 @@ class Rows:
         return self._paths[text]
 
     def _relative(self, where: str, name: str, text: str) -> str:
+        if URL.match(text):
+            raise InputError(
+                f"{where}: {name} is {short(text)}, an address; expected a path relative to corpus.root {self._root}"
+                " (download the file, or leave out file://)"
+            )
         windows = PureWindowsPath(text).is_absolute()
         if "\\" in text and not windows and not _exists(self._root / text):
             text = text.replace("\\", "/")
@@ -126,7 +135,9 @@ class Rows:
             return float("nan"), float("nan")
         return segment_times.segment(where, names, cells[names[0]], cells[names[1]])
 
-    def _split(self, where: str, text: str) -> str | None:
+    def _split(self, where: str, text: str | None, written: str | None) -> str | None:
+        if text is None:
+            return None
         if SPLIT.fullmatch(text):
             return text
         if not text and not self._split_is_read:
@@ -134,7 +145,7 @@ class Rows:
         near = get_close_matches(text.lower(), ["train", "dev", "test"], n=1)
         meant = OTHER_SPLITS.get(text.lower()) or (near[0] if near else None)
         hint = f" (did you mean {meant!r}?)" if meant else ""
-        raise InputError(f"{where}: split is {text!r}, expected train, dev, test, test2 ... or unlabelled{hint}")
+        raise InputError(f"{where}: split is {written!r}, expected train, dev, test, test2 ... or unlabelled{hint}")
 
     def _attributes(self, where: str, cells: dict[str, str]) -> dict[str, float]:
         low, high = self._scale
@@ -210,9 +221,10 @@ def _counts(where: str, text: str) -> dict[str, int]:
     if len(votes) < len(pairs):
         twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
         raise InputError(f"{where}: votes is {short(text)}, which names {twice!r} twice")
-    if not (text.startswith("{") and all(type(n) is int and n >= 0 for n in votes.values())):
+    whole = all(type(n) in (int, float) and 0 <= n < math.inf and n == int(n) for n in votes.values())
+    if not (text.startswith("{") and whole):
         raise InputError(f"{where}: votes is {short(text)}, expected a JSON object of emotions and whole numbers")
-    return votes
+    return {name: int(n) for name, n in votes.items()}
 
 
 def _subsets(where: str, text: str) -> list[str]:

@@ -60,7 +60,7 @@ def test_ravdess_from_end_to_end(ravdess, settings):
     assert dev["classes"] == {
         "anger": 2, "calm": 2, "disgust": 2, "fear": 2, "happiness": 2, "neutral": 1, "sadness": 2, "surprise": 2,
     }  # fmt: skip
-    assert collected.metrics["warnings"] == "dev_bal wants 2 of each label and takes what there is: neutral 1."
+    assert collected.metrics["warnings"] == "dev_bal expects 2 of each label and takes what there is: neutral 1."
     frame = collected.manifest.frame
     assert frame["utterance_id"].is_monotonic_increasing and list(frame.columns) == manifest.SCHEMA.names
     assert frame["audio_sha256"].nunique() == 90 and (frame["duration_s"] == 0.2).all()

@@ -82,7 +82,7 @@ def test_msp_podcast_votes_of_labels_txt(tmp_path, settings):
             "a.wav,Q,5,5,5,1,Male,Train\n",
             r"labels_consensus\.csv, line 2: EmoClass 'Q' is unknown, expected one of \['A'",
         ),
-        ("a.wav,A,high,5,5,1,Male,Train\n", r"line 2: EmoAct is 'high', wanted a number"),
+        ("a.wav,A,high,5,5,1,Male,Train\n", r"line 2: EmoAct is 'high', expected a number"),
         ("a.wav,A,5,5,5,1,Male,Dev\n", r"line 2: Split_Set 'dev' is unknown"),
         ("a.wav,A,5,5,1,Male,Train\n", r"line 2: 7 cells, the header has 8"),
     ],
@@ -179,7 +179,7 @@ def test_iemocap_with_six_classes_keeps_excited_apart_and_leaves_one_speaker_out
     [
         ("\tneu\t", "\tmeh\t", r"line 3: label 'meh' is unknown"),
         ("[2.5000, 2.0000, 3.5000]", "[2.5000, 2.0000]", r"line 3: attributes \[2\.5000, 2\.0000\], expected"),
-        ("2.5000, 2.0000, 3.5000", "2.5000, low, 3.5000", r"line 3: activation is 'low', wanted a number"),
+        ("2.5000, 2.0000, 3.5000", "2.5000, low, 3.5000", r"line 3: activation is 'low', expected a number"),
         ("Anger;\t()", "Angor;\t()", r"line 5: category 'angor' is unknown"),
         ("[6.2901 - 8.2357]", "[6.2901 8.2357]", r"line 3: .*expected \[start - end\]"),
     ],

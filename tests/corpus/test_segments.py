@@ -185,7 +185,7 @@ def test_an_identifier_that_comes_twice_is_no_bad_recording(tmp_path, half):
     table = tmp_path / "corpus.csv"
     table.write_text(table.read_text() + "train0,other.wav,joy,train,again\n")
     found = half(on_bad="keep_rest")
-    assert found.metrics["rows"]["copies"] == 1 and len(found.manifest) == 9
+    assert found.metrics["quarantined"] == {"contradictory": 1, "missing": 1} and len(found.manifest) == 9
     assert found.manifest.frame["utterance_id"].is_unique
 
 

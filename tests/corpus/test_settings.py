@@ -30,13 +30,13 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"max_duration_s": 0.1}, r"max_duration_s 0\.1 is not above min_duration_s 0\.1"),
         (
             {"reader": "ravdess", "split": {"method": "official"}},
-            "ravdess has no official split; wanted speakers or random",
+            "ravdess has no official split; expected speakers or random",
         ),
         ({"reader": "meld", "split": {"method": "column"}}, "method column belongs to reader table, reader is meld"),
         ({"reader": "meld", "attribute_scale": [1, 5]}, "attribute_scale belongs to reader table; meld has"),
-        ({"attribute_scale": [7, 1]}, r"attribute_scale is \[7, 1\], wanted the lowest value first"),
+        ({"attribute_scale": [7, 1]}, r"attribute_scale is \[7, 1\], expected the lowest value first"),
         ({"attribute_scale": [1, 2, 3]}, "corpus.attribute_scale"),
-        ({"labels": ["anger"]}, "wanted at least two emotions"),
+        ({"labels": ["anger"]}, "expected at least two emotions"),
         ({"labels": ["anger", "fear", "anger"]}, r"labels names \['anger'\] twice"),
         ({"labels": ["anger", "X"]}, r"names \['X'\]: O \(other\) and X \(no agreement\) are never scored"),
         ({"labels": ["anger", "joy"], "merge": {"joy": "anger"}}, r"labels names \['joy'\], which merge turns into"),
@@ -44,7 +44,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"test_speakers": ["a"], "dev_speakers": ["a"]}}, r"both name \['a'\]"),
         ({"split": {"method": "random", "dev_speakers": ["a"]}}, "belong to method speakers, method is random"),
         ({"split": {"shares": {"dev": 0.5, "test": 0.5}}}, "sum to 1, nothing is left for train"),
-        ({"split": {"folds": 1}}, "folds is 1, wanted 0 for none or at least 2"),
+        ({"split": {"folds": 1}}, "folds is 1, expected 0 for none or at least 2"),
         ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, wanted one of .*'seed'"),
         ({"workers": 0}, "corpus.workers is 0"),
     ],
@@ -61,9 +61,9 @@ def test_a_root_that_is_not_there_is_found_without_reading_it(tmp_path):
     (tmp_path / "full" / "mine.csv").touch()
     wanted = {
         "nowhere": "does not exist",
-        "file": "is a file, wanted the corpus's folder",
+        "file": "is a file, expected the corpus's folder",
         "empty": "is an empty folder",
-        "full": r"corpus\.csv does not exist; corpus\.table\.file wants one of \['mine\.csv'\]",
+        "full": r"corpus\.csv does not exist \(corpus\.table\.file\); expected one of \['mine\.csv'\]",
     }
     start = time.perf_counter()
     for name, message in wanted.items():

@@ -91,9 +91,12 @@ def test_parquet_says_the_same_with_its_own_types(tmp_path, settings, read):
             "audio,emotion,split\n/etc/a.wav,anger,train\n",
             r"line 2: audio: '/etc/a\.wav' is an absolute path and does not lie below corpus\.root",
         ),
-        ('audio,arousal,split\na.wav,"2,5",train\n', r"line 2: arousal is '2,5', wanted a number with a decimal point"),
+        (
+            'audio,arousal,split\na.wav,"2,5",train\n',
+            r"line 2: arousal is '2,5', expected a number with a decimal point",
+        ),
         ("audio,arousal,split\na.wav,9,train\n", r"line 2: arousal is 9, corpus\.attribute_scale goes from 1 to 7"),
-        ("audio,arousal,split\na.wav,inf,train\n", r"line 2: arousal is 'inf', wanted a finite number"),
+        ("audio,arousal,split\na.wav,inf,train\n", r"line 2: arousal is 'inf', expected a finite number"),
         (
             "audio,emotion,split,votes\na.wav,anger,train,anger:2\n",
             r"line 2: votes is 'anger:2', expected a JSON object",

@@ -149,8 +149,8 @@ def test_a_row_an_annotator_is_counted_into_votes_and_the_plurality_taken(read):
     assert frame["arousal"].tolist() == [3.5, 3.0, 4.0, 1.0]
     (note,) = frame.attrs["notes"]
     assert note == (
-        "corpus.csv: 8 rows became 4 utterances, one row an annotator counted as a vote (1 utterances are X, without a"
-        " plurality)."
+        "corpus.csv: 8 rows became 4 utterances, each row counted as one annotator's vote; 1 of them have no"
+        " plurality and are X."
     )
 
 
@@ -226,7 +226,7 @@ def test_words_for_missing_values_are_missing(read, word):
     (note,) = frame.attrs["notes"]
     assert note == (
         f"corpus.csv: words taken for missing values: emotion 1 ({word!r}), speaker 1 ({word!r}), gender 1 ({word!r})"
-        " (corpus.table.keep_words)."
+        "; where one is a label or a name, list it in corpus.table.keep_words."
     )
 
 
@@ -259,7 +259,7 @@ def test_votes_for_a_missing_label_are_left_out_and_counted(read):
 
 def test_a_split_that_is_missing_is_refused_where_splits_are_read(read):
     lines = ["audio,emotion,split,speaker", "a.wav,joy,nan,s1", "b.wav,joy,N/A,s2"]
-    with pytest.raises(InputError, match="line 2: split is '', expected train"):
+    with pytest.raises(InputError, match="line 2: split is 'nan', expected train"):
         read(*lines)
     assert read(*lines, split={"method": "speakers"})["split"].isna().all()
 
@@ -273,6 +273,7 @@ def test_the_stage_shows_the_notes(tmp_path, settings, say):
     assert collected.manifest.labels == ("fear", "joy")
     assert collected.metrics["warnings"] == (
         "corpus.csv: columns not read: age."
-        " corpus.csv: words taken for missing values: emotion 3 ('nan') (corpus.table.keep_words)."
+        " corpus.csv: words taken for missing values: emotion 3 ('nan'); where one is a label or a name,"
+        " list it in corpus.table.keep_words."
     )
     assert json.dumps(collected.metrics) and not collected.manifest.frame.attrs

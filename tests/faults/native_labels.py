@@ -106,7 +106,7 @@ def native() -> Iterator[tuple[str, str, Lay, str]]:
     yield "labels in Latin-1", "iemocap", iemocap("Neutral;", b"Neutr\xe4l;"), "is not UTF-8"
     yield "an unknown emotion", "meld", meld('1,"Hm",Joey,bliss,neutral,1,1,1,1,"",""\n'), "line 2: Emotion 'bliss'"
     yield "a word for a number", "meld", meld('1,"Hm",Joey,joy,neutral,x,1,1,1,"",""\n'), "line 2: Dialogue_ID is 'x'"
-    yield "no rows", "meld", meld(""), "found no utterance"
+    yield "no rows", "meld", meld(""), "reads no utterance"
     yield "a foreign file", "ravdess", named("Actor_01/take_1.wav"), "is not named as RAVDESS names recordings"
     yield "an unknown actor", "ravdess", named("03-01-01-01-01-01-25.wav"), "actor '25' is unknown"
     yield "an unknown letter", "emodb", named("wav/03a01Xa.wav"), "emotion 'X' is unknown"

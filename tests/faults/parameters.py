@@ -36,7 +36,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("corpus.root", "nowhere", "corpus.root 'nowhere' does not exist"),
     ("corpus.root", "", "corpus.root is ''"),
     ("corpus.rooot", "data", "corpus.rooot is not a parameter, wanted one of .*'root'"),
-    ("corpus.labels", ["anger"], "labels is .*wanted at least two"),
+    ("corpus.labels", ["anger"], "labels is .*expected at least two"),
     ("corpus.labels", "anger", "corpus.labels is 'anger'"),
     ("corpus.labels", ["anger", "X"], r"labels or merge names \['X'\]"),
     ("corpus.split.shares.dev", 1.5, "corpus.split.shares.dev is 1.5"),

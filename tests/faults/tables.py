@@ -123,11 +123,11 @@ SPOILED: list[tuple[str, str | bytes, Verdict]] = [
     ("a path of Windows", first("C:\\audio\\a.wav,anger"), "line 2: audio: .* is an absolute path and"),
     ("a path longer than the system takes", first("a" * 300 + ".wav,anger"), quarantined("unreadable")),
     ("a recording that is not there", first("z.wav,anger"), quarantined("missing")),
-    ("a comma as decimal point", with_column("arousal", '"2,5"'), "line 2: arousal is '2,5', wanted a number"),
-    ("a word for a number", with_column("arousal", "high"), "line 2: arousal is 'high', wanted a number"),
-    ("infinity", with_column("arousal", "inf"), "line 2: arousal is 'inf', wanted a finite"),
-    ("a number beyond floats", with_column("arousal", "1e400"), "line 2: arousal is '1e400', wanted a finite"),
-    ("a number with underscore", with_column("arousal", "0_5"), "line 2: arousal is '0_5', wanted a number"),
+    ("a comma as decimal point", with_column("arousal", '"2,5"'), "line 2: arousal is '2,5', expected a number"),
+    ("a word for a number", with_column("arousal", "high"), "line 2: arousal is 'high', expected a number"),
+    ("infinity", with_column("arousal", "inf"), "line 2: arousal is 'inf', expected a finite"),
+    ("a number beyond floats", with_column("arousal", "1e400"), "line 2: arousal is '1e400', expected a finite"),
+    ("a number with underscore", with_column("arousal", "0_5"), "line 2: arousal is '0_5', expected a number"),
     ("an attribute below the scale", with_column("valence", "0"), "line 2: valence is 0, .*from 1 to 7"),
     ("an attribute above the scale", with_column("dominance", "7.01"), "line 2: dominance is 7.01, .*from 1 to 7"),
     ("NaN as a number", with_column("arousal", "nan"), kept()),
@@ -236,7 +236,7 @@ def spoiled(name: str, content: bytes, verdict: Verdict) -> Callable[[Path], Non
 def not_a_file(root: Path) -> None:
     """Refuse a folder in the table's place."""
     (root / "corpus.csv").mkdir()
-    with refused(r"corpus\.csv does not exist; corpus\.table\.file wants one of"):
+    with refused(r"corpus\.csv is no file \(corpus\.table\.file\); the folder holds no \.csv"):
         check_root(settings(root))
 
 
