@@ -35,7 +35,8 @@ import numpy as np
 import soxr
 
 from pipeline_lib.containers.channels import Rule
-from pipeline_lib.containers.reading import LONGEST_S, BadAudio, Reading, opened
+from pipeline_lib.containers.opening import opened
+from pipeline_lib.containers.reading import LONGEST_S, BadAudio, Reading
 from pipeline_lib.errors import InputError
 
 __all__ = [
@@ -99,8 +100,9 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
     """Return a recording, or a chunk of it, as one channel at 16 kHz.
 
     Only the chunk and 50 ms on either side are read, so that the chunk equals the same stretch of the whole recording.
-    MP3, Ogg and ADPCM cannot be entered in the middle and are decoded up to the chunk's end. Where there are several
-    channels, the whole is read once to decide how they become one, and the decision is remembered.
+    MP3, Ogg and ADPCM cannot be entered in the middle and are decoded up to the chunk's end, or on from where the last
+    chunk of the file was. Where there are several channels, the whole is read once to decide how they become one, and
+    the decision is remembered.
 
     Args:
         path: the recording

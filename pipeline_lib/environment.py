@@ -41,11 +41,29 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
         "what a step sums and where; set phases.<name>.accumulation, precision and device in params.yaml",
     ),
     "PARALLELISM_CONFIG_": ({}, "how accelerate shares a network out"),
-    "XLA_": ({}, "the precision of float32"),
+    "XLA_": (
+        {  # JAX's, which is not used here
+            "XLA_FLAGS": ANY,
+            "XLA_PYTHON_CLIENT_PREALLOCATE": ANY,
+            "XLA_PYTHON_CLIENT_MEM_FRACTION": ANY,
+            "XLA_PYTHON_CLIENT_ALLOCATOR": ANY,
+        },
+        "the precision of float32",
+    ),
     "PL_TRAINER_": ({}, "the settings of lightning's trainer"),
     "SOXR_": ({"SOXR_TRACE": ANY, "SOXR_NUM_THREADS": ANY}, "how sampling rates are converted"),
-    "SKLEARN_": ({"SKLEARN_SKIP_NETWORK_TESTS": ANY, "SKLEARN_WARNINGS_AS_ERRORS": ANY}, "what scikit-learn checks"),
-    "TORCH_CUDNN_": ({"TORCH_CUDNN_V8_API_DEBUG": ANY}, "which algorithms cuDNN takes"),
+    "SKLEARN_": (
+        {"SKLEARN_SKIP_NETWORK_TESTS": ANY, "SKLEARN_WARNINGS_AS_ERRORS": ANY, "SKLEARN_SEED": ANY},
+        "what scikit-learn checks",
+    ),
+    "TORCH_CUDNN_": (
+        {
+            "TORCH_CUDNN_V8_API_DEBUG": ANY,
+            "TORCH_CUDNN_V8_API_ENABLED": frozenset({"1"}),  # the only one that there is; NVIDIA's images set it
+            "TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT": ANY,  # how many plans are kept
+        },
+        "which algorithms cuDNN takes",
+    ),
     "TORCH_BLAS_": ({}, "which library multiplies matrices"),
     "TORCH_LINALG_": ({}, "which library solves equations"),
     "TORCH_LINEAR_": ({}, "the shape in which matrices are multiplied"),
@@ -59,7 +77,14 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
         "the precision of Apple's GPUs",
     ),
     "CUBLAS": (
-        {"CUBLAS_WORKSPACE_CONFIG": frozenset({":4096:8", ":16:8"}), "CUBLAS_LOGINFO_DBG": ANY},
+        {
+            "CUBLAS_WORKSPACE_CONFIG": frozenset({":4096:8", ":16:8"}),
+            **dict.fromkeys(("CUBLAS_VERSION", "CUBLASMP_VERSION"), ANY),  # what NVIDIA's images hold
+            **dict.fromkeys(("CUBLAS_HOME", "CUBLAS_PATH", "CUBLAS_ROOT", "CUBLAS_LIBRARIES"), ANY),  # builds
+            **dict.fromkeys(("CUBLAS_INCLUDE_DIR", "CUBLAS_LIB_DIR"), ANY),
+            **dict.fromkeys(("CUBLAS_LOGINFO_DBG", "CUBLAS_LOGDEST_DBG"), ANY),
+            **dict.fromkeys(("CUBLASLT_LOG_LEVEL", "CUBLASLT_LOG_MASK", "CUBLASLT_LOG_FILE"), ANY),
+        },
         "how cuBLAS multiplies matrices",
     ),
     "NVIDIA_TF32_": ({"NVIDIA_TF32_OVERRIDE": frozenset({"0"})}, "float32 into TF32, of 10 bits for 23"),

@@ -12,7 +12,7 @@ import soxr
 
 from pipeline_lib import audio
 from pipeline_lib.audio import SAMPLE_RATE, BadAudio
-from pipeline_lib.containers import reading
+from pipeline_lib.containers import opening, reading
 from pipeline_lib.errors import InputError
 from tests.recordings import CONTAINERS, cut, noise, reason, tone, written
 
@@ -65,7 +65,7 @@ def test_chunks_all_over_a_recording_equal_the_whole(tmp_path, container):
 
 def test_what_stands_before_a_chunk_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_BLOCK", 1_000)
-    with reading.opened(written(tmp_path / "a.mp3", tone(2.0))) as opened:
+    with opening.opened(written(tmp_path / "a.mp3", tone(2.0))) as opened:
         assert [len(block) for block in opened.blocks(20_500, 22_200)] == [500, 1_000, 200]
 
 

@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.containers.layout import Layout, by_count, by_tag
-from pipeline_lib.containers.lengths import check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import check_beginning, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 from pipeline_lib.containers.wave import check_lost_blocks
 
@@ -42,6 +42,8 @@ def aiff(span: Span) -> Layout:
     place, length = chunks[b"SSND"]
     start = place + 8 + struct.unpack(">I", span.at(place, 4))[0]
     unknown = is_unknown(length - 8 if length > 8 else 0, end - start)
+    if unknown:
+        check_beginning(span, start)
     n_bytes = end - start if unknown else held_of(length + place - start, end - start)
     if not piped:
         check_tail(span, end)

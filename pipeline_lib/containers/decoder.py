@@ -15,9 +15,14 @@ class Decoder(soundfile.SoundFile):
         return False
 
 
-def decoder(span: Span) -> Decoder:
-    """Return a decoder of a span: of the file itself where the span is all of it."""
-    if span.is_whole_file:
+def decoder(span: Span, by_position: bool = False) -> Decoder:
+    """Return a decoder of a span: of the file itself where the span is all of it.
+
+    Args:
+        span: what it reads
+        by_position: leave the open file's own position alone, which forked processes share
+    """
+    if span.is_whole_file and not by_position:
         os.lseek(span.fd, 0, os.SEEK_SET)
         return Decoder(span.fd, closefd=False)
     span.seek(0)

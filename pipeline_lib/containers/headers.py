@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.containers.layout import Layout, by_count, by_tag
-from pipeline_lib.containers.lengths import BEGINNINGS, check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import BEGINNINGS, check_beginning, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4)}
@@ -102,6 +102,7 @@ def caf(span: Span) -> Layout:
     n_frames = held // per_packet
     if not unknown:
         return Layout("CAF", (Sound(span, n_frames),), centre)
+    check_beginning(span, data[0])
     header = plain(kind, width, int(rate), channels, not flags & 2)
     return Layout("CAF", (Sound(span.part(data[0], data[0] + n_frames * per_packet, header), n_frames),), centre)
 
@@ -126,6 +127,7 @@ def _plain(
     if not is_unknown(length, span.size - start):
         check_tail(span, start + length)
         return Layout(container, (Sound(span, n_frames),), centre)
+    check_beginning(span, start)
     header = plain(kind, width, rate, channels, big)
     sound = Sound(span.part(start, start + n_frames * channels * width, header), n_frames)
     return Layout(container, (sound,), centre)

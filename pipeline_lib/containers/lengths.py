@@ -19,7 +19,7 @@ BEGINNINGS = (
     b"fLaC",
 )
 BLOCK = 512  # bytes; disks, networks and sparse files lose whole ones
-_NEAR = 8_192  # bytes: programs subtract their header from the largest number, or round it down to a block
+_NEAR = (1 << 16) + 8_192  # bytes: programs round the largest number down to a block and subtract their header
 _LARGEST = (1 << 32, 1 << 31, 0x7F000000)
 _NO_DISK = 1 << 48  # bytes: no disk holds that
 _AU = {("int", 1): 2, ("int", 2): 3, ("int", 3): 4, ("int", 4): 5, ("float", 4): 6, ("float", 8): 7}
@@ -30,8 +30,8 @@ def is_unknown(length: int, held: int, bits: int = 32) -> bool:
     """Return whether a declared length of sound is what recorders write that cannot go back and correct it.
 
     That is 0 with sound behind it, and where it exceeds what is there: the largest numbers of the field, signed or not
-    (0xFFFFFFFF; 0x7FFFF000 of SoX, and 0x7F000000 in AIFF; 0x7FFFFFFF; 0x80000000 of arecord), with a header added or
-    subtracted, or more than any disk holds.
+    (0xFFFFFFFF; 0x7FFFF000 of SoX, 0x7FFF0000, and 0x7F000000 in AIFF; 0x7FFFFFFF; 0x80000000 of arecord), with a
+    header added or subtracted, or more than any disk holds.
 
     Args:
         length: declared, bytes
@@ -56,6 +56,17 @@ def held_of(length: int, held: int, bits: int = 32) -> int:
     if length > held:
         raise Flaw("truncated", f"holds {held} bytes of sound, declares {length} (an interrupted copy?)")
     return length
+
+
+def check_beginning(span: Span, start: int) -> None:
+    """Refuse sound of unknown length that begins with a header: a program wrote it anew where it could not go back.
+
+    Raises:
+        Flaw: it does
+    """
+    if span.at(start, 16).startswith(BEGINNINGS):
+        text = f"has a second header at byte {start}, where its sound begins (written to a pipe?)"
+        raise Flaw("damaged", f"{text}; write it to a file")
 
 
 def check_tail(span: Span, end: int) -> None:

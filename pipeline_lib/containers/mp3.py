@@ -21,6 +21,7 @@ _JUNK = 8_192  # bytes that may stand before the first frame: the end of a frame
 _SURE = 4  # frames of one form in a row that are no coincidence
 _AT_ONCE = 1 << 20  # bytes
 _ENCODERS = (b"LAME", b"Lavc", b"Lavf")
+_OF_FFMPEG = 190  # bytes: where the checksum of a LAME tag stands in MPEG-1 with two channels
 _MARKS = (*_ENCODERS, b"Xing", b"Info", b"VBRI")
 
 
@@ -104,14 +105,14 @@ def _begin(span: Span, place: int) -> _Stream:
     form = mp3_frame.form(head)
     assert form is not None, "a frame was seen here"  # noqa: S101
     free_bytes = _free_bytes(span, place, form) if form.free else 0
-    tag = _tag(span, place, head, form)
+    tag = _tag(span, place, head, form, free_bytes)
     if tag is None:
         tag = {"whole": 0} if _is_tag_broken(span, place, head, form) else {}
         return _Stream(form, place, place, place, tag=tag, free_bytes=free_bytes)
     end = place + mp3_frame.n_bytes(head, form, free_bytes)
     if end > span.size:
         raise Flaw("truncated", f"holds {span.size} bytes, its first frame needs {end} (an interrupted copy?)")
-    return _Stream(form, place, end, end, tag=tag)
+    return _Stream(form, place, end, end, tag=tag, free_bytes=free_bytes)
 
 
 def _next(span: Span, stream: _Stream) -> int | None:
@@ -158,7 +159,7 @@ def _start(span: Span) -> int | None:
     junk, head = span.at(begin, place - begin), span.at(place, 4)
     form = mp3_frame.form(head)
     assert form is not None, "frames were seen here"  # noqa: S101
-    if not junk.strip(b"\0") and (begin or not junk or _tag(span, place, head, form) is not None):
+    if not junk.strip(b"\0") and (begin or not junk or _mark(span.at(place, 40), form)):
         return place  # padding; without a tag in front or behind it, zeros may be frames that a disk lost
     is_rest = not form.free and len(junk) < mp3_frame.n_bytes(head, form, 0)
     return place if is_rest and not any(mark in junk for mark in _MARKS) else None
@@ -196,7 +197,7 @@ def _free_bytes(span: Span, place: int, form: Form) -> int:
     return length if length >= 6 + form.side_bytes and length % slot == 0 else 0
 
 
-def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | None:
+def _tag(span: Span, place: int, head: bytes, form: Form, free_bytes: int) -> dict[str, int] | None:
     """Return the declaration that a frame without sound makes of the others; None where it is a frame of sound.
 
     ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
@@ -207,13 +208,13 @@ def _tag(span: Span, place: int, head: bytes, form: Form) -> dict[str, int] | No
         case b"VBRI":
             return {"whole": 1, "vbri": int.from_bytes(span.at(place + 36 + 14, 4), "big")}
         case b"Xing" | b"Info":
-            return _xing(span.at(place, mp3_frame.n_bytes(head, form, 0)), own)
+            return _xing(span.at(place, mp3_frame.n_bytes(head, form, free_bytes)), own)
     return None
 
 
 def _mark(start: bytes, form: Form) -> bytes:
     """Return the name of the tag that a frame carries in the place of sound, from its first 40 bytes; or nothing."""
-    if form.layer != 3 or form.free:
+    if form.layer != 3:
         return b""
     if start[36:40] == b"VBRI":
         return b"VBRI"
@@ -240,7 +241,10 @@ def _xing(frame: bytes, own: int) -> dict[str, int]:
     lame = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
     extension = tag[lame : lame + 36]
     if len(extension) == 36 and any(extension[34:36]):
-        values["whole"] = int(crc16([frame[: own + lame + 34]]) == int.from_bytes(extension[34:36], "big"))
+        place = own + lame + 34
+        # FFmpeg takes the first 190 bytes whatever the form, the checksum's own place still zero in them
+        by_ffmpeg = (frame[:place] + bytes(2) + frame[place + 2 :]).ljust(_OF_FFMPEG, b"\0")[:_OF_FFMPEG]
+        values["whole"] = int(int.from_bytes(extension[34:36], "big") in (crc16([frame[:place]]), crc16([by_ffmpeg])))
         values["bytes"] = int.from_bytes(extension[28:32], "big") - len(frame)
         values["crc"] = int.from_bytes(extension[32:34], "big")
     return values

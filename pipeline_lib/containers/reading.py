@@ -1,20 +1,18 @@
 """A recording opened and read in blocks, every block and, where it is read whole, the whole of it tested."""
 
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from pipeline_lib.containers.channels import DECIDED_S, Energies, Mixing
+from pipeline_lib.containers.cursor import Cursor
 from pipeline_lib.containers.decoder import Decoder, decoder, message
-from pipeline_lib.containers.inspect import inspect, not_taken
 from pipeline_lib.containers.layout import Layout
 from pipeline_lib.containers.md5 import Md5
-from pipeline_lib.containers.span import Flaw, Sound, Span
+from pipeline_lib.containers.span import Flaw, Sound
 from pipeline_lib.errors import InputError
 
 LIMIT = 8.0  # float recordings overshoot 1 a little and are clipped; beyond 8 they are not on audio's scale
@@ -22,13 +20,6 @@ FULL_SCALE = 32_767 / 32_768  # what 16 bit reach
 LONGEST_S = 4 * 3600.0  # in one piece: a day of 16 kHz fills 5 GB
 RATES = (1_000, 768_000)  # Hz
 MOST_CHANNELS = 64
-CAUSES = {
-    b"version https://git-lfs": "a pointer of Git LFS? git lfs pull",
-    b"/annex/objects/": "a pointer of git-annex? git annex get",
-    b"<": "a web page in place of the file? download it again",
-    b"PK\3\4": "a ZIP archive? unpack it",
-    b"\x1f\x8b": "gzip? unpack it",
-}  # what a file begins with -> what it probably is
 _BLOCK = 1 << 18  # samples read at once: many channels are mixed before they fill the memory
 _UNKNOWN = 1 << 60  # libsndfile's frame count for streams that do not say
 _UNSUPPORTED = (4, 64)  # libsndfile's errors: an encoding that it does not decode, a form that it does not know
@@ -49,51 +40,6 @@ class BadAudio(InputError):
         return str(self.args[1])
 
 
-@contextmanager
-def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator["Reading"]:
-    """Open a recording after the tests that its bytes allow without decoding."""
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise BadAudio("missing", f"{path} does not exist") from None
-    except OSError as error:
-        raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
-        raise BadAudio("not a file", f"{path} is {_kind(mode)}, expected a recording")
-    try:
-        with path.open("rb", buffering=0) as raw:
-            status = os.fstat(raw.fileno())
-            span = Span(raw.fileno(), 0, status.st_size)
-            if not span.at(0, 1):
-                raise BadAudio("empty", f"{path} has no bytes (an interrupted copy?)")
-            identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            reading = Reading(path, _layout(path, span), identity, longest_s)
-            try:
-                yield reading
-            finally:
-                reading.close()
-    except Flaw as flaw:
-        raise BadAudio(flaw.reason, f"{path} {flaw.message}") from None
-    except OSError as error:
-        raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None
-
-
-def _layout(path: Path, span: Span) -> Layout:
-    """Return where the sound is, by inspection alone."""
-    layout = inspect(span)
-    if layout is not None:
-        return layout
-    try:
-        with decoder(span) as file:
-            name = file.format_info
-    except RuntimeError:
-        head = span.at(0, 4)
-        cause = next((cause for begin, cause in CAUSES.items() if span.at(0, len(begin)) == begin), "renamed?")
-        text = f"begins with {head!r}, no format that libsndfile knows ({cause})"
-        raise BadAudio("not audio", f"{path} {text}") from None
-    raise not_taken(name)
-
-
 class Reading:
     """An open recording.
 
@@ -105,6 +51,7 @@ class Reading:
         n_frames: samples of each channel; None where the file does not declare them
         read: frames that were counted
         clipped: samples of them at full scale, of every channel
+        cursor: what was decoded last of a stretch that cannot be entered in the middle, and the stretch's number
         decisions: how the channels of files become one, by device, inode, time of change and size
     """
 
@@ -114,6 +61,7 @@ class Reading:
         self.path, self.layout, self.identity, self.longest_s = path, layout, identity, longest_s
         self.read, self.clipped = 0, 0
         self.rate = self.channels = 0
+        self.cursor: tuple[int, Cursor] | None = None
         self._first: Decoder | None = None
         self.lengths = [self._length(index, sound) for index, sound in enumerate(layout.sounds)]
         known = [length for length in self.lengths if length is not None]
@@ -123,6 +71,10 @@ class Reading:
         if not RATES[0] <= self.rate <= RATES[1] or self.channels > MOST_CHANNELS:
             text = f"{self.rate} Hz and {self.channels} channels, expected {RATES[0]} to {RATES[1]} Hz"
             raise BadAudio("implausible", f"{path} declares {text} and at most {MOST_CHANNELS} (a damaged header?)")
+
+    def again(self, path: Path, longest_s: float) -> None:
+        """Begin anew with a reading that stayed open."""
+        self.path, self.longest_s, self.read, self.clipped = path, longest_s, 0, 0
 
     def whole(self) -> tuple[np.ndarray, Mixing]:
         """Return one channel of the whole recording, and how it was made; every byte is verified."""
@@ -183,9 +135,10 @@ class Reading:
 
     def close(self) -> None:
         """Close what was opened and not read."""
-        if self._first is not None:
-            self._first.close()
-            self._first = None
+        for file in (self._first, self.cursor and self.cursor[1]):
+            if file is not None:
+                file.close()
+        self._first = self.cursor = None
 
     def _length(self, index: int, sound: Sound) -> int | None:
         """Return a stretch's length in frames, and hold its rate and channels against those of the first."""
@@ -228,43 +181,66 @@ class Reading:
     def _decoded(self, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
         """Yield the frames of all stretches, each tested."""
         offset = 0
-        for sound, length in zip(self.layout.sounds, self.lengths, strict=True):
+        for index, length in enumerate(self.lengths):
             last = stop if length is None else min(stop, offset + length)
             if last > max(begin, offset):
-                for block in self._of_sound(sound, offset, max(begin - offset, 0), last - offset, whole):
+                part = (offset, max(begin - offset, 0), last - offset)
+                for block in self._verified(index, *part) if whole else self._part(index, *part):
                     self._test(block)
                     yield block
             offset = last if length is None else offset + length
 
-    def _of_sound(self, sound: Sound, offset: int, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
-        """Yield frames ``[begin, stop)`` of a stretch as they are in the file."""
+    def _verified(self, index: int, offset: int, begin: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield all frames of a stretch, and hold them against what it declares of them."""
+        sound = self.layout.sounds[index]
         file, self._first = self._first or decoder(sound.span), None
         with file:
-            at_once = max(1, _BLOCK // self.channels)
-            digest = Md5(sound.span, file) if whole else None
-            position, why = 0, "it ends there"
-            try:
-                if begin and self.n_frames is not None and file.subtype in _ENTERED:
-                    position = file.seek(begin)
-                while position < stop:
-                    n = min(at_once, stop - position)
-                    block = digest.read(n) if digest else file.read(n, dtype="float32", always_2d=True)
-                    if not len(block):
-                        break
-                    block, position = block[max(0, begin - position) :], position + len(block)
-                    self._refuse_long(offset + position - begin)
-                    if not len(block):
-                        continue  # in front of the chunk
-                    yield block if sound.gain == 1 else block * np.float32(sound.gain)
-            except RuntimeError as error:
-                why = message(error)
-            self._check_end(offset, position, begin, stop, why)
-            if digest and not digest.fits():
+            digest = Md5(sound.span, file)
+            yield from self._frames(digest.read, sound, 0, offset, begin, stop)
+            if not digest.fits():
                 raise BadAudio("damaged", f"{self.path} does not decode to the sound whose MD5 it declares")
-            if whole and self.n_frames is not None and len(file.read(1, dtype="float32")):
+            if self.n_frames is not None and len(file.read(1, dtype="float32")):
                 declared_s = (offset + stop) / self.rate
                 text = f"declares {declared_s:.3f} s and holds more (a damaged header?)"
                 raise BadAudio("damaged", f"{self.path} {text}")
+
+    def _part(self, index: int, offset: int, begin: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield frames ``[begin, stop)`` of a stretch: entered there, or decoded on from the last part."""
+        sound = self.layout.sounds[index]
+        if self.cursor is None or self.cursor[0] != index or not self.cursor[1].reaches(begin):
+            file, self._first = self._first or decoder(sound.span), None
+            if self.n_frames is not None and file.subtype in _ENTERED:
+                with file:
+                    position = file.seek(begin) if begin else 0
+                    yield from self._frames(
+                        partial(file.read, dtype="float32", always_2d=True), sound, position, offset, begin, stop
+                    )
+                return
+            file.close()
+            if self.cursor is not None:
+                self.cursor[1].close()
+            self.cursor = index, Cursor(decoder(sound.span, by_position=True))
+        cursor = self.cursor[1]
+        yield from self._frames(cursor.read, sound, cursor.go_to(begin), offset, begin, stop)
+
+    def _frames(
+        self, read: Callable[[int], np.ndarray], sound: Sound, position: int, offset: int, begin: int, stop: int
+    ) -> Iterator[np.ndarray]:
+        """Yield frames ``[begin, stop)`` of a stretch as they are in the file; ``read`` goes on from ``position``."""
+        at_once, why = max(1, _BLOCK // self.channels), "it ends there"
+        try:
+            while position < stop:
+                block = read(min(at_once, stop - position))
+                if not len(block):
+                    break
+                block, position = block[max(0, begin - position) :], position + len(block)
+                self._refuse_long(offset + position - begin)
+                if not len(block):
+                    continue  # in front of the chunk
+                yield block if sound.gain == 1 else block * np.float32(sound.gain)
+        except RuntimeError as error:
+            why = message(error)
+        self._check_end(offset, position, begin, stop, why)
 
     def _check_end(self, offset: int, position: int, begin: int, stop: int, why: str) -> None:
         known = self.n_frames is not None
@@ -293,8 +269,3 @@ class Reading:
 def _peak(block: np.ndarray) -> float:
     """Return the largest absolute sample; NaN where one is."""
     return float(np.maximum(block.max(initial=0), -block.min(initial=0)))
-
-
-def _kind(mode: int) -> str:
-    tests = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
-    return next((name for name, test in tests.items() if test(mode)), "a device")

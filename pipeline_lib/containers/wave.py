@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline_lib.containers import mp3
 from pipeline_lib.containers.layout import Layout, by_count, by_mask
-from pipeline_lib.containers.lengths import BEGINNINGS, BLOCK, check_tail, held_of, is_unknown, plain
+from pipeline_lib.containers.lengths import BEGINNINGS, BLOCK, check_beginning, check_tail, held_of, is_unknown, plain
 from pipeline_lib.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
 
 MAGICS = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64", b"BW64": "BW64", b"riff": "Wave64"}
@@ -131,6 +131,7 @@ def _of_riff(span: Span, order: str) -> _Chunks:
                 length, bits = long, 64
             held = span.size - start
             if is_unknown(length, held, bits) and not (length == 0 and _is_chunk(span, start, order)):
+                check_beginning(span, start)
                 chunks.start, chunks.n_bytes, chunks.end, chunks.odd = start, held, span.size, True
                 return chunks
             chunks.start, chunks.n_bytes = start, held_of(length, held, bits) if length else 0
@@ -158,6 +159,7 @@ def _of_wave64(span: Span) -> _Chunks:
         if name == b"data":
             inside = max(0, length - 24)  # the chunk's own header counts
             if is_unknown(inside, held, 64):
+                check_beginning(span, start)
                 chunks.start, chunks.n_bytes, chunks.end, chunks.odd = start, held, span.size, True
                 return chunks
             chunks.start, chunks.n_bytes = start, held_of(inside, held, 64)

@@ -13,6 +13,8 @@ from pipeline_lib.command import run
 from pipeline_lib.doctor import hub, installation, leftovers, processes, project, repository
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.errors import InputError
+from pipeline_lib.recipes.check import check
+from pipeline_lib.recipes.sections import Params
 from pipeline_lib.settings import PARAMS, read_params
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -31,8 +33,19 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Find
     yield from processes.processes(root, end_orphans)
     yield from leftovers.leftovers(root, read_params(PARAMS) if params else None)
     yield from installation.hardware(params.transcription.device if params else "auto")
-    if online and params:
-        yield from hub.hub(params)
+    if online:
+        yield from _online(params)
+
+
+def _online(params: Params | None) -> Iterator[Finding]:
+    """Ask for the checkpoints, of parameters too whose corpus or other inputs are not there yet."""
+    try:
+        params = params or check(PARAMS, present=False)
+    except InputError:
+        remedy = "put params.yaml right first, as the lines above say"
+        yield Finding("hub", "problem", "not asked: params.yaml names no checkpoints that can be read", remedy)
+        return
+    yield from hub.hub(params)
 
 
 def main(

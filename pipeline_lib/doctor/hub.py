@@ -5,9 +5,13 @@ account may read it (the list of files is public even where the files are gated)
 revision tells whether what the stage reads is among them. The remedy is that of the very error.
 """
 
+import queue
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Thread
 
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.encoders import foreign, vocabulary
@@ -17,7 +21,7 @@ from pipeline_lib.recipes.inputs import is_local, parts_with_encoder
 from pipeline_lib.recipes.sections import Params
 
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
-TIMEOUT_S = 20.0
+TIMEOUT_S, WITHIN_S = 20.0, 30.0  # of an answer, of all
 Needs = tuple[str, ...]  # of "weights", "tokenizer", "preprocessor", "nemo"
 
 
@@ -33,10 +37,35 @@ def checkpoints(params: Params) -> dict[tuple[str, str | None], tuple[list[str],
 
 
 def hub(params: Params) -> Iterator[Finding]:
-    """Ask the hub for each checkpoint that is no local path."""
+    """Ask the hub for each checkpoint that is no local path, for all at once and ``WITHIN_S`` in all."""
+    ready: queue.SimpleQueue[tuple[tuple[str, str | None], Finding | Exception]] = queue.SimpleQueue()
+    todo = {}
     for (name, revision), (entries, needs) in checkpoints(params).items():
         more = f" and {len(entries) - 3} more" if len(entries) > 3 else ""
-        yield _asked(name, revision, f"{', '.join(entries[:3])}{more}", needs)
+        todo[name, revision] = f"{', '.join(entries[:3])}{more}"
+        question = partial(_asked, name, revision, todo[name, revision], needs)
+        # a thread that a dead network holds up does not keep the command from ending
+        Thread(target=_answer, args=(question, (name, revision), ready), daemon=True).start()
+    end, answers = time.monotonic() + WITHIN_S, {}
+    while len(answers) < len(todo):
+        try:
+            key, answer = ready.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        answers[key] = answer
+    for (name, revision), entries in todo.items():
+        answer = answers.get((name, revision))
+        if isinstance(answer, Exception):
+            raise answer
+        silent = f"{entries}: the hub gave no answer for {name} within {WITHIN_S:g} s"
+        yield answer or Finding("hub", "problem", silent, "look after the network, or set HF_HUB_OFFLINE=1")
+
+
+def _answer(question: Callable[[], Finding], key: tuple[str, str | None], ready: queue.SimpleQueue) -> None:
+    try:
+        ready.put((key, question()))
+    except Exception as error:
+        ready.put((key, error))
 
 
 def missing(name: str, names: Iterable[str], needs: Iterable[str]) -> str | None:

@@ -119,3 +119,20 @@ def test_the_rule_by_hand():
     energies = channels.Energies(2, 3)
     energies.add(np.array([[1.0, -0.4]], np.float32))  # 0.36 against 1.16 / 4 = 0.29
     assert energies.mixing() == channels.Mixing()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_channels_that_cancel_for_a_part_of_the_time_are_not_averaged(tmp_path, share):
+    left = np.tile(SOUND, 10)
+    right = np.where(np.arange(len(left)) < share * len(left), -left, left)
+    path = at(tmp_path, encoded(np.stack([left, right], 1), "WAV", "PCM_16"))
+    examined = audio.examine(path)
+    assert examined.mixing == "loudest"
+    np.testing.assert_array_equal(examined.samples, left)
+    np.testing.assert_array_equal(audio.decode(path, 7.5, 1.0), left[120_000:136_000])
+
+
+def test_a_moment_of_opposite_phase_leaves_the_mean(tmp_path):
+    left = np.tile(SOUND, 20)
+    right = np.where(np.arange(len(left)) < RATE, -left, left)
+    assert audio.examine(at(tmp_path, encoded(np.stack([left, right], 1), "WAV", "PCM_16"))).mixing == "mean"

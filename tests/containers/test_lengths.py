@@ -52,7 +52,7 @@ def test_a_wav_from_a_pipe_is_taken_to_its_end(tmp_path, length, order):
         equals(at(tmp_path, wav(data, length, riff, order=order)), SOUND)
 
 
-@pytest.mark.parametrize("length", [len(LITTLE) + 2, 1 << 20, 1 << 30, 0x7FFF0000, 0xC0000000])
+@pytest.mark.parametrize("length", [len(LITTLE) + 2, 1 << 20, 1 << 30, 0x7FFE0000, 0xC0000000])
 def test_a_length_that_a_disk_holds_is_a_declaration(tmp_path, length):
     assert reason(at(tmp_path, wav(length=length))) == "truncated"
     assert reason(at(tmp_path, au(BIG, length))) == "truncated"
@@ -137,3 +137,15 @@ def test_a_recording_behind_another_is_not_passed_over(tmp_path, kind):
     assert reason(at(tmp_path, data + data)) == "not supported"
     if kind != "FLAC":  # whose end no header declares
         assert reason(at(tmp_path, data + encoded(SOUND, "WAV", "PCM_16"))) == "not supported"
+
+
+@pytest.mark.parametrize("length", [0x7FFF0000, 0x7FFF0000 - 44, 0x7FFEFFD8])
+def test_lengths_rounded_down_to_64_kib_mean_unknown(tmp_path, length):
+    equals(at(tmp_path, wav(length=length, riff=length + 36)), SOUND)
+    equals(at(tmp_path, au(BIG, length)), SOUND)
+    equals(at(tmp_path, aiff(BIG, 0xFFFFFFFF, length, length)), SOUND)
+
+
+def test_a_header_written_twice_into_a_pipe_is_not_taken_for_sound(tmp_path):
+    assert reason(at(tmp_path, wav(wav(), length=0xFFFFFFFF))) == "damaged"
+    assert reason(at(tmp_path, au(au(BIG, len(BIG)), 0xFFFFFFFF))) == "damaged"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib import audio
+from pipeline_lib.containers import mp3 as mp3_walk
 from tests.containers.built import ID3, ID3V1, RATE, SOUND, at, encoded, equals, plainly, wav
 from tests.recordings import noise, reason
 
@@ -144,3 +145,51 @@ def test_mp3_inside_wav_is_counted_too(tmp_path):
 def test_noise_that_looks_like_a_frame_is_none(tmp_path):
     data = b"\xff\xfb\x90\x00" + noise(0.2, RATE).tobytes()
     assert reason(at(tmp_path, data)) == "damaged"
+
+
+# the first frame that FFmpeg 5.1 writes for mono sound at 16 kHz (libmp3lame, 24 kbit/s)
+OF_FFMPEG = bytes.fromhex(
+    "fff358c0000000000000000000496e666f0000000f000000a9000048000005080b0d101314171a1c1f222326292c2e31"
+    "3435383b3d404344474a4d4f525556595c5e616465686b6d707376777a7d7f828586898c8e919497989b9ea0a3a6a7aa"
+    "adafb2b5b6b9bcbfc1c4c7c8cbced0d3d6d7dadde0e2e5e8e9eceff1f4f7f8fbfe000000004c61766335392e33370000"
+    "00000000000000000000240300000000000000480041c0513d0000000000000000000000"
+)
+
+
+def test_the_checksum_that_ffmpeg_writes_for_all_but_mpeg_1_in_stereo_is_its_own():
+    assert mp3_walk._xing(OF_FFMPEG, 13)["whole"] == 1
+    for place in (20, 100, 170):
+        damaged = bytearray(OF_FFMPEG)
+        damaged[place] ^= 4
+        assert mp3_walk._xing(bytes(damaged), 13)["whole"] == 0
+
+
+def of_ffmpeg(frame: bytes, own: int) -> bytes:
+    """Return a tag's frame with FFmpeg's checksum, computed bit by bit."""
+    zeroed, crc = (frame[: own + 154] + bytes(2) + frame[own + 156 :]).ljust(190, b"\0")[:190], 0
+    for byte in zeroed:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return frame[: own + 154] + crc.to_bytes(2, "big") + frame[own + 156 :]
+
+
+@pytest.mark.parametrize(("rate", "channels", "own"), [(RATE, 1, 13), (RATE, 2, 21), (44_100, 1, 21), (44_100, 2, 36)])
+def test_a_file_with_ffmpegs_checksum_is_taken(tmp_path, rate, channels, own):
+    parts = frames(mp3(np.tile(np.resize(SPEECH, rate)[:, None], (1, channels)), rate))
+    data = of_ffmpeg(parts[0], own) + b"".join(parts[1:])
+    equals_length(at(tmp_path, data), 1.0)
+
+
+def equals_length(path, seconds):
+    assert audio.probe(path).duration_s == seconds
+    assert abs(len(audio.check(path)) - seconds * RATE) < 1
+
+
+def test_a_tag_in_a_frame_that_declares_no_bit_rate_is_no_sound(tmp_path):
+    parts = frames(mp3())
+    sound = audio.check(at(tmp_path, b"".join(parts)))
+    parts[0] = (parts[0][: 13 + 154] + bytes(2)).ljust(len(parts[1]), b"\0")  # as long as the others, no checksum
+    free = b"".join(part[:2] + bytes([part[2] & 0x0F]) + part[3:] for part in parts)
+    assert len(sound) == len(SPEECH)
+    equals(at(tmp_path, free), sound)

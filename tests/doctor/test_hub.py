@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
+from pipeline_lib.doctor import __main__ as doctor
 from pipeline_lib.doctor import hub
+from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.recipes.check import read_all
 from pipeline_lib.settings import read_params
 
@@ -208,3 +211,36 @@ def test_every_recipe_is_read_joint_experts_too():
         assert expected in {name for name, _ in found}, (recipe, sorted(found))
     _, needs = found[("huawei-noah/TinyBERT_General_4L_312D", None)]
     assert needs == {"weights", "tokenizer"}
+
+
+def test_a_hub_that_is_silent_costs_no_more_than_the_limit_for_all_together(monkeypatch):
+    monkeypatch.setattr(hub, "WITHIN_S", 0.2)
+    silent = threading.Event()
+
+    def asked(name, revision, entries, needs):
+        if name == "org/silent":
+            silent.wait(20)
+        return Finding("hub", "ok", name)
+
+    monkeypatch.setattr(hub, "_asked", asked)
+    given = params(one=("audio", "org/silent"), two=("audio", "org/model"), three=("text", "org/silent"))
+    start = time.monotonic()
+    first, second = hub.hub(given)
+    silent.set()
+    assert time.monotonic() - start < 10
+    assert (first.state, second.state) == ("problem", "ok")
+    assert first.said == "embedding.one, embedding.three: the hub gave no answer for org/silent within 0.2 s"
+
+
+def test_checkpoints_are_asked_for_though_the_corpus_is_not_there_yet(tmp_path, monkeypatch):
+    values = read_params(DEFAULT)
+    values["corpus"]["root"] = str(tmp_path / "nowhere")
+    (tmp_path / "params.yaml").write_text(json.dumps(values))
+    monkeypatch.chdir(tmp_path)
+    given = []
+    monkeypatch.setattr(hub, "hub", lambda params: given.append(params) or iter(()))
+    assert list(doctor._online(None)) == []
+    assert given[0].corpus.root == str(tmp_path / "nowhere")
+    (tmp_path / "params.yaml").write_text("corpus: 3")
+    (finding,) = doctor._online(None)
+    assert finding.state == "problem" and finding.said.startswith("not asked: ")
