@@ -5,7 +5,8 @@ an object, a preprocessor the types and ranges below, weights finite numbers.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pipeline_lib.errors import InputError
 
 LARGEST = 10_000_000  # of a size in config.json; the largest vocabularies have 300,000 words
 LONGEST_JSON = 100_000_000  # bytes; tokenizer.json of the largest vocabularies has 20 MB
+POINTER = b"version https://git-lfs"
+BLOCK = re.compile(r"(?:^|\.)(?:encoder\.)?layers?\.(\d+)\.")
 BLOCKS = ("num_hidden_layers", "num_attention_heads", "intermediate_size")
 CONVOLUTIONS = ("conv_dim", "conv_kernel", "conv_stride")
 WAVEFORM = ("hidden_size", *BLOCKS, "num_conv_pos_embeddings", "num_conv_pos_embedding_groups")
@@ -64,9 +67,38 @@ def check_folder(checkpoint: str) -> None:
                 f"{checkpoint} has no config.json, so it is no checkpoint of transformers (is it an expert's folder?)"
             )
         foreign.check_index(path)
+        for file in sorted(path.glob("*.safetensors")):
+            _check_pointer(file)
     elif looks_local or (path.parent != Path() and path.parent.is_dir()):
         raise InputError(
             f"{checkpoint} is not a folder (was it moved, or its stage not run?); on the hub a name is 'owner/model'"
+        )
+
+
+def _check_pointer(file: Path) -> None:
+    """Refuse the text that a clone leaves in the place of a large file."""
+    with file.open("rb") as content:
+        if content.read(len(POINTER)) == POINTER:
+            raise InputError(f"{file} is a pointer of Git LFS, expected weights; run 'git lfs pull' in its folder")
+
+
+def check_blocks(config: PretrainedConfig, unread: Iterable[str], checkpoint: str) -> None:
+    """Refuse weights of more blocks than the configuration names: the model would be cut off without a word.
+
+    Args:
+        config: of the checkpoint, as it was published
+        unread: names of tensors that the model has no place for
+        checkpoint: its name, for the message
+
+    Raises:
+        InputError: there is a block behind the last one
+    """
+    count = config.encoder_layers if config.model_type == "whisper" else config.num_hidden_layers
+    numbers = [int(match[1]) for name in unread if (match := BLOCK.search(name))]
+    if numbers and max(numbers) >= count:
+        raise InputError(
+            f"{checkpoint} holds weights of {max(numbers) + 1} blocks and its config.json names {count} (is it the"
+            " configuration of another model?); to leave blocks out, set encoder.layers_kept"
         )
 
 

@@ -188,6 +188,8 @@ def _model(
     if missing := sorted(report["missing_keys"]):
         said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
         raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+    if settings.layers_kept is None:
+        contents.check_blocks(config, report["unexpected_keys"], settings.checkpoint)
     contents.check_finite(model, settings.checkpoint)
     if settings.weights == "nf4":
         keep_one_path(model)

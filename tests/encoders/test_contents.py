@@ -253,3 +253,18 @@ def test_json_of_unreasonable_length_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(" " * 11)
     with pytest.raises(InputError, match="has 11 bytes, expected at most 10 of JSON"):
         contents.json_object(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "hubert_group"])
+def test_weights_of_more_blocks_than_the_configuration_names_are_refused(checkpoint, tmp_path, name):
+    place = copy(checkpoint, tmp_path, name)
+    count = json.loads((place / "config.json").read_text())["num_hidden_layers"]
+    assert len(load(place, layers_kept=count - 1).model.state_dict())  # left out on request
+    edited(place / "config.json", num_hidden_layers=count - 1)
+    assert f"holds weights of {count} blocks and its config.json names {count - 1}" in refusal(place)
+
+
+def test_a_pointer_of_git_lfs_in_the_place_of_weights_is_named(checkpoint, tmp_path):
+    place = copy(checkpoint, tmp_path, "llama")
+    (place / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "model.safetensors is a pointer of Git LFS, expected weights; run 'git lfs pull'" in refusal(place)
