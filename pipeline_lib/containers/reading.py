@@ -211,7 +211,7 @@ class Reading:
             file, self._first = self._first or decoder(sound.span), None
             if self.n_frames is not None and file.subtype in _ENTERED:
                 with file:
-                    position = file.seek(begin) if begin else 0
+                    position = self._entered(file, begin, offset)
                     yield from self._frames(
                         partial(file.read, dtype="float32", always_2d=True), sound, position, offset, begin, stop
                     )
@@ -222,6 +222,16 @@ class Reading:
             self.cursor = index, Cursor(decoder(sound.span, by_position=True))
         cursor = self.cursor[1]
         yield from self._frames(cursor.read, sound, cursor.go_to(begin), offset, begin, stop)
+
+    def _entered(self, file: Decoder, begin: int, offset: int) -> int:
+        """Go to a frame in the middle, and return where that is."""
+        try:
+            return file.seek(begin) if begin else 0
+        except RuntimeError as error:
+            begin_s = (offset + begin) / self.rate
+            raise BadAudio(
+                "truncated", f"{self.path} cannot be read from {begin_s:.3f} s on: {message(error)}"
+            ) from None
 
     def _frames(
         self, read: Callable[[int], np.ndarray], sound: Sound, position: int, offset: int, begin: int, stop: int
