@@ -1,7 +1,8 @@
 """What a checkpoint's folder may hold: its files are checked against what is allowed before a model is built of them.
 
-Sizes are whole numbers from 1 to ``LARGEST``, convolutions have as many kernels as strides and widths, JSON files hold
-an object, a preprocessor the types and ranges below, weights finite numbers.
+Sizes are whole numbers from 1 to ``LARGEST``, blocks at most ``DEEPEST``, the weights fit into memory, convolutions
+have as many kernels as strides and widths, JSON files hold an object, a preprocessor the types and ranges below,
+weights finite numbers.
 """
 
 import json
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from psutil import virtual_memory
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import AutoModel, PretrainedConfig
 from transformers.utils import cached_file
 
 from pipeline_lib.encoders import foreign
@@ -21,6 +23,7 @@ from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 
 LARGEST = 10_000_000  # of a size in config.json; the largest vocabularies have 300,000 words
+DEEPEST = 1_000  # blocks; the largest published models have about 120
 LONGEST_JSON = 100_000_000  # bytes; tokenizer.json of the largest vocabularies has 20 MB
 POINTER = b"version https://git-lfs"
 BLOCK = re.compile(r"(?:^|\.)(?:encoder\.)?layers?\.(\d+)\.")
@@ -94,7 +97,8 @@ def check_blocks(config: PretrainedConfig, unread: Iterable[str], checkpoint: st
         InputError: there is a block behind the last one
     """
     count = config.encoder_layers if config.model_type == "whisper" else config.num_hidden_layers
-    numbers = [int(match[1]) for name in unread if (match := BLOCK.search(name))]
+    names = [name for name in unread if "decoder." not in name]  # Whisper's, which is left out
+    numbers = [int(match[1]) for name in names if (match := BLOCK.search(name))]
     if numbers and max(numbers) >= count:
         raise InputError(
             f"{checkpoint} holds weights of {max(numbers) + 1} blocks and its config.json names {count} (is it the"
@@ -130,7 +134,8 @@ def check_sizes(config: PretrainedConfig, checkpoint: str) -> None:
     """
     kind = config.model_type
     for name in SIZES.get(kind, ()):
-        _check_size(getattr(config, name, None), name, checkpoint)
+        most = DEEPEST if name in ("num_hidden_layers", "encoder_layers") else LARGEST
+        _check_size(getattr(config, name, None), name, checkpoint, most)
     if kind in ("hubert", "wav2vec2", "wavlm"):
         _check_lists(config, CONVOLUTIONS, checkpoint)
         _check_divides(config, "hidden_size", "num_conv_pos_embedding_groups", checkpoint)
@@ -146,6 +151,29 @@ def check_sizes(config: PretrainedConfig, checkpoint: str) -> None:
         pad = config.pad_token_id
         if type(pad) is not int or not 0 <= pad < config.max_position_embeddings - 2:
             raise InputError(f"{checkpoint}: config.json has pad_token_id {_short(pad)}, behind which positions begin")
+
+
+def check_memory(config: PretrainedConfig, checkpoint: str, bytes_per_weight: float, **options: bool) -> None:
+    """Refuse a model whose weights alone are larger than this machine's memory, before they are read or drawn.
+
+    Args:
+        config: of the checkpoint
+        checkpoint: its name, for the message
+        bytes_per_weight: 4 in float32, 2 in bfloat16, about 0.5 in 4 bit
+        options: of the architecture
+
+    Raises:
+        InputError: it is larger
+    """
+    with torch.device("meta"):
+        model = AutoModel.from_config(config, trust_remote_code=False, **options)
+    gigabytes = sum(tensor.numel() for tensor in model.parameters()) * bytes_per_weight / 1e9
+    memory = virtual_memory().total / 1e9
+    if gigabytes > memory:
+        raise InputError(
+            f"{checkpoint} is a model of {gigabytes:,.0f} GB by its config.json, this machine has {memory:,.0f} GB of"
+            " memory (is a size in it wrong?); choose a smaller checkpoint, or set encoder.weights to bfloat16"
+        )
 
 
 def check_configuration(settings: EncoderSettings) -> None:
@@ -222,9 +250,9 @@ def _constants(state: Any) -> list[torch.Tensor]:
     return [state.absmax, *nested]
 
 
-def _check_size(value: Any, name: str, checkpoint: str) -> None:
-    if type(value) is not int or not 1 <= value <= LARGEST:
-        expected = f"a whole number from 1 to {LARGEST:,}"
+def _check_size(value: Any, name: str, checkpoint: str, most: int = LARGEST) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        expected = f"a whole number from 1 to {most:,}"
         raise InputError(f"{checkpoint}: config.json has {name} {_short(value)}, expected {expected}")
 
 

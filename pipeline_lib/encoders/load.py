@@ -2,7 +2,7 @@
 
 Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
 SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers; so is the
-cache of keys with which decoders generate.
+cache of keys with which decoders generate, and Whisper's decoder, whose blocks are not built.
 
 ``settings.weights`` says how the weights are held; hidden states are handed on in float32 whichever it is. In bfloat16
 they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
@@ -30,6 +30,7 @@ from pipeline_lib.networks.bnb import keep_one_path
 
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
 
+WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.516}
 SILENCED = {  # set where the architecture's configuration has it
     "layerdrop": 0.0,
     "encoder_layerdrop": 0.0,
@@ -107,7 +108,9 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
     for name, value in SILENCED.items():
         if hasattr(config, name):
             setattr(config, name, value)
-    names = ["encoder_layers", "num_hidden_layers"] if config.model_type == "whisper" else ["num_hidden_layers"]
+    names = ["num_hidden_layers"]
+    if config.model_type == "whisper":
+        names, config.decoder_layers = ["encoder_layers", "num_hidden_layers"], 0
     blocks = getattr(config, names[0])
     if settings.layers_kept is not None:
         if settings.layers_kept > blocks:
@@ -152,6 +155,12 @@ def _model(
     """Return the bare model; ``revision`` is the commit at which the configuration was read."""
     options = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
     dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
+    try:
+        contents.check_memory(config, settings.checkpoint, WEIGHT_BYTES[settings.weights], **options)
+    except InputError:
+        raise
+    except Exception as error:
+        raise explain(error, settings, "model of its configuration") from error
     if settings.weights == "nf4":
         four_bit.check_installed()
         four_bit.check_shapes(config, settings.checkpoint, device, **options)

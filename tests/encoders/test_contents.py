@@ -170,6 +170,8 @@ CONFIGURATIONS = [
     ("w2v_bert", {"feature_projection_input_dim": -160}, "has feature_projection_input_dim -160"),
     ("w2v_bert", {"hidden_size": 10**12}, "has hidden_size 1000000000000, expected a whole number from 1"),
     ("whisper", {"num_mel_bins": 0}, "has num_mel_bins 0"),
+    ("whisper", {"encoder_layers": 1_001}, "has encoder_layers 1001, expected a whole number from 1 to 1,000"),
+    ("llama", {"intermediate_size": 10_000_000, "hidden_size": 1_000_000}, "is a model of 360,0"),
     ("whisper", {"encoder_attention_heads": 5}, "expected a multiple"),
     ("bert", {"num_attention_heads": 5}, "expected a multiple"),
     ("llama", {"num_key_value_heads": 3}, "expected a multiple"),
@@ -185,6 +187,13 @@ def test_a_configuration_of_which_no_model_can_be_built_is_refused(name, values,
     edited(place / "config.json", **values)
     assert expected in refusal(place)
     assert expected in refusal(place, pretrained=False)
+
+
+def test_the_decoder_of_whisper_is_never_built(checkpoint, tmp_path):
+    place = copy(checkpoint, tmp_path, "whisper")
+    plain = load(place).model.state_dict()
+    edited(place / "config.json", decoder_layers=10**18)
+    assert all(torch.equal(value, plain[name]) for name, value in load(place).model.state_dict().items())
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "", "[" * 100_000, '{"model_type": ["bert"]}', '{"a": 1}'])
