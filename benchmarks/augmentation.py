@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from pipeline_lib.audio import SAMPLE_RATE, probe
+from pipeline_lib.audio.decoding import SAMPLE_RATE, probe
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
 from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.params.augmentation import AugmentationSettings
 
 ROUNDS = 3
 LONG_S, SHORT_S, SHORT, NOISE_S, NOISES, ROOMS = 1800, 6, 100, 60, 20, 50

@@ -34,10 +34,10 @@ from transformers import BertConfig, HubertConfig, PretrainedConfig, PreTrainedT
 
 from pipeline_lib.command import run
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.encoders.vggish import VggishConfig
+from pipeline_lib.params.encoder import EncoderSettings
 
 LARGE_ROBUST = {
     "hidden_size": 1024,

@@ -65,9 +65,9 @@ def imports(rows: int, width: int, folder: Path) -> None:
 
 def transcription(rows: int, width: int, folder: Path) -> None:
     """Transcribe with an engine that knows one sentence."""
+    from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
     from pipeline_lib.transcription import transcribe as room
     from pipeline_lib.transcription.job import TranscriptionJob
-    from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings
 
     def hear(self: TranscriptionJob, listener: object, places: list[int]) -> pa.Table:
         texts = [f"this is what was said in recording number {place}, and no more than that" for place in places]
@@ -111,7 +111,7 @@ def prediction(rows: int, width: int, folder: Path) -> None:
     from pipeline_lib.finetuning import predict as room
     from pipeline_lib.finetuning.data import Targets
     from pipeline_lib.finetuning.reading import Texts
-    from pipeline_lib.finetuning.settings import FinetuningSettings
+    from pipeline_lib.params.finetuning import FinetuningSettings
 
     corpus = manifest.read(folder / "manifest.parquet")
     labels, names = tuple("ACDFHNSU"), ("arousal", "valence", "dominance")

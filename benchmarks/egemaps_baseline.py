@@ -19,16 +19,15 @@ import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline_lib import segments
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
-from pipeline_lib.metrics import unweighted_accuracy
+from pipeline_lib.metrics.categories import unweighted_accuracy
+from pipeline_lib.params.base import read_value
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
-from pipeline_lib.segments import Recording
-from pipeline_lib.settings import read_value
 from pipeline_lib.shards.store import by_length, fingerprint, run_shards
-from pipeline_lib.tables import manifest
+from pipeline_lib.tables import manifest, segments
+from pipeline_lib.tables.segments import Recording
 
 PENALTIES = tuple(float(c) for c in 10.0 ** np.arange(-4, 2))  # C: inverse strength of the L2 penalty
 SHARD = 120  # utterances

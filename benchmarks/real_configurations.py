@@ -49,9 +49,9 @@ from pipeline_lib.encoders.device import autocast, pick
 from pipeline_lib.encoders.sonar import SonarSpeechConfig
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import optimisation
-from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.labels import PRIMARY, PSEUDO
 from pipeline_lib.networks.adapters import trained_by_module
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
 
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline_lib.audio import SAMPLE_RATE, decode
+from pipeline_lib.audio.decoding import SAMPLE_RATE, decode
 from pipeline_lib.command import run
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 
 
 def main(checkpoint: str, audio: Path, clips: int = 12, rounds: int = 3) -> None:

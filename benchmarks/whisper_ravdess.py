@@ -23,21 +23,21 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline_lib import audio
+from pipeline_lib.audio import decoding
 from pipeline_lib.classifiers.lda import LinearDiscriminantAnalysis
 from pipeline_lib.command import run
 from pipeline_lib.corpus import ravdess
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.embedding.pool import embed_batch
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.metrics.words import word_error_rate
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.transcription import WhisperSettings
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
 from pipeline_lib.shards.store import file_digest, fingerprint, run_shards
 from pipeline_lib.transcription.quality import loops
-from pipeline_lib.transcription.settings import WhisperSettings
 from pipeline_lib.transcription.whisper import Whisper
-from pipeline_lib.words import word_error_rate
 
 SHARD, BATCH = 48, 8  # utterances
 FOLDS, SEED, SAMPLES, CONFIDENCE = 6, 1, 2000, 0.95
@@ -56,7 +56,7 @@ def main(
         raise InputError(f"each is {each}, expected 1 to 8 recordings of an actor and emotion")
     frame = ravdess.read(corpus, CorpusSettings(reader="ravdess", root=str(corpus)))
     rank = ranks(frame)
-    paths = [audio.resolve_under(corpus, path) for path in frame["audio"]]
+    paths = [decoding.resolve_under(corpus, path) for path in frame["audio"]]
     shards = [part for number in range(each) for part in plan(np.flatnonzero(rank == number).tolist())]
     source = fingerprint(frame["utterance_id"].tolist(), file_digest(checkpoint / "model.safetensors"), SEED)
     texts = transcribed(checkpoint, paths, shards, language, work / f"texts_{language}_{source}")
@@ -79,7 +79,7 @@ def transcribed(checkpoint: Path, paths: list[Path], shards: list[list[int]], la
 
     def compute(rows: list[int]) -> pa.Table:
         parts = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-        texts = [text for part in parts for text in engine.transcribe([audio.decode(paths[row]) for row in part])]
+        texts = [text for part in parts for text in engine.transcribe([decoding.decode(paths[row]) for row in part])]
         return pa.table({"row": rows, "text": texts})
 
     return pa.concat_tables(run_shards(work, shards, compute, "transcribing"))["text"].to_pylist()
@@ -93,7 +93,7 @@ def embedded(checkpoint: Path, paths: list[Path], shards: list[list[int]], work:
     def compute(rows: list[int]) -> pa.Table:
         found: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
         for part in (rows[i : i + BATCH] for i in range(0, len(rows), BATCH)):
-            inputs = encoder.prepare([audio.decode(paths[row]) for row in part])
+            inputs = encoder.prepare([decoding.decode(paths[row]) for row in part])
             vectors, _ = embed_batch(encoder, inputs, [paths[row].stem for row in part], layers, "mean", frames=False)
             for layer in layers:
                 found[layer] += list(vectors[layer].astype(np.float32))

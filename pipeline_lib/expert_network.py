@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from pipeline_lib.encoders.joint import JointEncoder
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
@@ -26,8 +25,9 @@ from pipeline_lib.networks.joint import BOTH, SHARED, JointNetwork
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers import build as mixers
 from pipeline_lib.networks.network import Network, SequenceClassificationNetwork
-from pipeline_lib.networks.settings import AdaptationSettings, HeadSettings, MixerSettings, NetworkSettings
-from pipeline_lib.settings import Settings
+from pipeline_lib.params.base import Settings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, MixerSettings, NetworkSettings
 
 ENCODER = "encoder."
 Encoder = SpeechEncoder | TextEncoder

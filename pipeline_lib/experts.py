@@ -22,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from pipeline_lib import sealed, whole
 from pipeline_lib.errors import InputError
 from pipeline_lib.expert_network import (
     ENCODER,
@@ -34,6 +33,7 @@ from pipeline_lib.expert_network import (
     merge,
     trained_state,
 )
+from pipeline_lib.storage import atomic, checksummed_json
 
 FORMAT_VERSION = 1
 FILES = ("settings.json", "adapter.safetensors", "head.safetensors")
@@ -63,20 +63,20 @@ def build(settings: ExpertSettings, device: torch.device, folder: Path | None = 
 
 def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> None:
     """Write the expert through a temporary folder; a reader sees all of it or nothing."""
-    temporary = whole.aside(folder)
+    temporary = atomic.aside(folder)
     temporary.mkdir()
     said = {"format_version": FORMAT_VERSION, **_told(settings)}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
     contents = {name: save(each) for name, each in tensors.items() if each}
     for name, content in contents.items():
-        whole.write(temporary / name, content)
+        atomic.write(temporary / name, content)
     for name, place in _origins(settings).items():
         (temporary / name).mkdir()
         for file in FILES:
             if (place / file).exists():
-                whole.write(temporary / name / file, (place / file).read_bytes())
-    whole.write(temporary / "settings.json", sealed.dumps(said, contents, indent=2, sort_keys=True) + "\n")
+                atomic.write(temporary / name / file, (place / file).read_bytes())
+    atomic.write(temporary / "settings.json", checksummed_json.dumps(said, contents, indent=2, sort_keys=True) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
@@ -95,7 +95,7 @@ def _read_settings(folder: Path) -> tuple[ExpertSettings, dict[str, str]]:
     path = folder / "settings.json"
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage finetuning writes it (dvc repro)")
-    said, digests = sealed.read(path, required=False)
+    said, digests = checksummed_json.read(path, required=False)
     version = said.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InputError(
@@ -123,7 +123,7 @@ def load(folder: Path, device: torch.device) -> AnyNetwork:
                 f"{path} does not fit its settings.json at {odd[0]!r} (was the encoder's checkpoint replaced?)"
             )
         if wanted:
-            sealed.check(path, digests.get(path.name))
+            checksummed_json.check(path, digests.get(path.name))
         found |= {(ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
     network.load_state_dict(found, strict=False)
     return merge(network)

@@ -1,6 +1,6 @@
 """What training minimises: pure functions of float32 tensors, and the dict of weights that combines them.
 
-Aim: one definition of each loss, held equal to ``pipeline_lib.metrics`` (NumPy) by a test to 1e-6.
+Aim: one definition of each loss, held equal to ``pipeline_lib.metrics.categories`` (NumPy) by a test to 1e-6.
 
 Conventions: a label of -1, a distribution of zeros and an attribute of NaN are missing: they add nothing to a loss and
 nothing to a gradient. A batch in which everything is missing has loss 0 and gradient 0. Logits of any precision are

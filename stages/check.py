@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pipeline_lib import whole
 from pipeline_lib.command import run
-from pipeline_lib.recipes.check import check
+from pipeline_lib.params.check import check
+from pipeline_lib.storage import atomic
 
 
 def main(out: Path = Path("data/check.txt")) -> None:
     """Refuse every wrong parameter of every section, in one list."""
     check()
-    whole.write(out, "params.yaml can be run\n")
+    atomic.write(out, "params.yaml can be run\n")
 
 
 if __name__ == "__main__":

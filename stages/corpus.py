@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline_lib import whole
 from pipeline_lib.command import run
 from pipeline_lib.corpus.collect import collect
-from pipeline_lib.corpus.settings import CorpusSettings
-from pipeline_lib.settings import PARAMS
+from pipeline_lib.params.base import PARAMS
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest
 
 
@@ -22,7 +22,7 @@ def main(
     collected = collect(CorpusSettings.read("corpus", params))
     manifest.write(out, collected.manifest)
     manifest.write_quarantine(quarantine, collected.quarantine)
-    whole.write(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
+    atomic.write(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
     for notice in collected.notices:
         print(f"warning: {notice}", file=sys.stderr)
     if collected.metrics["warnings"]:

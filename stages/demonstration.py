@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.demonstration.generate import generate
-from pipeline_lib.demonstration.settings import DemonstrationSettings
+from pipeline_lib.params.demonstration import DemonstrationSettings
 
 
 def main(name: str, out: Path = Path("data/demonstration")) -> None:

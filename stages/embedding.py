@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.embedding.embed import embed
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.embedding.source import reference_texts
-from pipeline_lib.settings import read_value
+from pipeline_lib.params.base import read_value
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.shards import store
 from pipeline_lib.tables import manifest, transcripts
 

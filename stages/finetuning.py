@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from pipeline_lib.command import run
-from pipeline_lib.finetuning.settings import FinetuningSettings
-from pipeline_lib.settings import PARAMS, read_value
+from pipeline_lib.params.base import PARAMS, read_value
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables import manifest, predictions, transcripts
 
 

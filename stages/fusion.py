@@ -6,7 +6,7 @@ from pipeline_lib.command import run
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.describe import describe
 from pipeline_lib.fusion.fuse import fuse
-from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.tables import manifest, predictions
 
 

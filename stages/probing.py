@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.embedding import probe
-from pipeline_lib.embedding.settings import ProbeSettings
+from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.tables import manifest
 
 

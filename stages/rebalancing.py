@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline_lib.command import run
+from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing.rebalance import rebalance
-from pipeline_lib.rebalancing.settings import RebalancingSettings
 from pipeline_lib.tables import manifest, predictions
 
 

@@ -4,15 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline_lib import whole
 from pipeline_lib.command import run
+from pipeline_lib.params.base import read_params
+from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.contamination import checkpoints, contamination
 from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import report
 from pipeline_lib.scoring.score import score
-from pipeline_lib.scoring.settings import ScoringSettings
 from pipeline_lib.scoring.systems import align
-from pipeline_lib.settings import read_params
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, predictions
 
 
@@ -26,8 +26,8 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     scored.warnings[:0] = contamination(checkpoints(params["finetuning"]), corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    whole.write(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
-    whole.write(out / "report.md", report(scored, settings))
+    atomic.write(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
+    atomic.write(out / "report.md", report(scored, settings))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)
 

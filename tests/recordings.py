@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib import audio
-from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 
 CONTAINERS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
 CONTAINERS |= {"mp3": ("MP3", "MPEG_LAYER_III"), "aiff": ("AIFF", "PCM_16")}
@@ -35,7 +35,7 @@ def cut(path: Path, n_bytes: int) -> Path:
 
 def reason(path: Path, **options) -> str:
     with pytest.raises(BadAudio, match=path.name) as caught:
-        audio.check(path, **options)
+        decoding.check(path, **options)
     return caught.value.reason
 
 

@@ -10,16 +10,10 @@ from torch.nn import functional
 from transformers import LlamaForSequenceClassification, RobertaForSequenceClassification
 
 from pipeline_lib import experts
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import ExpertSettings
-from pipeline_lib.networks.settings import (
-    AdaptationSettings,
-    HeadSettings,
-    LoraSettings,
-    NetworkSettings,
-    PoolingSettings,
-)
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
 from tests.encoders import checkpoints
 
 CPU = torch.device("cpu")

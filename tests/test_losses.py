@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib import metrics
 from pipeline_lib.losses import combined, concordance, cross_entropy, focal
+from pipeline_lib.metrics import attributes
 
 NAN = float("nan")
 
@@ -69,7 +69,7 @@ def test_concordance_equals_the_metric(seed):
     generator = np.random.default_rng(seed)
     truth = generator.uniform(-1, 1, (40, 3))
     prediction = (0.5 * truth + generator.normal(scale=0.4, size=(40, 3)) + 0.1).astype(np.float32)
-    expected = 1 - np.mean([metrics.concordance(truth[:, i], prediction[:, i].astype(float)) for i in range(3)])
+    expected = 1 - np.mean([attributes.concordance(truth[:, i], prediction[:, i].astype(float)) for i in range(3)])
     assert concordance(torch.tensor(prediction), torch.tensor(truth)).item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_missing_attributes_are_left_out_and_get_no_gradient():
     truth = torch.tensor([[0.0, NAN], [0.5, NAN], [0.3, NAN], [NAN, NAN]])
     loss = concordance(prediction, truth)
     loss.backward()
-    expected = 1 - metrics.concordance(np.array([0.0, 0.5, 0.3]), np.array([0.1, 0.4, 0.2]))
+    expected = 1 - attributes.concordance(np.array([0.0, 0.5, 0.3]), np.array([0.1, 0.4, 0.2]))
     assert loss.item() == pytest.approx(expected, abs=1e-6)
     assert (prediction.grad[:3, 0] != 0).all()
     assert (prediction.grad[3] == 0).all()

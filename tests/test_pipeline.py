@@ -15,7 +15,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipeline_lib.recipes.sections import ORDER
+from pipeline_lib.params.sections import ORDER
 from tests.reruns import MATRIX, set_param
 
 SMALL = {

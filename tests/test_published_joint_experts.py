@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, RobertaConfig, WhisperConfig, WhisperFeatureExtractor
 
 from pipeline_lib.expert_network import ExpertBranch, ExpertSettings, JointSettings, assemble
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
 
 META = torch.device("meta")

@@ -13,15 +13,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.conversion import hub
 from pipeline_lib.demonstration import synthesis
 from pipeline_lib.demonstration.prosody import Prosody
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.metrics.words import word_error_rate
 from pipeline_lib.networks.adapters import attach
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
-from pipeline_lib.words import word_error_rate
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 from tests.conversion import bins
 
 pytestmark = pytest.mark.acceptance
@@ -72,7 +72,7 @@ def test_sentences_of_like_meaning_are_near_one_another():
 
 @pytest.mark.parametrize("name", ["whisper_base", "whisper_tiny_en"])
 def test_whisper_writes_what_is_spoken_and_does_not_hear_its_neighbours(name):
-    from pipeline_lib.transcription.settings import WhisperSettings
+    from pipeline_lib.params.transcription import WhisperSettings
     from pipeline_lib.transcription.whisper import Whisper
 
     engine = Whisper(WhisperSettings(checkpoint=str(folder(name)), language="en"), "cpu")

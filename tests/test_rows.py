@@ -7,19 +7,19 @@ import pytest
 import soundfile
 
 from pipeline_lib.corpus import collect, layout, table
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.embedding.embed import embed
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.finetuning.finetune import finetune
 from pipeline_lib.fusion.fuse import fuse
-from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.fusion import FusionSettings
+from pipeline_lib.params.rebalancing import RebalancingSettings
+from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.rebalancing.rebalance import rebalance
-from pipeline_lib.rebalancing.settings import RebalancingSettings
 from pipeline_lib.scoring.score import score
-from pipeline_lib.scoring.settings import ScoringSettings
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.tables import manifest, predictions, transcripts
-from pipeline_lib.transcription.settings import TranscriptionSettings
 from pipeline_lib.transcription.transcribe import transcribe
 from tests.encoders import checkpoints
 from tests.finetuning import corpora

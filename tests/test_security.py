@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from pipeline_lib.encoders import foreign
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders import checkpoints
 
 FILES = sorted(path for folder in ("pipeline_lib", "stages", "benchmarks") for path in Path(folder).rglob("*.py"))

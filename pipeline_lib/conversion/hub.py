@@ -36,8 +36,8 @@ from pipeline_lib.conversion.renaming import Renaming
 from pipeline_lib.encoders import contents, foreign, speech, text
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.refusals import explain, quiet
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 
 WEIGHTS, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 COPIED = (  # beside config.json; taken over as they are

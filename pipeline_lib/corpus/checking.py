@@ -10,12 +10,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from pipeline_lib import audio
-from pipeline_lib.audio import SAMPLE_RATE, BadAudio, Rule
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio, Rule
 from pipeline_lib.command import end_with, progress
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
-from pipeline_lib.segments import WHOLE, Part
+from pipeline_lib.tables.segments import WHOLE, Part
 
 CHUNK = 64  # utterances, about, that a process takes at a time
 Expected = tuple[str, str | None]  # a path, and its SHA-256 in the corpus's checksum file
@@ -96,7 +96,7 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
     """Return what each part of a recording is, in their order; nothing that a file holds raises."""
     (relative, sha256), parts = listed
     try:
-        path = audio.resolve_under(root, relative)
+        path = decoding.resolve_under(root, relative)
         if has_sums and sha256 is None:
             return _refused(parts, "unlisted", f"{SUMS} does not name it; {WRITE_AGAIN}")
         digest = _digest(path)
@@ -107,7 +107,7 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
         return _refused(parts, reason, _without_root(root, str(error)))
     try:
         if any(part != WHOLE for part in parts):
-            audio.verify(path)
+            decoding.verify(path)
     except BadAudio as error:
         return [_bad(root, path, error)] * len(parts)
     known = {part: _examined(root, path, digest, part, limits) for part in dict.fromkeys(parts)}
@@ -120,7 +120,7 @@ def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
 
 def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Limits) -> Checked:
     try:
-        examined = audio.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
+        examined = decoding.examine(path, limits.min_s, limits.max_s, limits.max_clipped, segment=part)
     except BadAudio as error:
         return _bad(root, path, error)
     sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()

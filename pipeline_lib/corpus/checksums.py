@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline_lib.audio import resolve_under
+from pipeline_lib.audio.decoding import resolve_under
 from pipeline_lib.command import progress, run
 from pipeline_lib.corpus.layout import AUDIO_SUFFIXES, files
 from pipeline_lib.errors import InputError

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline_lib import segments
 from pipeline_lib.corpus import (
     checking,
     checksums,
@@ -33,10 +32,11 @@ from pipeline_lib.corpus import (
     tess,
 )
 from pipeline_lib.corpus.describe import describe
-from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.errors import InputError
+from pipeline_lib.metrics.words import count_marks
+from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.words import count_marks
 
 READERS = {
     "ravdess": ravdess,

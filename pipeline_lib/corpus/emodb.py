@@ -15,8 +15,8 @@ import pandas as pd
 
 from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.items import Items
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import CorpusSettings
 
 EMOTIONS = {
     "W": "anger",

@@ -8,9 +8,9 @@ import pandas as pd
 
 from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.identity import composed
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, PRIMARY, PSEUDO
+from pipeline_lib.params.corpus import CorpusSettings
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:

@@ -26,9 +26,9 @@ import pandas as pd
 
 from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.items import Items, by_stem
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import NO_AGREEMENT, OTHER
+from pipeline_lib.params.corpus import CorpusSettings
 
 EMOTIONS = {
     "ang": "anger",

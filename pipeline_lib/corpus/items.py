@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline_lib.corpus import layout
 from pipeline_lib.errors import InputError
-from pipeline_lib.words import count_marks, without_marks
+from pipeline_lib.metrics.words import count_marks, without_marks
 
 UNREADABLE = ("misnamed", "malformed")
 # Google Drive and old Windows; browsers and Windows; Windows; macOS

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline_lib.corpus import copies
-from pipeline_lib.corpus.settings import MaxQuarantinedSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import MaxQuarantinedSettings
 
 NO_LOSS = (*copies.WORDS, "excluded", "known bad")
 EXAMPLES = 3

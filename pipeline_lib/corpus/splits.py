@@ -9,8 +9,8 @@ import pandas as pd
 
 from pipeline_lib.corpus.identity import composed
 from pipeline_lib.corpus.layout import Custom
-from pipeline_lib.corpus.settings import SplitSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import SplitSettings
 
 SCORED = re.compile(r"test\d*")
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline_lib.corpus.settings import BalancedSettings
 from pipeline_lib.labels import indices
+from pipeline_lib.params.corpus import BalancedSettings
 
 
 def dev_filt(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:

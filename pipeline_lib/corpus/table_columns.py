@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
+from pipeline_lib.params.corpus import CorpusSettings
 
 PLAIN = ("utterance_id", "audio", "emotion", *ATTRIBUTES, "split", "speaker", "gender", "votes")
 KNOWN = (*PLAIN, "reference_text", "video", "subsets")

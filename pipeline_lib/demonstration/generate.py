@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline_lib.command import progress
 from pipeline_lib.demonstration import msp_podcast_layout, table_layout
 from pipeline_lib.demonstration.plan import plan
-from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.synthesis import Utterance, speak_all
+from pipeline_lib.params.demonstration import DemonstrationSettings
 
 NOTICE = "synthetic demonstration speech (eSpeak NG): its numbers show that the pipeline works, not how people sound"
 LAYOUTS = {"table": table_layout, "msp_podcast": msp_podcast_layout}

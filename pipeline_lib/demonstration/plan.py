@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline_lib.demonstration import annotators, prosody, sentences
 from pipeline_lib.demonstration.prosody import Prosody
-from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.voices import VOICES, Voice
 from pipeline_lib.labels import NO_AGREEMENT, OTHER, PRIMARY, consensus
+from pipeline_lib.params.demonstration import DemonstrationSettings
 
 SPLITS = ("train", "dev", "test")
 HIDDEN = "test3"  # a further test split whose labels no layout tells

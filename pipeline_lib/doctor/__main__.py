@@ -13,9 +13,9 @@ from pipeline_lib.command import run
 from pipeline_lib.doctor import hub, installation, leftovers, processes, project, repository
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.errors import InputError
-from pipeline_lib.recipes.check import check
-from pipeline_lib.recipes.sections import Params
-from pipeline_lib.settings import PARAMS, read_params
+from pipeline_lib.params.base import PARAMS, read_params
+from pipeline_lib.params.check import check
+from pipeline_lib.params.sections import Params
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

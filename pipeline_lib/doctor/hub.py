@@ -16,9 +16,9 @@ from threading import Thread
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.encoders import foreign, vocabulary
 from pipeline_lib.encoders.refusals import convert, explain
-from pipeline_lib.encoders.settings import EncoderSettings
-from pipeline_lib.recipes.inputs import is_local, parts_with_encoder
-from pipeline_lib.recipes.sections import Params
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.inputs import is_local, parts_with_encoder
+from pipeline_lib.params.sections import Params
 
 SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 TIMEOUT_S, WITHIN_S = 20.0, 30.0  # of an answer, of all

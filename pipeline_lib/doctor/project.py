@@ -8,18 +8,18 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from pipeline_lib import audio, segments
-from pipeline_lib.audio import BadAudio
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.checksums import SUMS
 from pipeline_lib.corpus.layout import files
-from pipeline_lib.corpus.settings import CorpusSettings, check_root
 from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.doctor.leftovers import size
 from pipeline_lib.errors import InputError
-from pipeline_lib.recipes.check import check
-from pipeline_lib.recipes.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
-from pipeline_lib.recipes.sections import Params
-from pipeline_lib.tables import manifest
+from pipeline_lib.params.check import check
+from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.params.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
+from pipeline_lib.params.sections import Params
+from pipeline_lib.tables import manifest, segments
 
 SAMPLE = 20  # recordings decoded
 LEAST_FREE_GB = 2.0
@@ -57,8 +57,8 @@ def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Findin
     bad = []
     for path, part in sample:
         try:
-            place = audio.resolve_under(root, path)
-            audio.examine(place, settings.min_duration_s, settings.max_duration_s, segment=part)
+            place = decoding.resolve_under(root, path)
+            decoding.examine(place, settings.min_duration_s, settings.max_duration_s, segment=part)
         except InputError as error:
             too_long = isinstance(error, BadAudio) and error.reason == "too long"
             if not too_long or settings.reader != "table" or table.is_file():

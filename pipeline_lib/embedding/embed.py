@@ -14,18 +14,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline_lib import audio, containers, encoders, segments
+from pipeline_lib import audio, encoders
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.job import EmbeddingJob, load
 from pipeline_lib.embedding.pool import Frames, Vectors
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.embedding.source import present, recordings, written
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.shards import store
-from pipeline_lib.tables import embeddings
+from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 
@@ -131,7 +131,7 @@ def _fingerprint(
     weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
-    code = store.code_digest(Path(__file__).parent, encoders, audio, containers, segments, store, *tuned)
+    code = store.code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
     return store.fingerprint(said, weights, device, content, shards, code, versions)

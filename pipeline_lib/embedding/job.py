@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
 from pipeline_lib.encoders.device import pick
@@ -17,6 +16,7 @@ from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.embedding import EmbeddingSettings
 
 
 @dataclass(frozen=True)

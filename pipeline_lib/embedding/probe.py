@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import whole
-from pipeline_lib.embedding.settings import ProbeSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.metrics import concordance, macro_f1, unweighted_accuracy
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
+from pipeline_lib.params.embedding import ProbeSettings
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.manifest import Manifest, keep
 
@@ -80,13 +81,13 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["layer", *names])
     writer.writerows([layer, *(f"{scores[name]:.6f}" for name in names)] for layer, scores in curve.items())
-    whole.write(plot, file.getvalue())
+    atomic.write(plot, file.getvalue())
     best: dict[str, Any] = {}
     for name in names if curve else []:
         layer = max(curve, key=lambda each: (curve[each][name], -each))  # of equal ones the first
         best[name] = {"layer": layer, "score": round(curve[layer][name], 6)}
     said = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
-    whole.write(metrics, json.dumps(said, indent=2, sort_keys=True) + "\n")
+    atomic.write(metrics, json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _tasks(

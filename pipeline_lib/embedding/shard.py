@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.pool import Frames, Vectors, embed_batch
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.embedding.source import Source
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.embedding import EmbeddingSettings
 
 
 class Shard:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline_lib import segments
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
-from pipeline_lib.segments import Recording
+from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.segments import Recording
 
 
 @dataclass(frozen=True)

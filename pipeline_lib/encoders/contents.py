@@ -19,8 +19,8 @@ from transformers.utils import cached_file
 
 from pipeline_lib.encoders import foreign
 from pipeline_lib.encoders.refusals import explain
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 
 LARGEST = 10_000_000  # of a size in config.json; the largest vocabularies have 300,000 words
 DEEPEST = 1_000  # blocks; the largest published models have about 120

@@ -21,12 +21,12 @@ from transformers import (
 
 from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary, whisper
 from pipeline_lib.encoders.refusals import explain, quiet
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms
 from pipeline_lib.encoders.text import TextEncoder, Tokens
 from pipeline_lib.encoders.whisper import WhisperWindows
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.bnb import keep_one_path
+from pipeline_lib.params.encoder import EncoderSettings
 
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
 

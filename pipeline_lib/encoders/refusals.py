@@ -19,8 +19,8 @@ from huggingface_hub.errors import (
 )
 from transformers.utils import logging as transformers_logging
 
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 
 logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry's warning; ``explain`` says why
 

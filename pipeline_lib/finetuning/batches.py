@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
 from pipeline_lib.finetuning.optimisation import drawn_shares
-from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.finetuning.reading import Read
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.augmentation import SpeedSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.training import PhaseSettings
 
 BUCKET = 20  # batches that are sorted by length together: like lengths, and still another mixture each epoch
 AT_ITS_OWN_SPEED = SpeedSettings()

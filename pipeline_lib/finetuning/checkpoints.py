@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from pipeline_lib import sealed
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import checksummed_json
 
 KEPT = 2
 _WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
@@ -73,7 +73,7 @@ def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dic
     for name, content in contents.items():
         _write(temporary / name, content)
     said = {"state": asdict(state), "best_file": state.best_file}
-    _write(temporary / "state.json", sealed.dumps(said, contents, sort_keys=True).encode())
+    _write(temporary / "state.json", checksummed_json.dumps(said, contents, sort_keys=True).encode())
     _sync(temporary)
     if place.exists():  # the epoch's end falls on a step that was saved: same step, later state
         place.rename(folder / f".{place.name}.{os.getpid()}.old")
@@ -87,9 +87,9 @@ def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] |
     """Return the newest whole checkpoint's state, weights and optimiser, or None."""
     for place in reversed(_finished(folder)):
         try:
-            said, digests = sealed.read(place / "state.json")
+            said, digests = checksummed_json.read(place / "state.json")
             for name in (_WEIGHTS, _OPTIMISER):
-                sealed.check(place / name, digests[name])
+                checksummed_json.check(place / name, digests[name])
             weights, optimiser = (load((place / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
             return State(**said["state"]), weights, optimiser
         except (OSError, InputError, SafetensorError, KeyError, TypeError) as error:  # the last three: of older code

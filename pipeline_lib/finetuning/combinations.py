@@ -6,9 +6,9 @@ from operator import is_not
 
 import numpy as np
 
-from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.reading import has_words
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.branches import Combination
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
 
 

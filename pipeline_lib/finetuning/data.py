@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import combinations, votes
-from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.labels import GENDERS, PSEUDO, indices
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
 
 CHARACTERS_PER_S = 15.0  # of English speech; how long a text without audio is taken to be, for batches of like length

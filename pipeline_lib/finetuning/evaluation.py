@@ -5,10 +5,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline_lib import metrics
 from pipeline_lib.finetuning.data import Targets
-from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.labels import GENDERS
+from pipeline_lib.metrics.attributes import concordance_of, moments
+from pipeline_lib.metrics.categories import accuracy_of, confusion, macro_f1_of, unweighted_accuracy_of
+from pipeline_lib.params.finetuning import FinetuningSettings
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Tally:
         loss: sum over utterances
         n: utterances
         cells: confusion counts of the corpus's labels, shape ``(n_scored, n_scored)``
-        moments: of each attribute, see ``metrics.moments``, shape ``(n_attributes, 6)``
+        moments: of each attribute, see ``metrics.attributes.moments``, shape ``(n_attributes, 6)``
         genders: confusion counts of the speakers' genders, shape ``(2, 2)``, ``(0, 0)`` where they are not trained
     """
 
@@ -67,29 +68,29 @@ class Tally:
         scored = (truth >= 0) & (truth < targets.n_scored)
         if scored.any():
             guess = outputs["logits"][scored, : targets.n_scored].argmax(axis=1)  # never O or X
-            self.cells += metrics.confusion(truth[scored], guess, targets.n_scored)
+            self.cells += confusion(truth[scored], guess, targets.n_scored)
         middle = sum(targets.scale) / 2
         for i in range(len(targets.attribute_names)):
             wanted = targets.attributes[rows, i]
             known = np.isfinite(wanted)
             pair = targets.on_scale(wanted[known]), targets.on_scale(outputs["attributes"][known, i])
-            self.moments[i] += metrics.moments(*pair, centre=middle).sum(axis=0)
+            self.moments[i] += moments(*pair, centre=middle).sum(axis=0)
         if targets.gender is not None and (targets.gender[rows] >= 0).any():
             known = targets.gender[rows] >= 0
             guess = outputs["gender"][known].argmax(axis=1)
-            self.genders += metrics.confusion(targets.gender[rows][known], guess, len(GENDERS))
+            self.genders += confusion(targets.gender[rows][known], guess, len(GENDERS))
 
     def scores(self) -> dict[str, float]:
         """Return loss, macro_f1, ua, mean_ccc and gender_accuracy as far as the targets have them."""
         found = {"loss": self.loss / max(1, self.n)}
         if self.cells.size:
-            found["macro_f1"] = float(metrics.macro_f1_of(self.cells))
-            found["ua"] = float(metrics.unweighted_accuracy_of(self.cells))
+            found["macro_f1"] = float(macro_f1_of(self.cells))
+            found["ua"] = float(unweighted_accuracy_of(self.cells))
         known = self.moments[:, 0] > 0 if len(self.moments) else np.zeros(0, dtype=bool)
         if len(self.moments):
-            found["mean_ccc"] = float(metrics.concordance_of(self.moments[known]).mean()) if known.any() else 0.0
+            found["mean_ccc"] = float(concordance_of(self.moments[known]).mean()) if known.any() else 0.0
         if self.genders.size:
-            found["gender_accuracy"] = float(metrics.accuracy_of(self.genders))
+            found["gender_accuracy"] = float(accuracy_of(self.genders))
         return found
 
 

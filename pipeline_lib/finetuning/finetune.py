@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline_lib import experts, segments, whole
+from pipeline_lib import experts
 from pipeline_lib.expert_network import (
     AnyNetwork,
     encoders_of,
@@ -19,16 +19,17 @@ from pipeline_lib.finetuning import checkpoints, combinations, data, identity, k
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.job import Job
-from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.logs import logs, parameter_table, say
 from pipeline_lib.finetuning.predict import predict
 from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.reading import Pairs, Read, Recordings, Texts
-from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import is_trained
+from pipeline_lib.params.branches import Combination
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards import store
-from pipeline_lib.tables import predictions
+from pipeline_lib.storage import atomic
+from pipeline_lib.tables import predictions, segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
@@ -125,7 +126,7 @@ def finetune(
 
 def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path) -> None:
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
-    temporary = whole.aside(alone)
+    temporary = atomic.aside(alone)
     temporary.mkdir()
     for shown in ("audio", "text") if job.settings.is_joint else ():
         if combinations.shows(job.present, shown).any():
@@ -186,7 +187,7 @@ def write_curve(path: Path, history: list[dict]) -> None:
     for row in epochs.values():
         scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
         writer.writerow([row["epoch"], row["phase"], *scores])
-    whole.write(path, file.getvalue())
+    atomic.write(path, file.getvalue())
 
 
 def _augmentation(

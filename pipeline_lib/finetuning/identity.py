@@ -9,13 +9,14 @@ import torch
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
-from pipeline_lib import batch_losses, expert_network, experts, losses, segments
-from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib import batch_losses, expert_network, experts, losses
 from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.data import Targets
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards import store
+from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 
 

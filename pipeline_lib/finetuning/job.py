@@ -10,11 +10,11 @@ from torch import nn
 from pipeline_lib.finetuning import combinations
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.data import Targets
-from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.logs import Logs
-from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.finetuning.reading import Read
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.branches import Combination
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.training import PhaseSettings
 
 
 @dataclass(frozen=True)

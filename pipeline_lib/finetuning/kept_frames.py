@@ -24,11 +24,11 @@ from pipeline_lib.encoders.joint import MODALITIES, to_half
 from pipeline_lib.finetuning import batches, stored_frames
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.job import Job
-from pipeline_lib.finetuning.joint_settings import BranchSettings
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches
 from pipeline_lib.finetuning.reading import Pairs
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.branches import BranchSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards.store import by_length
 
 BYTES = 2  # of a float16

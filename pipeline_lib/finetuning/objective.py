@@ -17,10 +17,10 @@ from torch import Tensor
 from pipeline_lib import losses
 from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.job import Job
-from pipeline_lib.finetuning.phase_settings import AUXILIARY, OF_SEVERAL, PhaseSettings
 from pipeline_lib.losses import Mean, Together
 from pipeline_lib.networks.joint import Pass
 from pipeline_lib.networks.presence import taking
+from pipeline_lib.params.training import AUXILIARY, OF_SEVERAL, PhaseSettings
 
 READ = {"contrastive": "aligned"}  # what a joint network hands an auxiliary loss; others read what is named as they are
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.reading import Read
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 
 
 def outputs_of(

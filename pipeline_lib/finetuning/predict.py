@@ -16,11 +16,11 @@ from torch import nn
 from pipeline_lib import experts
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.finetuning.data import Targets
-from pipeline_lib.finetuning.joint_settings import Combination
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.finetuning.reading import Pairs, Read, Recordings
-from pipeline_lib.finetuning.settings import FinetuningSettings
 from pipeline_lib.networks.joint import BOTH, JointNetwork
+from pipeline_lib.params.branches import Combination
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
 

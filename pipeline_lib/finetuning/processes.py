@@ -17,7 +17,7 @@ from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.outputs import repeatable
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 
 SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}  # as accelerate's environment has it
 

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE
-from pipeline_lib.finetuning.joint_settings import Combination
-from pipeline_lib.segments import Recording, decode
+from pipeline_lib.audio.decoding import SAMPLE_RATE
+from pipeline_lib.params.branches import Combination
+from pipeline_lib.tables.segments import Recording, decode
 
 Read = Callable[[int, float, float | None], Any]  # row, start, duration to what the network's encoder prepares
 BYTES_PER_S = 4 * SAMPLE_RATE

@@ -28,8 +28,8 @@ from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
-from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.networks.joint import Pass
+from pipeline_lib.params.training import PhaseSettings
 
 Found = tuple[np.ndarray | slice, dict[str, Tensor]]  # places in the batch, outputs
 Outputs = tuple[np.ndarray, dict[str, np.ndarray]]  # rows, outputs

@@ -17,11 +17,11 @@ from pipeline_lib.finetuning.evaluation import Tally, is_better
 from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
-from pipeline_lib.finetuning.phase_settings import PhaseSettings
 from pipeline_lib.finetuning.processes import check_same_start
 from pipeline_lib.finetuning.reading import Read
 from pipeline_lib.finetuning.steps import Steps, planned
 from pipeline_lib.networks.joint import BOTH
+from pipeline_lib.params.training import PhaseSettings
 from pipeline_lib.shards.store import by_length
 
 

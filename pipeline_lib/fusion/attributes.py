@@ -8,7 +8,7 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.availability import mix
 from pipeline_lib.fusion.search import search
-from pipeline_lib.metrics import concordance_of, moments
+from pipeline_lib.metrics.attributes import concordance_of, moments
 
 _AT_ONCE = 4_000_000
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from pipeline_lib.fusion.fuse import Fusion
 from pipeline_lib.fusion.interpolation import Interpolation
-from pipeline_lib.fusion.settings import FusionSettings
-from pipeline_lib.metrics import concordance, macro_f1
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.categories import macro_f1
+from pipeline_lib.params.fusion import FusionSettings
 
 
 def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:

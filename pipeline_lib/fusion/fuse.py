@@ -22,7 +22,7 @@ from pipeline_lib.fusion.inputs import Inputs, gather
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.fusion.logreg import StackedLogisticRegression
 from pipeline_lib.fusion.plda import StackedPLDA
-from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline_lib.fusion.availability import mix
 from pipeline_lib.fusion.search import search
-from pipeline_lib.metrics import macro_f1_of, unweighted_accuracy_of
+from pipeline_lib.metrics.categories import macro_f1_of, unweighted_accuracy_of
 
 _SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the logarithm
 _AT_ONCE = 4_000_000  # numbers of mixed posteriors held at a time

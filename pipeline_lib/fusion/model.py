@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import sealed, whole
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
 from pipeline_lib.classifiers.plda import PLDA
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.attributes import AttributeInterpolation
 from pipeline_lib.fusion.fuse import Fusion, make
 from pipeline_lib.fusion.interpolation import Interpolation
-from pipeline_lib.fusion.settings import FusionSettings
 from pipeline_lib.fusion.stacking import Stacked
+from pipeline_lib.params.fusion import FusionSettings
+from pipeline_lib.storage import atomic, checksummed_json
 
 FORMAT_VERSION = 1
 _LEARNED = {
@@ -44,11 +44,11 @@ class Loaded:
 
 def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
     """Write ``folder`` anew, whole or not at all."""
-    temporary = whole.aside(folder)
+    temporary = atomic.aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        said = sealed.dumps(_said(fusion, settings), indent=1)
+        said = checksummed_json.dumps(_said(fusion, settings), indent=1)
         (temporary / "fusion.json").write_text(said + "\n", encoding="utf-8")
         (temporary / "curve.csv").write_text(_curve(fusion), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +65,7 @@ def read(folder: Path) -> Loaded:
     """
     path = folder / "fusion.json"
     try:
-        said, _ = sealed.read(path)
+        said, _ = checksummed_json.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)") from None
     if said.get("format_version") != FORMAT_VERSION:

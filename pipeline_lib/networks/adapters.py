@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.bnb import load_library
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 
 ATTENTION = (
     *("linear_q", "linear_k", "linear_v", "linear_out"),  # Conformers: w2v-BERT 2.0, wav2vec 2.0 Conformer

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline_lib.labels import GENDERS
-from pipeline_lib.networks.settings import HeadSettings
+from pipeline_lib.params.network import HeadSettings
 
 N_SENTIMENTS = 3  # negative, neutral, positive
 

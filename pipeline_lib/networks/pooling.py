@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames, pooled, pooled_width
-from pipeline_lib.networks.settings import PoolingSettings
+from pipeline_lib.params.network import PoolingSettings
 
 SMALLEST_VARIANCE = 1e-8  # under the root, so that its gradient stays finite where frames do not differ
 

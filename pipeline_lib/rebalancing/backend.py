@@ -11,7 +11,7 @@ from pipeline_lib.classifiers.lda import LinearDiscriminantAnalysis
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
 from pipeline_lib.classifiers.normalisation import Normalisation
 from pipeline_lib.classifiers.plda import PLDA
-from pipeline_lib.rebalancing.settings import LdaLogisticSettings, PldaSettings
+from pipeline_lib.params.rebalancing import LdaLogisticSettings, PldaSettings
 
 
 class BackEnd:

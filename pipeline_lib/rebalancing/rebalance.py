@@ -16,10 +16,10 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
+from pipeline_lib.params.rebalancing import TEST, RebalancingSettings
 from pipeline_lib.rebalancing import prior, temperature
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.em import estimate
-from pipeline_lib.rebalancing.settings import TEST, RebalancingSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 

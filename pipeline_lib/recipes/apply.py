@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline_lib.command import run
+from pipeline_lib.params.base import PARAMS, ParameterError
+from pipeline_lib.params.check import absent, check
+from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.check import absent, check
 from pipeline_lib.recipes.compose import compose, names, write_yaml
-from pipeline_lib.recipes.sections import ENTRIES, Params
-from pipeline_lib.settings import PARAMS, ParameterError
 
 EXPERT = "settings.json"  # a trained expert has it; what somebody else keeps in models/ is left alone
 

@@ -19,8 +19,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.emitter import RoundTripEmitter
 from ruamel.yaml.tokens import CommentToken
 
-from pipeline_lib.recipes.sections import ORDER
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.sections import ORDER
 
 FOLDER = Path(__file__).parent
 ENTRIES = FOLDER / "entries"

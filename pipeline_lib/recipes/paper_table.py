@@ -20,12 +20,12 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.base import PARAMS, ParameterError
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.apply import change
 from pipeline_lib.recipes.compose import FOLDER, compose
-from pipeline_lib.recipes.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
-from pipeline_lib.recipes.paper_page import key_of, page, run_of
-from pipeline_lib.settings import PARAMS, ParameterError
+from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
+from pipeline_lib.reports.paper_page import key_of, page, run_of
 
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other

@@ -10,9 +10,9 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
+from pipeline_lib.params.base import FILLER, ParameterError
+from pipeline_lib.params.inputs import TRANSCRIPTS
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
-from pipeline_lib.recipes.inputs import TRANSCRIPTS
-from pipeline_lib.settings import FILLER, ParameterError
 
 STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
 OF_THE_SIZE = ("epochs", "batch_size", "accumulation", "learning_rate", "head_learning_rate", "weight_decay")

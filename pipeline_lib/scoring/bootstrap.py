@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline_lib import metrics
+from pipeline_lib.metrics.attributes import concordance_of, moments
+from pipeline_lib.metrics.categories import accuracy_of, macro_f1_of, unweighted_accuracy_of, weighted_f1_of
 
 _CELLS_AT_ONCE = 2**22  # draws x clusters held at a time; part of the result's definition, as the seed is
 
 CATEGORY_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "macro_f1": metrics.macro_f1_of,
-    "ua": metrics.unweighted_accuracy_of,
-    "wa": metrics.accuracy_of,
-    "weighted_f1": metrics.weighted_f1_of,
+    "macro_f1": macro_f1_of,
+    "ua": unweighted_accuracy_of,
+    "wa": accuracy_of,
+    "weighted_f1": weighted_f1_of,
 }
 
 
@@ -81,10 +82,10 @@ def tally_attributes(truth: np.ndarray, prediction: np.ndarray, cluster: np.ndar
     sums = np.zeros((int(cluster.max()) + 1, len(names), 6))
     for i in range(len(names)):
         known = np.isfinite(truth[:, i])
-        rows = metrics.moments(truth[known, i], prediction[known, i], float(np.median(truth[known, i])))
+        rows = moments(truth[known, i], prediction[known, i], float(np.median(truth[known, i])))
         np.add.at(sums[:, i], cluster[known], rows)
     scores = {f"ccc_{name}": _concordance_at(i) for i, name in enumerate(names)}
-    return Tally(sums, {**scores, "ccc_mean": lambda moments: metrics.concordance_of(moments).mean(axis=-1)})
+    return Tally(sums, {**scores, "ccc_mean": lambda moments: concordance_of(moments).mean(axis=-1)})
 
 
 def resampled(sums: np.ndarray, samples: int, seed: int) -> np.ndarray:
@@ -129,7 +130,7 @@ def intervals(tally: Tally, samples: int, seed: int, confidence: float) -> dict[
 
 
 def _concordance_at(place: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda moments: metrics.concordance_of(moments[..., place, :])
+    return lambda moments: concordance_of(moments[..., place, :])
 
 
 def _portions(total: int, width: int) -> Iterator[int]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib import whole
-from pipeline_lib.metrics import calibration
+from pipeline_lib.metrics.calibration import calibration
+from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.evidence import category_rows
 from pipeline_lib.scoring.score import name_on
-from pipeline_lib.scoring.settings import ScoringSettings
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -57,4 +57,4 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    whole.write(path, file.getvalue())
+    atomic.write(path, file.getvalue())

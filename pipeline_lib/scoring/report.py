@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline_lib.labels import ATTRIBUTES
+from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.score import Scored
-from pipeline_lib.scoring.settings import ScoringSettings
 
 CATEGORIES = {"macro_f1": "macro-F1", "ua": "UA", "wa": "WA", "weighted_f1": "weighted F1", "ece": "ECE"}
 CONCORDANCES = {**{f"ccc_{name}": f"CCC {name}" for name in ATTRIBUTES}, "ccc_mean": "CCC mean"}

@@ -16,11 +16,11 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.metrics import expected_calibration_error
+from pipeline_lib.metrics.calibration import expected_calibration_error
+from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import intervals
 from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.evidence import attribute_names, attribute_rows, category_rows, tally
-from pipeline_lib.scoring.settings import ScoringSettings
 from pipeline_lib.scoring.splits import cautions, is_resubstitution
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest

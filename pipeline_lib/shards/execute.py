@@ -6,11 +6,11 @@ Ray and submitit are imported only by those who ask for them.
 from collections.abc import Iterator, Sequence
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
 from pipeline_lib.shards.crew import Crew
 from pipeline_lib.shards.job import Order, Task
 from pipeline_lib.shards.schedule import Schedule
-from pipeline_lib.shards.settings import ExecutorSettings
 
 
 def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], description: str) -> Iterator[int]:

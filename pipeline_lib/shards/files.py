@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.shards.digests import file_digest, fingerprint
+from pipeline_lib.storage.fingerprint import file_digest, fingerprint
 
 TOKEN = ".token"
 

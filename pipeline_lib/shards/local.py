@@ -18,9 +18,9 @@ from multiprocessing.reduction import ForkingPickler
 
 from pipeline_lib.command import end_with
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards.crew import Event
 from pipeline_lib.shards.job import OUTDATED, Order, Task, Worker
-from pipeline_lib.shards.settings import ExecutorSettings
 
 SPAWN = multiprocessing.get_context("spawn")  # a forked process could not use a GPU, nor threads
 GPUS = "CUDA_VISIBLE_DEVICES"

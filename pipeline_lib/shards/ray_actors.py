@@ -14,9 +14,9 @@ import ray  # noqa: E402
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError  # noqa: E402
 
 from pipeline_lib.errors import InputError  # noqa: E402
+from pipeline_lib.params.executor import ExecutorSettings  # noqa: E402
 from pipeline_lib.shards.crew import Event  # noqa: E402
 from pipeline_lib.shards.job import Failure, Order, Task, Worker  # noqa: E402
-from pipeline_lib.shards.settings import ExecutorSettings  # noqa: E402
 
 CPUS = 0.5  # of an actor, as Ray counts; whole ones would starve others on a small machine
 CARRIED = ("OMP_", "MKL_", "CUBLAS_", "TOKENIZERS_", "HF_HUB_", "HF_HOME", "PYTORCH_")  # HF_TOKEN stays here

@@ -18,10 +18,10 @@ from pathlib import Path
 import submitit
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
 from pipeline_lib.shards.job import OUTDATED, Failure, Order, Task, Worker
 from pipeline_lib.shards.schedule import Schedule
-from pipeline_lib.shards.settings import ExecutorSettings
 
 CLUSTER = "slurm"  # submitit's name; "local" runs the same on this machine
 POLL_S = 5.0

@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline_lib.command import progress
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
-from pipeline_lib.shards.digests import code_digest, file_digest, fingerprint
 from pipeline_lib.shards.execute import execute
 from pipeline_lib.shards.job import Job, Order, Task
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 
 __all__ = ["Plan", "by_length", "code_digest", "discard", "file_digest", "fingerprint", "run_shards"]
 

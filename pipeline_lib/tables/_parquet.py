@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline_lib import whole
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import atomic
 
 FORMAT_VERSION = 1
 VERSIONS = {"manifest": 2}  # of the tables whose columns have changed since; the others have FORMAT_VERSION
@@ -40,7 +40,7 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
     groups = [_digests(table[start : start + _GROUP]) for start in range(0, max(len(table), 1), _GROUP)]
     described = {**_described(table.schema, kind, metadata), _CONTENT: _listed(table.column_names, groups)}
     table = table.replace_schema_metadata(described)
-    temporary = whole.aside(path)
+    temporary = atomic.aside(path)
     try:
         with temporary.open("wb") as file:
             pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
@@ -63,7 +63,7 @@ def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any]
         options: of ParquetWriter, beyond compression and page checksums
     """
     schema = schema.with_metadata(_described(schema, kind, metadata))
-    temporary = whole.aside(path)
+    temporary = atomic.aside(path)
     try:
         with temporary.open("wb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline_lib import sealed, whole
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.tables import _parquet
 
 INFO = "embedding.json"
@@ -111,7 +111,7 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
     Raises:
         ValueError: identifiers out of order, twice, or not as many as ``info`` says
     """
-    temporary = whole.aside(folder)
+    temporary = atomic.aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with ExitStack() as stack:
@@ -156,7 +156,7 @@ def read_info(folder: Path) -> Info:
     """
     path = folder / INFO
     try:
-        said, _ = sealed.read(path)
+        said, _ = checksummed_json.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage embedding writes it (dvc repro)") from None
     version = said.pop("format_version", None)
@@ -242,12 +242,12 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 def _write_info(path: Path, info: Info) -> None:
     said = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
-    whole.write(path, sealed.dumps(said, indent=2, sort_keys=True) + "\n")
+    atomic.write(path, checksummed_json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _replace(temporary: Path, folder: Path) -> None:
     """Rename the folder into its place; an earlier one is moved aside first, renaming onto it is not possible."""
-    aside = whole.aside(folder, "old")
+    aside = atomic.aside(folder, "old")
     if folder.exists():
         folder.rename(aside)
     temporary.rename(folder)

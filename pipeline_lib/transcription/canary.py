@@ -22,15 +22,15 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.command import full_disk
 from pipeline_lib.encoders import contents
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.transcription import CanarySettings
 from pipeline_lib.transcription import archive
-from pipeline_lib.transcription.settings import CanarySettings
 
 for _name in ("nemo_logger", "nv_one_logger", "OneLogger", "lhotse"):
     logging.getLogger(_name).setLevel(logging.ERROR)

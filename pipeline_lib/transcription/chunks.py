@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 
 FRAME = SAMPLE_RATE // 40  # 25 ms, over which loudness is measured
 PAUSE = 8  # frames: a cut lies in the middle of the quietest 200 ms

@@ -6,9 +6,9 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipeline_lib.segments import Recording
+from pipeline_lib.params.transcription import TranscriptionSettings
+from pipeline_lib.tables.segments import Recording
 from pipeline_lib.transcription.listening import Engine, Listener, load
-from pipeline_lib.transcription.settings import TranscriptionSettings
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
-from pipeline_lib.segments import Recording, decode
+from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings, WhisperSettings
+from pipeline_lib.tables.segments import Recording, decode
 from pipeline_lib.transcription import chunks
-from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings, WhisperSettings
 
 
 class Engine(Protocol):

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import whole
+from pipeline_lib.metrics.words import normalise_words, unit_name, without_blanks, word_error_rate
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest, keep
-from pipeline_lib.words import normalise_words, unit_name, without_blanks, word_error_rate
 
 TIMES = 4
 LONGEST_STRETCH = {"words": 6, "characters": 30, "letters": 30}
@@ -65,7 +65,7 @@ def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | 
 
 def report(found: dict[str, Any], path: Path) -> None:
     """Write the metrics as JSON and print them, a line a split."""
-    whole.write(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    atomic.write(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
     if "notice" in found:
         print(found["notice"])
     for split, values in found.items():

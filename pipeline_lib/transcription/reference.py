@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.transcription import ReferenceSettings
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.transcription.settings import ReferenceSettings
 
 
 def human_texts(manifest: Manifest, settings: ReferenceSettings) -> list[str]:

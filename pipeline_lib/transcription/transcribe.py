@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib import audio, containers, segments
+from pipeline_lib import audio
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import store
+from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.job import TranscriptionJob
 from pipeline_lib.transcription.listening import Engine, Listener, load
 from pipeline_lib.transcription.reference import human_texts, or_empty
-from pipeline_lib.transcription.settings import TranscriptionSettings
 
 LIBRARIES = {"canary": ("nemo_toolkit", "torch"), "whisper": ("transformers", "torch")}
 
@@ -79,7 +80,7 @@ def transcribe(
         decoding["checkpoint_sha256"] = store.file_digest(Path(checkpoint))
     content = segments.content(manifest)
     inputs = [[manifest.ids[row], *content[row]] for row in rows]
-    code = store.code_digest(Path(__file__).parent, audio, containers, segments, store)
+    code = store.code_digest(Path(__file__).parent, audio, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
     job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)

@@ -11,13 +11,13 @@ import torch
 from transformers import AutoConfig, PretrainedConfig, WhisperForConditionalGeneration, WhisperProcessor
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.encoders import contents, foreign
 from pipeline_lib.encoders.device import Device, autocast, pick
 from pipeline_lib.encoders.refusals import explain, quiet
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
-from pipeline_lib.transcription.settings import WhisperSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.transcription import WhisperSettings
 
 
 class Whisper:

@@ -13,8 +13,8 @@ from transformers import AutoModel, WhisperConfig, WhisperForConditionalGenerati
 
 from pipeline_lib.conversion import hub
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.conversion import bins
 from tests.encoders import checkpoints
 

@@ -14,11 +14,11 @@ import torch
 
 from pipeline_lib.conversion.sonar import convert
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.sonar import SonarSpeechConfig, SonarSpeechModel
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.adapters import attach
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 from tests.conversion import arithmetic, published
 
 CPU = torch.device("cpu")

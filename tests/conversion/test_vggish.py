@@ -14,9 +14,9 @@ import torch
 from pipeline_lib.conversion import vggish
 from pipeline_lib.conversion.vggish import answer, convert
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.vggish import VggishConfig, VggishModel
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.conversion import vggish_arithmetic as published
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.corpus.settings import CorpusSettings
+from pipeline_lib.params.corpus import CorpusSettings
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib import audio
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
-from pipeline_lib.settings import read_params
+from pipeline_lib.params.base import read_params
 from pipeline_lib.tables import manifest
 from stages.corpus import main
 
@@ -133,14 +133,14 @@ def test_many_processes_give_what_one_gives(tmp_path, own, settings):
 
 def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, own, settings, monkeypatch):
     table(tmp_path, own(70))
-    parent, examine = os.getpid(), audio.examine
+    parent, examine = os.getpid(), decoding.examine
 
     def deadly(path, *limits, segment):
         if path.name == "33.wav" and os.getpid() != parent:
             os._exit(9)
         return examine(path, *limits, segment=segment)
 
-    monkeypatch.setattr(audio, "examine", deadly)
+    monkeypatch.setattr(decoding, "examine", deadly)
     collected = collect(settings("table", workers=2))
     assert collected.quarantine["file"].tolist() == ["33.wav"]
     assert collected.metrics["quarantined"] == {"crash": 1}

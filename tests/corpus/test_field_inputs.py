@@ -11,8 +11,8 @@ import soundfile
 from pipeline_lib.corpus import identity, table
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.corpus.items import stem
-from pipeline_lib.corpus.settings import check_root
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import check_root
 
 SPLITS = ("train", "train", "train", "train", "dev", "dev", "test", "test")
 HEADER = "audio,emotion,split,speaker"

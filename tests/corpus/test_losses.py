@@ -6,8 +6,8 @@ import pytest
 
 from pipeline_lib.corpus import checking, layout, losses
 from pipeline_lib.corpus.collect import collect
-from pipeline_lib.corpus.settings import MaxQuarantinedSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import MaxQuarantinedSettings
 from stages.corpus import main
 
 

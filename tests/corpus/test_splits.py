@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from pipeline_lib.corpus import layout
-from pipeline_lib.corpus.settings import SplitSettings
 from pipeline_lib.corpus.splits import folds, leaks, split
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import SplitSettings
 
 CUSTOM = layout.Custom()
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline_lib.corpus import csv_files, layout, table, table_files
-from pipeline_lib.corpus.settings import check_root
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.corpus import check_root
 
 HEADER = "audio,emotion,split"
 

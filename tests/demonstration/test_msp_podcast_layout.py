@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.audio import decode
+from pipeline_lib.audio.decoding import decode
 from pipeline_lib.corpus.collect import collect
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.demonstration.generate import generate
 from pipeline_lib.demonstration.plan import HIDDEN, plan
-from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.synthesis import Utterance, speak
 from pipeline_lib.labels import PRIMARY, consensus
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.demonstration import DemonstrationSettings
 
 TINY = DemonstrationSettings(layout="msp_podcast", train=40, dev=20, test=16, hidden=8, workers=1)
 

@@ -5,11 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline_lib.demonstration import sentences, speech
+from pipeline_lib.demonstration import sentences
+from pipeline_lib.demonstration.checkpoints import speech
 from pipeline_lib.demonstration.plan import HIDDEN, SPLITS, plan, quotas
-from pipeline_lib.demonstration.settings import DemonstrationSettings
 from pipeline_lib.demonstration.voices import ACCENTS, VOICES, variant
 from pipeline_lib.labels import PRIMARY, consensus
+from pipeline_lib.params.demonstration import DemonstrationSettings
 
 
 @pytest.fixture(scope="module")

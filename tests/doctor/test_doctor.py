@@ -15,12 +15,12 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline_lib.corpus.settings import CorpusSettings
 from pipeline_lib.doctor import installation, leftovers, processes, project, repository
 from pipeline_lib.doctor.__main__ import main
 from pipeline_lib.errors import InputError
-from pipeline_lib.recipes.check import read_all
-from pipeline_lib.settings import read_params
+from pipeline_lib.params.base import read_params
+from pipeline_lib.params.check import read_all
+from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.tables import manifest
 from pipeline_lib.tables.manifest import Manifest
 

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from pipeline_lib.doctor import __main__ as doctor
 from pipeline_lib.doctor import hub
 from pipeline_lib.doctor.finding import Finding
-from pipeline_lib.recipes.check import read_all
-from pipeline_lib.settings import read_params
+from pipeline_lib.params.base import read_params
+from pipeline_lib.params.check import read_all
 
 DEFAULT = Path("pipeline_lib/recipes/default.yaml").resolve()
 SAFE = ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"]

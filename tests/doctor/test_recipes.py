@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline_lib.doctor import hub, project
-from pipeline_lib.recipes.check import read_all
+from pipeline_lib.params.check import read_all
+from pipeline_lib.params.inputs import is_local
 from pipeline_lib.recipes.compose import compose, names
-from pipeline_lib.recipes.inputs import is_local
 from pipeline_lib.recipes.small import shrink
 from pipeline_lib.scoring.contamination import checkpoints
 from tests.recipes.laid_down import overlaid

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from pipeline_lib.embedding.settings import EmbeddingSettings
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.tables.manifest import Manifest
 from tests.encoders import checkpoints
 

@@ -11,17 +11,17 @@ import pytest
 import soundfile
 import torch
 
-from pipeline_lib import audio
+from pipeline_lib.audio import decoding
 from pipeline_lib.embedding import probe, shard
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.embedding.pool import pool
-from pipeline_lib.embedding.settings import ProbeSettings
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import ExpertSettings, build, save_expert
-from pipeline_lib.networks.settings import AdaptationSettings, NetworkSettings
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.embedding import ProbeSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, NetworkSettings
 from pipeline_lib.tables import embeddings
 from tests.embedding.conftest import TEXTS
 
@@ -51,7 +51,7 @@ def test_every_layer_is_the_mean_of_the_utterances_own_frames(name, corpus, entr
         frames = dict(embeddings.iter_frames(folder, layer))
         assert ids.tolist() == list(frames) == [f"u{i}" for i in range(10)]
         for i in (0, 3, 9):
-            waveform = audio.decode(tmp_path / "audio" / f"u{i}.wav")
+            waveform = decoding.decode(tmp_path / "audio" / f"u{i}.wav")
             waveform = np.pad(waveform, (0, max(0, encoder.minimum_samples - len(waveform))))  # u3 is filled with zeros
             with torch.no_grad():
                 states = encoder(**encoder.prepare([waveform])).layers[layer][0].numpy()
@@ -257,7 +257,7 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
     folder = run(corpus, entry("w2v_bert", encoder=None, expert=str(tmp_path / "expert")), tmp_path)
     frozen = run(corpus, entry("w2v_bert"), tmp_path, "frozen")
     assert embeddings.read_info(folder).checkpoint == str(tmp_path / "expert")
-    waveform = audio.decode(tmp_path / "audio" / "u1.wav")
+    waveform = decoding.decode(tmp_path / "audio" / "u1.wav")
     with torch.no_grad():
         states = network.encoder(**network.encoder.prepare([waveform])).layers[3][0].mean(dim=0).numpy()
     tuned, untuned = (embeddings.read_layer(each, 3)[1][1] for each in (folder, frozen))
@@ -286,7 +286,7 @@ def test_wrong_parameters_are_refused_by_name(change, said, entry):
 
 
 def test_settings_load_neither_torch_nor_transformers():
-    code = "import sys, pipeline_lib.embedding.settings; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, pipeline_lib.params.embedding; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

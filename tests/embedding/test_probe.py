@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline_lib.embedding import probe
-from pipeline_lib.embedding.settings import ProbeSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest

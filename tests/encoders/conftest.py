@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders import checkpoints
 
 CPU = torch.device("cpu")

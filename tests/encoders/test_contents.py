@@ -12,9 +12,9 @@ from transformers import AutoModel, LlamaConfig
 
 from pipeline_lib.encoders import contents
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders.checkpoints import TEXT
 
 CPU = torch.device("cpu")

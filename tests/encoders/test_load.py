@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.encoder import EncoderSettings
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from pipeline_lib.encoders import four_bit
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.adapters import attach
 from pipeline_lib.networks.bnb import load_library
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 
 CPU = torch.device("cpu")
 TEXTS = ["i am happy", "the a so very sad and angry not today"]

@@ -7,8 +7,8 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 
 from benchmarks import distilled_cpu as real
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.whisper import WhisperWindows
+from pipeline_lib.params.encoder import EncoderSettings
 
 META = torch.device("meta")
 CONVOLUTIONS = 512 * 10 + 4 * 512 * 512 * 3 + 2 * 512 * 512 * 2  # weights of the seven

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.steps import seed_all
+from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.finetuning import corpora
 
 FAMILIES = ("hubert_group", "wav2vec2_layer", "wavlm_layer", "w2v_bert", "whisper")
@@ -142,7 +142,7 @@ def test_a_clip_of_a_whole_window_is_what_transformers_makes_of_it(load):
 @pytest.mark.parametrize("trained", ["full", "lora"])
 def test_gradients_flow_through_true_lengths_under_checkpointing(trained, load, waveforms):
     from pipeline_lib.networks.adapters import attach
-    from pipeline_lib.networks.settings import AdaptationSettings
+    from pipeline_lib.params.network import AdaptationSettings
 
     found = []
     for sparing in (False, True):

@@ -8,11 +8,11 @@ import torch
 from transformers.audio_utils import mel_filter_bank, spectrogram
 
 from pipeline_lib.encoders.load import load_speech
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.encoders.vggish import LogMelPatches, VggishConfig, VggishModel
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.adapters import attach
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 
 CPU = torch.device("cpu")
 FIRST = 400 + 160 * 95  # samples of the first patch

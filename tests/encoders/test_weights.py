@@ -11,10 +11,10 @@ from scipy.stats import norm
 
 from pipeline_lib.encoders import four_bit
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.adapters import attach, trained_by_module
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 from tests.encoders.checkpoints import SPEECH, TEXT
 
 CPU = torch.device("cpu")

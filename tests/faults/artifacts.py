@@ -14,20 +14,14 @@ import pyarrow as pa
 import torch
 
 from pipeline_lib import experts
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.fuse import fuse
-from pipeline_lib.fusion.settings import FusionSettings
-from pipeline_lib.networks.settings import (
-    AdaptationSettings,
-    HeadSettings,
-    LoraSettings,
-    NetworkSettings,
-    PoolingSettings,
-)
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.fusion import FusionSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
 from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest

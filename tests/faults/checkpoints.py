@@ -18,7 +18,7 @@ from unittest import mock
 
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.finetune import discard, finetune
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables import predictions
 from tests.encoders import checkpoints as encoders
 from tests.faults import forked

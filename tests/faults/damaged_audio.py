@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline_lib import audio
-from pipeline_lib.audio import BadAudio
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.transcription.listening import Listener
-from pipeline_lib.transcription.settings import TranscriptionSettings
 from tests.faults import forked, tables
 from tests.faults.cases import Case, command, share
 from tests.faults.damaged_recordings import Kind, kinds
@@ -42,12 +42,12 @@ class Keeps:
 
 def decoded(root: Path, name: str) -> np.ndarray:
     """Return what decoding gives."""
-    return audio.decode(root / name)
+    return decoding.decode(root / name)
 
 
 def checked(root: Path, name: str) -> np.ndarray:
     """Return what the check takes."""
-    return audio.check(root / name, 0.1, LONGEST_S)
+    return decoding.check(root / name, 0.1, LONGEST_S)
 
 
 def collected(root: Path, name: str) -> np.ndarray:
@@ -60,8 +60,8 @@ def collected(root: Path, name: str) -> np.ndarray:
         reason = found.quarantine["reason"][0]
         raise BadAudio(reason.split(":")[0], reason)
     row = found.manifest.frame[found.manifest.frame["audio"] == name].iloc[0]
-    samples = audio.decode(root / name)
-    assert abs(row["duration_s"] - len(samples) / audio.SAMPLE_RATE) < 1e-9
+    samples = decoding.decode(root / name)
+    assert abs(row["duration_s"] - len(samples) / decoding.SAMPLE_RATE) < 1e-9
     return samples
 
 

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib import audio
+from pipeline_lib.audio import decoding
 from pipeline_lib.corpus import checksums
 from pipeline_lib.corpus.collect import collect
-from pipeline_lib.finetuning.augmentation.settings import NoiseSettings
 from pipeline_lib.finetuning.augmentation.sounds import find
 from pipeline_lib.finetuning.finetune import finetune
+from pipeline_lib.params.augmentation import NoiseSettings
 from pipeline_lib.tables import manifest
 from pipeline_lib.transcription import archive
 from tests.encoders import checkpoints as encoders
@@ -171,8 +171,8 @@ def a_recording_of_gigabytes(root: Path) -> None:
     tables.recordings(root)
     with (root / "bomb.flac").open("wb") as file:
         file.write(tables_bomb())
-    with refused("too long|lasts", audio.BadAudio):
-        audio.check(root / "bomb.flac", 0.1, 120.0)
+    with refused("too long|lasts", decoding.BadAudio):
+        decoding.check(root / "bomb.flac", 0.1, 120.0)
 
 
 def tables_bomb() -> bytes:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline_lib import experts, sealed
+from pipeline_lib import experts
 from pipeline_lib.encoders.load import load_text
-from pipeline_lib.encoders.settings import EncoderSettings
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import checkpoints
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.storage import checksummed_json
 from tests.encoders import checkpoints as encoders
 from tests.faults import artifacts
 from tests.faults.cases import refused
@@ -164,20 +165,20 @@ def an_expert_by_pickle(root: Path) -> None:
 
 def an_expert_that_points_elsewhere(root: Path) -> None:
     place = an_expert(root)
-    said, files = sealed.read(place / "settings.json")
+    said, files = checksummed_json.read(place / "settings.json")
     contents = {name: (place / name).read_bytes() for name in files}
     for checkpoint in ("../../secret.txt", str(root.parent), "/etc", "\0", "models/\n"):
         said["encoder"]["checkpoint"] = checkpoint
-        (place / "settings.json").write_text(sealed.dumps(said, contents))
+        (place / "settings.json").write_text(checksummed_json.dumps(said, contents))
         with refused("."):
             experts.load(place, torch.device("cpu"))
 
 
 def an_expert_with_code(root: Path) -> None:
     place = an_expert(root)
-    said, files = sealed.read(place / "settings.json")
+    said, files = checksummed_json.read(place / "settings.json")
     contents = {name: (place / name).read_bytes() for name in files}
-    (place / "settings.json").write_text(sealed.dumps({**said, "auto_map": "evil.M"}, contents))
+    (place / "settings.json").write_text(checksummed_json.dumps({**said, "auto_map": "evil.M"}, contents))
     with refused("auto_map is not a parameter"):
         experts.load(place, torch.device("cpu"))
 
@@ -192,11 +193,11 @@ def an_expert_nested_deeply(root: Path) -> None:
 def a_training_checkpoint_by_pickle(root: Path) -> None:
     artifacts._write_checkpoints(root)
     place = sorted(root.glob("checkpoint_*"))[-1]
-    said, _ = sealed.read(place / "state.json")
+    said, _ = checksummed_json.read(place / "state.json")
     contents = {"weights.safetensors": evil(root.parent), "optimiser.safetensors": evil(root.parent)}
     for name, content in contents.items():
         (place / name).write_bytes(content)
-    (place / "state.json").write_text(sealed.dumps(said, contents))
+    (place / "state.json").write_text(checksummed_json.dumps(said, contents))
     found = checkpoints.latest(root)
     assert found is not None and found[0].total == 1, "did not go back to the one before"
 

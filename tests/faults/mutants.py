@@ -21,8 +21,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pipeline_lib import audio
-from pipeline_lib.audio import BadAudio
+from pipeline_lib.audio import decoding
+from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.checking import Limits, check_one
 from tests.faults import forked
 from tests.faults.damaged_recordings import RATE, encoded
@@ -87,7 +87,7 @@ def mutant(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
 def outcome(path: Path, original: np.ndarray, sha256: str) -> str:
     """Return what becomes of one mutant."""
     try:
-        samples = audio.check(path, LIMITS.min_s, LIMITS.max_s)
+        samples = decoding.check(path, LIMITS.min_s, LIMITS.max_s)
     except BadAudio:
         return "refused"
     except Exception:
@@ -106,7 +106,7 @@ def batch(folder: Path, name: str, seed: int, start: int, stop: int, board: mmap
     data = encoded(container, subtype, speech(seed))
     path = folder / f"mutant{suffix}"
     path.write_bytes(data)
-    original, sha256 = audio.check(path), hashlib.sha256(data).hexdigest()
+    original, sha256 = decoding.check(path), hashlib.sha256(data).hexdigest()
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + int(LIMIT_GB * 1e9),) * 2)
     for number in range(start, stop):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.settings import EncoderSettings
+from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders import checkpoints
 from tests.faults.cases import Case, command
 

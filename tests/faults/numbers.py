@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.calibration import expected_calibration_error, negative_log_likelihood
 
-from pipeline_lib import metrics
 from pipeline_lib.classifiers.lda import LinearDiscriminantAnalysis
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
 from pipeline_lib.classifiers.normalisation import Normalisation
 from pipeline_lib.classifiers.plda import PLDA
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.fuse import FUSERS
+from pipeline_lib.metrics.categories import accuracy, macro_f1, unweighted_accuracy, weighted_f1
+from pipeline_lib.metrics.words import word_error_rate, word_errors
+from pipeline_lib.params.rebalancing import LdaLogisticSettings, PldaSettings
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.em import estimate
 from pipeline_lib.rebalancing.prior import rebalance
-from pipeline_lib.rebalancing.settings import LdaLogisticSettings, PldaSettings
 from pipeline_lib.rebalancing.temperature import fit, weights_of
-from pipeline_lib.words import word_error_rate, word_errors
 from tests.faults.cases import Case, command, refused, share
 
 CLASSIFIERS = {
@@ -229,36 +231,36 @@ def categories(folder: Path) -> None:
     """Score an absent class, one row, one label; refuse none, and indices outside."""
     for truth, prediction, labels in (([0, 0], [0, 1], 3), ([2], [2], 3), ([0], [0], 1), ([0, 1], [1, 0], 2)):
         pair = np.array(truth), np.array(prediction)
-        for score in (metrics.macro_f1, metrics.weighted_f1, metrics.unweighted_accuracy, metrics.accuracy):
+        for score in (macro_f1, weighted_f1, unweighted_accuracy, accuracy):
             assert 0 <= score(*pair, labels) <= 1
     for truth, pattern in (([], "at least one"), ([-1], "wanted 0 to 1"), ([2], "wanted 0 to 1"), ([0.5], "integer")):
         with refused(pattern, ValueError):
-            metrics.macro_f1(np.array(truth), np.array(truth), 2)
+            macro_f1(np.array(truth), np.array(truth), 2)
 
 
 def concordances(folder: Path) -> None:
     """Score constants, one value, huge, tiny and far-off values; refuse what is no number."""
     x = np.random.default_rng(3).normal(size=50)
     for truth, prediction in ((x, x), (x * 0, x), (x, x * 0 + 1), (x[:1], x[:1]), (x * 1e100, -x * 1e100)):
-        assert -1 - 1e-12 <= metrics.concordance(truth, prediction) <= 1 + 1e-12
+        assert -1 - 1e-12 <= concordance(truth, prediction) <= 1 + 1e-12
     for factor in (1e-100, 1e-12, 1e12, 1e100):
-        assert abs(metrics.concordance(x * factor, x * factor) - 1) < 1e-9, f"values of {factor:g}"
-    assert abs(metrics.concordance(x + 1e6, x + 1e6) - 1) < 1e-9
+        assert abs(concordance(x * factor, x * factor) - 1) < 1e-9, f"values of {factor:g}"
+    assert abs(concordance(x + 1e6, x + 1e6) - 1) < 1e-9
     for bad in (np.nan, np.inf):
         with refused("of utterance 0 is", ValueError):
-            metrics.concordance(np.array([bad, 1]), np.array([1.0, 1]))
+            concordance(np.array([bad, 1]), np.array([1.0, 1]))
 
 
 def calibrations(folder: Path) -> None:
     """Measure sure and wrong, one row, ties; refuse NaN."""
     for posterior, truth in ((np.eye(2)[[0, 1]], [1, 0]), (np.full((1, 4), 0.25), [3]), (np.eye(3), [0, 1, 2])):
         for value in (
-            metrics.expected_calibration_error(posterior, np.array(truth), 10),
-            metrics.negative_log_likelihood(posterior, np.array(truth)),
+            expected_calibration_error(posterior, np.array(truth), 10),
+            negative_log_likelihood(posterior, np.array(truth)),
         ):
             assert np.isfinite(value) and 0 <= value <= 36.05
     with refused("posterior of utterance 0 is not finite", ValueError):
-        metrics.negative_log_likelihood(np.array([[np.nan, 1]]), np.array([0]))
+        negative_log_likelihood(np.array([[np.nan, 1]]), np.array([0]))
 
 
 def words(folder: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 from ruamel.yaml import YAML
 
-from pipeline_lib.recipes.check import check
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.check import check
 from tests.faults.cases import Case, command, refused, share
 
 ROOT = Path(__file__).parents[2]

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import store
-from pipeline_lib.shards.settings import ExecutorSettings
 from tests.faults.cases import Case, command
 from tests.shards.jobs import PLAN, N, Squares, pids
 

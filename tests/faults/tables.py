@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from pipeline_lib.corpus.collect import Collected, collect
-from pipeline_lib.corpus.settings import CorpusSettings, check_root
+from pipeline_lib.params.corpus import CorpusSettings, check_root
 from tests.faults.cases import Case, command, refused, share
 from tests.faults.native_labels import native
 

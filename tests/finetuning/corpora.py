@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from pipeline_lib.finetuning.settings import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
 
 EMOTIONS = ("anger", "happiness", "sadness", "O")

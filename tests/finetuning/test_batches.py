@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline_lib.finetuning import batches
-from pipeline_lib.finetuning.augmentation.settings import SpeedSettings
-from pipeline_lib.finetuning.phase_settings import PhaseSettings
+from pipeline_lib.params.augmentation import SpeedSettings
+from pipeline_lib.params.training import PhaseSettings
 
 ROWS = np.arange(100, 203)
 CLASSES = np.repeat([0, 1, 2, -1], [80, 15, 5, 3])

@@ -142,7 +142,9 @@ def test_a_tally_is_the_same_in_one_batch_or_many_and_through_json(tones):
 
 
 def test_scores_are_the_metrics_of_the_scored_labels(tones):
-    from pipeline_lib import metrics
+    from pipeline_lib.metrics.attributes import concordance
+
+    from pipeline_lib.metrics.categories import macro_f1
 
     settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)
     targets = data.targets_of(tones.corpus, settings)
@@ -153,8 +155,8 @@ def test_scores_are_the_metrics_of_the_scored_labels(tones):
     truth = tones.corpus.truth()
     guess = outputs["logits"][:, :3].argmax(axis=1)
     found = tally.scores()
-    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
+    assert found["macro_f1"] == pytest.approx(macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
     wanted, said = tones.corpus.attributes(["arousal", "valence"]), 4 + 3 * outputs["attributes"]
     known = np.isfinite(wanted)
-    expected = np.mean([metrics.concordance(wanted[known[:, i], i], said[known[:, i], i]) for i in range(2)])
+    expected = np.mean([concordance(wanted[known[:, i], i], said[known[:, i], i]) for i in range(2)])
     assert found["mean_ccc"] == pytest.approx(expected, abs=1e-6)

@@ -14,7 +14,7 @@ from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import Network
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline_lib.embedding.embed import embed
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.tables import embeddings
 from tests.finetuning import corpora
 from tests.finetuning.test_joint import TARGETS, run

@@ -9,7 +9,7 @@ import torch
 from pipeline_lib import experts
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline_lib.finetuning import optimisation
-from pipeline_lib.finetuning.phase_settings import LossSettings, PhaseSettings
+from pipeline_lib.params.training import LossSettings, PhaseSettings
 
 COUNTS = np.array([60, 30, 10])
 

@@ -9,7 +9,7 @@ import soundfile
 from pipeline_lib.finetuning import combinations, data, identity
 from pipeline_lib.finetuning.augmentation import sounds
 from pipeline_lib.finetuning.reading import Recordings
-from pipeline_lib.segments import Segment
+from pipeline_lib.tables.segments import Segment
 from tests.finetuning import corpora, test_finetune, test_joint
 
 LOST = [0, 14, 15, 27, 38]  # rows of every split

@@ -17,7 +17,7 @@ from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.reading import Pairs, Recordings, Texts
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.networks.settings import ImaginationSettings, MixerSettings, SharedTransformerSettings
+from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 from tests.finetuning import corpora
 from tests.networks import joint_networks
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import data, optimisation
 from pipeline_lib.finetuning.job import Job
-from pipeline_lib.finetuning.phase_settings import LossSettings, PhaseSettings
+from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
 from tests.finetuning.test_finetune import LONG, SCORED, run
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pipeline_lib import experts
-from pipeline_lib.embedding.settings import EmbeddingSettings
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.embedding import EmbeddingSettings
 from tests.finetuning import corpora
 
 QLORA = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from pipeline_lib import sealed
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.describe import describe
 from pipeline_lib.fusion.folds import folds
 from pipeline_lib.fusion.fuse import FUSERS, fuse
 from pipeline_lib.fusion.interpolation import Interpolation
-from pipeline_lib.fusion.settings import FusionSettings
+from pipeline_lib.params.fusion import FusionSettings
+from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
 from stages import fusion
@@ -178,7 +178,7 @@ def test_a_damaged_model_is_refused_by_file(tmp_path):
     (tmp_path / "fusion.json").write_text("{")
     with pytest.raises(InputError, match="fusion.json is not JSON"):
         model.read(tmp_path)
-    (tmp_path / "fusion.json").write_text(sealed.dumps({"format_version": 7}))
+    (tmp_path / "fusion.json").write_text(checksummed_json.dumps({"format_version": 7}))
     with pytest.raises(InputError, match="has format version 7, this code reads 1"):
         model.read(tmp_path)
 

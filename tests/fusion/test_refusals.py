@@ -5,7 +5,7 @@ import pytest
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.fuse import fuse
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.tables.manifest import Manifest
 from tests.fusion.experts import LABELS, NO_ATTRIBUTES, NO_POSTERIOR, corpus, expert, pair, settings
 

@@ -8,7 +8,7 @@ from pipeline_lib.networks.heads import build as build_head
 from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers.build import build as build_mixer
-from pipeline_lib.networks.settings import HeadSettings, MixerSettings
+from pipeline_lib.params.network import HeadSettings, MixerSettings
 from tests.networks.mixers.batches import WIDTHS
 
 SHARED = MixerSettings(kind="shared_transformer", width=8, heads=2, layers=1)

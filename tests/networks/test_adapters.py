@@ -6,7 +6,7 @@ from transformers import AutoModel, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.networks.adapters import attach, in_float32, keep_frozen_norms_still, targets, trained_by_module
-from pipeline_lib.networks.settings import AdaptationSettings, LoraSettings
+from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 from tests.encoders.checkpoints import SPEECH, TEXT
 
 

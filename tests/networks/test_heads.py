@@ -6,7 +6,7 @@ import torch
 
 from pipeline_lib.losses import combined
 from pipeline_lib.networks.heads import DenseHead, build
-from pipeline_lib.networks.settings import HeadSettings
+from pipeline_lib.params.network import HeadSettings
 
 
 def test_dense_relu_batch_norm_output_and_tanh_for_attributes():

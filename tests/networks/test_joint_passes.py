@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline_lib.losses import combined, contrastive
-from pipeline_lib.networks.settings import MixerSettings, SharedTransformerSettings
+from pipeline_lib.params.network import MixerSettings, SharedTransformerSettings
 from tests.networks.joint_networks import ALL, MIXED, SHARED, inputs, network, without
 from tests.networks.mixers.batches import WIDTHS
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline_lib.networks.pooling import AttentivePooling, LastTokenPooling, MeanPooling, build
-from pipeline_lib.networks.settings import PoolingSettings
+from pipeline_lib.params.network import PoolingSettings
 
 FRAMES = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[2.0, 2.0], [2.0, 2.0], [5.0, 2.0]]])
 MASK = torch.tensor([[True, True, False], [True, True, True]])

@@ -9,10 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.rebalance import rebalance
-from pipeline_lib.rebalancing.settings import RebalancingSettings
-from pipeline_lib.settings import ParameterError
 from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pipeline_lib.metrics.calibration import expected_calibration_error
 from scipy.stats import norm
 
-from pipeline_lib import metrics
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.rebalancing import temperature
 from pipeline_lib.rebalancing.prior import rebalance as reweigh
 from pipeline_lib.rebalancing.rebalance import rebalance
 from pipeline_lib.rebalancing.temperature import fit, temper, weights_of
-from pipeline_lib.settings import ParameterError
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 from tests.rebalancing.test_rebalance import LABELS, corpus, expert, settings
@@ -105,7 +105,7 @@ def test_the_power_is_found_from_samples_and_the_calibration_error_falls():
     assert found.temperature == pytest.approx(3.0, rel=0.01)
     unseen, answer = drawn(TRAINED, 50_000, seed=1)
     before = posterior_of(unseen, TRAINED, 3.0)
-    error = [metrics.expected_calibration_error(p, answer, 15) for p in (before, temper(before, TRAINED, 3.0))]
+    error = [expected_calibration_error(p, answer, 15) for p in (before, temper(before, TRAINED, 3.0))]
     assert error[0] > 0.05 > 0.01 > error[1]
 
 

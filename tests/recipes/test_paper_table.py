@@ -7,13 +7,13 @@ from functools import cache
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes import paper_table
 from pipeline_lib.recipes.compose import compose, names, write_yaml
-from pipeline_lib.recipes.paper_cells import SCORES, columns_of, published, system_of
-from pipeline_lib.recipes.paper_page import command, page
 from pipeline_lib.recipes.paper_table import PAPERS, Run, expected, files_of, fill, read_paper, rows, run_of, runs
 from pipeline_lib.recipes.small import shrink
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.reports.paper_cells import SCORES, columns_of, published, system_of
+from pipeline_lib.reports.paper_page import command, page
 
 ALL = {path.stem: read_paper(path) for path in sorted(PAPERS.glob("*.yaml"))}
 PAPER, SHARED, MERSA, DISTILLED = (ALL[name] for name in ("taltech", "shared_transformer", "mersa", "distilled"))

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.finetuning.settings import FinetuningSettings
-from pipeline_lib.recipes import apply, schema
-from pipeline_lib.recipes.check import check, read_all
+from pipeline_lib.params import schema
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.check import check, read_all
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.inputs import parts_with_encoder, slots_idle, slots_missing
+from pipeline_lib.recipes import apply
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
-from pipeline_lib.recipes.inputs import parts_with_encoder, slots_idle, slots_missing
 from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
-from pipeline_lib.settings import ParameterError
 from tests.recipes.laid_down import YAML12, overlaid, text
 
 
@@ -53,7 +54,7 @@ def test_the_default_can_be_run_as_it_is(tmp_path):
 
 
 def test_the_schema_file_is_up_to_date():
-    assert schema.SCHEMA.read_text() == schema.text(), "run python -m pipeline_lib.recipes.schema"
+    assert schema.SCHEMA.read_text() == schema.text(), "run python -m pipeline_lib.params.schema"
 
 
 def test_a_recipe_keeps_the_comments_of_the_default():

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from pipeline_lib.metrics.attributes import concordance
 from sklearn.metrics import f1_score, recall_score
 
-from pipeline_lib import metrics
+from pipeline_lib.metrics.categories import accuracy, macro_f1, unweighted_accuracy
 from pipeline_lib.scoring import bootstrap
 from pipeline_lib.scoring.bootstrap import clusters, interval, intervals, resampled, tally_attributes, tally_categories
 
@@ -29,8 +30,8 @@ def test_categories_equal_a_loop_over_resampled_utterances_exactly():
     tally = tally_categories(truth, prediction, cluster, K)
     drawn = resampled(tally.sums, 50, seed=3)
     for i, rows in enumerate(drawn_rows(cluster, 50, seed=3)):
-        assert tally.scores["macro_f1"](drawn[i]) == metrics.macro_f1(truth[rows], prediction[rows], K)
-        assert tally.scores["ua"](drawn[i]) == metrics.unweighted_accuracy(truth[rows], prediction[rows], K)
+        assert tally.scores["macro_f1"](drawn[i]) == macro_f1(truth[rows], prediction[rows], K)
+        assert tally.scores["ua"](drawn[i]) == unweighted_accuracy(truth[rows], prediction[rows], K)
         options = {"labels": range(K), "average": "macro", "zero_division": 0}
         assert tally.scores["macro_f1"](drawn[i]) == pytest.approx(f1_score(truth[rows], prediction[rows], **options))
         assert tally.scores["ua"](drawn[i]) == pytest.approx(recall_score(truth[rows], prediction[rows], **options))
@@ -46,8 +47,8 @@ def test_concordance_equals_a_loop_over_resampled_utterances():
     drawn = resampled(tally.sums, 40, seed=5)
     for i, rows in enumerate(drawn_rows(cluster, 40, seed=5)):
         known = rows[np.isfinite(truth[rows, 1])]
-        arousal = metrics.concordance(truth[rows, 0], prediction[rows, 0])
-        valence = metrics.concordance(truth[known, 1], prediction[known, 1])
+        arousal = concordance(truth[rows, 0], prediction[rows, 0])
+        valence = concordance(truth[known, 1], prediction[known, 1])
         assert tally.scores["ccc_arousal"](drawn[i]) == pytest.approx(arousal, abs=1e-13)
         assert tally.scores["ccc_valence"](drawn[i]) == pytest.approx(valence, abs=1e-13)
         assert tally.scores["ccc_mean"](drawn[i]) == pytest.approx((arousal + valence) / 2, abs=1e-13)
@@ -56,8 +57,8 @@ def test_concordance_equals_a_loop_over_resampled_utterances():
 def test_the_bounds_are_quantiles_of_the_resampled_scores():
     truth, prediction, cluster = case(2)
     found = intervals(tally_categories(truth, prediction, cluster, K), 300, 7, 0.9)
-    scores = [metrics.accuracy(truth[rows], prediction[rows], K) for rows in drawn_rows(cluster, 300, 7)]
-    assert found["wa"] == pytest.approx(metrics.accuracy(truth, prediction, K), abs=1e-15)
+    scores = [accuracy(truth[rows], prediction[rows], K) for rows in drawn_rows(cluster, 300, 7)]
+    assert found["wa"] == pytest.approx(accuracy(truth, prediction, K), abs=1e-15)
     assert (found["wa_lo"], found["wa_hi"]) == pytest.approx(tuple(np.quantile(scores, [0.05, 0.95])), abs=1e-13)
     assert set(found) == {f"{m}{end}" for m in ("macro_f1", "ua", "wa", "weighted_f1") for end in ("", "_lo", "_hi")}
 

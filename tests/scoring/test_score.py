@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.calibration import expected_calibration_error
 
-from pipeline_lib import metrics
 from pipeline_lib.errors import InputError
+from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.score import score
-from pipeline_lib.scoring.settings import ScoringSettings
 from pipeline_lib.scoring.systems import align, scored_posterior
-from pipeline_lib.settings import ParameterError
 from tests.scoring.corpora import LABELS, drawn_manifest, drawn_predictions
 
 FAST = {"samples": 100}
@@ -35,11 +37,11 @@ def test_pseudo_labels_are_never_counted():
     assert found["n"] == kept.sum() == 40
     assert found["n_attributes"] == 48  # an attribute's value counts whatever the emotion is
     assert found["n_speakers"] == 4
-    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(truth, prediction, 3), abs=1e-15)
-    assert found["ece"] == metrics.expected_calibration_error(audio.posterior[kept], truth, 10)
+    assert found["macro_f1"] == pytest.approx(macro_f1(truth, prediction, 3), abs=1e-15)
+    assert found["ece"] == expected_calibration_error(audio.posterior[kept], truth, 10)
     assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
     everything = manifest.mask("test")
-    wanted = metrics.concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
+    wanted = concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
     assert found["ccc_valence"] == pytest.approx(wanted, abs=1e-13)
 
 
@@ -52,7 +54,7 @@ def test_a_posterior_over_more_labels_is_scored_over_the_manifests():
     found = score(manifest, systems(manifest, wide), settings(["raw"])).scores["test"]["raw"]
     kept = manifest.mask("test") & (manifest.truth() >= 0)
     assert found["ua"] == pytest.approx(
-        metrics.unweighted_accuracy(manifest.truth()[kept], wide.posterior[kept][:, [2, 4, 1]].argmax(axis=1), 3)
+        unweighted_accuracy(manifest.truth()[kept], wide.posterior[kept][:, [2, 4, 1]].argmax(axis=1), 3)
     )
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.settings import ParameterError
+from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files, local, store
-from pipeline_lib.shards.settings import ExecutorSettings
 from tests.shards.jobs import PLAN, N, Squares, asked, pids
 
 TWO = ExecutorSettings(workers=2)
@@ -151,7 +151,7 @@ DRIVER = textwrap.dedent(
     import sys
     from pathlib import Path
     from pipeline_lib.shards import store
-    from pipeline_lib.shards.settings import ExecutorSettings
+    from pipeline_lib.params.executor import ExecutorSettings
     from tests.shards.jobs import PLAN, Squares
 
     if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.params.executor import ExecutorSettings
 from tests.shards.jobs import PLAN, N, Squares, asked, pids
 from tests.shards.test_local import alive, digests, run, until
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.params.executor import ExecutorSettings
 from tests.shards.jobs import PLAN, N, Squares, asked
 from tests.shards.test_local import digests, run
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib import sealed
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.embeddings import Info, to_half
 
@@ -122,7 +122,7 @@ def test_damage_is_refused(tmp_path):
     with pytest.raises(InputError, match="layer_00.parquet cannot be read as Parquet"):
         embeddings.read_layer(folder, 0)
     said = json.loads((folder / embeddings.INFO).read_text()) | {"format_version": 99}
-    (folder / embeddings.INFO).write_text(sealed.dumps(said))
+    (folder / embeddings.INFO).write_text(checksummed_json.dumps(said))
     with pytest.raises(InputError, match="has format version 99"):
         embeddings.read_info(folder)
 

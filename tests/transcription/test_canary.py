@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from pipeline_lib.audio import SAMPLE_RATE
-from pipeline_lib.demonstration.canary_config import model_config
+from pipeline_lib.audio.decoding import SAMPLE_RATE
+from pipeline_lib.demonstration.checkpoints.canary_config import model_config
 from pipeline_lib.errors import InputError
-from pipeline_lib.transcription.settings import CanarySettings
+from pipeline_lib.params.transcription import CanarySettings
 from tests.transcription.archives import SECTIONS_OF_TRAINING, repacked
 
 WORDS = ["the", "red", "tree", "river", "you", "they", "walk", "sing", "never", "always", "today", "because", "people"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline_lib.demonstration.canary_config import model_config
+from pipeline_lib.demonstration.checkpoints.canary_config import model_config
 from pipeline_lib.errors import InputError
-from pipeline_lib.transcription.settings import CanarySettings
+from pipeline_lib.params.transcription import CanarySettings
 from tests.transcription.archives import repacked
 
 WORDS = ["the", "red", "tree", "river", "you", "they", "walk", "sing", "never", "always", "today", "because", "people"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.transcription.chunks import cut, is_silent, join
 
 

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.transcription import CanarySettings
 from pipeline_lib.transcription import archive, archive_config
-from pipeline_lib.transcription.settings import CanarySettings
 from tests.transcription.archives import WRITER, packed, repacked, variants
 
 DEMO = Path("models/demo/canary.nemo")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.audio import SAMPLE_RATE, BadAudio
+from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
 from pipeline_lib.transcription.listening import Listener, load
-from pipeline_lib.transcription.settings import CanarySettings, TranscriptionSettings
 
 
 class Ear:

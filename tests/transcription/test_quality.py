@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline_lib.metrics.words import normalise_words
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.quality import loops, measure, report
-from pipeline_lib.words import normalise_words
 
 
 def manifest(splits: list[str], references: list[str | None], notice: str = "") -> Manifest:

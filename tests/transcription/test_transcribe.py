@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
-from pipeline_lib.shards.settings import ExecutorSettings
+from pipeline_lib.params.executor import ExecutorSettings
+from pipeline_lib.params.transcription import CanarySettings, ReferenceSettings, TranscriptionSettings
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.transcription.settings import CanarySettings, ReferenceSettings, TranscriptionSettings
 from pipeline_lib.transcription.transcribe import transcribe
 from tests.transcription import counting
 

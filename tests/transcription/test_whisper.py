@@ -18,9 +18,9 @@ from transformers import (
     WhisperTokenizer,
 )
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
-from pipeline_lib.transcription.settings import WhisperSettings
+from pipeline_lib.params.transcription import WhisperSettings
 from pipeline_lib.transcription.whisper import Whisper
 
 SPECIAL = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>", "<|notimestamps|>"]

@@ -30,12 +30,12 @@ import numpy as np
 import soxr
 from scipy.signal import oaconvolve
 
-from pipeline_lib.audio import SAMPLE_RATE, SILENCE, decode
+from pipeline_lib.audio.decoding import SAMPLE_RATE, SILENCE, decode
 from pipeline_lib.command import progress
 from pipeline_lib.finetuning.augmentation import rooms
 from pipeline_lib.finetuning.augmentation.rooms import Response
-from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sound, Sounds
+from pipeline_lib.params.augmentation import AugmentationSettings
 
 
 class Augmentation:

@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipeline_lib.audio import SAMPLE_RATE
+from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
 
 SMALLEST_M, LARGEST_M = (3.0, 3.0, 2.5), (10.0, 10.0, 4.0)

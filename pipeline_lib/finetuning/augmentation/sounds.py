@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from pipeline_lib.audio import decode, probe, resolve_under
+from pipeline_lib.audio.decoding import decode, probe, resolve_under
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings, NoiseSettings, ReverberationSettings
+from pipeline_lib.params.augmentation import AugmentationSettings, NoiseSettings, ReverberationSettings
 
 SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"))
 FILE_COLUMNS = ("file", "audio", "path")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 
 def build(settings: MixerSettings, widths: Mapping[str, int]) -> nn.Module:

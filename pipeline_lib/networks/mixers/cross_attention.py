@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames, cleared, pooled, pooled_width
 from pipeline_lib.networks.mixers.attention import AlignedWidths, MultiHeadAttention
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 
 class CrossAttention(nn.Module):

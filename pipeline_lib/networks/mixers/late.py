@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames, cleared
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 
 class Late(nn.Module):

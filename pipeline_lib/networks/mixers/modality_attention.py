@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames, cleared, pooled, pooled_width
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 
 class ModalityAttention(nn.Module):

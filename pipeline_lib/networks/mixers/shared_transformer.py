@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pipeline_lib.networks.frames import Frames, cleared, pooled
 from pipeline_lib.networks.mixers.transformer import Transformer
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 DOWNSAMPLED = "audio"  # has many more frames than text has tokens
 DEVIATION = 0.02  # of the special tokens and types at first, as in BERT

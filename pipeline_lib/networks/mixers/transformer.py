@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.networks.mixers import positions
 from pipeline_lib.networks.mixers.attention import MultiHeadAttention
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 
 
 class Block(nn.Module):

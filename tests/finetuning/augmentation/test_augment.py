@@ -6,8 +6,8 @@ import soundfile
 
 from pipeline_lib.finetuning.augmentation import augment, rooms, sounds
 from pipeline_lib.finetuning.augmentation.rooms import Response
-from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sound
+from pipeline_lib.params.augmentation import AugmentationSettings
 
 RNG = np.random.default_rng(0)
 SPEECH = 0.1 * RNG.standard_normal(16_000)

@@ -7,7 +7,7 @@ import soundfile
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.augmentation import sounds
-from pipeline_lib.finetuning.augmentation.settings import AugmentationSettings
+from pipeline_lib.params.augmentation import AugmentationSettings
 
 
 def find(root, noise=None, reverberation=None):

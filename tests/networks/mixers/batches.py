@@ -3,7 +3,7 @@
 import torch
 
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.settings import ImaginationSettings, MixerSettings, SharedTransformerSettings
+from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 
 WIDTHS = {"audio": 6, "text": 5}
 SMALL = {"width": 8, "heads": 2, "layers": 2}

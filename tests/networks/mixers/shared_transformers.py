@@ -3,7 +3,7 @@
 import torch
 
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
-from pipeline_lib.networks.settings import MixerSettings, SharedTransformerSettings
+from pipeline_lib.params.network import MixerSettings, SharedTransformerSettings
 from tests.networks.mixers.batches import SMALL, WIDTHS
 
 

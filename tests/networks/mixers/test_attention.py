@@ -9,7 +9,7 @@ from torch import nn
 from pipeline_lib.networks.mixers.attention import MultiHeadAttention
 from pipeline_lib.networks.mixers.cross_attention import CrossAttention
 from pipeline_lib.networks.mixers.self_attention import SelfAttention
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 from tests.networks.mixers.batches import SMALL, WIDTHS, batch, one_of
 
 

@@ -6,7 +6,7 @@ from torch.nn.functional import leaky_relu, relu
 
 from pipeline_lib.losses import combined
 from pipeline_lib.networks.mixers.imagination import Cascade, Imagination
-from pipeline_lib.networks.settings import ImaginationSettings, MixerSettings
+from pipeline_lib.params.network import ImaginationSettings, MixerSettings
 from tests.networks.mixers.batches import SMALL, WIDTHS, batch
 
 OWN = ImaginationSettings(autoencoders=3, widths=[6, 4])

@@ -7,7 +7,7 @@ import torch
 
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers.build import build
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 from tests.networks.mixers.batches import KINDS, NAMES, WIDTHS, batch, one_of, refilled
 
 pytestmark = pytest.mark.parametrize("settings", KINDS, ids=NAMES)

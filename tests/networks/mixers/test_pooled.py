@@ -7,7 +7,7 @@ from pipeline_lib.networks.frames import Frames, pooled, pooled_width
 from pipeline_lib.networks.mixers.concatenation import Concatenation
 from pipeline_lib.networks.mixers.late import Late
 from pipeline_lib.networks.mixers.modality_attention import ModalityAttention
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 from tests.networks.mixers.batches import SMALL, WIDTHS, batch, one_of
 
 FRAMES = Frames(

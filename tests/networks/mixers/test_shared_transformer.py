@@ -8,7 +8,7 @@ from pipeline_lib.losses import contrastive
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers import positions
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
-from pipeline_lib.networks.settings import MixerSettings
+from pipeline_lib.params.network import MixerSettings
 from tests.networks.mixers.batches import WIDTHS, batch, one_of
 from tests.networks.mixers.shared_transformers import transformer
 

@@ -1,0 +1,144 @@
+"""Read the whole of params.yaml and refuse what no stage could run with, before the first model loads."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.params.base import PARAMS, ParameterError, read_params, short
+from pipeline_lib.params.corpus import check_root
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.inputs import made_by_stages, missing_checkpoints, missing_sounds, slots_missing
+from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = {"demo", "fusion", "fused"}  # folders and tables that are not an expert's
+
+
+def check(path: Path = PARAMS, present: bool = True) -> Params:
+    """Return params.yaml, read and found consistent.
+
+    Args:
+        path: the file
+        present: whether corpus, checkpoints and sounds must already be there; a recipe may be laid down before
+
+    Raises:
+        ParameterError: every mistake of every section, a line each
+    """
+    params = read_all(read_params(path), path)
+    mistakes = [*_unknown_names(params), *slots_missing(params), *(absent(params) if present else [])]
+    if mistakes:
+        raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    return params
+
+
+def absent(params: Params) -> list[str]:
+    """Return, a line each, what is read and neither there nor made by a stage."""
+    made = params.corpus.root in made_by_stages(params)
+    return [*([] if made else _root_mistakes(params)), *missing_sounds(params), *missing_checkpoints(params)]
+
+
+def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
+    """Return every section read by its own class.
+
+    Raises:
+        ParameterError: a section is missing or unknown, or a key or value of one is wrong
+    """
+    mistakes = [f"{path}: section '{name}' is missing" for name in ORDER if name not in values]
+    mistakes += [
+        f"{path}: '{name}' is not a section, wanted one of {list(ORDER)}" for name in values if name not in ORDER
+    ]
+    found: dict[str, Any] = {}
+    for name in (name for name in ORDER if name in values):
+        try:
+            found[name] = _read_section(name, values[name], path)
+        except ParameterError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ParameterError("\n".join(mistakes))
+    return Params(**found)
+
+
+def _read_section(name: str, value: Any, path: Path) -> Any:
+    if name in SINGLE:
+        return SINGLE[name].parse(value, name, path)
+    if not isinstance(value, dict):
+        raise ParameterError(f"{path}: {name} is {short(value)}, wanted one entry a name")
+    bad = [key for key in value if not (isinstance(key, str) and NAME.fullmatch(key)) or key in RESERVED]
+    if bad:
+        wanted = f"lower-case letters, digits and _, not {sorted(RESERVED)}"
+        raise ParameterError(f"{path}: {name} has an entry named {bad[0]!r}, wanted {wanted}")
+    mistakes, entries = [], {}
+    for key, entry in value.items():
+        try:
+            entries[key] = ENTRIES[name].parse(entry, f"{name}.{key}", path)
+        except ParameterError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ParameterError("\n".join(mistakes))
+    return entries
+
+
+def _unknown_names(params: Params) -> list[str]:
+    """Return the experts and tables that one section names and no other makes."""
+    mistakes = [
+        f"rebalancing.{name}: {name!r} is not among the experts of finetuning, {sorted(params.finetuning)}"
+        for name in params.rebalancing
+        if name not in params.finetuning
+    ]
+    mistakes += [
+        f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
+        for name in params.fusion.experts
+        if name not in params.rebalancing
+    ]
+    mistakes += [
+        f"finetuning.{name}.branches.{modality}.expert is {branch.expert!r}, {why}"
+        for name, expert in params.finetuning.items()
+        for modality, branch in (expert.branches.items() if expert.branches else ())
+        if (why := _misfit(params, branch.expert, modality))
+    ]
+    mistakes += [
+        f"finetuning.{name}.branches.{modality}.embedding is {branch.embedding!r}, {why}"
+        for name, expert in params.finetuning.items()
+        for modality, branch in (expert.branches.items() if expert.branches else ())
+        if branch.embedding is not None and (why := _mismatch(params, expert, modality))
+    ]
+    tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
+    mistakes += [
+        f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {tables}"
+        for system, table in params.scoring.tables.items()
+        if table not in tables
+    ]
+    return mistakes
+
+
+def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
+    """Return why an encoder of that modality cannot be taken from an expert, as far as its entry tells."""
+    found = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder)
+    if found is None or found.modality == modality:
+        return None
+    return f"whose modality is {found.modality!r}, wanted an expert of modality {modality!r}"
+
+
+def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str | None:
+    """Return why a branch cannot read the frames of its embedding, as far as the entries tell."""
+    branch = getattr(expert.branches, modality)
+    found = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}.get(branch.embedding)
+    if found is None:
+        return f"which no entry of embedding makes, wanted data/embeddings/<one of {sorted(params.embedding)}>"
+    if (found.modality, found.encoder, found.expert) != (modality, branch.encoder, branch.expert):
+        return "whose modality, encoder or expert is not the branch's; wanted the same values in both"
+    if modality == "text" and found.text != expert.text:
+        return f"whose text is {found.text!r}, wanted the expert's, {expert.text!r}"
+    if not found.frames:
+        return "whose frames is false; wanted true"
+    if branch.layers == "weighted" and found.layers != "all":
+        return f"whose layers is {found.layers}, and the branch joins all; wanted 'all'"
+    return None
+
+
+def _root_mistakes(params: Params) -> list[str]:
+    try:
+        check_root(params.corpus)
+    except ValueError as error:
+        return [str(error)]
+    return []

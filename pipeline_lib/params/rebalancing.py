@@ -1,0 +1,109 @@
+"""The section ``rebalancing`` of params.yaml: one entry an expert, under the expert's name."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline_lib.params.base import Settings
+from pipeline_lib.params.classifier import Shrinkage
+
+TEST = "test"  # a split whose name begins so is scored only
+Share = Annotated[float, Field(ge=0)]
+Components = Annotated[
+    int | None, Field(ge=1, description="LDA keeps at most so many dimensions, and at most labels - 1; null: no LDA")
+]
+Kind = Annotated[
+    Literal["none", "standardise", "length"],
+    Field(description="of the embeddings: each feature to mean 0 and deviation 1, or each centred row to length 1"),
+]
+
+
+class LdaLogisticSettings(Settings):
+    """Normalisation, LDA, logistic regression on the expert's embeddings, fitted on train without O and X."""
+
+    normalisation: Kind = "standardise"
+    components: Components = 15
+    shrinkage: Shrinkage = 0.0
+    penalty: Annotated[float, Field(gt=0, description="L2 penalty of the weights; scikit-learn's C is its inverse")] = (
+        1.0
+    )
+
+
+class PldaSettings(Settings):
+    """Normalisation, LDA, two-covariance PLDA on the expert's embeddings, fitted on train without O and X."""
+
+    normalisation: Kind = "standardise"
+    components: Components = 15
+    shrinkage: Shrinkage = 0.0
+    estimation: Annotated[
+        Literal["closed_form", "em"], Field(description="analysis of variance, or maximum likelihood by EM from there")
+    ] = "closed_form"
+    iterations: Annotated[int, Field(ge=1, description="of the estimation by EM, at most")] = 100
+    tolerance: Annotated[float, Field(ge=0, description="EM ends when a row's log-likelihood rises by less")] = 1e-8
+
+
+class EmSettings(Settings):
+    """The prior by EM on unlabelled utterances (Saerens, Latinne and Decaestecker 2002)."""
+
+    on: Annotated[
+        str, Field(min_length=1, description="split or subset whose prior is estimated; its labels are not read")
+    ] = "test"
+    iterations: Annotated[int, Field(ge=1, description="at most")] = 1000
+    tolerance: Annotated[float, Field(gt=0, description="EM ends when no label's share moves by more")] = 1e-8
+    smoothing: Annotated[
+        float, Field(ge=0, description="pseudo-utterances, as many of each label, for every utterance; 0 as published")
+    ] = 0.0
+
+
+class TemperatureSettings(Settings):
+    """One temperature an expert (Guo et al. 2017), between 0.05 and 20."""
+
+    on: Annotated[
+        str, Field(min_length=1, description="split or subset on whose labels it is fitted; not one of the test splits")
+    ] = "dev"
+
+    @field_validator("on")
+    @classmethod
+    def _is_development_data(cls, on: str) -> str:
+        if on.startswith(TEST):
+            raise ValueError("a temperature is fitted on development data only, wanted 'dev' or a subset of it")
+        return on
+
+
+class RebalancingSettings(Settings):
+    """How one expert's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
+
+    method: Annotated[
+        Literal["none", "lda_logistic", "plda"],
+        Field(description="none: the expert's own posterior; else a back end on its embeddings"),
+    ] = "none"
+    lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
+    plda: PldaSettings = PldaSettings()
+    calibration: Annotated[
+        Literal["none", "temperature"],
+        Field(description="of the method's posterior, before its prior is replaced; temperature: its evidence ^ (1/T)"),
+    ] = "none"
+    temperature: TemperatureSettings = TemperatureSettings()
+    prior: Annotated[
+        Literal["uniform", "given", "development", "em", "none"],
+        Field(description="the label prior afterwards; none: the training prior stays"),
+    ] = "uniform"
+    given: Annotated[
+        dict[str, Share], Field(description="prior given: each label's share; shares are divided by their sum")
+    ] = {}
+    em: EmSettings = EmSettings()
+
+    @field_validator("given")
+    @classmethod
+    def _shares_are_something(cls, given: dict[str, float]) -> dict[str, float]:
+        if given and not sum(given.values()) > 0:
+            raise ValueError("shares sum to 0, wanted at least one above 0")
+        return given
+
+    @model_validator(mode="after")
+    def _a_given_prior_is_given(self) -> "RebalancingSettings":
+        if self.prior == "given" and not self.given:
+            raise ValueError(
+                "prior is 'given', wanted shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
+            )
+        return self

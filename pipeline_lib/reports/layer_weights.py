@@ -1,0 +1,116 @@
+"""How much of each of its encoder's layers a trained expert takes: figure 2 of de Oliveira et al.
+
+    python -m pipeline_lib.reports.layer_weights arousal valence dominance
+
+reads the learned weights of experts with ``layers: weighted`` (of a joint expert each branch's) and writes
+``metrics/plots/layer_weights/<expert>.csv``, which ``dvc plots show`` draws, and all of them in one picture,
+``metrics/figures/layer_weights.png``.
+
+The weights of an expert are above 0 and sum to 1. Layer 0 is what enters the first block, layer i the output of block
+i; the paper counts alike, but its 0 is the output of the convolutions, before their projection and positions. A layer
+whose states are longer than another's does more with the same weight: weights are no measure of what a layer knows.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from matplotlib.ticker import MaxNLocator
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from pipeline_lib.command import run
+from pipeline_lib.errors import InputError
+from pipeline_lib.reports import drawing
+from pipeline_lib.storage import atomic, checksummed_json
+from pipeline_lib.tables import manifest
+
+SCORES = ".scores"
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    """Return a trained expert's weights of layers, each of shape ``(n_layers,)``, by modality.
+
+    Raises:
+        InputError: there is no such expert, it is damaged, or it takes the last layer alone
+    """
+    settings, path = folder / "settings.json", folder / "head.safetensors"
+    try:
+        said, digests = checksummed_json.read(settings, required=False)
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{error.filename or path} does not exist; the stage finetuning writes it (dvc repro)"
+        ) from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged: {error}; train the expert again") from None
+    checksummed_json.check(path, digests.get(path.name))
+    found = {}
+    for name, scores in sorted(tensors.items()):
+        if name.startswith("layer_weights") and name.endswith(SCORES):
+            modality = name.removeprefix("layer_weights").removesuffix(SCORES).strip(".") or said["modality"]
+            powers = np.exp(scores.astype(np.float64) - scores.max())
+            found[modality] = powers / powers.sum()
+    if not found:
+        raise InputError(f"{folder} has no weights of layers; wanted an expert with layers: weighted")
+    return found
+
+
+def write_table(path: Path, weights: np.ndarray) -> None:
+    """Write layer and weight, a row a layer."""
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(("layer", "weight"))
+    table.writerows((layer, f"{weight:.6f}") for layer, weight in enumerate(weights))
+    atomic.write(path, file.getvalue())
+
+
+def draw(path: Path, curves: Mapping[str, np.ndarray], notice: str) -> None:
+    """Draw each expert's weights over the layers; a dashed line is where they all began."""
+    figure = drawing.begin(6.4, 3.6, notice)
+    axes = figure.subplots()
+    marks = drawing.style(list(curves))
+    for name, weights in curves.items():
+        colour, mark = marks[name]
+        axes.plot(np.arange(len(weights)), weights, color=colour, marker=mark, markersize=5, linewidth=1.6, label=name)
+    for n_layers in sorted({len(weights) for weights in curves.values()}):
+        axes.hlines(1 / n_layers, 0, n_layers - 1, color="#888888", linestyle="--", linewidth=1)
+    axes.set(xlabel="layer; 0 enters the first block", ylabel="weight")
+    axes.set_ylim(0, 1.2 * max(float(weights.max()) for weights in curves.values()))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    drawing.write(path, figure)
+
+
+def main(
+    experts: Annotated[list[str], typer.Argument(help="entries of finetuning, trained with layers: weighted")],
+    models: Path = Path("models"),
+    manifest_path: Path = Path("data/manifest.parquet"),
+    out: Path = Path("metrics"),
+) -> None:
+    """Write and draw how much of each layer the experts take."""
+    curves = {}
+    for name in experts:
+        found = weights_of(models / name)
+        curves |= {name if len(found) == 1 else f"{name}_{modality}": each for modality, each in found.items()}
+    notice = manifest.read(manifest_path).notice
+    for name, weights in curves.items():
+        write_table(out / "plots" / "layer_weights" / f"{name}.csv", weights)
+        order = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in np.argsort(-weights, kind="stable")[:3])
+        print(f"{name}: most of layers {order}; all began with {1 / len(weights):.3f}")
+    atomic.write(
+        out / "figures" / "layer_weights.json",
+        json.dumps({"notice": notice, "weights": {name: each.tolist() for name, each in curves.items()}}, indent=2)
+        + "\n",
+    )
+    draw(out / "figures" / "layer_weights.png", curves, notice)
+
+
+if __name__ == "__main__":
+    run(main)
