@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline_lib.encoders.joint import JointEncoder
+from pipeline_lib.encoders.branches import JointEncoder
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder

@@ -114,15 +114,17 @@ def load(folder: Path, device: torch.device) -> AnyNetwork:
     network = build(settings, device, folder)
     adapter, head = trained_state(network)
     found = {}
-    for name, wanted in (("adapter", adapter), ("head", head)):
+    for name, expected in (("adapter", adapter), ("head", head)):
         path = folder / f"{name}.safetensors"
-        tensors = _read(path) if wanted else {}
-        if tensors.keys() != wanted.keys() or any(tensors[key].shape != wanted[key].shape for key in wanted):
-            odd = sorted(tensors.keys() ^ wanted.keys()) or [k for k in wanted if tensors[k].shape != wanted[k].shape]
+        tensors = _read(path) if expected else {}
+        if tensors.keys() != expected.keys() or any(tensors[key].shape != expected[key].shape for key in expected):
+            odd = sorted(tensors.keys() ^ expected.keys()) or [
+                k for k in expected if tensors[k].shape != expected[k].shape
+            ]
             raise InputError(
                 f"{path} does not fit its settings.json at {odd[0]!r} (was the encoder's checkpoint replaced?)"
             )
-        if wanted:
+        if expected:
             checksummed_json.check(path, digests.get(path.name))
         found |= {(ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
     network.load_state_dict(found, strict=False)
@@ -143,7 +145,7 @@ def load_encoder(folder: Path, device: torch.device, modality: str | None = None
     network = load(folder, device)
     encoders = {name.rstrip(".").split(".")[-1]: each for name, each in encoders_of(network).items()}
     if len(encoders) > 1 and modality not in encoders:
-        raise InputError(f"{folder} is a joint expert, its encoders are {sorted(encoders)}; wanted one of them")
+        raise InputError(f"{folder} is a joint expert, its encoders are {sorted(encoders)}; expected one of them")
     found = encoders[modality] if len(encoders) > 1 else next(iter(encoders.values()))
     return found.requires_grad_(False).eval()
 

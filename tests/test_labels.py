@@ -7,7 +7,7 @@ from pipeline_lib.labels import PRIMARY, consensus, indices
 
 
 @pytest.mark.parametrize(
-    ("votes", "wanted"),
+    ("votes", "expected"),
     [
         ({"anger": 3, "neutral": 2}, "anger"),
         ({"anger": 2, "neutral": 2, "fear": 1}, "X"),
@@ -17,8 +17,8 @@ from pipeline_lib.labels import PRIMARY, consensus, indices
         ({}, "X"),
     ],
 )
-def test_plurality_wins_and_a_shared_first_place_is_no_agreement(votes, wanted):
-    assert consensus(votes) == wanted
+def test_plurality_wins_and_a_shared_first_place_is_no_agreement(votes, expected):
+    assert consensus(votes) == expected
 
 
 def test_labels_outside_the_list_are_minus_one():

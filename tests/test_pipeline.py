@@ -141,7 +141,7 @@ def test_another_fusion_method_reruns_fusion_and_scoring_only_and_metrics_and_pl
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param("fusion.method=logreq", "fusion.method is 'logreq', wanted", marks=pytest.mark.acceptance),
+        pytest.param("fusion.method=logreq", "fusion.method is 'logreq', expected", marks=pytest.mark.acceptance),
         pytest.param("+fusion.methods=logreg", "fusion.methods is not a parameter", marks=pytest.mark.acceptance),
         pytest.param("fusion.experts=[audio,txt]", "fusion.experts names 'txt'", marks=pytest.mark.acceptance),
         pytest.param("corpus.root=nowhere", "nowhere", marks=pytest.mark.acceptance),

@@ -91,8 +91,8 @@ def test_operations_of_a_decoder_by_hand():
     lora = 2 * 256 * (2 * 32 + 2 * 24)
     attention = 2 * 2 * 64 * 16
     head = 2 * 16 * 8
-    wanted = real.TOKENS_PER_S * (2 * (linear + lora + attention) + head)
-    assert real.estimate(config, settings).forward_flop == pytest.approx(wanted, rel=1e-9)
+    expected = real.TOKENS_PER_S * (2 * (linear + lora + attention) + head)
+    assert real.estimate(config, settings).forward_flop == pytest.approx(expected, rel=1e-9)
 
 
 def test_weights_and_training_in_bytes_by_hand():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline_lib.encoders import foreign
+from pipeline_lib.encoders import checkpoint_safety
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
@@ -59,9 +59,9 @@ def faults(source: str, path: str = "x.py") -> list[str]:
         if option(call, "trust_remote_code") not in (None, False) or option(call, "shell") not in (None, False):
             found.append(f"{name}(trust_remote_code or shell)")
         if name.startswith("subprocess.") and call.args and isinstance(call.args[0], ast.Constant | ast.JoinedStr):
-            found.append(f"{name} with a string, wanted a list")
+            found.append(f"{name} with a string, expected a list")
         if name in ("yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load") and "yaml" in _modules(tree):
-            found.append(f"{name}, wanted safe_load")
+            found.append(f"{name}, expected safe_load")
         if name == "YAML" and option(call, "typ") not in ("safe", None, "rt"):
             found.append("YAML(typ) that is neither safe nor round-trip")
         if last == "from_pretrained" and name.startswith("Auto") and option(call, "trust_remote_code") is not False:
@@ -240,9 +240,9 @@ def test_a_kernel_of_the_hub_is_not_fetched(place, key):
 def test_an_attention_for_which_transformers_may_fetch_a_kernel_is_refused(attention):
     config = SimpleNamespace(_attn_implementation=attention, sub_configs={})
     with pytest.raises(InputError, match="code that is never run; expected one of"):
-        foreign.check_kernels(config, "a")
+        checkpoint_safety.check_kernels(config, "a")
     for good in (None, "eager", "sdpa"):
-        foreign.check_kernels(SimpleNamespace(_attn_implementation=good, sub_configs={}), "a")
+        checkpoint_safety.check_kernels(SimpleNamespace(_attn_implementation=good, sub_configs={}), "a")
 
 
 def test_an_adapter_beside_the_weights_does_not_bring_a_pickle(place):

@@ -73,7 +73,7 @@ def class_statistics(features: np.ndarray, truth: np.ndarray, shrinkage: Shrinka
     if shrinkage == "ledoit_wolf":
         shrinkage = ledoit_wolf(scatter, fourth, len(features))
     if not 0 <= shrinkage <= 1:
-        raise ValueError(f"shrinkage is {shrinkage}, wanted a share in [0, 1] or 'ledoit_wolf'")
+        raise ValueError(f"shrinkage is {shrinkage}, expected a share in [0, 1] or 'ledoit_wolf'")
     sphere = np.trace(scatter) / width * np.eye(width)
     return ClassStatistics(classes, counts, means, (1 - shrinkage) * scatter + shrinkage * sphere)
 

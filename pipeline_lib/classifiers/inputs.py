@@ -37,7 +37,7 @@ def plain(features: np.ndarray) -> np.ndarray:
     """
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or not features.shape[1]:
-        raise ValueError(f"features have shape {features.shape}, wanted (n, width)")
+        raise ValueError(f"features have shape {features.shape}, expected (n, width)")
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise InputError(f"features of row {bad[0]} are not finite ({len(bad)} rows; did a loss diverge?)")

@@ -64,7 +64,7 @@ class MultinomialLogisticRegression:
         if not slope <= _FLAT:
             raise InputError(
                 f"logistic regression of {len(features)} rows and {features.shape[1]} features stopped at slope"
-                f" {slope:.1e}, wanted {_FLAT:.0e} (are the features on very different scales, or is the penalty"
+                f" {slope:.1e}, expected {_FLAT:.0e} (are the features on very different scales, or is the penalty"
                 f" {self.penalty} too small?)"
             )
         return self

@@ -21,18 +21,18 @@ from transformers import PreTrainedConfig
 from pipeline_lib.errors import InputError
 
 
-def state_dict(path: Path, wanted: str) -> dict[str, Tensor]:
+def state_dict(path: Path, expected: str) -> dict[str, Tensor]:
     """Return the tensors of a torch file by name; they stay on disk until they are used.
 
     Args:
         path: a state dict by itself, or under ``model``
-        wanted: which file it is to be, for the message where there is none
+        expected: which file it is to be, for the message where there is none
 
     Raises:
         InputError: the file is missing or damaged, or loading it could run code
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist; it is to be {wanted}")
+        raise InputError(f"{path} does not exist; it is to be {expected}")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path) or None)
     except pickle.UnpicklingError as error:

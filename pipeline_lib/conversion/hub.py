@@ -33,9 +33,9 @@ from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrained
 from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.conversion.renaming import Renaming
-from pipeline_lib.encoders import contents, foreign, speech, text
+from pipeline_lib.encoders import checkpoint_safety, contents, speech, text
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.refusals import explain, quiet
+from pipeline_lib.encoders.load_errors import explain, quiet
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 
@@ -123,12 +123,12 @@ def locate(name: str, revision: str | None) -> tuple[dict[str, Path], str | None
 
     if "config.json" not in there:
         raise InputError(f"{name} has no config.json, so it is no checkpoint of transformers")
-    if there & {"model.safetensors", foreign.INDEX}:
+    if there & {"model.safetensors", checkpoint_safety.INDEX}:
         raise InputError(f"{name} has safetensors already; give it as checkpoint, nothing is to be converted")
     source = {each: fetch(each) for each in ("config.json", *COPIED) if each in there}
     if INDEX in there:
         source[INDEX] = fetch(INDEX)
-        shards = foreign.shards(source[INDEX], ".bin")
+        shards = checkpoint_safety.shards(source[INDEX], ".bin")
         if absent := [each for each in shards if each not in there]:
             raise InputError(f"{name} lacks {len(absent)} shards that its index names, {absent[0]!r} first")
         source |= {each: fetch(each) for each in shards}
@@ -215,7 +215,7 @@ def _parsed(folder: Path, name: str) -> PretrainedConfig:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise explain(error, EncoderSettings(checkpoint=name), "configuration") from error
-    foreign.check_kernels(config, name)
+    checkpoint_safety.check_kernels(config, name)
     contents.check_sizes(config, name)
     return config
 
@@ -245,7 +245,7 @@ def _write_weights(folder: Path, shards: list[dict[str, Tensor]]) -> None:
         size = sum(each.numel() * each.element_size() for shard in shards for each in shard.values())
         places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
-        (folder / foreign.INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        (folder / checkpoint_safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_back(folder: Path, name: str, config: PretrainedConfig) -> str:

@@ -128,7 +128,7 @@ def sizes(published: Mapping[str, Tensor], generation: int, path: Path) -> Sonar
             raise InputError(f"{path} lacks {name!r} (is it a SONAR speech encoder?)")
         if published[name].ndim != dimensions:
             raise InputError(
-                f"{path}: {name!r} has shape {tuple(published[name].shape)}, wanted {dimensions} dimensions"
+                f"{path}: {name!r} has shape {tuple(published[name].shape)}, expected {dimensions} dimensions"
             )
         return published[name].shape
 
@@ -159,15 +159,15 @@ def renamed(
         InputError: a name is missing or unknown, a tensor has another shape, or a number is not finite
     """
     with torch.device("meta"):
-        wanted = SonarSpeechModel(config).state_dict()
-    theirs = {name: published_name(name, generation) for name in wanted}
+        expected = SonarSpeechModel(config).state_dict()
+    theirs = {name: published_name(name, generation) for name in expected}
     if missing := sorted(set(theirs.values()) - set(published)):
         raise InputError(f"{path} lacks {len(missing)} tensors of a SONAR speech encoder, {missing[0]!r} first")
     unknown = sorted(name for name in set(published) - set(theirs.values()) if _reason(name) is None)
     if unknown:
         raise InputError(f"{path} has {len(unknown)} tensors that no SONAR speech encoder has, {unknown[0]!r} first")
     kept = {}
-    for name, like in wanted.items():
+    for name, like in expected.items():
         tensor = published[theirs[name]]
         if tensor.shape != like.shape:
             shapes = f"has shape {tuple(tensor.shape)}, the others ask for {tuple(like.shape)}"

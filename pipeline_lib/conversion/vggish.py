@@ -165,8 +165,8 @@ def _turned(tensor: Tensor) -> Tensor:
 
 def _check_shapes(kept: Mapping[str, Tensor], config: VggishConfig, path: Path) -> None:
     with torch.device("meta"):
-        wanted = VggishModel(config).state_dict()
-    for name, like in wanted.items():
+        expected = VggishModel(config).state_dict()
+    for name, like in expected.items():
         if kept[name].shape != like.shape:
             shapes = f"{tuple(kept[name].shape)}, the others ask for {tuple(like.shape)}"
             raise InputError(f"{path}: {name!r} has, turned as torch has it, shape {shapes}")
@@ -174,7 +174,7 @@ def _check_shapes(kept: Mapping[str, Tensor], config: VggishConfig, path: Path) 
 
 def _check_finite(tensor: Tensor, path: Path, name: str) -> None:
     if not tensor.is_floating_point():
-        raise InputError(f"{path}: {name!r} holds {tensor.dtype}, wanted floating point")
+        raise InputError(f"{path}: {name!r} holds {tensor.dtype}, expected floating point")
     if not torch.isfinite(tensor).all():
         raise InputError(f"{path}: {name!r} holds a number that is not finite (is the file damaged?)")
 

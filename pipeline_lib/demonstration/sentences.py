@@ -103,7 +103,7 @@ def draw(rng: np.random.Generator, marker: str | None, part: str) -> str:
         5 to 10 words, lower case, without punctuation
     """
     if part not in PARTS:
-        raise ValueError(f"part is {part!r}, wanted one of {PARTS}")
+        raise ValueError(f"part is {part!r}, expected one of {PARTS}")
     while True:
         text = _plain(rng) if marker is None else _marked(rng, MARKERS[marker])
         if part_of(text) == part:

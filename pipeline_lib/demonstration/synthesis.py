@@ -103,7 +103,9 @@ def _espeak() -> Callable[[Utterance], bytes]:
         data = Path(link.name) / "data"
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 0)
     if rate != _ESPEAK_RATE:
-        raise ValueError(f"eSpeak NG started with {rate}, wanted a sampling rate of {_ESPEAK_RATE} Hz (data missing?)")
+        raise ValueError(
+            f"eSpeak NG started with {rate}, expected a sampling rate of {_ESPEAK_RATE} Hz (data missing?)"
+        )
     library.espeak_SetSynthCallback(callback)
 
     def say(utterance: Utterance, kept: object = (callback, link)) -> bytes:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline_lib.command import run
 from pipeline_lib.doctor import hub, installation, leftovers, processes, project, repository
-from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.check import check
@@ -20,7 +20,7 @@ from pipeline_lib.params.sections import Params
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Finding]:
+def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Result]:
     """Yield every finding about the project in this folder; nothing is changed."""
     root, table = Path.cwd(), Path("data/manifest.parquet")
     yield from installation.installation(root)
@@ -37,13 +37,13 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Find
         yield from _online(params)
 
 
-def _online(params: Params | None) -> Iterator[Finding]:
+def _online(params: Params | None) -> Iterator[Result]:
     """Ask for the checkpoints, of parameters too whose corpus or other inputs are not there yet."""
     try:
         params = params or check(PARAMS, present=False)
     except InputError:
         remedy = "put params.yaml right first, as the lines above say"
-        yield Finding("hub", "problem", "not asked: params.yaml names no checkpoints that can be read", remedy)
+        yield Result("hub", "problem", "not asked: params.yaml names no checkpoints that can be read", remedy)
         return
     yield from hub.hub(params)
 
@@ -71,15 +71,15 @@ def main(
         sys.exit(1)
 
 
-def _guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+def _guarded(check: str, findings: Iterator[Result]) -> Iterator[Result]:
     """Pass findings on; a file that cannot be read is a finding too, and the other checks go on."""
     try:
         yield from findings
     except (InputError, OSError) as error:
-        yield Finding(check, "problem", str(error), "mend the file, or remove it and dvc repro")
+        yield Result(check, "problem", str(error), "mend the file, or remove it and dvc repro")
 
 
-def _show(found: list[Finding]) -> None:
+def _show(found: list[Result]) -> None:
     table = Table(box=None, header_style="bold")
     for title in ("check", "", "what is", "remedy"):
         table.add_column(title, overflow="fold")

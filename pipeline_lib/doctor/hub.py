@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
 
-from pipeline_lib.doctor.finding import Finding
-from pipeline_lib.encoders import foreign, vocabulary
-from pipeline_lib.encoders.refusals import convert, explain
+from pipeline_lib.doctor.result import Result
+from pipeline_lib.encoders import checkpoint_safety, vocabulary
+from pipeline_lib.encoders.load_errors import convert, explain
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.inputs import is_local, parts_with_encoder
 from pipeline_lib.params.sections import Params
@@ -36,9 +36,9 @@ def checkpoints(params: Params) -> dict[tuple[str, str | None], tuple[list[str],
     return found
 
 
-def hub(params: Params) -> Iterator[Finding]:
+def hub(params: Params) -> Iterator[Result]:
     """Ask the hub for each checkpoint that is no local path, for all at once and ``WITHIN_S`` in all."""
-    ready: queue.SimpleQueue[tuple[tuple[str, str | None], Finding | Exception]] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[tuple[tuple[str, str | None], Result | Exception]] = queue.SimpleQueue()
     todo = {}
     for (name, revision), (entries, needs) in checkpoints(params).items():
         more = f" and {len(entries) - 3} more" if len(entries) > 3 else ""
@@ -58,10 +58,10 @@ def hub(params: Params) -> Iterator[Finding]:
         if isinstance(answer, Exception):
             raise answer
         silent = f"{entries}: the hub gave no answer for {name} within {WITHIN_S:g} s"
-        yield answer or Finding("hub", "problem", silent, "look after the network, or set HF_HUB_OFFLINE=1")
+        yield answer or Result("hub", "problem", silent, "look after the network, or set HF_HUB_OFFLINE=1")
 
 
-def _answer(question: Callable[[], Finding], key: tuple[str, str | None], ready: queue.SimpleQueue) -> None:
+def _answer(question: Callable[[], Result], key: tuple[str, str | None], ready: queue.SimpleQueue) -> None:
     try:
         ready.put((key, question()))
     except Exception as error:
@@ -93,7 +93,7 @@ def missing(name: str, names: Iterable[str], needs: Iterable[str]) -> str | None
     return None
 
 
-def _asked(name: str, revision: str | None, entries: str, needs: set[str]) -> Finding:
+def _asked(name: str, revision: str | None, entries: str, needs: set[str]) -> Result:
     from huggingface_hub import HfApi
 
     settings = EncoderSettings(checkpoint=name, revision=revision)
@@ -103,12 +103,12 @@ def _asked(name: str, revision: str | None, entries: str, needs: set[str]) -> Fi
     except Exception as error:
         refusal = str(explain(error, settings, "answer"))
         if "is not in the local cache" in refusal and missing(name, _cached(name, revision, needs), needs) is None:
-            return Finding("hub", "ok", f"{entries}: {name} is in the local cache; the hub was not reached")
-        return Finding("hub", "problem", *_split(refusal, entries))
+            return Result("hub", "ok", f"{entries}: {name} is in the local cache; the hub was not reached")
+        return Result("hub", "problem", *_split(refusal, entries))
     lack = missing(name, [each.rfilename for each in found.siblings or ()], needs)
     if lack is not None:
-        return Finding("hub", "problem", *_split(f"checkpoint {name} {lack}", entries))
-    return Finding("hub", "ok", f"{entries}: {name} at {str(found.sha)[:12]} may be read and has the files")
+        return Result("hub", "problem", *_split(f"checkpoint {name} {lack}", entries))
+    return Result("hub", "ok", f"{entries}: {name} at {str(found.sha)[:12]} may be read and has the files")
 
 
 def _cached(name: str, revision: str | None, needs: set[str]) -> list[str]:
@@ -134,7 +134,7 @@ def _weights(name: str, there: set[str]) -> str | None:
     if "model.safetensors" in there:
         return None
     shards = {match.group(2): match for each in there if (match := SHARD.fullmatch(each))}
-    if foreign.INDEX in there:
+    if checkpoint_safety.INDEX in there:
         numbers = {int(match.group(1)) for each in there if (match := SHARD.fullmatch(each))}
         total = max((int(each) for each in shards), default=0)
         absent = sorted({*range(1, total + 1)} - numbers)

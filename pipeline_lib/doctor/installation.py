@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
 
 PYTHON = ((3, 11), (3, 13))  # from, below
@@ -17,17 +17,17 @@ LEAST_MEMORY_GB = 4.0
 INSTALL = "pip install -c constraints.txt -e ."
 
 
-def installation(root: Path) -> Iterator[Finding]:
+def installation(root: Path) -> Iterator[Result]:
     """Compare the interpreter and every installed package with constraints.txt."""
     found, (low, high) = sys.version_info[:2], PYTHON
-    wanted = f"{'.'.join(map(str, low))} or later, below {'.'.join(map(str, high))}"
+    expected = f"{'.'.join(map(str, low))} or later, below {'.'.join(map(str, high))}"
     if low <= found < high:
-        yield Finding("Python", "ok", sys.version.split()[0])
+        yield Result("Python", "ok", sys.version.split()[0])
     else:
-        yield Finding("Python", "problem", sys.version.split()[0], f"install Python {wanted}, and the project anew")
+        yield Result("Python", "problem", sys.version.split()[0], f"install Python {expected}, and the project anew")
     constraints = root / "constraints.txt"
     if not constraints.is_file():
-        yield Finding("packages", "warning", f"{constraints} is missing", "fetch it: git checkout constraints.txt")
+        yield Result("packages", "warning", f"{constraints} is missing", "fetch it: git checkout constraints.txt")
         return
     pinned = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
     drifted, absent = [], []
@@ -41,20 +41,20 @@ def installation(root: Path) -> Iterator[Finding]:
             drifted.append(f"{name} {here} (proven: {said})")
     needed = [name for name in absent if name in _direct(root)]
     if needed:
-        yield Finding("packages", "problem", f"not installed: {', '.join(needed)}", INSTALL)
+        yield Result("packages", "problem", f"not installed: {', '.join(needed)}", INSTALL)
     if drifted:
         said = ", ".join(drifted[:6]) + (f" and {len(drifted) - 6} more" if len(drifted) > 6 else "")
-        yield Finding("packages", "warning", said, INSTALL)
+        yield Result("packages", "warning", said, INSTALL)
     if not needed and not drifted:
-        yield Finding("packages", "ok", f"{len(pinned) - len(absent)} as in constraints.txt")
+        yield Result("packages", "ok", f"{len(pinned) - len(absent)} as in constraints.txt")
 
 
-def hardware(device: str = "auto") -> Iterator[Finding]:
+def hardware(device: str = "auto") -> Iterator[Result]:
     """Say what the stages will compute on, and how much memory is free."""
     free_gb = psutil.virtual_memory().available / 1e9
     few = free_gb < LEAST_MEMORY_GB
     remedy = "close other programs, or choose smaller batches" if few else ""
-    yield Finding("memory", "warning" if few else "ok", f"{free_gb:.1f} GB free", remedy)
+    yield Result("memory", "warning" if few else "ok", f"{free_gb:.1f} GB free", remedy)
     import torch
 
     from pipeline_lib.encoders.device import half_precision, pick
@@ -62,21 +62,21 @@ def hardware(device: str = "auto") -> Iterator[Finding]:
     try:
         chosen = pick(device)
     except InputError as error:
-        yield Finding("device", "problem", str(error), "install the driver and torch's CUDA build, or set device: auto")
+        yield Result("device", "problem", str(error), "install the driver and torch's CUDA build, or set device: auto")
         return
     if chosen.type == "cuda":
         free, total = torch.cuda.mem_get_info()
         said = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
         dtype = "bfloat16" if half_precision(chosen) else "float32 only"
-        yield Finding("device", "ok", f"{said}, {dtype}, CUDA {torch.version.cuda}")
+        yield Result("device", "ok", f"{said}, {dtype}, CUDA {torch.version.cuda}")
     elif torch.version.cuda is None and Path("/proc/driver/nvidia/version").exists():
         said = f"torch {torch.__version__} is a CPU build, this machine has an NVIDIA driver"
-        yield Finding("device", "warning", said, "install torch's CUDA build")
+        yield Result("device", "warning", said, "install torch's CUDA build")
     elif torch.version.cuda is not None and chosen.type == "cpu":
         said = f"torch is built for CUDA {torch.version.cuda} and finds no GPU"
-        yield Finding("device", "warning", said, "nvidia-smi shows whether the driver is there and new enough")
+        yield Result("device", "warning", said, "nvidia-smi shows whether the driver is there and new enough")
     else:
-        yield Finding("device", "ok", f"{chosen.type}, {torch.get_num_threads()} threads, float32")
+        yield Result("device", "ok", f"{chosen.type}, {torch.get_num_threads()} threads, float32")
 
 
 def _direct(root: Path) -> set[str]:

@@ -9,14 +9,14 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.doctor.processes import orphans, running
+from pipeline_lib.doctor.result import Result
 
 OUTPUTS = ("data", "models", "metrics", "work")
 STAGES = ("transcription", "embedding", "finetuning")
 
 
-def leftovers(root: Path, params: dict[str, Any] | None) -> Iterator[Finding]:
+def leftovers(root: Path, params: dict[str, Any] | None) -> Iterator[Result]:
     """Report temporary files, and work folders by whether the present parameters would go on from them."""
     yield _temporary(root)
     if params is not None:
@@ -29,7 +29,7 @@ def size(path: Path) -> int:
     return sum(each.lstat().st_size for each in every if each.is_file() or each.is_symlink())
 
 
-def _temporary(root: Path) -> Finding:
+def _temporary(root: Path) -> Result:
     places = [root / name for name in OUTPUTS]
     found = sorted(
         each
@@ -41,15 +41,15 @@ def _temporary(root: Path) -> Finding:
     )
     found = [each for each in found if not any(parent in found for parent in each.parents)]
     if not found:
-        return Finding("temporary files", "ok", "none")
+        return Result("temporary files", "ok", "none")
     total = sum(map(size, found))
     said = f"{len(found)} left by a kill, {_human(total)}, {found[0].relative_to(root)} first"
     if _busy(root):
-        return Finding("temporary files", "ok", f"{len(found)} of a run at work")
-    return Finding("temporary files", "warning", said, "--mend removes them", lambda: _removed(root, found))
+        return Result("temporary files", "ok", f"{len(found)} of a run at work")
+    return Result("temporary files", "warning", said, "--mend removes them", lambda: _removed(root, found))
 
 
-def _work(root: Path, params: dict[str, Any]) -> Iterator[Finding]:
+def _work(root: Path, params: dict[str, Any]) -> Iterator[Result]:
     done = _finished(root, params)
     abandoned, unfinished = [], []
     for stage, name, folder in _folders(root):
@@ -57,16 +57,16 @@ def _work(root: Path, params: dict[str, Any]) -> Iterator[Finding]:
         (abandoned if gone or (stage, name) in done else unfinished).append(folder)
     if unfinished:
         listed = ", ".join(f"{each.relative_to(root)} {_human(size(each))}" for each in unfinished[:5])
-        yield Finding("unfinished work", "ok", f"{listed}; the next dvc repro goes on from what fits")
+        yield Result("unfinished work", "ok", f"{listed}; the next dvc repro goes on from what fits")
     if not abandoned:
-        yield Finding("abandoned work", "ok", "none")
+        yield Result("abandoned work", "ok", "none")
     elif _busy(root):
-        yield Finding("abandoned work", "ok", f"{len(abandoned)} folders, a run is at work")
+        yield Result("abandoned work", "ok", f"{len(abandoned)} folders, a run is at work")
     else:
         total = sum(map(size, abandoned))
         listed = ", ".join(str(each.relative_to(root)) for each in abandoned[:5])
         said = f"{listed}{' ...' if len(abandoned) > 5 else ''} ({_human(total)}): no parameter leads there any more"
-        yield Finding("abandoned work", "warning", said, "--mend removes it", lambda: _removed(root, abandoned))
+        yield Result("abandoned work", "warning", said, "--mend removes it", lambda: _removed(root, abandoned))
 
 
 def _folders(root: Path) -> Iterator[tuple[str, str | None, Path]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.result import Result
 
 OURS = ("stages.", "pipeline_lib", "multiprocessing.spawn", "multiprocessing.forkserver", "multiprocessing.resource")
 PATIENCE_S = 5.0  # between the polite signal and the other
@@ -33,15 +33,15 @@ def orphans(root: Path) -> list[psutil.Process]:
     return found
 
 
-def processes(root: Path, end: bool = False) -> Iterator[Finding]:
+def processes(root: Path, end: bool = False) -> Iterator[Result]:
     """Report orphans; ``end`` makes ending them part of mending."""
     found = orphans(root)
     if not found:
-        yield Finding("orphans", "ok", "no process of an earlier run")
+        yield Result("orphans", "ok", "no process of an earlier run")
         return
     said = "; ".join(f"{each.pid} {_words(each)}" for each in found)
     remedy = f"kill {' '.join(str(each.pid) for each in found)}, or --mend --end-orphans"
-    yield Finding("orphans", "warning", said, remedy, (lambda: _ended(found)) if end else None)
+    yield Result("orphans", "warning", said, remedy, (lambda: _ended(found)) if end else None)
 
 
 def _here(root: Path) -> Iterator[psutil.Process]:

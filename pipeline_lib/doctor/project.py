@@ -12,8 +12,8 @@ from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.checksums import SUMS
 from pipeline_lib.corpus.layout import files
-from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.doctor.leftovers import size
+from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.check import check
 from pipeline_lib.params.corpus import CorpusSettings, check_root
@@ -27,17 +27,17 @@ FRAMES_A_SECOND = 50  # of every speech backbone here
 SECONDS_UNKNOWN = 5.0  # an utterance, where no manifest says
 
 
-def parameters(path: Path) -> tuple[Params | None, list[Finding]]:
+def parameters(path: Path) -> tuple[Params | None, list[Result]]:
     """Return params.yaml, None where it cannot be run with, and a finding a mistake."""
     try:
         params = check(path)
     except InputError as error:
-        remedy = "the line names what is wanted; python -m pipeline_lib.recipes.apply lays a recipe down anew"
-        return None, [Finding("parameters", "problem", line, remedy) for line in str(error).splitlines()]
-    return params, [Finding("parameters", "ok", f"{path} can be run with")]
+        remedy = "the line names what is expected; python -m pipeline_lib.recipes.apply lays a recipe down anew"
+        return None, [Result("parameters", "problem", line, remedy) for line in str(error).splitlines()]
+    return params, [Result("parameters", "ok", f"{path} can be run with")]
 
 
-def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Finding]:
+def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Result]:
     """Look whether the corpus is there and a sample of its recordings decodes.
 
     Args:
@@ -51,7 +51,7 @@ def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Findin
     except InputError as error:
         state = "ok" if made else "problem"
         said = f"{root} is made by dvc repro" if made else str(error)
-        yield Finding("corpus", state, said, "" if made else "mount it, or set corpus.root")
+        yield Result("corpus", state, said, "" if made else "mount it, or set corpus.root")
         return
     sample = _sample(root, table)
     bad = []
@@ -65,13 +65,13 @@ def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Findin
                 bad.append(str(error))  # a table that was not read yet may name parts of long recordings
     if bad:
         remedy = "data/quarantine.parquet lists what is left out; fetch the corpus anew if that is much"
-        yield Finding("corpus", "warning", f"{len(bad)} of {len(sample)} tried recordings: {bad[0]}", remedy)
+        yield Result("corpus", "warning", f"{len(bad)} of {len(sample)} tried recordings: {bad[0]}", remedy)
     else:
         sums = ", verified against SHA256SUMS when read" if (root / SUMS).is_file() else ""
-        yield Finding("corpus", "ok", f"{root}, {len(sample)} recordings tried{sums}")
+        yield Result("corpus", "ok", f"{root}, {len(sample)} recordings tried{sums}")
 
 
-def disk(root: Path, params: Params, table: Path) -> Iterator[Finding]:
+def disk(root: Path, params: Params, table: Path) -> Iterator[Result]:
     """Compare what is free with about what the embeddings, tuned models and checkpoints take."""
     free = shutil.disk_usage(root).free
     needed, unknown = estimate(params, table)
@@ -80,9 +80,9 @@ def disk(root: Path, params: Params, table: Path) -> Iterator[Finding]:
         said += f" (not counted: {', '.join(unknown)}, whose size is not known here)"
     if free < needed or free < LEAST_FREE_GB * 1e9:
         remedy = "free space, or keep fewer layers (embedding.<name>.layers, frames: false)"
-        yield Finding("disk", "problem" if free < needed else "warning", said, remedy)
+        yield Result("disk", "problem" if free < needed else "warning", said, remedy)
     else:
-        yield Finding("disk", "ok", said)
+        yield Result("disk", "ok", said)
 
 
 def estimate(params: Params, table: Path) -> tuple[float, list[str]]:

@@ -9,14 +9,14 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline_lib.doctor.finding import Finding
 from pipeline_lib.doctor.processes import running
+from pipeline_lib.doctor.result import Result
 
 MARKS = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 FILES = ("params.yaml", "dvc.yaml", "dvc.lock")
 
 
-def repository(root: Path) -> Iterator[Finding]:
+def repository(root: Path) -> Iterator[Result]:
     """Look at the files that DVC and git leave."""
     for name in FILES:
         yield from _file(root / name)
@@ -24,15 +24,15 @@ def repository(root: Path) -> Iterator[Finding]:
     yield _lock(root)
 
 
-def _file(path: Path) -> Iterator[Finding]:
+def _file(path: Path) -> Iterator[Result]:
     if not path.is_file():
         if path.name != "dvc.lock":
-            yield Finding(path.name, "problem", "is missing", "commands are run from the project's root")
+            yield Result(path.name, "problem", "is missing", "commands are run from the project's root")
         return
     text = path.read_text(encoding="utf-8", errors="replace")
     if MARKS.search(text):
         remedy = "git checkout --theirs dvc.lock, then dvc repro" if path.name == "dvc.lock" else "choose one side"
-        yield Finding(path.name, "problem", "has marks of a merge that was not finished", remedy)
+        yield Result(path.name, "problem", "has marks of a merge that was not finished", remedy)
         return
     try:
         loaded = _checked(path.name, YAML(typ="safe", pure=False).load(text) if text.strip() else None)
@@ -41,9 +41,9 @@ def _file(path: Path) -> Iterator[Finding]:
         if path.name == "dvc.lock":
             yield _half_a_lock(path, said)
         else:
-            yield Finding(path.name, "problem", said, f"git checkout {path.name}")
+            yield Result(path.name, "problem", said, f"git checkout {path.name}")
     else:
-        yield Finding(path.name, "ok", f"{len(loaded)} sections")
+        yield Result(path.name, "ok", f"{len(loaded)} sections")
 
 
 def _checked(name: str, loaded: Any) -> dict[str, Any]:
@@ -61,16 +61,16 @@ def _checked(name: str, loaded: Any) -> dict[str, Any]:
     return loaded
 
 
-def _half_a_lock(path: Path, said: str) -> Finding:
+def _half_a_lock(path: Path, said: str) -> Result:
     """DVC writes dvc.lock in place, so that a kill can cut it; what ran is in its run cache and comes back from there.
 
     The file is put aside, not removed: git has the last version that was committed.
     """
     alive = running(path.parent, "dvc")
     if alive:
-        return Finding(path.name, "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
+        return Result(path.name, "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
     remedy = "--mend puts it aside; dvc repro then takes finished stages from DVC's run cache"
-    return Finding(path.name, "problem", said, remedy, lambda: _put_aside(path))
+    return Result(path.name, "problem", said, remedy, lambda: _put_aside(path))
 
 
 def _put_aside(path: Path) -> str:
@@ -81,11 +81,11 @@ def _put_aside(path: Path) -> str:
     return f"moved {path} to {aside.name}"
 
 
-def _rwlock(root: Path) -> Finding:
+def _rwlock(root: Path) -> Result:
     """An rwlock that a killed DVC left empty or half-written blocks every later command."""
     path = root / ".dvc" / "tmp" / "rwlock"
     if not path.exists():
-        return Finding("DVC's rwlock", "ok", "none")
+        return Result("DVC's rwlock", "ok", "none")
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(held, dict) or not {*held} <= {"read", "write"}:
@@ -94,20 +94,20 @@ def _rwlock(root: Path) -> Finding:
         said = f"{path} is {'empty' if path.stat().st_size == 0 else 'damaged'} and blocks every dvc repro"
         alive = running(root, "dvc")
         if alive:
-            return Finding("DVC's rwlock", "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
-        return Finding("DVC's rwlock", "problem", said, f"rm {path}", lambda: _removed(root, path))
+            return Result("DVC's rwlock", "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
+        return Result("DVC's rwlock", "problem", said, f"rm {path}", lambda: _removed(root, path))
     n = sum(len(each) for each in held.values())
-    return Finding("DVC's rwlock", "ok", f"{n} paths held" if n else "free")  # DVC lets go of dead processes itself
+    return Result("DVC's rwlock", "ok", f"{n} paths held" if n else "free")  # DVC lets go of dead processes itself
 
 
-def _lock(root: Path) -> Finding:
+def _lock(root: Path) -> Result:
     path = root / ".dvc" / "tmp" / "lock"
     alive = running(root, "dvc")
     if alive:
-        return Finding("dvc", "ok", f"runs: process {alive[0].pid}")
+        return Result("dvc", "ok", f"runs: process {alive[0].pid}")
     hard = path.with_name("lock.hardlink")
     said = "none runs" if not hard.exists() else f"none runs, {hard} is left from one that was killed"
-    return Finding("dvc", "ok", said)  # the system frees the lock with the process
+    return Result("dvc", "ok", said)  # the system frees the lock with the process
 
 
 def _removed(root: Path, path: Path) -> str:

@@ -67,9 +67,11 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
     from pipeline_lib.experts import load_encoder
 
     encoder = load_encoder(Path(settings.expert), device, settings.modality)
-    wanted = SpeechEncoder if settings.modality == "audio" else TextEncoder
-    if not isinstance(encoder, wanted):
-        raise InputError(f"expert {settings.expert} has an encoder of the other modality, wanted {settings.modality!r}")
+    expected = SpeechEncoder if settings.modality == "audio" else TextEncoder
+    if not isinstance(encoder, expected):
+        raise InputError(
+            f"expert {settings.expert} has an encoder of the other modality, expected {settings.modality!r}"
+        )
     return encoder.eval().requires_grad_(False)
 
 

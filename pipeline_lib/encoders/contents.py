@@ -17,8 +17,8 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig
 from transformers.utils import cached_file
 
-from pipeline_lib.encoders import foreign
-from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders import checkpoint_safety
+from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 
@@ -69,7 +69,7 @@ def check_folder(checkpoint: str) -> None:
             raise InputError(
                 f"{checkpoint} has no config.json, so it is no checkpoint of transformers (is it an expert's folder?)"
             )
-        foreign.check_index(path)
+        checkpoint_safety.check_index(path)
         for file in sorted(path.glob("*.safetensors")):
             _check_pointer(file)
     elif looks_local or (path.parent != Path() and path.parent.is_dir()):

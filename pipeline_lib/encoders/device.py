@@ -34,7 +34,7 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     return None
 
 
-def autocast(device: torch.device, *, wanted: bool = True) -> AbstractContextManager:
-    """Return a context in which matrix products run in bfloat16 where the hardware has it and it is wanted."""
-    dtype = half_precision(device) if wanted else None
+def autocast(device: torch.device, *, expected: bool = True) -> AbstractContextManager:
+    """Return a context in which matrix products run in bfloat16 where the hardware has it and it is expected."""
+    dtype = half_precision(device) if expected else None
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -19,8 +19,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from pipeline_lib.encoders import contents, foreign, four_bit, speech, text, vggish, vocabulary, whisper
-from pipeline_lib.encoders.refusals import explain, quiet
+from pipeline_lib.encoders import checkpoint_safety, contents, four_bit, speech, text, vggish, vocabulary, whisper
+from pipeline_lib.encoders.load_errors import explain, quiet
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms
 from pipeline_lib.encoders.text import TextEncoder, Tokens
 from pipeline_lib.encoders.whisper import WhisperWindows
@@ -96,7 +96,7 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, settings, "configuration") from error
-    foreign.check_kernels(config, settings.checkpoint)
+    checkpoint_safety.check_kernels(config, settings.checkpoint)
     if config.model_type not in known:
         raise InputError(
             f"{settings.checkpoint} is a {config.model_type!r} model, a {modality} encoder is one of {list(known)}"

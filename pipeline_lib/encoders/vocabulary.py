@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
-from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 

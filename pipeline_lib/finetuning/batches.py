@@ -187,7 +187,7 @@ def _chunks(lengths: np.ndarray, bounds: list[float] | None, rng: np.random.Gene
 
 
 def _speeds(n_batches: int, speed: SpeedSettings, rng: np.random.Generator) -> list[float]:
-    """Return each batch's speed: another than 1 for exactly the wanted share of them, rounded."""
+    """Return each batch's speed: another than 1 for exactly the expected share of them, rounded."""
     speeds = np.ones(n_batches)
     chosen = rng.permutation(n_batches)[: round(speed.share * n_batches)]
     speeds[chosen] = rng.choice(speed.factors, size=len(chosen))
@@ -216,10 +216,10 @@ def _drawn(classes: np.ndarray, phase: PhaseSettings, epoch: int, rng: np.random
     rounded down; what is left over goes to the largest remainders, equal ones at random.
     """
     known, counts = np.unique(classes[classes >= 0], return_counts=True)
-    wanted = drawn_shares(counts, phase, epoch) * counts.sum()
-    quotas = np.floor(wanted).astype(np.int64)
+    expected = drawn_shares(counts, phase, epoch) * counts.sum()
+    quotas = np.floor(expected).astype(np.int64)
     order = rng.permutation(len(known))
-    order = order[np.argsort(np.round(quotas - wanted, 9)[order], kind="stable")]
+    order = order[np.argsort(np.round(quotas - expected, 9)[order], kind="stable")]
     quotas[order[: counts.sum() - quotas.sum()]] += 1
     drawn = []
     for label, quota in zip(known, quotas):

@@ -173,7 +173,7 @@ def check_data(
             raise InputError(f"{corpus.corpus} has no {name} in its training split; leave it out of targets.attributes")
     smallest = min(phase.batch_size for phase in settings.phases.values())
     if len(train) < 2:
-        raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, wanted at least {smallest}")
+        raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, expected at least {smallest}")
     if any(phase.sampler != "natural" for phase in settings.phases.values()):
         _check_balance(corpus, targets, train)
     if settings.is_joint:
@@ -229,7 +229,7 @@ def _check_passes(
         if taking < 2:
             raise InputError(
                 f"{corpus.corpus} has {taking} utterances in train that phase {name!r} with passes {passes} could be"
-                " trained on; wanted at least 2"
+                " trained on; expected at least 2"
             )
         shown = combinations.measured(settings, passes)
         if not (dev & combinations.trained(present, shown)).any():

@@ -71,9 +71,9 @@ class Tally:
             self.cells += confusion(truth[scored], guess, targets.n_scored)
         middle = sum(targets.scale) / 2
         for i in range(len(targets.attribute_names)):
-            wanted = targets.attributes[rows, i]
-            known = np.isfinite(wanted)
-            pair = targets.on_scale(wanted[known]), targets.on_scale(outputs["attributes"][known, i])
+            expected = targets.attributes[rows, i]
+            known = np.isfinite(expected)
+            pair = targets.on_scale(expected[known]), targets.on_scale(outputs["attributes"][known, i])
             self.moments[i] += moments(*pair, centre=middle).sum(axis=0)
         if targets.gender is not None and (targets.gender[rows] >= 0).any():
             known = targets.gender[rows] >= 0

@@ -15,10 +15,10 @@ from pipeline_lib.expert_network import (
     AnyNetwork,
     encoders_of,
 )
-from pipeline_lib.finetuning import checkpoints, combinations, data, identity, kept_frames, optimisation
+from pipeline_lib.finetuning import checkpoints, combinations, data, frame_cache, identity, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
-from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs, parameter_table, say
 from pipeline_lib.finetuning.predict import predict
 from pipeline_lib.finetuning.processes import accelerator_of
@@ -91,8 +91,8 @@ def finetune(
         counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
         counts += "".join(f"\n{name}: {each}" for each in combinations.said_of(present, settings.modality))
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
-    with logs(folder / "logs", wanted=accelerator.is_main_process) as opened:
-        job = Job(
+    with logs(folder / "logs", expected=accelerator.is_main_process) as opened:
+        context = TrainingContext(
             name=name,
             network=network,
             settings=settings,
@@ -109,28 +109,30 @@ def finetune(
             augment=_augmentation(settings, augmenting, network, shown=accelerator.is_main_process),
         )
         if settings.is_joint:
-            job = replace(job, read=kept_frames.keep(job, corpus.ids))
-        training = Training(job)
+            context = replace(context, read=frame_cache.keep(context, corpus.ids))
+        training = Training(context)
         history = training.run()
     if not accelerator.is_main_process:
         return None
     experts.save_expert(expert, network, identity.at_its_revision(built, network))
     write_curve(curve, history)
     experts.merge(network)
-    prior = _prior(job, training.state.best_epoch - 1)
-    found = _predictions(job, corpus, expert, prior, "both")
+    prior = _prior(context, training.state.best_epoch - 1)
+    found = _predictions(context, corpus, expert, prior, "both")
     if alone is not None:
-        _predict_alone(job, corpus, expert, prior, alone)
+        _predict_alone(context, corpus, expert, prior, alone)
     return found, folder
 
 
-def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path) -> None:
+def _predict_alone(
+    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path
+) -> None:
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
     temporary = atomic.aside(alone)
     temporary.mkdir()
-    for shown in ("audio", "text") if job.settings.is_joint else ():
-        if combinations.shows(job.present, shown).any():
-            found = _predictions(job, corpus, expert, prior, shown)
+    for shown in ("audio", "text") if context.settings.is_joint else ():
+        if combinations.shows(context.present, shown).any():
+            found = _predictions(context, corpus, expert, prior, shown)
             predictions.write(temporary / f"{shown}.parquet", found)
     if not any(temporary.iterdir()):
         (temporary / NONE_ALONE).write_text("no expert of several modalities, or no utterance with one of them alone\n")
@@ -139,31 +141,35 @@ def _predict_alone(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray |
     temporary.rename(alone)
 
 
-def _prior(job: Job, epoch: int) -> np.ndarray | None:
+def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
     """Return the class prior that the posterior contains after that epoch of the last phase."""
-    *_, last = job.settings.phases.values()
-    if not job.targets.labels:
+    *_, last = context.settings.phases.values()
+    if not context.targets.labels:
         return None
-    return optimisation.trained_prior(job.counts, last, job.settings.losses_of(last), epoch, job.soft_counts)
+    return optimisation.trained_prior(
+        context.counts, last, context.settings.losses_of(last), epoch, context.soft_counts
+    )
 
 
-def _predictions(job: Job, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination) -> Predictions:
+def _predictions(
+    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination
+) -> Predictions:
     """Return what the network says of every utterance that has anything of what is shown of it."""
-    rows = np.flatnonzero(job.present.any(axis=1))
+    rows = np.flatnonzero(context.present.any(axis=1))
     return predict(
-        job.name,
-        job.network,
-        job.settings,
+        context.name,
+        context.network,
+        context.settings,
         expert=expert,
         ids=corpus.ids,
         rows=rows,
-        lengths=job.lengths,
-        read=job.read,
-        targets=job.targets,
+        lengths=context.lengths,
+        read=context.read,
+        targets=context.targets,
         prior=prior,
-        folder=job.folder / "predictions",
+        folder=context.folder / "predictions",
         shown=shown,
-        showing=combinations.shows(job.present[rows], shown),
+        showing=combinations.shows(context.present[rows], shown),
     )
 
 

@@ -62,9 +62,9 @@ class Silence(Logs):
 
 
 @contextmanager
-def logs(folder: Path, *, wanted: bool) -> Iterator[Logs]:
-    """Open logs where wanted and close them in the end."""
-    opened = Logs(folder) if wanted else Silence()
+def logs(folder: Path, *, expected: bool) -> Iterator[Logs]:
+    """Open logs where expected and close them in the end."""
+    opened = Logs(folder) if expected else Silence()
     try:
         yield opened
     finally:

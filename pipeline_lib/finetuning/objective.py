@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline_lib import losses
 from pipeline_lib.finetuning import optimisation
-from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.losses import Mean, Together
 from pipeline_lib.networks.joint import Pass
 from pipeline_lib.networks.presence import taking
@@ -79,25 +79,25 @@ class Objective:
     .. math:: \frac{1}{P} \sum_p \sum_k w_k L_k(p) + \sum_a w_a L_a
     """
 
-    def __init__(self, job: Job, phase: PhaseSettings) -> None:
+    def __init__(self, context: TrainingContext, phase: PhaseSettings) -> None:
         """Take the phase's weights, and class weights from the job's training examples."""
-        asked = job.settings.losses_of(phase)
+        asked = context.settings.losses_of(phase)
         self.weights = {name: weight for name, weight in asked.weights().items() if name not in AUXILIARY}
         self.auxiliary = {name: getattr(asked, name) for name in AUXILIARY if getattr(asked, name) > 0}
-        counts = job.counts if job.soft_counts is None else job.soft_counts.sum(axis=0)
+        counts = context.counts if context.soft_counts is None else context.soft_counts.sum(axis=0)
         by_class = optimisation.class_weights(counts, asked)
         self.options = {
             "class_weights": None if by_class is None else torch.from_numpy(by_class),
             "focal_gamma": asked.focal_gamma,
             "similarity": asked.pairs.model_dump(),
         }
-        self.targets, self.present = job.arrays, job.present
-        self.combinations = job.settings.passes_of(phase)
+        self.targets, self.present = context.arrays, context.present
+        self.combinations = context.settings.passes_of(phase)
         together = any(asked.weights()[name] > 0 for name in OF_SEVERAL)
-        self.known_beforehand = not (together or self.auxiliary or job.settings.modality_dropout)
+        self.known_beforehand = not (together or self.auxiliary or context.settings.modality_dropout)
 
     @property
-    def wanted(self) -> list[str]:
+    def expected(self) -> list[str]:
         """What the auxiliary losses read of a joint network."""
         return [READ.get(name, name) for name in self.auxiliary]
 

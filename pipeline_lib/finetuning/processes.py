@@ -55,7 +55,7 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
         if count > 1 and (phase.batch_size % count or phase.batch_size < 2 * count):
             raise InputError(
                 f"phases.{name}.batch_size is {phase.batch_size}, which {count} processes share;"
-                f" wanted a multiple of {count}, at least {2 * count}"
+                f" expected a multiple of {count}, at least {2 * count}"
             )
     return accelerator
 

@@ -24,8 +24,8 @@ from pipeline_lib.expert_network import encoders_of
 from pipeline_lib.finetuning import batches, optimisation
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.checkpoints import State
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally
-from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
 from pipeline_lib.networks.joint import Pass
@@ -55,20 +55,20 @@ class Piece:
 class Steps:
     """Model, optimiser and schedule of a phase."""
 
-    def __init__(self, job: Job, name: str, phase: PhaseSettings) -> None:
+    def __init__(self, context: TrainingContext, name: str, phase: PhaseSettings) -> None:
         """Make the optimiser, and on several processes the wrapper that shares gradients."""
-        self.job, self.name, self.phase = job, name, phase
-        self.optimiser = optimisation.optimiser_of(job.network, phase)
-        self.model = job.accelerator.prepare_model(job.network)
-        self.trained = [each for each in job.network.parameters() if each.requires_grad]
-        self.where = f"finetuning.{job.name}.phases.{name}"
-        self.objective = Objective(job, phase)
+        self.context, self.name, self.phase = context, name, phase
+        self.optimiser = optimisation.optimiser_of(context.network, phase)
+        self.model = context.accelerator.prepare_model(context.network)
+        self.trained = [each for each in context.network.parameters() if each.requires_grad]
+        self.where = f"finetuning.{context.name}.phases.{name}"
+        self.objective = Objective(context, phase)
         self.statistics: dict[str, Tensor] = {}  # batch norm's, of before the step
 
     @property
     def planned(self) -> int:
         """Steps of the whole phase."""
-        return planned(self.job, self.phase)
+        return planned(self.context, self.phase)
 
     def run_epoch(self, state: State, after_step: Callable[[], None]) -> None:
         """Run what is left of the epoch; when memory runs out, once, go on with batches cut in two.
@@ -77,49 +77,51 @@ class Steps:
             state: where training stands; brought forward by every step
             after_step: called when a step is done
         """
-        job, rows = self.job, self.job.rows(self.phase)
-        seeds = (job.settings.seed, state.phase, state.epoch)
-        speed = job.settings.augmentation.speed
-        plan = batches.epoch(rows, job.classes[rows], job.lengths[rows], self.phase, seeds, speed)
+        context, rows = self.context, self.context.rows(self.phase)
+        seeds = (context.settings.seed, state.phase, state.epoch)
+        speed = context.settings.augmentation.speed
+        plan = batches.epoch(rows, context.classes[rows], context.lengths[rows], self.phase, seeds, speed)
         while True:
             try:
                 return self._run_batches(plan, state, after_step)
             except torch.OutOfMemoryError:
                 self.optimiser.zero_grad(set_to_none=True)
-                optimisation.put_statistics(job.network, self.statistics)
-                if state.splits == 2 or job.accelerator.num_processes > 1 or self.phase.batch_size < 4:
+                optimisation.put_statistics(context.network, self.statistics)
+                if state.splits == 2 or context.accelerator.num_processes > 1 or self.phase.batch_size < 4:
                     raise InputError(self._memory_message(state)) from None
             state.splits = 2
             torch.cuda.empty_cache()
             size = self.phase.batch_size
-            say(f"{job.name}: out of memory with batch_size {size}; going on with half of it and twice as many batches")
+            say(f"{context.name}: out of memory with batch_size {size}; halving it and doubling the number of batches")
 
     def _run_batches(self, plan: list[Batch], state: State, after_step: Callable[[], None]) -> None:
-        job = self.job
-        tally = Tally.from_json(state.tally, job.targets) if state.tally else Tally.empty(job.targets)
+        context = self.context
+        tally = Tally.from_json(state.tally, context.targets) if state.tally else Tally.empty(context.targets)
         todo = [piece for batch in plan[state.batch :] for piece in batch.pieces(state.splits)]
-        shares = [piece.of_process(job.accelerator.process_index, job.accelerator.num_processes) for piece in todo]
-        loader = batches.Loader(shares, job.read, job.network.encoder.prepare, job.arrays, job.augment)
-        loaded = zip(todo, batches.load(loader, job.settings.workers, job.accelerator.device))
-        limit = job.settings.max_steps
+        shares = [
+            piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
+        ]
+        loader = batches.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
+        loaded = zip(todo, batches.load(loader, context.settings.workers, context.accelerator.device))
+        limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
             window = plan[state.batch : state.batch + self.phase.accumulation]
             for rows, outputs, loss in self._step(state, window, loaded):
-                tally.add(job.targets, rows, outputs, loss)
+                tally.add(context.targets, rows, outputs, loss)
             state.batch, state.step, state.total = state.batch + len(window), state.step + 1, state.total + 1
             state.tally = tally.to_json()
             after_step()
 
     def _step(self, state: State, window: list[Batch], loaded: Iterator) -> list[Scored]:
         """Take one step over the window's batches and return what each of its pieces scored."""
-        job = self.job
+        context = self.context
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         rate = optimisation.set_rate(self.optimiser, optimisation.share_of_peak(state.step, self.planned, self.phase))
-        self.statistics = optimisation.statistics(job.network)
+        self.statistics = optimisation.statistics(context.network)
         pieces, whole, kept = self._pieces(state, window, loaded), None, []
         n_pieces = sum(len(batch.pieces(state.splits)) for batch in window)
-        if n_pieces * job.accelerator.num_processes > 1:
+        if n_pieces * context.accelerator.num_processes > 1:
             if self.objective.known_beforehand:
                 whole = self.objective.before(np.concatenate([batch.rows for batch in window]))
             else:
@@ -128,12 +130,12 @@ class Steps:
         scored: list[Outputs] = []
         total = 0.0
         for number, piece in enumerate(pieces):
-            with nullcontext() if number == n_pieces - 1 else job.accelerator.no_sync(self.model):
+            with nullcontext() if number == n_pieces - 1 else context.accelerator.no_sync(self.model):
                 found, part = kept.pop() if kept else self._forward(self.model, piece)
                 loss, value = self.objective.loss(part, whole, number)
                 if not np.isfinite(value):
                     raise InputError(self._diverged_message(state, value, rate))
-                (loss * job.accelerator.num_processes).backward()  # the processes' gradients are averaged
+                (loss * context.accelerator.num_processes).backward()  # the processes' gradients are averaged
             each, value = self._gathered(piece.batch, found, value)
             scored, total = scored + each, total + value
         if state.step == 0:
@@ -141,7 +143,7 @@ class Steps:
         if self.phase.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.trained, self.phase.max_gradient_norm)
         self.optimiser.step()
-        job.logs.step(state.total, {"loss": total, "rate": rate})
+        context.logs.step(state.total, {"loss": total, "rate": rate})
         return [(rows, outputs, total) for rows, outputs in scored]
 
     def _pieces(self, state: State, window: list[Batch], loaded: Iterator) -> Iterator[Piece]:
@@ -149,8 +151,8 @@ class Steps:
         for i, batch in enumerate(window):
             for number in range(len(batch.pieces(state.splits))):
                 batch, (inputs, truth) = next(loaded)
-                seeds = (state.phase, state.epoch, state.batch + i, number, self.job.accelerator.process_index)
-                yield Piece(batch, inputs, truth, (self.job.settings.seed, *seeds))
+                seeds = (state.phase, state.epoch, state.batch + i, number, self.context.accelerator.process_index)
+                yield Piece(batch, inputs, truth, (self.context.settings.seed, *seeds))
 
     def _seen_together(self, pieces: list[Piece]) -> tuple[Whole, list[tuple[dict[str, Found], Part]]]:
         """Forward all pieces, for losses that take all of a step's utterances together, and return what they say of it.
@@ -158,26 +160,26 @@ class Steps:
         Several are forwarded without keeping activations, and again to train: batch norm's statistics are those of
         before. What a single one gave is returned too.
         """
-        accelerator, alone = self.job.accelerator, len(pieces) == 1
+        accelerator, alone = self.context.accelerator, len(pieces) == 1
         mine, kept = [], []
         with nullcontext() if alone else torch.no_grad():
             for piece in pieces:
-                found, part = self._forward(self.model if alone else self.job.network, piece)
+                found, part = self._forward(self.model if alone else self.context.network, piece)
                 mine.append(part.summary())
                 kept += [(found, part)] if alone else []
         if not alone:
-            optimisation.put_statistics(self.job.network, self.statistics)
+            optimisation.put_statistics(self.context.network, self.statistics)
         parts = mine if accelerator.num_processes == 1 else gather_object(mine)
         return self.objective.seen(parts, accelerator.process_index * len(mine), len(mine)), kept
 
     def _forward(self, model: nn.Module, piece: Piece) -> tuple[dict[str, Found], Part]:
         """Return what each pass found, of an audio or text expert the only one, and the losses."""
         seed_all(*piece.seeds)
-        device = self.job.accelerator.device
+        device = self.context.accelerator.device
         inputs, truth = batches.to(piece.inputs, device), batches.to(piece.truth, device)
-        passes = self.job.settings.passes_of(self.phase)
-        with autocast(device, wanted=self.job.half):
-            found = model(inputs, passes, self.objective.wanted) if passes else model(inputs)
+        passes = self.context.settings.passes_of(self.phase)
+        with autocast(device, expected=self.context.half):
+            found = model(inputs, passes, self.objective.expected) if passes else model(inputs)
         part = self.objective.part(found, truth)
         if not passes:
             return {"": (slice(None), found)}, part
@@ -186,8 +188,8 @@ class Steps:
 
     def _gathered(self, piece: Batch, found: dict[str, Found], value: float) -> tuple[list[Outputs], float]:
         """Return what a piece scored in all processes, each pass by itself, and its share of the step's loss."""
-        count = self.job.accelerator.num_processes
-        rows = piece.of_process(self.job.accelerator.process_index, count).rows
+        count = self.context.accelerator.num_processes
+        rows = piece.of_process(self.context.accelerator.process_index, count).rows
         mine = {
             name: (
                 rows[places],
@@ -204,14 +206,14 @@ class Steps:
         return scored, sum(each for _, each in parts)
 
     def _refuse_idle_lora(self) -> None:
-        parameters = dict(self.job.network.named_parameters())
-        for prefix, encoder in encoders_of(self.job.network).items():
+        parameters = dict(self.context.network.named_parameters())
+        for prefix, encoder in encoders_of(self.context.network).items():
             adapted = {name: each for name, each in parameters.items() if name.startswith(prefix) and "lora_" in name}
             idle = [name for name, each in adapted.items() if each.requires_grad and each.grad is None]
             if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
                 running = {_block(name) for name, each in adapted.items() if each.grad is not None}
                 idle = [name for name in idle if _block(name) in running]
-            if idle and not (self.job.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
+            if idle and not (self.context.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
                 layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
                 raise InputError(
                     f"LoRA on {layer} gets no gradient, the encoder never calls that layer; choose other"
@@ -238,12 +240,12 @@ def _block(name: str) -> str:
     return re.match(r".*?\.layers?\.\d+|.*", name)[0]
 
 
-def planned(job: Job, phase: PhaseSettings) -> int:
+def planned(context: TrainingContext, phase: PhaseSettings) -> int:
     """Return the steps of a phase that runs to its end."""
-    rows = job.rows(phase)
-    drawn = len(rows) if phase.sampler == "natural" else int((job.classes[rows] >= 0).sum())
+    rows = context.rows(phase)
+    drawn = len(rows) if phase.sampler == "natural" else int((context.classes[rows] >= 0).sum())
     steps = phase.epochs * batches.steps_in_epoch(drawn, phase)
-    return steps if job.settings.max_steps is None else min(steps, job.settings.max_steps)
+    return steps if context.settings.max_steps is None else min(steps, context.settings.max_steps)
 
 
 def seed_all(*parts: int) -> None:

@@ -13,8 +13,8 @@ from pipeline_lib.command import progress
 from pipeline_lib.expert_network import ENCODER, trained_names, trained_state
 from pipeline_lib.finetuning import checkpoints, combinations, optimisation
 from pipeline_lib.finetuning.checkpoints import State
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally, is_better
-from pipeline_lib.finetuning.job import Job
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
 from pipeline_lib.finetuning.processes import check_same_start
@@ -28,26 +28,26 @@ from pipeline_lib.shards.store import by_length
 class Training:
     """One expert's training; ``run`` leaves the network with the weights of the last phase's best epoch."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, context: TrainingContext) -> None:
         """Begin at the beginning; ``run`` looks for a checkpoint."""
-        self.job = job
-        self.trained = trained_names(job.network)
+        self.context = context
+        self.trained = trained_names(context.network)
         self.state = State()
         self.saved = time.monotonic()
         self.advance: Callable[[int], None] = lambda steps: None
 
     def run(self) -> list[dict]:
         """Train, from the latest checkpoint where there is one, and return the training curve's rows."""
-        found = checkpoints.latest(self.job.folder)
+        found = checkpoints.latest(self.context.folder)
         flat: dict[str, Tensor] | None = None
         if found is not None:
             self.state, weights, flat = found
             self._put(weights)
-            if self.job.accelerator.is_main_process:
+            if self.context.accelerator.is_main_process:
                 say(f"{self.job.name}: going on after step {self.state.total}")
-        check_same_start(self.job.accelerator, self.state, self.job.folder)
-        phases = list(self.job.settings.phases.items())
-        with self._bar(sum(planned(self.job, phase) for _, phase in phases)) as self.advance:
+        check_same_start(self.context.accelerator, self.state, self.context.folder)
+        phases = list(self.context.settings.phases.items())
+        with self._bar(sum(planned(self.context, phase) for _, phase in phases)) as self.advance:
             for number in range(self.state.phase, len(phases)):
                 if number > self.state.phase:
                     before = self.state
@@ -57,107 +57,107 @@ class Training:
         return self.state.history
 
     def _run_phase(self, name: str, phase: PhaseSettings, flat: dict[str, Tensor] | None) -> None:
-        with trains(self.job.network, phase):
-            steps = Steps(self.job, name, phase)
+        with trains(self.context.network, phase):
+            steps = Steps(self.context, name, phase)
             if flat is not None:
-                optimisation.restore(steps.optimiser, self.job.network, flat)
+                optimisation.restore(steps.optimiser, self.context.network, flat)
             while not self._is_over(phase):
                 steps.run_epoch(self.state, lambda: self._after_step(steps))
                 self._finish_epoch(steps)
-        self.job.accelerator.wait_for_everyone()  # the main process may still be writing them
-        self._put(checkpoints.read_best(self.job.folder, self.state))
+        self.context.accelerator.wait_for_everyone()  # the main process may still be writing them
+        self._put(checkpoints.read_best(self.context.folder, self.state))
 
     def _is_over(self, phase: PhaseSettings) -> bool:
-        patience, limit = self.job.settings.early_stopping.patience, self.job.settings.max_steps
+        patience, limit = self.context.settings.early_stopping.patience, self.context.settings.max_steps
         stopped = patience is not None and self.state.waited >= patience
         return self.state.epoch >= phase.epochs or stopped or (limit is not None and self.state.step >= limit)
 
     def _after_step(self, steps: Steps) -> None:
         """Show the step and write a checkpoint where one is due."""
         self.advance(1)
-        every, seconds = self.job.settings.save_steps, self.job.settings.save_seconds
+        every, seconds = self.context.settings.save_steps, self.context.settings.save_seconds
         due = every is not None and self.state.step % every == 0
         if due or (seconds is not None and time.monotonic() - self.saved > seconds):
             self._save(steps)
 
     def _finish_epoch(self, steps: Steps) -> None:
         """Measure on the development split, keep the best weights, write a checkpoint."""
-        state, job = self.state, self.job
-        train = Tally.from_json(state.tally, job.targets).scores()
+        state, context = self.state, self.context
+        train = Tally.from_json(state.tally, context.targets).scores()
         state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
         over = state.epoch >= steps.phase.epochs or state.step >= steps.planned
-        measured = over or state.epoch % job.settings.early_stopping.every == 0
+        measured = over or state.epoch % context.settings.early_stopping.every == 0
         scores = {"train": train, **({"dev": self._development_scores(steps)} if measured else {})}
         before = max((row["epoch"] for row in state.history if row["phase"] < state.phase), default=0)
         for split, each in scores.items():
             state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **each})
-            job.logs.epoch(before + state.epoch, split, each)
+            context.logs.epoch(before + state.epoch, split, each)
         if measured:
-            self._keep_if_best(scores["dev"][job.settings.early_stopping.metric])
+            self._keep_if_best(scores["dev"][context.settings.early_stopping.metric])
         self._save(steps)
-        if job.accelerator.is_main_process:
+        if context.accelerator.is_main_process:
             shown = [f"{split} {key} {value:.3f}" for split, each in scores.items() for key, value in each.items()]
             star = "  * best" if state.best_epoch == state.epoch else ""
-            say(f"{job.name} {steps.name} epoch {state.epoch}: {'  '.join(shown)}{star}")
+            say(f"{context.name} {steps.name} epoch {state.epoch}: {'  '.join(shown)}{star}")
         if self._is_over(steps.phase):
             self.advance(steps.planned - state.step)  # what early stopping leaves out
 
     def _keep_if_best(self, score: float) -> None:
-        state, job = self.state, self.job
-        if not is_better(score, state.best, job.settings):
+        state, context = self.state, self.context
+        if not is_better(score, state.best, context.settings):
             state.waited += 1
             return
         state.best, state.best_epoch, state.waited = score, state.epoch, 0
-        if job.accelerator.is_main_process:
-            checkpoints.write_best(job.folder, state, self._weights())
+        if context.accelerator.is_main_process:
+            checkpoints.write_best(context.folder, state, self._weights())
 
     def _development_scores(self, steps: Steps) -> dict[str, float]:
         """Return the scores of the development rows; of a joint expert of each thing shown of them, all together."""
-        job, tally = self.job, Tally.empty(self.job.targets)
-        passes = job.settings.passes_of(steps.phase)
+        context, tally = self.context, Tally.empty(self.context.targets)
+        passes = context.settings.passes_of(steps.phase)
         if not passes:
-            self._score(steps, tally, job.dev, job.read)
+            self._score(steps, tally, context.dev, context.read)
             return tally.scores()
-        for shown in combinations.measured(job.settings, passes):
-            rows = job.development(shown)
+        for shown in combinations.measured(context.settings, passes):
+            rows = context.development(shown)
             if len(rows):
-                self._score(steps, tally, rows, job.read.showing(shown))
+                self._score(steps, tally, rows, context.read.showing(shown))
         return tally.scores()
 
     def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Read) -> None:
         outputs = self._development_outputs(rows, read)
-        truth = {name: torch.from_numpy(values[rows]) for name, values in self.job.arrays.items()}
+        truth = {name: torch.from_numpy(values[rows]) for name, values in self.context.arrays.items()}
         found = {name: torch.from_numpy(values) for name, values in outputs.items()}
-        tally.add(self.job.targets, rows, outputs, float(steps.objective.supervised(found, truth)))
+        tally.add(self.context.targets, rows, outputs, float(steps.objective.supervised(found, truth)))
 
     def _development_outputs(self, rows: np.ndarray, read: Read) -> dict[str, np.ndarray]:
         """Return the network's outputs for the rows, by all processes together, the same in each."""
-        job = self.job
-        process, count = job.accelerator.process_index, job.accelerator.num_processes
-        (order,) = by_length(job.lengths[rows], len(rows), job.settings.predict.batch_size)
-        plan = in_batches(order, job.settings)
+        context = self.context
+        process, count = context.accelerator.process_index, context.accelerator.num_processes
+        (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
+        plan = in_batches(order, context.settings)
         mine = [rows[places] for places in plan[process::count]]
-        found = outputs_of(job.network, mine, job.lengths, read, job.settings)
+        found = outputs_of(context.network, mine, context.lengths, read, context.settings)
         parts = list(zip(range(process, len(plan), count), found))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")
         return {name: np.concatenate([together[i][name] for i in range(len(plan))])[back] for name in together[0]}
 
     def _weights(self) -> dict[str, Tensor]:
-        adapter, head = trained_state(self.job.network, self.trained)
+        adapter, head = trained_state(self.context.network, self.trained)
         return {**{f"encoder.{name}": tensor for name, tensor in adapter.items()}, **head}
 
     def _put(self, weights: dict[str, Tensor]) -> None:
-        self.job.network.load_state_dict(weights, strict=False)
+        self.context.network.load_state_dict(weights, strict=False)
 
     def _save(self, steps: Steps) -> None:
-        if self.job.accelerator.is_main_process:
-            flat = optimisation.flatten(steps.optimiser, self.job.network)
-            checkpoints.write(self.job.folder, self.state, self._weights(), flat)
+        if self.context.accelerator.is_main_process:
+            flat = optimisation.flatten(steps.optimiser, self.context.network)
+            checkpoints.write(self.context.folder, self.state, self._weights(), flat)
         self.saved = time.monotonic()
 
     def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:
-        if not self.job.accelerator.is_main_process:
+        if not self.context.accelerator.is_main_process:
             return nullcontext(lambda n: None)
         return progress(steps, f"training {self.job.name}", self.state.total)
 

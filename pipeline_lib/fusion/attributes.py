@@ -50,8 +50,8 @@ class AttributeInterpolation:
                 raise InputError(
                     f"{known.sum()} tuning utterances have {name!r} annotated, its weights need at least two"
                 )
-            values, wanted = attributes[:, known, k : k + 1], truth[known, k]
-            found.append(search(lambda weights, v=values, w=wanted: _criteria(v, w, weights), len(values), self.step))
+            values, expected = attributes[:, known, k : k + 1], truth[known, k]
+            found.append(search(lambda weights, v=values, w=expected: _criteria(v, w, weights), len(values), self.step))
         self.weights_ = np.array([each.weights for each in found])
         self.scores_ = np.array([each.score for each in found])
         self.tried_ = [each.tried for each in found]

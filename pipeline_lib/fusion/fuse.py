@@ -1,8 +1,8 @@
 """Choose a fuser by name, fit it on the tuning set, fuse every utterance; and once more by cross-fitting.
 
 A fuser keeps scikit-learn's contract, with the experts as the first axis: ``fit(posteriors (n_experts, n, n_labels),
-truth (n,), wanted=None) -> self`` and ``predict_proba(posteriors) -> (n, n_labels)``, rows summing to 1. An expert that
-lacks an utterance has NaN there; ``wanted`` are the sets of present experts to fit for.
+truth (n,), expected=None) -> self`` and ``predict_proba(posteriors) -> (n, n_labels)``, rows summing to 1. An expert
+that lacks an utterance has NaN there; ``expected`` are the sets of present experts to fit for.
 
 Härm and Alumäe fit the fusion on dev_bal and print its score on dev_bal: resubstitution, too high (by 0.03 of macro-F1
 for logistic regression in their table 3). ``crossfitted`` holds the same utterances, each fused by weights fitted on
@@ -93,14 +93,14 @@ def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSet
     return Fusion(fused, crossfitted, inputs, fuser, attribute_fuser)
 
 
-def _fit_posterior(inputs: Inputs, fit: np.ndarray, wanted: np.ndarray, settings: FusionSettings) -> Interpolation:
+def _fit_posterior(inputs: Inputs, fit: np.ndarray, expected: np.ndarray, settings: FusionSettings) -> Interpolation:
     """Return the fuser fitted on the labelled utterances of the mask."""
     rows = fit & (inputs.truth >= 0)
     if not rows.any():
         raise InputError(
             f"cross-fitting leaves no labelled utterance of {settings.tuning} to fit on (is one speaker's all that is?)"
         )
-    return make(settings).fit(inputs.posteriors[:, rows], inputs.truth[rows], wanted)
+    return make(settings).fit(inputs.posteriors[:, rows], inputs.truth[rows], expected)
 
 
 def _posterior_elsewhere(inputs: Inputs, fit: np.ndarray, rows: np.ndarray, settings: FusionSettings) -> np.ndarray:

@@ -38,13 +38,13 @@ class Interpolation:
         self.step = step
         self.objective = objective
 
-    def fit(self, posteriors: np.ndarray, truth: np.ndarray, wanted: np.ndarray | None = None) -> Self:
+    def fit(self, posteriors: np.ndarray, truth: np.ndarray, expected: np.ndarray | None = None) -> Self:
         """Find the weights.
 
         Args:
             posteriors: shape ``(n_experts, n, n_labels)``, NaN rows where an expert lacks the utterance
             truth: label indices, shape ``(n,)``
-            wanted: sets of experts to fit for; not needed, any can be mixed
+            expected: sets of experts to fit for; not needed, any can be mixed
         """
         found = search(lambda weights: self._criteria(posteriors, truth, weights), len(posteriors), self.step)
         self.weights_, self.score_ = found.weights, found.score

@@ -27,17 +27,17 @@ class Stacked(ABC):
     def classifier(self) -> Any:
         """Return a classifier that is not fitted yet."""
 
-    def fit(self, posteriors: np.ndarray, truth: np.ndarray, wanted: np.ndarray | None = None) -> Self:
+    def fit(self, posteriors: np.ndarray, truth: np.ndarray, expected: np.ndarray | None = None) -> Self:
         """Fit a classifier for each set of experts.
 
         Args:
             posteriors: shape ``(n_experts, n, n_labels)``, NaN rows where an expert lacks the utterance
             truth: label indices, shape ``(n,)``
-            wanted: sets of experts to fit for, bool, shape ``(n_patterns, n_experts)``; by default those found here
+            expected: sets of experts to fit for, bool, shape ``(n_patterns, n_experts)``; by default those found here
         """
         present = available(posteriors)
         self.models_ = {}
-        for pattern in patterns(present) if wanted is None else wanted:
+        for pattern in patterns(present) if expected is None else expected:
             rows = present[pattern].all(axis=0)
             features = self.features(posteriors[pattern][:, rows])
             self.models_[tuple(np.flatnonzero(pattern).tolist())] = self.classifier().fit(features, truth[rows])

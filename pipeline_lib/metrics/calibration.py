@@ -59,7 +59,7 @@ def negative_log_likelihood(posterior: np.ndarray, truth: np.ndarray) -> float:
 def _posterior(posterior: np.ndarray, truth: np.ndarray) -> np.ndarray:
     posterior = np.asarray(posterior, dtype=np.float64)
     if posterior.ndim != 2 or len(posterior) != len(truth):
-        raise ValueError(f"posterior has shape {posterior.shape}, wanted ({len(truth)}, n_labels)")
+        raise ValueError(f"posterior has shape {posterior.shape}, expected ({len(truth)}, n_labels)")
     bad = np.flatnonzero(~np.isfinite(posterior).all(axis=1))
     if len(bad):
         raise ValueError(f"posterior of utterance {bad[0]} is not finite")

@@ -72,18 +72,20 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     match settings.target_modules:
         case "all-linear":
-            wanted = tuple(linear)
+            expected = tuple(linear)
         case "attention":
-            wanted = ATTENTION
+            expected = ATTENTION
         case "attention_and_feed_forward":
-            wanted = ATTENTION + FEED_FORWARD
+            expected = ATTENTION + FEED_FORWARD
         case names:
-            wanted = tuple(names)
+            expected = tuple(names)
             idle = [name for name in names if not any(_ends(each, name) for each in linear)]
             if idle or not names:
                 named = idle or "nothing"
-                raise InputError(f"lora.target_modules names {named}, wanted layers of the encoder: {_leaves(linear)}")
-    found = [each for each in linear if any(_ends(each, name) for name in wanted)]
+                raise InputError(
+                    f"lora.target_modules names {named}, expected layers of the encoder: {_leaves(linear)}"
+                )
+    found = [each for each in linear if any(_ends(each, name) for name in expected)]
     if settings.target_modules == "attention":
         found = [each for each in found if not _ends(each, "output.dense") or _ends(each, "attention.output.dense")]
     if not found:

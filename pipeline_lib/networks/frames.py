@@ -69,7 +69,7 @@ def pooled(frames: Frames, kind: str) -> Tensor:
             return mean + highest
         case "mean_max":
             return torch.cat([mean, highest], dim=1)
-    raise ValueError(f"pooling is {kind!r}, wanted mean, mean_max_sum or mean_max")
+    raise ValueError(f"pooling is {kind!r}, expected mean, mean_max_sum or mean_max")
 
 
 def pooled_width(kind: str, width: int) -> int:

@@ -30,12 +30,12 @@ class NoiseSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.probability and self.root is None:
-            raise ValueError(f"probability is {self.probability:g} and root null; wanted a folder of recordings")
+            raise ValueError(f"probability is {self.probability:g} and root null; expected a folder of recordings")
         if not self.snr_db:
-            raise ValueError("snr_db names no category, wanted one with its [lowest, highest] ratio")
+            raise ValueError("snr_db names no category, expected one with its [lowest, highest] ratio")
         for category, bounds in self.snr_db.items():
             if bounds[0] > bounds[1]:
-                raise ValueError(f"snr_db.{category} is {bounds}, wanted [lowest, highest]")
+                raise ValueError(f"snr_db.{category} is {bounds}, expected [lowest, highest]")
         return self
 
 
@@ -55,9 +55,9 @@ class ReverberationSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.rt60_s[0] > self.rt60_s[1]:
-            raise ValueError(f"rt60_s is {self.rt60_s}, wanted [shortest, longest]")
+            raise ValueError(f"rt60_s is {self.rt60_s}, expected [shortest, longest]")
         if self.table is not None and self.root is None:
-            raise ValueError(f"table is {self.table!r} and root null; wanted the folder that holds it")
+            raise ValueError(f"table is {self.table!r} and root null; expected the folder that holds it")
         return self
 
 

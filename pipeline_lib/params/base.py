@@ -1,4 +1,4 @@
-"""params.yaml: one frozen class a section, unknown keys refused, every mistake named with what was wanted.
+"""params.yaml: one frozen class a section, unknown keys refused, every mistake named with what was expected.
 
 The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a word.
 """
@@ -100,7 +100,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     except YAMLError as error:
         raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ParameterError(f"{path} holds {type(values).__name__}, wanted sections such as 'corpus:'")
+        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
     return values
 
 
@@ -123,14 +123,14 @@ def read_value(dotted: str, path: Path = PARAMS) -> Any:
 
 
 def _explain(cls: type[BaseModel], section: str, detail: ErrorDetails) -> str:
-    """Return one mistake in one line: where, what is, what was wanted."""
+    """Return one mistake in one line: where, what is, what was expected."""
     where = ".".join([section, *(str(part) for part in detail["loc"])])
     if detail["type"] == "extra_forbidden":
-        return f"{where} is not a parameter, wanted one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
+        return f"{where} is not a parameter, expected one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] == "literal_error":
-        return f"{where} is {short(detail['input'])}, wanted {detail['ctx']['expected']}"
+        return f"{where} is {short(detail['input'])}, expected {detail['ctx']['expected']}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if isinstance(detail["input"], dict) and detail["type"] == "value_error":
         return f"{where}: {message}"  # several keys do not fit together; the message names them

@@ -33,11 +33,11 @@ class BranchSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.encoder is None) == (self.expert is None):
-            raise ValueError("wanted either encoder or expert, the other one null")
+            raise ValueError("expected either encoder or expert, the other one null")
         if self.embedding is not None and self.adaptation.method != "frozen":
             raise ValueError(
                 f"embedding is {self.embedding!r} and adaptation.method {self.adaptation.method!r}, which changes the"
-                " encoder; wanted 'frozen', or embedding null"
+                " encoder; expected 'frozen', or embedding null"
             )
         check_weights(self.encoder, self.adaptation)
         return self
@@ -66,8 +66,8 @@ def check_weights(encoder: EncoderSettings | None, adaptation: AdaptationSetting
     """Refuse to train weights that are not held in float32."""
     if encoder is not None and encoder.weights != "float32" and adaptation.method == "full":
         raise ValueError(
-            f"encoder.weights is {encoder.weights!r} and adaptation.method 'full'; wanted weights 'float32', or method"
-            " 'lora': bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
+            f"encoder.weights is {encoder.weights!r} and adaptation.method 'full'; expected weights 'float32', or"
+            " method 'lora': bfloat16 rounds Adam's small updates away, and 4 bit takes no gradient"
         )
 
 
@@ -96,4 +96,4 @@ def check_training_only(
 def check_modality(encoder: EncoderSettings | None, modality: str, where: str = "encoder") -> None:
     """Refuse 4-bit weights for audio."""
     if encoder is not None and encoder.weights == "nf4" and modality == "audio":
-        raise ValueError(f"{where}.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
+        raise ValueError(f"{where}.weights is 'nf4', which is for text; expected 'float32' or 'bfloat16' for audio")

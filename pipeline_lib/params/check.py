@@ -45,7 +45,7 @@ def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
     """
     mistakes = [f"{path}: section '{name}' is missing" for name in ORDER if name not in values]
     mistakes += [
-        f"{path}: '{name}' is not a section, wanted one of {list(ORDER)}" for name in values if name not in ORDER
+        f"{path}: '{name}' is not a section, expected one of {list(ORDER)}" for name in values if name not in ORDER
     ]
     found: dict[str, Any] = {}
     for name in (name for name in ORDER if name in values):
@@ -62,11 +62,11 @@ def _read_section(name: str, value: Any, path: Path) -> Any:
     if name in SINGLE:
         return SINGLE[name].parse(value, name, path)
     if not isinstance(value, dict):
-        raise ParameterError(f"{path}: {name} is {short(value)}, wanted one entry a name")
+        raise ParameterError(f"{path}: {name} is {short(value)}, expected one entry a name")
     bad = [key for key in value if not (isinstance(key, str) and NAME.fullmatch(key)) or key in RESERVED]
     if bad:
-        wanted = f"lower-case letters, digits and _, not {sorted(RESERVED)}"
-        raise ParameterError(f"{path}: {name} has an entry named {bad[0]!r}, wanted {wanted}")
+        expected = f"lower-case letters, digits and _, not {sorted(RESERVED)}"
+        raise ParameterError(f"{path}: {name} has an entry named {bad[0]!r}, expected {expected}")
     mistakes, entries = [], {}
     for key, entry in value.items():
         try:
@@ -104,7 +104,7 @@ def _unknown_names(params: Params) -> list[str]:
     ]
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
-        f"scoring.tables.{system} is {table!r}, which no stage writes, wanted one of {tables}"
+        f"scoring.tables.{system} is {table!r}, which no stage writes, expected one of {tables}"
         for system, table in params.scoring.tables.items()
         if table not in tables
     ]
@@ -116,7 +116,7 @@ def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
     found = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder)
     if found is None or found.modality == modality:
         return None
-    return f"whose modality is {found.modality!r}, wanted an expert of modality {modality!r}"
+    return f"whose modality is {found.modality!r}, expected an expert of modality {modality!r}"
 
 
 def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str | None:
@@ -124,15 +124,15 @@ def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str 
     branch = getattr(expert.branches, modality)
     found = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}.get(branch.embedding)
     if found is None:
-        return f"which no entry of embedding makes, wanted data/embeddings/<one of {sorted(params.embedding)}>"
+        return f"which no entry of embedding makes, expected data/embeddings/<one of {sorted(params.embedding)}>"
     if (found.modality, found.encoder, found.expert) != (modality, branch.encoder, branch.expert):
-        return "whose modality, encoder or expert is not the branch's; wanted the same values in both"
+        return "whose modality, encoder or expert is not the branch's; expected the same values in both"
     if modality == "text" and found.text != expert.text:
-        return f"whose text is {found.text!r}, wanted the expert's, {expert.text!r}"
+        return f"whose text is {found.text!r}, expected the expert's, {expert.text!r}"
     if not found.frames:
-        return "whose frames is false; wanted true"
+        return "whose frames is false; expected true"
     if branch.layers == "weighted" and found.layers != "all":
-        return f"whose layers is {found.layers}, and the branch joins all; wanted 'all'"
+        return f"whose layers is {found.layers}, and the branch joins all; expected 'all'"
     return None
 
 

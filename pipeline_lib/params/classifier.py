@@ -9,7 +9,7 @@ def _share(value: Any) -> Any:
     """Refuse what is neither a share nor the name of the formula, in one sentence."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value != "ledoit_wolf" and not (number and 0 <= value <= 1):
-        raise ValueError("wanted a share in [0, 1] or 'ledoit_wolf'")
+        raise ValueError("expected a share in [0, 1] or 'ledoit_wolf'")
     return value
 
 

@@ -27,5 +27,7 @@ class DemonstrationSettings(Settings):
     @model_validator(mode="after")
     def _hidden_fits_the_layout(self) -> Self:
         if self.hidden and self.layout == "table":
-            raise ValueError(f"hidden is {self.hidden}, layout table has no unlabelled split; wanted 0 or msp_podcast")
+            raise ValueError(
+                f"hidden is {self.hidden}, layout table has no unlabelled split; expected 0 or msp_podcast"
+            )
         return self

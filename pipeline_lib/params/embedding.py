@@ -46,11 +46,11 @@ class EmbeddingSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.encoder is None) == (self.expert is None):
-            raise ValueError("wanted either encoder or expert, the other one null")
+            raise ValueError("expected either encoder or expert, the other one null")
         if self.layers != "all" and self.layers != sorted(set(self.layers)):
-            raise ValueError(f"layers is {self.layers}, wanted ascending numbers, each once")
+            raise ValueError(f"layers is {self.layers}, expected ascending numbers, each once")
         if self.modality == "audio" and self.encoder is not None and self.encoder.weights == "nf4":
-            raise ValueError("encoder.weights is 'nf4', which is for text; wanted 'float32' or 'bfloat16' for audio")
+            raise ValueError("encoder.weights is 'nf4', which is for text; expected 'float32' or 'bfloat16' for audio")
         if self.encoder is not None:
             for name in ("spec_augment", "layerdrop"):
                 if getattr(self.encoder, name):
@@ -64,5 +64,5 @@ class EmbeddingSettings(Settings):
                     " padded_30s"
                 )
         if self.modality == "text" and self.batch_seconds is not None:
-            raise ValueError("batch_seconds is for audio, a text has no duration; wanted null")
+            raise ValueError("batch_seconds is for audio, a text has no duration; expected null")
         return self

@@ -35,11 +35,13 @@ class ExecutorSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.kind != "local" and self.workers == 0:
-            raise ValueError(f"workers is 0, which is in this process, and kind is {self.kind!r}; wanted 1 or more")
+            raise ValueError(f"workers is 0, which is in this process, and kind is {self.kind!r}; expected 1 or more")
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
-            raise ValueError(f"gpus_per_worker is {self.gpus_per_worker:g}, above 1 a whole number is wanted")
+            raise ValueError(f"gpus_per_worker is {self.gpus_per_worker:g}, above 1 a whole number is expected")
         if self.kind == "slurm" and not self.gpus_per_worker.is_integer():
-            raise ValueError(f"gpus_per_worker is {self.gpus_per_worker:g}, SLURM gives whole GPUs; wanted 0, 1, 2 ...")
+            raise ValueError(
+                f"gpus_per_worker is {self.gpus_per_worker:g}, SLURM gives whole GPUs; expected 0, 1, 2 ..."
+            )
         return self
 
     @property

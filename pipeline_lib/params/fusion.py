@@ -17,7 +17,7 @@ class InterpolationSettings(Settings):
     @classmethod
     def _divides_one(cls, step: float) -> float:
         if abs(round(1 / step) * step - 1) > 1e-9:
-            raise ValueError("wanted a step that divides 1, such as 0.05 or 0.1")
+            raise ValueError("expected a step that divides 1, such as 0.05 or 0.1")
         return step
 
 
@@ -68,5 +68,5 @@ class FusionSettings(Settings):
     def _unique(cls, experts: list[str]) -> list[str]:
         twice = sorted({each for each in experts if experts.count(each) > 1})
         if twice:
-            raise ValueError(f"{twice} named twice, wanted each expert once")
+            raise ValueError(f"{twice} named twice, expected each expert once")
         return experts

@@ -121,7 +121,7 @@ class MixerSettings(Settings):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
-            raise ValueError(f"mixer.heads is {self.heads}, wanted a divisor of mixer.width, which is {self.width}")
+            raise ValueError(f"mixer.heads is {self.heads}, expected a divisor of mixer.width, which is {self.width}")
         if self.kind in ("shared_transformer", "late") and self.width // self.heads % 2:
             raise ValueError(f"mixer.width / mixer.heads is {self.width // self.heads}, positions want it even")
         return self

@@ -66,7 +66,7 @@ class TemperatureSettings(Settings):
     @classmethod
     def _is_development_data(cls, on: str) -> str:
         if on.startswith(TEST):
-            raise ValueError("a temperature is fitted on development data only, wanted 'dev' or a subset of it")
+            raise ValueError("a temperature is fitted on development data only, expected 'dev' or a subset of it")
         return on
 
 
@@ -97,13 +97,13 @@ class RebalancingSettings(Settings):
     @classmethod
     def _shares_are_something(cls, given: dict[str, float]) -> dict[str, float]:
         if given and not sum(given.values()) > 0:
-            raise ValueError("shares sum to 0, wanted at least one above 0")
+            raise ValueError("shares sum to 0, expected at least one above 0")
         return given
 
     @model_validator(mode="after")
     def _a_given_prior_is_given(self) -> "RebalancingSettings":
         if self.prior == "given" and not self.given:
             raise ValueError(
-                "prior is 'given', wanted shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
+                "prior is 'given', expected shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
             )
         return self

@@ -54,12 +54,12 @@ class ScoringSettings(Settings):
                 f"tables names the system {bad[0]!r}; letters, digits, _ and - only, it becomes a file name"
             )
         if self.plotted_split not in self.splits:
-            raise ValueError(f"plotted_split is {self.plotted_split!r}, wanted one of splits: {self.splits}")
+            raise ValueError(f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits}")
         if self.comparison.against:
             for name in (self.comparison.system, *self.comparison.against):
                 if name not in self.tables:
                     raise ValueError(
-                        f"comparison names the system {name!r}, wanted one of tables: {sorted(self.tables)}"
+                        f"comparison names the system {name!r}, expected one of tables: {sorted(self.tables)}"
                     )
             if self.comparison.system in self.comparison.against:
                 raise ValueError(f"comparison.against names {self.comparison.system!r} itself")

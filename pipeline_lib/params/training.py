@@ -33,7 +33,7 @@ class SentimentSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.thresholds[0] >= self.thresholds[1]:
-            raise ValueError(f"thresholds is {self.thresholds}, wanted [highest negative, lowest positive]")
+            raise ValueError(f"thresholds is {self.thresholds}, expected [highest negative, lowest positive]")
         return self
 
 
@@ -120,5 +120,5 @@ class PhaseSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.chunk_s is not None and self.chunk_s[0] > self.chunk_s[1]:
-            raise ValueError(f"chunk_s is {self.chunk_s}, wanted [shortest, longest]")
+            raise ValueError(f"chunk_s is {self.chunk_s}, expected [shortest, longest]")
         return self

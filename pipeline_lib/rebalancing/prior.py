@@ -3,36 +3,36 @@
 import numpy as np
 
 
-def rebalance(posterior: np.ndarray, trained: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def rebalance(posterior: np.ndarray, trained: np.ndarray, expected: np.ndarray) -> np.ndarray:
     r"""Return the posterior as it would be under another class prior.
 
     .. math:: P'(y \mid x) = \frac{1}{Z} \frac{P_w(y)}{P_t(y)} P(y \mid x)
 
     Härm and Alumäe, Odyssey 2024, section 3.2. The paper prints the same symbol for the new posterior
-    and for the training prior; here they are ``wanted`` and ``trained``. For a softmax it is the same as
+    and for the training prior; here they are ``expected`` and ``trained``. For a softmax it is the same as
     subtracting :math:`\log P_t(y)` from the biases and adding :math:`\log P_w(y)`.
 
-    A row that has nothing on any wanted label (all of it on O and X, to the last digit) carries no evidence
-    among them and becomes ``wanted``.
+    A row that has nothing on any expected label (all of it on O and X, to the last digit) carries no evidence
+    among them and becomes ``expected``.
 
     Args:
         posterior: :math:`P(y \mid x)`, shape ``(n, n_labels)``, rows sum to 1
         trained: :math:`P_t`, the label prior that the posterior contains, shape ``(n_labels,)``
-        wanted: :math:`P_w`, shape ``(n_labels,)``; 0 removes a label, as for the pseudo-labels X and O
+        expected: :math:`P_w`, shape ``(n_labels,)``; 0 removes a label, as for the pseudo-labels X and O
 
     Returns:
         shape ``(n, n_labels)``, rows sum to 1
 
     Raises:
-        ValueError: a wanted label has no training example, so its prior cannot be divided out
+        ValueError: a expected label has no training example, so its prior cannot be divided out
 
     Examples:
-        >>> rebalance(np.array([[0.8, 0.2]]), trained=np.array([0.8, 0.2]), wanted=np.array([0.5, 0.5]))
+        >>> rebalance(np.array([[0.8, 0.2]]), trained=np.array([0.8, 0.2]), expected=np.array([0.5, 0.5]))
         array([[0.5, 0.5]])
     """
-    unseen = (trained <= 0) & (wanted > 0)
+    unseen = (trained <= 0) & (expected > 0)
     if unseen.any():
         raise ValueError(f"labels at {np.flatnonzero(unseen).tolist()} have no training example")
-    weighted = posterior * np.divide(wanted, trained, out=np.zeros(len(wanted)), where=trained > 0)
+    weighted = posterior * np.divide(expected, trained, out=np.zeros(len(expected)), where=trained > 0)
     total = weighted.sum(axis=1, keepdims=True)
-    return np.where(total > 0, weighted / np.where(total > 0, total, 1.0), wanted / wanted.sum())
+    return np.where(total > 0, weighted / np.where(total > 0, total, 1.0), expected / expected.sum())

@@ -2,7 +2,7 @@
 
 In three steps, each of which may do nothing. *Method*: the expert's own posterior, or LDA and logistic regression or
 PLDA on its embeddings, fitted on train without O and X. *Calibration*: a temperature on its evidence
-(``temperature.temper``), which leaves the prior that it contains. *Prior*: that one is divided out and the wanted one
+(``temperature.temper``), which leaves the prior that it contains. *Prior*: that one is divided out and the expected one
 multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform prior, so that a uniform one changes nothing
 there.
 
@@ -54,13 +54,13 @@ def rebalance(predictions: Predictions, manifest: Manifest, settings: Rebalancin
         predictions = _calibrated(predictions, manifest, rows, settings.temperature.on)
     if settings.prior == "none":
         same = np.ones(len(manifest.labels))
-        return replace(predictions, posterior=prior.rebalance(predictions.posterior, trained=same, wanted=same))
-    wanted = _wanted(predictions, manifest, rows, settings)
-    posterior = prior.rebalance(predictions.posterior, predictions.trained_prior, wanted)
+        return replace(predictions, posterior=prior.rebalance(predictions.posterior, trained=same, expected=same))
+    expected = _wanted(predictions, manifest, rows, settings)
+    posterior = prior.rebalance(predictions.posterior, predictions.trained_prior, expected)
     fitted_on = predictions.fitted_on
     if settings.prior == "development":
         fitted_on = _extended(fitted_on, DEVELOPMENT, manifest)
-    return replace(predictions, posterior=posterior, trained_prior=wanted, fitted_on=fitted_on)
+    return replace(predictions, posterior=posterior, trained_prior=expected, fitted_on=fitted_on)
 
 
 def _rows(predictions: Predictions, manifest: Manifest) -> np.ndarray:
@@ -80,9 +80,9 @@ def _by_back_end(
 ) -> Predictions:
     where = f"rebalancing.{predictions.expert}.method is {settings.method!r}"
     if predictions.posterior is None:
-        raise InputError(f"{where}, but the expert predicts attributes only; wanted 'none'")
+        raise InputError(f"{where}, but the expert predicts attributes only; expected 'none'")
     if predictions.embedding is None:
-        raise InputError(f"{where}, but the expert's predictions hold no embeddings; wanted 'none'")
+        raise InputError(f"{where}, but the expert's predictions hold no embeddings; expected 'none'")
     truth = manifest.truth()[rows]
     fitting = manifest.mask(TRAIN)[rows] & (truth >= 0)
     unseen = [label for k, label in enumerate(manifest.labels) if not (truth[fitting] == k).any()]
@@ -122,7 +122,9 @@ def _calibrated(predictions: Predictions, manifest: Manifest, rows: np.ndarray, 
     inside = manifest.mask(on)
     held_out = sorted({each for each in manifest.frame["split"][inside] if each.startswith(TEST)})
     if held_out:
-        raise InputError(f"{where}.on is {on!r}, which shares utterances with {held_out}; wanted development data only")
+        raise InputError(
+            f"{where}.on is {on!r}, which shares utterances with {held_out}; expected development data only"
+        )
     trained, truth = predictions.trained_prior, manifest.truth()[rows]
     contained = np.full(len(manifest.labels), 1 / len(manifest.labels)) if trained is None else trained
     labelled = inside[rows] & (truth >= 0) & (contained[truth] > 0)
@@ -155,26 +157,26 @@ def _wanted(
     if trained is None:
         raise InputError(
             f"{where}.prior is {settings.prior!r}, but the expert does not say which prior it was trained under;"
-            " wanted 'none'"
+            " expected 'none'"
         )
     match settings.prior:
         case "given":
             if set(settings.given) != set(labels):
-                raise InputError(f"{where}.given names {sorted(settings.given)}, wanted exactly {list(labels)}")
-            wanted = np.array([settings.given[label] for label in labels], dtype=np.float64)
+                raise InputError(f"{where}.given names {sorted(settings.given)}, expected exactly {list(labels)}")
+            expected = np.array([settings.given[label] for label in labels], dtype=np.float64)
         case "development":
             truth = manifest.truth()[manifest.mask(DEVELOPMENT)]
-            wanted = np.bincount(truth[truth >= 0], minlength=len(labels)).astype(np.float64)
-            if not wanted.sum():
+            expected = np.bincount(truth[truth >= 0], minlength=len(labels)).astype(np.float64)
+            if not expected.sum():
                 raise InputError(f"{where}.prior is 'development', but no utterance of {DEVELOPMENT!r} has a label")
         case _:
-            wanted = np.ones(len(labels))
-    unseen = [label for k, label in enumerate(labels) if trained[k] <= 0 < wanted[k]]
+            expected = np.ones(len(labels))
+    unseen = [label for k, label in enumerate(labels) if trained[k] <= 0 < expected[k]]
     if unseen:
         raise InputError(f"{where}.prior is {settings.prior!r}, but {unseen} have no training example")
     if settings.prior == "em":
         return _estimated(predictions, manifest.mask(settings.em.on)[rows], settings)
-    return wanted / wanted.sum()
+    return expected / expected.sum()
 
 
 def _estimated(predictions: Predictions, unlabelled: np.ndarray, settings: RebalancingSettings) -> np.ndarray:
@@ -187,7 +189,7 @@ def _estimated(predictions: Predictions, unlabelled: np.ndarray, settings: Rebal
     if not found.converged:
         print(
             f"warning: {where}: after {found.iterations} iterations a share still moves by {found.change:.1e},"
-            f" wanted {em.tolerance:.1e}; raise {where}.iterations"
+            f" expected {em.tolerance:.1e}; raise {where}.iterations"
         )
     print(f"{where}: {', '.join(f'{label} {share:.3f}' for label, share in zip(labels, found.prior))}")
     lost = [label for label, share in zip(labels, found.prior) if share < LOST / len(labels)]

@@ -14,7 +14,7 @@ changing the prior before or after gives the same. T = 1 changes nothing in eith
 after PLDA, or where :math:`P_t` is not known, both are the same.
 
 **Fit.** The labelled utterances may be under another class prior f than :math:`P_t`, a balanced development set for
-example; as everywhere in this room only the prior differs, :math:`p(x \mid y)` is the same. What is wanted is the
+example; as everywhere in this room only the prior differs, :math:`p(x \mid y)` is the same. What is expected is the
 expected loss under the prior that :math:`p_T` contains,
 
 .. math:: \sum_y P_t(y) \, E_{x \mid y}[-\log p_T(y \mid x)]

@@ -35,7 +35,7 @@ def change(params: dict[str, Any], assignment: str) -> None:
         inner = inner.get(part) if isinstance(inner, dict) else None
     if not equals or not isinstance(inner, dict) or last not in inner:
         raise ParameterError(
-            f"--set {assignment!r}: wanted key=value with a key of the recipe, as in fusion.method=plda"
+            f"--set {assignment!r}: expected key=value with a key of the recipe, as in fusion.method=plda"
         )
     try:
         inner[last] = YAML(typ="safe", pure=True).load(text)
@@ -51,7 +51,7 @@ def replace_path(params: Any, assignment: str) -> None:
     """
     old, equals, new = assignment.partition("=")
     if not (old and equals and new) or not _replaced(params, old, new):
-        raise ParameterError(f"--path {assignment!r}: wanted OLD=NEW with a path OLD that the recipe names")
+        raise ParameterError(f"--path {assignment!r}: expected OLD=NEW with a path OLD that the recipe names")
 
 
 def _replaced(params: Any, old: str, new: str) -> int:

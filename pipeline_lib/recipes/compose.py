@@ -49,7 +49,7 @@ def compose(name: str) -> CommentedMap:
         ParameterError: there is no such recipe, or it holds a section or copies an entry that does not exist
     """
     if name not in names():
-        raise ParameterError(f"there is no recipe {name!r}, wanted one of {names()}")
+        raise ParameterError(f"there is no recipe {name!r}, expected one of {names()}")
     overlay = read_yaml(FOLDER / f"{name}.yaml")
     if name == DEFAULT:
         return overlay

@@ -215,7 +215,7 @@ def main(
     """Write the paper's tables, published next to obtained."""
     known = sorted(path.stem for path in PAPERS.glob("*.yaml"))
     if paper not in known:
-        raise ParameterError(f"there is no paper {paper!r}, wanted one of {known}")
+        raise ParameterError(f"there is no paper {paper!r}, expected one of {known}")
     said, store = read_paper(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
     try:
         kept = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}

@@ -108,7 +108,7 @@ def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[st
     return {"utterances": len(audio), "retrieval": retrieval(audio, text), "collapse": collapse}
 
 
-def drawn(corpus: Manifest, present: np.ndarray, split: str, wanted: int, seed: int) -> np.ndarray:
+def drawn(corpus: Manifest, present: np.ndarray, split: str, expected: int, seed: int) -> np.ndarray:
     """Return some rows of the split that have audio and text, in random order.
 
     Raises:
@@ -117,7 +117,7 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, wanted: int, seed: 
     rows = np.flatnonzero(corpus.mask(split) & present.all(axis=1))
     if not len(rows):
         raise InputError(f"no utterance of {split!r} has audio and text, there is nothing to align")
-    return np.random.default_rng([seed, 0]).permutation(rows)[:wanted]
+    return np.random.default_rng([seed, 0]).permutation(rows)[:expected]
 
 
 def prepared(
@@ -143,7 +143,7 @@ def diagnose(
         corpus: the manifest
         root: of the audio
         texts: transcripts, None where the expert reads none
-        draw: ``split``, ``wanted`` and ``seed`` of the utterances
+        draw: ``split``, ``expected`` and ``seed`` of the utterances
     """
     device = pick(settings.device)
     network = experts.load(folder, device)
@@ -163,7 +163,7 @@ def diagnose(
 def main(
     expert: Annotated[str, typer.Argument(help="an entry of the section finetuning, trained")],
     split: Annotated[str, typer.Option(help="split or subset of the utterances")] = "test",
-    wanted: Annotated[int, typer.Option(help="utterances that are drawn", min=2)] = 300,
+    expected: Annotated[int, typer.Option(help="utterances that are drawn", min=2)] = 300,
     seed: Annotated[int, typer.Option(help="of the draw", min=0)] = 1,
     params: Path = PARAMS,
     manifest_path: Path = Path("data/manifest.parquet"),
@@ -177,7 +177,7 @@ def main(
     if settings.modality != "audio" and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(corpus.ids)
     root = Path(read_value("corpus.root", params))
-    found = diagnose(models / expert, settings, corpus, root, texts, split=split, wanted=wanted, seed=seed)
+    found = diagnose(models / expert, settings, corpus, root, texts, split=split, expected=expected, seed=seed)
     values = read_params(params)
     kept = {name: values[name] for name in ("corpus", "transcription")}
     said = {"notice": corpus.notice, "split": split, **found}

@@ -57,7 +57,7 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
             powers = np.exp(scores.astype(np.float64) - scores.max())
             found[modality] = powers / powers.sum()
     if not found:
-        raise InputError(f"{folder} has no weights of layers; wanted an expert with layers: weighted")
+        raise InputError(f"{folder} has no weights of layers; expected an expert with layers: weighted")
     return found
 
 

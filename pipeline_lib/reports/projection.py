@@ -104,7 +104,9 @@ def drawn(corpus: Manifest, split: str, largest: int, seed: int, has: np.ndarray
     if len(rows) > largest:
         rows = np.sort(np.random.default_rng([seed, 0]).choice(rows, largest, replace=False))
     if len(rows) < FEWEST or len(set(corpus.truth()[rows])) < 2:
-        raise InputError(f"split {split!r} has {len(rows)} utterances with an emotion; wanted {FEWEST} of two or more")
+        raise InputError(
+            f"split {split!r} has {len(rows)} utterances with an emotion; expected {FEWEST} of two or more"
+        )
     return rows
 
 
@@ -175,7 +177,7 @@ def main(
     """Draw embeddings of one or more systems in the plane, and say how far emotions lie apart."""
     bad = [each for each in systems if not all(each.partition("="))]
     if bad:
-        raise InputError(f"{bad[0]!r} is no system, wanted NAME=PATH, as in after=data/embeddings/aligned")
+        raise InputError(f"{bad[0]!r} is no system, expected NAME=PATH, as in after=data/embeddings/aligned")
     corpus = manifest.read(manifest_path)
     paths = [Path(each.partition("=")[2]) for each in systems]
     rows = drawn(corpus, split, largest, seed, held(corpus, paths, layer, split))

@@ -12,8 +12,8 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import CATEGORY_METRICS, Tally
-from pipeline_lib.scoring.evidence import rows_for, tally
 from pipeline_lib.scoring.permutation import difference, difference_interval, mcnemar_p, permutation_p
+from pipeline_lib.scoring.scored_rows import rows_for, tally
 from pipeline_lib.scoring.splits import is_resubstitution
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest

@@ -20,7 +20,7 @@ from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import intervals
 from pipeline_lib.scoring.comparison import compare
-from pipeline_lib.scoring.evidence import attribute_names, attribute_rows, category_rows, tally
+from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, tally
 from pipeline_lib.scoring.splits import cautions, is_resubstitution
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
@@ -94,10 +94,10 @@ def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, int]:
 
 
 def _covers(
-    system: System, split: str, rows: np.ndarray, wanted: np.ndarray, settings: ScoringSettings, warnings: list[str]
+    system: System, split: str, rows: np.ndarray, expected: np.ndarray, settings: ScoringSettings, warnings: list[str]
 ) -> bool:
     """Return whether the system predicts enough of the split to be scored; a part is said in the warnings."""
-    n, total = int(rows.sum()), int(wanted.sum())
+    n, total = int(rows.sum()), int(expected.sum())
     if not n:
         return False
     enough = n >= settings.least_coverage * total

@@ -97,19 +97,19 @@ def check_submission(path: Path, manifest: Manifest, split: str, task: Task) -> 
     Raises:
         InputError: the first thing that is wrong, with its line
     """
-    wanted = set(_file_names(manifest, manifest.mask(split)))
+    expected = set(_file_names(manifest, manifest.mask(split)))
     check_value = _check_letter if task == "categories" else _check_number
     seen: set[str] = set()
     for line, fields in _lines(path, COLUMNS[task]):
         name, *values = fields
         at = f"{path}, line {line}"
-        if name in seen or name not in wanted:
+        if name in seen or name not in expected:
             raise InputError(f"{at}: FileName {name!r} {'appears twice' if name in seen else f'is not in {split}'}")
         seen.add(name)
         for column, value in zip(COLUMNS[task][1:], values, strict=True):
             check_value(f"{at}: {column} of {name} is {value!r}", value)
-    if absent := sorted(wanted - seen):
-        raise InputError(f"{path} lacks {len(absent)} of the {len(wanted)} files of {split}, {absent[0]!r} first")
+    if absent := sorted(expected - seen):
+        raise InputError(f"{path} lacks {len(absent)} of the {len(expected)} files of {split}, {absent[0]!r} first")
     return len(seen)
 
 
@@ -162,11 +162,11 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
             if header != list(columns):
-                raise InputError(f"{path}: its first line is {','.join(header)!r}, wanted {','.join(columns)!r}")
+                raise InputError(f"{path}: its first line is {','.join(header)!r}, expected {','.join(columns)!r}")
             for fields in reader:
                 if len(fields) != len(columns):
                     at = f"{path}, line {reader.line_num}"
-                    raise InputError(f"{at}: {len(fields)} fields, wanted {len(columns)} ({','.join(columns)})")
+                    raise InputError(f"{at}: {len(fields)} fields, expected {len(columns)} ({','.join(columns)})")
                 yield reader.line_num, fields
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}") from None
@@ -176,7 +176,7 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
 
 def _check_letter(said: str, value: str) -> None:
     if value not in LETTERS:
-        raise InputError(f"{said}, wanted one of {' '.join(LETTERS)}")
+        raise InputError(f"{said}, expected one of {' '.join(LETTERS)}")
 
 
 def _check_number(said: str, value: str) -> None:
@@ -185,7 +185,7 @@ def _check_number(said: str, value: str) -> None:
     except ValueError:
         number = math.nan
     if not SCALE[0] <= number <= SCALE[1]:
-        raise InputError(f"{said}, wanted a number from 1 to 7")
+        raise InputError(f"{said}, expected a number from 1 to 7")
 
 
 def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:

@@ -62,30 +62,30 @@ def align(name: str, path: Path, predictions: Predictions, manifest: Manifest) -
     return System(name, posterior, attributes, predictions.fitted_on)
 
 
-def scored_posterior(posterior: np.ndarray, has: Sequence[str], wanted: Sequence[str], path: Path) -> np.ndarray:
+def scored_posterior(posterior: np.ndarray, has: Sequence[str], expected: Sequence[str], path: Path) -> np.ndarray:
     """Return the columns of the scored labels, in their order, rows summing to 1.
 
     Args:
         posterior: shape ``(n, len(has))``
         has: its labels; O and X may be among them
-        wanted: the scored labels
+        expected: the scored labels
         path: for the message
 
     Returns:
-        shape ``(n, len(wanted))``
+        shape ``(n, len(expected))``
 
     Raises:
         InputError: apart from O and X, the two lists hold different labels
     """
-    missing, foreign = set(wanted) - set(has), set(has) - set(wanted) - set(PSEUDO)
+    missing, foreign = set(expected) - set(has), set(has) - set(expected) - set(PSEUDO)
     if missing or foreign:
         said = f"lacks {sorted(missing)}" if missing else f"has {sorted(foreign)}"
         raise InputError(
-            f"{path}: its posterior {said}, the manifest's labels are {list(wanted)} (made from another corpus?)"
+            f"{path}: its posterior {said}, the manifest's labels are {list(expected)} (made from another corpus?)"
         )
-    kept = posterior[:, [list(has).index(label) for label in wanted]]
+    kept = posterior[:, [list(has).index(label) for label in expected]]
     total = kept.sum(axis=1, keepdims=True)
-    return np.where(total > 0, kept / np.where(total > 0, total, 1), 1 / len(wanted))
+    return np.where(total > 0, kept / np.where(total > 0, total, 1), 1 / len(expected))
 
 
 def _spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
-from pipeline_lib.shards.crew import Crew
 from pipeline_lib.shards.job import Order, Task
 from pipeline_lib.shards.schedule import Schedule
+from pipeline_lib.shards.worker_pool import WorkerPool
 
 
 def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], description: str) -> Iterator[int]:
@@ -19,7 +19,7 @@ def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], des
     Args:
         settings: who computes
         order: what every worker is started with
-        tasks: the shards that are not finished, in the order in which they are wanted
+        tasks: the shards that are not finished, in the order in which they are expected
         description: of the work, for messages
 
     Raises:
@@ -51,22 +51,22 @@ def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], des
             f"executor.kind is {settings.kind!r} and {error.name} is not installed; pip install"
             ' "speech-emotion-pipeline[cluster]", or set kind to local'
         ) from None
-    schedule.refuse_culprits(order.job.ids)
+    schedule.refuse_poison_rows(order.job.ids)
 
 
-def _share_out(crew: Crew, order: Order, schedule: Schedule, workers: int) -> Iterator[int]:
+def _share_out(pool: WorkerPool, order: Order, schedule: Schedule, workers: int) -> Iterator[int]:
     """Keep every worker busy until nothing is left; yield the numbers of finished shards."""
     loading: set[int] = set()
     idle: list[int] = []
     busy: dict[int, Task] = {}
-    with crew:
+    with pool:
         while len(schedule):
             while len(loading) + len(idle) + len(busy) < min(workers, len(schedule)):
-                loading.add(crew.hire())
+                loading.add(pool.start())
             while idle and (task := schedule.take()) is not None:
                 busy[idle[-1]] = task
-                crew.give(idle.pop(), task)
-            for event in crew.wait():
+                pool.submit(idle.pop(), task)
+            for event in pool.poll():
                 task = busy.pop(event.worker, None)
                 if event.failure is not None:
                     raise event.failure.error()

@@ -19,15 +19,15 @@ from multiprocessing.reduction import ForkingPickler
 from pipeline_lib.command import end_with
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.executor import ExecutorSettings
-from pipeline_lib.shards.crew import Event
 from pipeline_lib.shards.job import OUTDATED, Order, Task, Worker
+from pipeline_lib.shards.worker_pool import Event
 
 SPAWN = multiprocessing.get_context("spawn")  # a forked process could not use a GPU, nor threads
 GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class _Hired:
+class _Process:
     process: BaseProcess
     connection: Connection
     place: int
@@ -37,7 +37,7 @@ class LocalCrew:
     """Processes that are started afresh, so that each has its own GPU and threads."""
 
     def __init__(self, order: Order, settings: ExecutorSettings) -> None:
-        """Share out the GPUs; nobody is hired yet.
+        """Share out the GPUs; no process is started yet.
 
         Raises:
             InputError: more workers than the GPUs hold
@@ -46,7 +46,7 @@ class LocalCrew:
         gpus = [] if order.job.device in ("cpu", "mps") else visible_gpus()
         self._gpus = shares(gpus, settings.workers, settings.gpus_per_worker)
         self._order = ForkingPickler.dumps(order)
-        self._hired: dict[int, _Hired] = {}
+        self._processes: dict[int, _Process] = {}
         self._counter = 0
         if settings.workers > 1 and not gpus and "OMP_NUM_THREADS" not in os.environ:
             each = max(1, (os.cpu_count() or 1) // settings.workers)
@@ -61,16 +61,16 @@ class LocalCrew:
 
     def __exit__(self, *exception: object) -> None:
         """End all workers at once; a shard in flight is lost."""
-        for each in self._hired.values():
+        for each in self._processes.values():
             each.process.kill()
-        for each in self._hired.values():
+        for each in self._processes.values():
             each.process.join()
             each.connection.close()
-        self._hired.clear()
+        self._processes.clear()
 
-    def hire(self) -> int:
+    def start(self) -> int:
         """Start a process on the first place that is free."""
-        taken = {each.place for each in self._hired.values()}
+        taken = {each.place for each in self._processes.values()}
         place = next(i for i in range(len(self._gpus)) if i not in taken)
         ours, theirs = SPAWN.Pipe()
         process = SPAWN.Process(target=_serve, args=(theirs, self._gpus[place], os.getpid()), name=f"worker {place}")
@@ -79,20 +79,20 @@ class LocalCrew:
         # in a thread: a large job waits in the pipe until the process has imported what it needs
         threading.Thread(target=_send, args=(ours, self._order), daemon=True).start()
         self._counter += 1
-        self._hired[self._counter] = _Hired(process, ours, place)
+        self._processes[self._counter] = _Process(process, ours, place)
         return self._counter
 
-    def give(self, worker: int, task: Task) -> None:
+    def submit(self, worker: int, task: Task) -> None:
         """Send the task; that the worker has died meanwhile is seen by ``wait``."""
-        _send(self._hired[worker].connection, ForkingPickler.dumps(task))
+        _send(self._processes[worker].connection, ForkingPickler.dumps(task))
 
-    def wait(self) -> list[Event]:
+    def poll(self) -> list[Event]:
         """Return messages, then deaths; a pipe's end may outlive a worker in its own children, so ask the system."""
         events = []
-        heard = wait([each.connection for each in self._hired.values()], timeout=1.0)
-        for worker, each in list(self._hired.items()):
+        ready = wait([each.connection for each in self._processes.values()], timeout=1.0)
+        for worker, each in list(self._processes.items()):
             dead = not each.process.is_alive()  # asked first: what it sent before it died is then in the pipe
-            if each.connection in heard or dead:
+            if each.connection in ready or dead:
                 try:
                     while each.connection.poll():
                         kind, failure = each.connection.recv()
@@ -103,7 +103,7 @@ class LocalCrew:
             if dead:
                 each.process.join()
                 each.connection.close()
-                del self._hired[worker]
+                del self._processes[worker]
                 events.append(Event(worker, "died", how=how(each.process.exitcode)))
         return events
 

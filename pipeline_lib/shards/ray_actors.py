@@ -15,8 +15,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError  # noqa: E4
 
 from pipeline_lib.errors import InputError  # noqa: E402
 from pipeline_lib.params.executor import ExecutorSettings  # noqa: E402
-from pipeline_lib.shards.crew import Event  # noqa: E402
 from pipeline_lib.shards.job import Failure, Order, Task, Worker  # noqa: E402
+from pipeline_lib.shards.worker_pool import Event  # noqa: E402
 
 CPUS = 0.5  # of an actor, as Ray counts; whole ones would starve others on a small machine
 CARRIED = ("OMP_", "MKL_", "CUBLAS_", "TOKENIZERS_", "HF_HUB_", "HF_HOME", "PYTORCH_")  # HF_TOKEN stays here
@@ -87,7 +87,7 @@ class RayCrew:
         if self._ours:
             ray.shutdown()
 
-    def hire(self) -> int:
+    def start(self) -> int:
         """Start an actor."""
         environment = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
         actor = ray.remote(Actor).options(**self._options).remote(environment, str(Path.cwd()), sys.path)
@@ -96,11 +96,11 @@ class RayCrew:
         self._waiting[actor.start.remote(self._sent)] = (self._counter, "ready")
         return self._counter
 
-    def give(self, worker: int, task: Task) -> None:
+    def submit(self, worker: int, task: Task) -> None:
         """Send the task."""
         self._waiting[self._actors[worker].do.remote(task)] = (worker, "done")
 
-    def wait(self) -> list[Event]:
+    def poll(self) -> list[Event]:
         """Return results and deaths."""
         ready, _ = ray.wait(list(self._waiting), num_returns=1, timeout=1.0)
         events = []

@@ -2,8 +2,8 @@
 
 A shard that kills its worker is tried ``max_attempts`` times in all, after the shards that wait. Then it is cut in
 halves, and those that kill are cut again, until single rows are left; a row that kills ``max_attempts`` workers on its
-own is a culprit. Parts are computed only to be watched, never kept. The run goes on with all that is left, then stops
-with the culprits' names.
+own is a poison row. Parts are computed only to be watched, never kept. The run goes on with all that is left, then
+stops with the names of the poison rows.
 """
 
 from collections import Counter, deque
@@ -24,7 +24,7 @@ class Schedule:
         """Take what is to be done.
 
         Args:
-            tasks: in the order in which they are wanted
+            tasks: in the order in which they are expected
             max_attempts: deaths after which a shard is cut, or a single row is blamed
             description: of the work, for messages
         """
@@ -33,7 +33,7 @@ class Schedule:
         self._waiting = deque(tasks)
         self._deaths: Counter[tuple[int, ...]] = Counter()
         self._last: dict[int, str] = {}
-        self._culprits: dict[int, int] = {}
+        self._poison_rows: dict[int, int] = {}
         self._cut: dict[int, int] = {}  # shards that were cut: how many of their parts are still out
         self._in_a_row = self._before_ready = 0
 
@@ -79,7 +79,7 @@ class Schedule:
         if deaths < self.max_attempts and (task.whole or len(task.rows) == 1):
             self._again(task)
         elif len(task.rows) == 1:
-            self._culprits[task.rows[0]] = task.number
+            self._poison_rows[task.rows[0]] = task.number
             self._cut.setdefault(task.number, 0)
         else:
             middle = -(-len(task.rows) // 2)
@@ -106,7 +106,7 @@ class Schedule:
                 f" {how} (does the memory suffice for executor.workers models?)"
             )
 
-    def refuse_culprits(self, ids: Sequence[str]) -> None:
+    def refuse_poison_rows(self, ids: Sequence[str]) -> None:
         """Stop where something is missing, after all else is finished.
 
         Args:
@@ -115,9 +115,9 @@ class Schedule:
         Raises:
             InputError: a row kills its workers, or a shard does so only as a whole
         """
-        if self._culprits:
-            named = [f"{ids[row]!r} ({self._last[number]})" for row, number in sorted(self._culprits.items())]
-            names = ", ".join(str(ids[row]) for row in sorted(self._culprits))
+        if self._poison_rows:
+            named = [f"{ids[row]!r} ({self._last[number]})" for row, number in sorted(self._poison_rows.items())]
+            names = ", ".join(str(ids[row]) for row in sorted(self._poison_rows))
             raise InputError(
                 f"{self.description}: {len(named)} utterances killed every worker that took them, {self.max_attempts}"
                 f" times each: {', '.join(named)}. All other shards are finished and kept; the same command tries only"

@@ -45,7 +45,7 @@ def by_length(durations: Sequence[float], shard_size: int, batch: int = 1) -> Pl
         every row number once
     """
     if shard_size < 1 or batch < 1:
-        raise ValueError(f"shard_size is {shard_size} and batch {batch}, wanted at least 1")
+        raise ValueError(f"shard_size is {shard_size} and batch {batch}, expected at least 1")
     order = np.argsort(-np.asarray(durations, dtype=np.float64), kind="stable").tolist()
     size = -(-shard_size // batch) * batch
     return [order[start : start + size] for start in range(0, len(order), size)]

@@ -24,7 +24,7 @@ def file_digest(path: Path) -> str:
     if path.is_dir():
         return _digest_of({each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()})
     if not path.is_file():
-        raise InputError(f"{path} does not exist, wanted a file or a folder")
+        raise InputError(f"{path} does not exist, expected a file or a folder")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -126,7 +126,7 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[pq.ParquetFile, dict[str, A
         said = json.loads(stored)
         if not isinstance(said, dict) or said.get("kind") != kind:
             found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
-            raise InputError(f"{path} holds {found!r}, wanted {kind!r}")
+            raise InputError(f"{path} holds {found!r}, expected {kind!r}")
         version, expected = said.get("format_version"), VERSIONS.get(kind, FORMAT_VERSION)
         if version != expected:
             raise InputError(

@@ -121,7 +121,7 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
             yield writer
             _parquet.check_ids(folder, writer.ids)
             if len(writer.ids) != info.n_utterances:
-                raise ValueError(f"{folder}: {len(writer.ids)} utterances were written, wanted {info.n_utterances}")
+                raise ValueError(f"{folder}: {len(writer.ids)} utterances were written, expected {info.n_utterances}")
         _write_info(temporary / INFO, info)
         _replace(temporary, folder)
     finally:
@@ -236,7 +236,7 @@ def _open_frames(folder: Path, layer: int, info: Info) -> Any:
 
 def _half(values: np.ndarray) -> np.ndarray:
     if values.dtype != np.float16:
-        raise ValueError(f"values are {values.dtype}, wanted float16; see to_half")
+        raise ValueError(f"values are {values.dtype}, expected float16; see to_half")
     return values
 
 

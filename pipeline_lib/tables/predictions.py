@@ -145,17 +145,17 @@ def _pile(parts: list[np.ndarray | None]) -> np.ndarray | None:
 
 def _check(path: Path, predictions: Predictions) -> None:
     ids, n = predictions.utterance_ids, len(predictions)
-    wanted = {
+    expected = {
         "posterior": len(predictions.labels),
         "attributes": len(predictions.attribute_names),
         "embedding": None,
     }
-    for name, width in wanted.items():
+    for name, width in expected.items():
         values = getattr(predictions, name)
         if values is None:
             continue
         if values.ndim != 2 or len(values) != n or (width is not None and values.shape[1] != width):
-            raise ValueError(f"{path}: {name} has shape {values.shape}, wanted ({n}, {width or 'width'})")
+            raise ValueError(f"{path}: {name} has shape {values.shape}, expected ({n}, {width or 'width'})")
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise ValueError(f"{path}: {name} of {ids[bad[0]]!r} is not finite ({len(bad)} rows; did a loss diverge?)")

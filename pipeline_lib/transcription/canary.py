@@ -26,7 +26,7 @@ from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.command import full_disk
 from pipeline_lib.encoders import contents
 from pipeline_lib.encoders.device import Device, autocast, pick
-from pipeline_lib.encoders.refusals import explain
+from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.transcription import CanarySettings
@@ -78,7 +78,7 @@ class Canary:
             MemoryError: the batch does not fit on the device
         """
         try:
-            with _hushed(), autocast(self.device, wanted=self.half_precision):
+            with _hushed(), autocast(self.device, expected=self.half_precision):
                 return self._texts(waveforms)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -183,13 +183,13 @@ def _archive(settings: CanarySettings) -> Path:
             f"{name} does not exist, expected a .nemo file, its folder, or 'owner/model' on the hub"
             " (was it moved, or is a relative path meant from the project's root?)"
         )
-    wanted = f"{PurePosixPath(name).name}.nemo"
+    expected = f"{PurePosixPath(name).name}.nemo"
     try:
-        return Path(hf_hub_download(name, wanted, revision=settings.revision))
+        return Path(hf_hub_download(name, expected, revision=settings.revision))
     except RemoteEntryNotFoundError:
-        raise InputError(f"checkpoint {name} has no file {wanted} on the hub (is it a NeMo checkpoint?)") from None
+        raise InputError(f"checkpoint {name} has no file {expected} on the hub (is it a NeMo checkpoint?)") from None
     except (OSError, ValueError, LocalEntryNotFoundError) as error:
-        raise explain(error, EncoderSettings(checkpoint=name, revision=settings.revision), wanted) from error
+        raise explain(error, EncoderSettings(checkpoint=name, revision=settings.revision), expected) from error
 
 
 def _prompt(model: EncDecMultiTaskModel, settings: CanarySettings) -> torch.Tensor:

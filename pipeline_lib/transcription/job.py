@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.tables.segments import Recording
-from pipeline_lib.transcription.listening import Engine, Listener, load
+from pipeline_lib.transcription.recognition import Engine, Recognizer, load
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class TranscriptionJob:
         """Where the engine runs."""
         return self.settings.device
 
-    def listener(self) -> Listener:
+    def listener(self) -> Recognizer:
         """Return one whose engine is not loaded yet."""
-        return Listener(self.settings, lambda: self.make(self.settings))
+        return Recognizer(self.settings, lambda: self.make(self.settings))
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the engine and return what transcribes some rows."""
@@ -42,7 +42,7 @@ class TranscriptionJob:
         listener.load()
         return partial(self.hear, listener)
 
-    def hear(self, listener: Listener, rows: list[int]) -> pa.Table:
+    def hear(self, listener: Recognizer, rows: list[int]) -> pa.Table:
         """Return row numbers and texts."""
         texts = listener.texts([self.recordings[row] for row in rows])
         return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})

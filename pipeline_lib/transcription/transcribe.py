@@ -21,14 +21,14 @@ from pipeline_lib.shards import store
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.job import TranscriptionJob
-from pipeline_lib.transcription.listening import Engine, Listener, load
+from pipeline_lib.transcription.recognition import Engine, Recognizer, load
 from pipeline_lib.transcription.reference import human_texts, or_empty
 
 LIBRARIES = {"canary": ("nemo_toolkit", "torch"), "whisper": ("transformers", "torch")}
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcription:
     """Every utterance's text, in the manifest's order, and where they come from.
 
     Attributes:
@@ -52,7 +52,7 @@ def transcribe(
     settings: TranscriptionSettings,
     work: Path,
     make: Callable[[TranscriptionSettings], Engine] = load,
-) -> Heard:
+) -> Transcription:
     """Return the texts of all utterances.
 
     Args:
@@ -68,7 +68,7 @@ def transcribe(
     """
     if settings.engine == "reference":
         texts, said = human_texts(manifest, settings.reference), settings.reference.model_dump()
-        return Heard(texts, "reference", manifest.corpus, said, work / "reference")
+        return Transcription(texts, "reference", manifest.corpus, said, work / "reference")
     rows = np.flatnonzero(manifest.has_audio)
     _refuse_text_only(manifest, settings.engine)
     options = getattr(settings, settings.engine)
@@ -91,7 +91,7 @@ def transcribe(
     for table in store.run_shards(folder, plan, hear, "transcribing", job=job, executor=executor):
         texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
     _say_speed(listener)
-    return Heard(texts.tolist(), settings.engine, checkpoint, decoding, folder)
+    return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, folder)
 
 
 def _refuse_text_only(manifest: Manifest, engine: str) -> None:
@@ -119,10 +119,10 @@ def _without_audio(manifest: Manifest, settings: TranscriptionSettings, decoding
     return texts
 
 
-def _say_speed(listener: Listener) -> None:
+def _say_speed(listener: Recognizer) -> None:
     """Print how fast it went in this process; the numbers differ from run to run and so stand in no output."""
     if listener.spent_s > 0:
-        factor = listener.spent_s / max(listener.heard_s, 1e-9)
+        factor = listener.spent_s / max(listener.transcribed_s, 1e-9)
         print(
             f"{listener.heard_s:.0f} s of audio transcribed in {listener.spent_s:.1f} s"
             f" (real-time factor {factor:.3f}, loading the model left out)"

@@ -12,9 +12,9 @@ from transformers import AutoConfig, PretrainedConfig, WhisperForConditionalGene
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from pipeline_lib.audio.decoding import SAMPLE_RATE
-from pipeline_lib.encoders import contents, foreign
+from pipeline_lib.encoders import checkpoint_safety, contents
 from pipeline_lib.encoders.device import Device, autocast, pick
-from pipeline_lib.encoders.refusals import explain, quiet
+from pipeline_lib.encoders.load_errors import explain, quiet
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.transcription import WhisperSettings
@@ -75,7 +75,7 @@ def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, W
         config = AutoConfig.from_pretrained(settings.checkpoint, revision=settings.revision, trust_remote_code=False)
     except Exception as error:
         raise explain(error, named, "configuration") from error
-    foreign.check_kernels(config, settings.checkpoint)
+    checkpoint_safety.check_kernels(config, settings.checkpoint)
     if config.model_type != "whisper":
         raise InputError(f"{settings.checkpoint} is a {config.model_type!r} model, expected Whisper")
     contents.check_sizes(config, settings.checkpoint)
@@ -143,6 +143,6 @@ def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings)
     if code and code not in known:
         raise InputError(
             f"transcription.whisper.language is {settings.language!r}, which {settings.checkpoint} does not hear;"
-            f" wanted one of {known}"
+            f" expected one of {known}"
         )
     return code

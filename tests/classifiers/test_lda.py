@@ -20,24 +20,24 @@ def drawn(n=300, width=12, n_classes=5, seed=0):
     return (generator.normal(size=(n, width)) + generator.normal(size=(n_classes, width))[truth]) @ mixing, truth
 
 
-def up_to_sign(found, wanted):
-    return found * np.sign((found * wanted).sum(axis=0))
+def up_to_sign(found, expected):
+    return found * np.sign((found * expected).sum(axis=0))
 
 
 def test_projection_and_posterior_are_those_of_the_svd_solver():
     features, truth = drawn()
     ours, reference = LinearDiscriminantAnalysis().fit(features, truth), Reference(solver="svd").fit(features, truth)
-    wanted = reference.transform(features)
-    np.testing.assert_allclose(up_to_sign(ours.transform(features), wanted), wanted, atol=1e-9)
+    expected = reference.transform(features)
+    np.testing.assert_allclose(up_to_sign(ours.transform(features), expected), expected, atol=1e-9)
     np.testing.assert_allclose(ours.predict_proba(features), reference.predict_proba(features), atol=1e-10)
 
 
 def test_projection_and_posterior_are_those_of_the_eigen_solver():
     features, truth = drawn(seed=1)
     ours, reference = LinearDiscriminantAnalysis().fit(features, truth), Reference(solver="eigen").fit(features, truth)
-    wanted = reference.transform(features)
-    wanted -= wanted.mean(axis=0)  # this solver does not centre
-    np.testing.assert_allclose(up_to_sign(ours.transform(features), wanted), wanted, atol=1e-8)
+    expected = reference.transform(features)
+    expected -= expected.mean(axis=0)  # this solver does not centre
+    np.testing.assert_allclose(up_to_sign(ours.transform(features), expected), expected, atol=1e-8)
     np.testing.assert_allclose(ours.predict_proba(features), reference.predict_proba(features), atol=1e-8)
 
 
@@ -51,8 +51,8 @@ def test_posterior_under_shrinkage_is_that_of_the_eigen_solver():
 def test_two_components_are_the_first_two_of_scikit_learn():
     features, truth = drawn(seed=2)
     found = LinearDiscriminantAnalysis(components=2).fit(features, truth).transform(features)
-    wanted = Reference(solver="svd", n_components=2).fit(features, truth).transform(features)
-    np.testing.assert_allclose(up_to_sign(found, wanted), wanted, atol=1e-9)
+    expected = Reference(solver="svd", n_components=2).fit(features, truth).transform(features)
+    np.testing.assert_allclose(up_to_sign(found, expected), expected, atol=1e-9)
 
 
 def test_fifteen_components_of_five_classes_are_four_and_score_alike():
@@ -92,8 +92,8 @@ def test_shrinkage_with_fewer_rows_than_dimensions_equals_the_gaussian_densities
     shrunk = 0.7 * plain + 0.3 * np.trace(plain) / 60 * np.eye(60)
     log_density = np.stack([multivariate_normal(m, shrunk).logpdf(features) for m in means], axis=1)
     log_joint = log_density + np.log(np.bincount(truth) / 40)
-    wanted = np.exp(log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True))
-    np.testing.assert_allclose(lda.predict_proba(features), wanted, atol=1e-9)
+    expected = np.exp(log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True))
+    np.testing.assert_allclose(lda.predict_proba(features), expected, atol=1e-9)
 
 
 def test_ledoit_wolf_chooses_what_scikit_learn_chooses():
@@ -149,5 +149,5 @@ def test_data_without_anything_to_learn_is_refused(features, truth, message):
 
 def test_an_impossible_shrinkage_is_refused():
     features, truth = drawn()
-    with pytest.raises(ValueError, match=r"shrinkage is 1.5, wanted a share in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"shrinkage is 1.5, expected a share in \[0, 1\]"):
         LinearDiscriminantAnalysis(shrinkage=1.5).fit(features, truth)

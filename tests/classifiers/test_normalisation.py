@@ -10,15 +10,15 @@ TRAIN = np.array([[1.0, 5.0], [3.0, 5.0]])  # means 2 and 5, deviations 1 and 0
 
 
 @pytest.mark.parametrize(
-    ("kind", "wanted"),
+    ("kind", "expected"),
     [
         ("none", [4.0, 9.0]),
         ("standardise", [2.0, 0.0]),  # a constant feature says nothing, whatever it is elsewhere
         ("length", [2 / np.sqrt(20), 4 / np.sqrt(20)]),
     ],
 )
-def test_one_row_under_each_kind(kind, wanted):
-    np.testing.assert_allclose(Normalisation(kind).fit(TRAIN).transform([[4.0, 9.0]]), [wanted])
+def test_one_row_under_each_kind(kind, expected):
+    np.testing.assert_allclose(Normalisation(kind).fit(TRAIN).transform([[4.0, 9.0]]), [expected])
 
 
 def test_a_constant_that_float32_rounds_is_still_constant():

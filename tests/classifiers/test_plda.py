@@ -50,18 +50,18 @@ def test_densities_are_those_of_the_full_joint_covariance(shrinkage):
     features, truth = drawn()
     unseen = np.random.default_rng(9).normal(size=(6, 3)) * 4 + 3
     model = estimates(features, truth, shrinkage)
-    wanted = np.array([[predictive(x, features[truth == c], *model) for c in range(4)] for x in unseen])
+    expected = np.array([[predictive(x, features[truth == c], *model) for c in range(4)] for x in unseen])
     plda = PLDA(shrinkage=shrinkage).fit(features, truth)
-    np.testing.assert_allclose(plda.log_densities(unseen), wanted, rtol=1e-9, atol=1e-9)
-    odds = np.exp(wanted - wanted.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(plda.log_densities(unseen), expected, rtol=1e-9, atol=1e-9)
+    odds = np.exp(expected - expected.max(axis=1, keepdims=True))
     np.testing.assert_allclose(plda.predict_proba(unseen), odds / odds.sum(axis=1, keepdims=True), atol=1e-10)
 
 
 def test_densities_with_more_dimensions_than_classes():
     features, truth = drawn(counts=(12, 20, 5), width=6, seed=3)
     model = estimates(features, truth)
-    wanted = [[predictive(x, features[truth == c], *model) for c in range(3)] for x in features[:4]]
-    np.testing.assert_allclose(PLDA().fit(features, truth).log_densities(features[:4]), wanted, rtol=1e-8)
+    expected = [[predictive(x, features[truth == c], *model) for c in range(3)] for x in features[:4]]
+    np.testing.assert_allclose(PLDA().fit(features, truth).log_densities(features[:4]), expected, rtol=1e-8)
 
 
 def test_the_axes_diagonalise_both_covariances():
@@ -78,13 +78,13 @@ def test_hand_worked_one_dimension_with_unequal_counts():
     # B = 40.5 - (1/2 + 1/3)/2 * 4/3 = 40.5 - 5/9
     within, between = 4 / 3, 40.5 - 5 / 9
     features, truth = np.array([[0.0], [2.0], [9.0], [10.0], [11.0]]), np.array([0, 0, 1, 1, 1])
-    wanted = []
+    expected = []
     for count, mean in ((2, 1.0), (3, 10.0)):
         precision = 1 / between + count / within
         centre = (5.5 / between + count * mean / within) / precision
-        wanted.append(norm(centre, np.sqrt(within + 1 / precision)).logpdf(4.0))
+        expected.append(norm(centre, np.sqrt(within + 1 / precision)).logpdf(4.0))
     plda = PLDA().fit(features, truth)
-    np.testing.assert_allclose(plda.log_densities([[4.0]])[0], wanted, rtol=1e-12)
+    np.testing.assert_allclose(plda.log_densities([[4.0]])[0], expected, rtol=1e-12)
     np.testing.assert_allclose(plda.between_, [between / within])
 
 
@@ -98,8 +98,8 @@ def test_with_many_rows_a_class_it_is_lda_without_the_training_prior():
     features, truth = drawn(counts=(4000, 9000, 20000), width=2, seed=4)
     lda = LinearDiscriminantAnalysis().fit(features, truth)
     posterior = lda.predict_proba(features[::500]) / lda.priors_
-    wanted = posterior / posterior.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(PLDA().fit(features, truth).predict_proba(features[::500]), wanted, atol=2e-3)
+    expected = posterior / posterior.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(PLDA().fit(features, truth).predict_proba(features[::500]), expected, atol=2e-3)
 
 
 def test_classes_without_any_difference_get_a_uniform_posterior():
@@ -117,10 +117,10 @@ def test_em_never_lowers_the_likelihood_and_ends_above_the_closed_form():
 def test_the_likelihood_of_em_is_that_of_the_full_joint_covariance():
     features, truth = drawn(seed=6)
     model = estimates(features, truth)
-    wanted = sum(joint(features[truth == c], *model) for c in range(4))
+    expected = sum(joint(features[truth == c], *model) for c in range(4))
     plda = PLDA(estimation="em", iterations=1).fit(features, truth)
     found = plda.log_likelihood_[0] - 0.5 * len(features) * np.linalg.slogdet(model[0])[1]  # on axes where W is I
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_one_step_of_em_is_the_one_with_inverses_of_b():
@@ -136,9 +136,9 @@ def test_one_step_of_em_is_the_one_with_inverses_of_b():
     between = np.mean([s + np.outer(y - mean, y - mean) for s, y in zip(spreads, centres, strict=True)], axis=0)
     rows = zip(features, truth, strict=True)
     within = np.mean([spreads[c] + np.outer(x - centres[c], x - centres[c]) for x, c in rows], axis=0)
-    wanted = [[predictive(x, features[truth == c], within, between, mean) for c in range(5)] for x in features[:5]]
+    expected = [[predictive(x, features[truth == c], within, between, mean) for c in range(5)] for x in features[:5]]
     plda = PLDA(estimation="em", iterations=1).fit(features, truth)
-    np.testing.assert_allclose(plda.log_densities(features[:5]), wanted, rtol=1e-8)
+    np.testing.assert_allclose(plda.log_densities(features[:5]), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("estimation", ["closed_form", "em"])
@@ -169,8 +169,10 @@ def test_a_class_of_one_utterance_has_its_density_too(counts, shrinkage):
     features, truth = drawn(counts=counts, width=2, seed=12)
     model = estimates(features, truth, shrinkage)
     unseen = np.random.default_rng(9).normal(size=(6, 2)) * 4 + 3
-    wanted = np.array([[predictive(x, features[truth == c], *model) for c in range(3)] for x in unseen])
-    np.testing.assert_allclose(PLDA(shrinkage).fit(features, truth).log_densities(unseen), wanted, rtol=1e-8, atol=1e-8)
+    expected = np.array([[predictive(x, features[truth == c], *model) for c in range(3)] for x in unseen])
+    np.testing.assert_allclose(
+        PLDA(shrinkage).fit(features, truth).log_densities(unseen), expected, rtol=1e-8, atol=1e-8
+    )
 
 
 def test_a_class_without_utterances_is_no_class():
@@ -201,10 +203,10 @@ def test_on_balanced_classes_em_ends_where_the_likelihood_is_solved_in_closed_fo
         between = np.cov(means.T, ddof=ddof) - within / 7
         assert (np.linalg.eigvalsh(between) > 0).all()
         plda = PLDA(estimation=estimation, iterations=3000, tolerance=0.0).fit(features, truth)
-        wanted = [
+        expected = [
             [predictive(x, features[truth == c], within, between, means.mean(0)) for c in range(12)] for x in means
         ]
-        np.testing.assert_allclose(plda.log_densities(means), wanted, rtol=1e-6)
+        np.testing.assert_allclose(plda.log_densities(means), expected, rtol=1e-6)
 
 
 def test_fewer_rows_than_dimensions_with_shrinkage_uses_them_all():

@@ -153,21 +153,24 @@ def test_postprocessing_is_the_published_pca_and_eight_bits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "wanted"),
+    ("change", "expected"),
     [
         ({"vggish/fc2/weights": None}, "lacks 1 tensors of VGGish's TensorFlow variables, 'vggish/fc2/weights' first"),
         ({"vggish/fc2/weights/Adam": np.zeros(2)}, "has 1 tensors beside those of .* 'vggish/fc2/weights/Adam' first"),
         ({"vggish/conv2/biases": np.zeros(9, np.float32)}, r"'feature_extractor.3.bias' has, .* shape \(9,\)"),
         ({"vggish/fc1/fc1_1/weights": np.zeros((167, 11), np.float32)}, r"\(11, 167\), the others ask for \(11, 168\)"),
         ({"vggish/conv1/weights": np.full((3, 3, 1, 3), np.nan, np.float32)}, "a number that is not finite"),
-        ({"vggish/fc2/biases": np.zeros(8, np.int64)}, "'vggish/fc2/biases' holds torch.int64, wanted floating point"),
+        (
+            {"vggish/fc2/biases": np.zeros(8, np.int64)},
+            "'vggish/fc2/biases' holds torch.int64, expected floating point",
+        ),
         ({"vggish/fc2/biases": np.array([{}] * 8)}, "cannot be read: Object arrays cannot be loaded"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_is_not_vggish_is_refused(change, wanted, tmp_path):
+def test_what_is_not_vggish_is_refused(change, expected, tmp_path):
     state = {name: each for name, each in (published.drawn() | change).items() if each is not None}
-    with pytest.raises(InputError, match=wanted):
+    with pytest.raises(InputError, match=expected):
         convert(tensorflow(state, tmp_path), tmp_path / "vggish")
     assert not (tmp_path / "vggish").exists()
 

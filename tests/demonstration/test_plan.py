@@ -123,5 +123,5 @@ def test_hidden_utterances_change_nothing_else_and_are_balanced_test_ones(planne
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(ValueError, match="part is 'train', wanted one of"):
+    with pytest.raises(ValueError, match="part is 'train', expected one of"):
         sentences.draw(np.random.default_rng(0), None, "train")

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from pipeline_lib.doctor import __main__ as doctor
 from pipeline_lib.doctor import hub
-from pipeline_lib.doctor.finding import Finding
+from pipeline_lib.doctor.result import Result
 from pipeline_lib.params.base import read_params
 from pipeline_lib.params.check import read_all
 
@@ -220,7 +220,7 @@ def test_a_hub_that_is_silent_costs_no_more_than_the_limit_for_all_together(monk
     def asked(name, revision, entries, needs):
         if name == "org/silent":
             silent.wait(20)
-        return Finding("hub", "ok", name)
+        return Result("hub", "ok", name)
 
     monkeypatch.setattr(hub, "_asked", asked)
     given = params(one=("audio", "org/silent"), two=("audio", "org/model"), three=("text", "org/silent"))

@@ -264,18 +264,18 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
     np.testing.assert_allclose(tuned, states, rtol=1e-3, atol=1e-3)
     assert np.abs(untuned - states).max() > 0.05
     text = entry("bert", encoder=None, expert=str(tmp_path / "expert"))
-    with pytest.raises(InputError, match="has an encoder of the other modality, wanted 'text'"):
+    with pytest.raises(InputError, match="has an encoder of the other modality, expected 'text'"):
         run(corpus, text, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"expert": "models/x"}, "wanted either encoder or expert"),
-        ({"encoder": None}, "wanted either encoder or expert"),
-        ({"layers": [2, 1]}, r"layers is \[2, 1\], wanted ascending"),
+        ({"expert": "models/x"}, "expected either encoder or expert"),
+        ({"encoder": None}, "expected either encoder or expert"),
+        ({"layers": [2, 1]}, r"layers is \[2, 1\], expected ascending"),
         ({"layers": []}, "layers"),
-        ({"pooling": "max"}, "pooling is 'max', wanted 'mean' or 'mean_std'"),
+        ({"pooling": "max"}, "pooling is 'max', expected 'mean' or 'mean_std'"),
         ({"modality": "text", "batch_seconds": 3.0}, "batch_seconds is for audio"),
         ({"encoder": {"checkpoint": "x", "layer_kept": 3}}, "encoder.layer_kept is not a parameter"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib.encoders.joint import JointEncoder, to_half
+from pipeline_lib.encoders.branches import JointEncoder, to_half
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders import checkpoints

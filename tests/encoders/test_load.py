@@ -137,7 +137,7 @@ def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("raised", "wanted"),
+    ("raised", "expected"),
     [
         (answer(errors.GatedRepoError, 403), "is gated: ask for access at https://huggingface.co/org/model"),
         (answer(errors.RepositoryNotFoundError, 401), "is neither a folder here nor on the hub for this account"),
@@ -157,14 +157,14 @@ def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 @pytest.mark.parametrize("loader", [load_speech, load_text])
-def test_what_the_hub_refuses_is_said_in_one_sentence(raised, wanted, loader, monkeypatch):
+def test_what_the_hub_refuses_is_said_in_one_sentence(raised, expected, loader, monkeypatch):
     def refuse(*args, **kwargs):
         raise raised
 
     monkeypatch.setattr("transformers.utils.hub.hf_hub_download", refuse)
     said = refusal("org/model", loader, revision="v9")
     assert said.startswith("checkpoint org/model ")
-    assert re.search(wanted, said), said
+    assert re.search(expected, said), said
 
 
 def test_without_a_cache_and_offline_the_real_hub_client_is_refused_too():

@@ -17,7 +17,7 @@ from tests.faults.artifacts import Kind, copied, files, kinds
 from tests.faults.cases import Case, command
 
 
-def flipped(kind: Kind, original: Path, wanted: object, which: float, folder: Path) -> None:
+def flipped(kind: Kind, original: Path, expected: object, which: float, folder: Path) -> None:
     """Flip one bit, chosen by ``which`` in [0, 1), each file alike, and read."""
     copied(original, folder)
     paths = files(folder)
@@ -35,7 +35,7 @@ def flipped(kind: Kind, original: Path, wanted: object, which: float, folder: Pa
         return
     except BaseException as error:
         raise AssertionError(f"{where}: {type(error).__name__}: {str(error)[:200]}") from error
-    assert found == wanted, f"{where}: was accepted"
+    assert found == expected, f"{where}: was accepted"
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
@@ -44,15 +44,15 @@ def cases(count: int, seed: int) -> Iterator[Case]:
     with tempfile.TemporaryDirectory(prefix="fault_bits_") as place:
         root = Path(place)
         every = kinds(root / "checkpoints")
-        wanted = {}
+        expected = {}
         for name, kind in every.items():
             (root / name).mkdir()
             kind.write(root / name)
             with contextlib.redirect_stderr(io.StringIO()):
-                wanted[name] = kind.read(root / name)
+                expected[name] = kind.read(root / name)
         for number in range(count):
             name = list(every)[number % len(every)]
-            check: Callable[[Path], None] = partial(flipped, every[name], root / name, wanted[name], draw.random())
+            check: Callable[[Path], None] = partial(flipped, every[name], root / name, expected[name], draw.random())
             yield Case(f"flip {number}", name, check)
 
 

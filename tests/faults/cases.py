@@ -64,11 +64,11 @@ def refused(pattern: str, error: type[Exception] = InputError, within_cpu_s: flo
         yield
     except error as caught:
         said = str(caught)
-        assert re.search(pattern, said, re.DOTALL), f"refused with {said!r}, wanted {pattern!r}"
+        assert re.search(pattern, said, re.DOTALL), f"refused with {said!r}, expected {pattern!r}"
         spent = time.process_time() - began
-        assert within_cpu_s is None or spent < within_cpu_s, f"refused after {spent:.1f} s, wanted {within_cpu_s} s"
+        assert within_cpu_s is None or spent < within_cpu_s, f"refused after {spent:.1f} s, expected {within_cpu_s} s"
         return
-    raise AssertionError(f"was taken, wanted it refused with {pattern!r}")
+    raise AssertionError(f"was taken, expected it refused with {pattern!r}")
 
 
 def share(cases: Iterable[Case], count: int, seed: int) -> list[Case]:

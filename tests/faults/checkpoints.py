@@ -145,7 +145,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.name.startswith(odd) or ".tmp" in path.name)
 
 
-def killed_at(corpus: SimpleNamespace, modality: str, wanted: dict, at: int, how: str, folder: Path) -> None:
+def killed_at(corpus: SimpleNamespace, modality: str, expected: dict, at: int, how: str, folder: Path) -> None:
     """Die at one change to the disk, then train again."""
 
     def dying() -> None:
@@ -153,19 +153,19 @@ def killed_at(corpus: SimpleNamespace, modality: str, wanted: dict, at: int, how
             train(corpus, modality, folder)
 
     assert forked.run(dying, LIMIT_S) == -9, "did not die"
-    again(corpus, modality, wanted, folder)
+    again(corpus, modality, expected, folder)
 
 
-def killed_after(corpus: SimpleNamespace, modality: str, wanted: dict, seconds: float, folder: Path) -> None:
+def killed_after(corpus: SimpleNamespace, modality: str, expected: dict, seconds: float, folder: Path) -> None:
     """Die after some time, then train again."""
     child = forked.start(partial(train, corpus, modality, folder))
     time.sleep(seconds)
     os.kill(child, 9)
     assert forked.wait(child, 10) is not None
-    again(corpus, modality, wanted, folder)
+    again(corpus, modality, expected, folder)
 
 
-def again(corpus: SimpleNamespace, modality: str, wanted: dict, folder: Path) -> None:
+def again(corpus: SimpleNamespace, modality: str, expected: dict, folder: Path) -> None:
     """Train again and compare."""
     said = folder / "said.txt"
     status = forked.run(partial(train, corpus, modality, folder), LIMIT_S, str(said))
@@ -173,7 +173,7 @@ def again(corpus: SimpleNamespace, modality: str, wanted: dict, folder: Path) ->
     assert status == 0, f"the same command failed: {text[-300:]}"
     said.unlink()
     found = produced(folder)
-    assert found == wanted, f"differs in {sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))}"
+    assert found == expected, f"differs in {sorted(k for k in {*found, *expected} if found.get(k) != expected.get(k))}"
     assert not left(folder), f"left {left(folder)}"
 
 
@@ -199,14 +199,14 @@ def cases(count: int, seed: int) -> Iterator[Case]:
         whole = {modality: measured(corpus, modality, root / f"whole_{modality}") for modality in CHUNK}
         for number in range(count):
             modality = list(CHUNK)[number % 2]
-            wanted, changes, seconds = whole[modality]
+            expected, changes, seconds = whole[modality]
             if number % 8 >= 6:
                 after = draw.uniform(0, seconds)
-                check = partial(killed_after, corpus, modality, wanted, after)
+                check = partial(killed_after, corpus, modality, expected, after)
                 yield Case(f"after {after:.2f} s", f"{modality} at any time", check)
             else:
                 at, how = draw.randrange(changes), draw.choice(("before", "half", "after"))
-                check = partial(killed_at, corpus, modality, wanted, at, how)
+                check = partial(killed_at, corpus, modality, expected, at, how)
                 yield Case(f"{how} change {at} of {changes}", f"{modality} in a checkpoint", check)
 
 

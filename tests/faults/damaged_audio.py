@@ -19,7 +19,7 @@ from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.reading import Recordings
 from pipeline_lib.params.transcription import TranscriptionSettings
-from pipeline_lib.transcription.listening import Listener
+from pipeline_lib.transcription.recognition import Recognizer
 from tests.faults import forked, tables
 from tests.faults.cases import Case, command, share
 from tests.faults.damaged_recordings import Kind, kinds
@@ -69,7 +69,7 @@ def heard(root: Path, name: str) -> np.ndarray:
     """Return what the engine is given."""
     engine = Keeps()
     settings = TranscriptionSettings.parse({"engine": "canary"}, "transcription")
-    Listener(settings, lambda: engine).texts([root / name])
+    Recognizer(settings, lambda: engine).texts([root / name])
     return np.concatenate(engine.heard) if engine.heard else np.zeros(0, np.float32)
 
 
@@ -120,7 +120,7 @@ def judge(door: str, kind: Kind, root: Path, said: dict) -> None:
     refused = bool(kind.reasons) and not (kind.taken_by_decode and door not in JUDGING)
     if refused:
         assert said["reason"] is not None, "was taken"
-        assert said["reason"] in kind.reasons, f"refused as {said}, wanted {sorted(kind.reasons)}"
+        assert said["reason"] in kind.reasons, f"refused as {said}, expected {sorted(kind.reasons)}"
         return
     if said["reason"] is not None:
         assert said["reason"] in kind.reasons, f"refused: {said}"

@@ -83,12 +83,12 @@ def filled(made: Whole, stage: Stage, needs: int, at: float, folder: Path) -> No
             assert "Traceback" not in said, f"said {said[-400:]!r}"
         else:
             assert at >= SHARES[-1], "went on without space"
-        wanted, found = made.wanted[stage.name], scratch.written(place, stage)
-        half = [name for name, content in found.items() if name in wanted and content != wanted[name]]
+        expected, found = made.expected[stage.name], scratch.written(place, stage)
+        half = [name for name, content in found.items() if name in expected and content != expected[name]]
         assert not half, f"left half-written {half}"
         again = scratch.run(place, stage, folder / "said.txt")
         assert again == 0, f"the same command failed: {(folder / 'said.txt').read_text(errors='replace')[-300:]}"
-        assert scratch.written(place, stage) == wanted, "another result"
+        assert scratch.written(place, stage) == expected, "another result"
         assert not scratch.strays(place), f"left {scratch.strays(place)}"
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)

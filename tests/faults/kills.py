@@ -44,13 +44,13 @@ def killed(made: Whole, stage: Stage, how: str, shares: list[float], folder: Pat
     status = scratch.run(folder, stage, folder / "said.txt")
     said = (folder / "said.txt").read_text(errors="replace")
     assert status == 0, f"the same command ended with {status}: {said[-400:]}"
-    same(made.wanted[stage.name], folder, stage)
+    same(made.expected[stage.name], folder, stage)
 
 
-def same(wanted: dict[str, bytes], folder: Path, stage: Stage) -> None:
+def same(expected: dict[str, bytes], folder: Path, stage: Stage) -> None:
     """Compare what the stage wrote, and look for what is left."""
     found = scratch.written(folder, stage)
-    odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    odd = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     assert not odd, f"differs in {odd}"
     assert not scratch.strays(folder), f"left {scratch.strays(folder)}"
     left = scratch.outlived(folder)
@@ -99,7 +99,7 @@ def killed_dvc(made: Path, stage: Stage, seconds: float, share: float, pause: fl
     """Kill DVC alone, let its stage go on, and give the same command while it may still be at work."""
     place = folder / "clone"
     shutil.copytree(made, place, symlinks=True)
-    wanted = scratch.written(made, stage)
+    expected = scratch.written(made, stage)
     line = ("repro", "--force", "--single-item", stage.name)
     first = dvc(place, *line)
     try:
@@ -108,7 +108,7 @@ def killed_dvc(made: Path, stage: Stage, seconds: float, share: float, pause: fl
         first.wait()
         time.sleep(pause)
         again(place, line, stage)
-        same(wanted, place, stage)
+        same(expected, place, stage)
     finally:
         if group_lives(first.pid):
             os.killpg(first.pid, signal.SIGKILL)

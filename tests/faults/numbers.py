@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from pipeline_lib.metrics.attributes import concordance
-from pipeline_lib.metrics.calibration import expected_calibration_error, negative_log_likelihood
 
 from pipeline_lib.classifiers.lda import LinearDiscriminantAnalysis
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
@@ -17,6 +15,8 @@ from pipeline_lib.classifiers.normalisation import Normalisation
 from pipeline_lib.classifiers.plda import PLDA
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.fuse import FUSERS
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.calibration import expected_calibration_error, negative_log_likelihood
 from pipeline_lib.metrics.categories import accuracy, macro_f1, unweighted_accuracy, weighted_f1
 from pipeline_lib.metrics.words import word_error_rate, word_errors
 from pipeline_lib.params.rebalancing import LdaLogisticSettings, PldaSettings
@@ -169,8 +169,8 @@ def normalised(folder: Path) -> None:
 def priors(folder: Path) -> None:
     """Change priors of sure rows, of rows without evidence, and to labels never trained on."""
     sure = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1e-320, 1 - 1e-16, 0]])
-    for wanted in (np.ones(3), np.array([1.0, 1, 0]), np.array([1e-300, 1, 1]), np.array([0, 0, 1.0])):
-        is_posterior(rebalance(sure, np.array([0.98, 0.01, 0.01]), wanted), (4, 3))
+    for expected in (np.ones(3), np.array([1.0, 1, 0]), np.array([1e-300, 1, 1]), np.array([0, 0, 1.0])):
+        is_posterior(rebalance(sure, np.array([0.98, 0.01, 0.01]), expected), (4, 3))
     is_posterior(rebalance(sure, np.array([1e-300, 0.5, 0.5]), np.ones(3)), (4, 3))
     with refused(r"labels at \[2\] have no training example", ValueError):
         rebalance(sure, np.array([0.5, 0.5, 0]), np.ones(3))
@@ -233,7 +233,12 @@ def categories(folder: Path) -> None:
         pair = np.array(truth), np.array(prediction)
         for score in (macro_f1, weighted_f1, unweighted_accuracy, accuracy):
             assert 0 <= score(*pair, labels) <= 1
-    for truth, pattern in (([], "at least one"), ([-1], "wanted 0 to 1"), ([2], "wanted 0 to 1"), ([0.5], "integer")):
+    for truth, pattern in (
+        ([], "at least one"),
+        ([-1], "expected 0 to 1"),
+        ([2], "expected 0 to 1"),
+        ([0.5], "integer"),
+    ):
         with refused(pattern, ValueError):
             macro_f1(np.array(truth), np.array(truth), 2)
 

@@ -30,12 +30,12 @@ BOMB = "\n".join(
 GONE = object()
 
 VALUES: list[tuple[str, object, str]] = [
-    ("corpus.reader", "ravdes", "corpus.reader is 'ravdes', wanted 'ravdess'"),
-    ("corpus.reader", 3, "corpus.reader is 3, wanted 'ravdess'"),
+    ("corpus.reader", "ravdes", "corpus.reader is 'ravdes', expected 'ravdess'"),
+    ("corpus.reader", 3, "corpus.reader is 3, expected 'ravdess'"),
     ("corpus.reader", GONE, "corpus.reader is missing"),
     ("corpus.root", "nowhere", "corpus.root 'nowhere' does not exist"),
     ("corpus.root", "", "corpus.root is ''"),
-    ("corpus.rooot", "data", "corpus.rooot is not a parameter, wanted one of .*'root'"),
+    ("corpus.rooot", "data", "corpus.rooot is not a parameter, expected one of .*'root'"),
     ("corpus.labels", ["anger"], "labels is .*expected at least two"),
     ("corpus.labels", "anger", "corpus.labels is 'anger'"),
     ("corpus.labels", ["anger", "X"], r"labels or merge names \['X'\]"),
@@ -52,22 +52,22 @@ VALUES: list[tuple[str, object, str]] = [
     ("corpus", GONE, "section 'corpus' is missing"),
     ("corpus", [1], r"corpus is \[1\]"),
     ("corpus", None, "corpus is None"),
-    ("korpus", {"root": "data"}, "'korpus' is not a section, wanted one of"),
-    ("transcription.engine", "kanary", "transcription.engine is 'kanary', wanted 'canary'"),
+    ("korpus", {"root": "data"}, "'korpus' is not a section, expected one of"),
+    ("transcription.engine", "kanary", "transcription.engine is 'kanary', expected 'canary'"),
     ("transcription.canary.checkpoint", "models/demo/canary.nmo", "models/demo/canary.nmo"),
     ("transcription.canary.batch_size", 0, "transcription.canary.batch_size is 0"),
     ("transcription.canary.max_chunk_s", float("inf"), "transcription.canary.max_chunk_s is inf"),
     ("transcription.silence_dbfs", "-60 dB", "transcription.silence_dbfs is '-60 dB'"),
     ("transcription.after.d", "x", "transcription.after.d is not a parameter"),
     ("embedding.audio.layers", "most", "embedding.audio.layers"),
-    ("embedding.audio.pooling", "max", "embedding.audio.pooling is 'max', wanted 'mean'"),
+    ("embedding.audio.pooling", "max", "embedding.audio.pooling is 'max', expected 'mean'"),
     ("embedding.audio.limit_gb", -1.0, "embedding.audio.limit_gb is -1.0"),
     ("embedding.text.after.b", "data/manifest.parquet", "embedding.text reads 'data/transcripts.parquet'"),
     ("embedding.Audio", {"modality": "audio"}, "embedding has an entry named 'Audio'"),
-    ("embedding.audio.expert", "models/nobody", "wanted either encoder or expert"),
+    ("embedding.audio.expert", "models/nobody", "expected either encoder or expert"),
     ("finetuning.audio.encoder.checkpoint", "models/demo/w2v", "models/demo/w2v"),
     ("finetuning.audio.encoder", GONE, "finetuning.audio.encoder is missing"),
-    ("finetuning.audio.modality", "video", "finetuning.audio.modality is 'video', wanted 'audio', 'text' or 'joint'"),
+    ("finetuning.audio.modality", "video", "finetuning.audio.modality is 'video', expected 'audio', 'text' or 'joint'"),
     ("finetuning.audio.seed", -1, "finetuning.audio.seed is -1"),
     ("finetuning.audio.phases", {}, "finetuning.audio.phases"),
     ("finetuning.audio.phases.main.epochs", 0, "finetuning.audio.phases.main.epochs is 0"),
@@ -81,29 +81,29 @@ VALUES: list[tuple[str, object, str]] = [
     ("finetuning.audio.losses.cross_entropy", -1.0, "finetuning.audio.losses.cross_entropy is -1.0"),
     ("finetuning.audio.targets.attributes", ["arousal", "arousal"], "one is named twice"),
     ("finetuning.audio.targets.attributes", ["activation"], "finetuning.audio.targets.attributes.0 is 'activation'"),
-    ("finetuning.audio.head.kind", "sequence_classification", "which is for text; wanted 'dense'"),
+    ("finetuning.audio.head.kind", "sequence_classification", "which is for text; expected 'dense'"),
     ("finetuning.audio.head.dropout", 1.0, "finetuning.audio.head.dropout is 1.0"),
     ("finetuning.audio.adaptation.lora.rank", 0, "adaptation.lora.rank is 0"),
     ("finetuning.text.phases.main.chunk_s", [1.0, 2.0], "phases.main.chunk_s is for audio"),
     ("finetuning.demo", {"modality": "audio"}, "finetuning has an entry named 'demo'"),
     ("rebalancing.video", {"method": "none"}, "rebalancing.video: 'video' is not among the experts"),
-    ("rebalancing.audio.prior", "given", "prior is 'given', wanted shares"),
+    ("rebalancing.audio.prior", "given", "prior is 'given', expected shares"),
     ("rebalancing.audio.given", {"anger": -1.0}, "rebalancing.audio.given.anger is -1.0"),
     ("rebalancing.audio.lda_logistic.shrinkage", 2.0, "rebalancing.audio.lda_logistic.shrinkage.* is 2.0"),
     ("rebalancing.audio.em.tolerance", 0.0, "rebalancing.audio.em.tolerance is 0.0"),
     ("fusion.experts", ["audio", "txt"], "fusion.experts names 'txt'"),
     ("fusion.experts", ["audio", "audio"], "named twice"),
-    ("fusion.interpolation.step", 0.3, "fusion.interpolation.step is 0.3: wanted a step that divides 1"),
+    ("fusion.interpolation.step", 0.3, "fusion.interpolation.step is 0.3: expected a step that divides 1"),
     ("fusion.plda.floor", 0.0, "fusion.plda.floor is 0.0"),
     ("scoring.tables.fused", "data/fussed.parquet", "scoring.tables.fused is 'data/fussed.parquet', which no stage"),
     ("scoring.tables.../escape", "data/fused.parquet", "tables names the system '../escape'"),
-    ("scoring.plotted_split", "validation", "plotted_split is 'validation', wanted one of splits"),
+    ("scoring.plotted_split", "validation", "plotted_split is 'validation', expected one of splits"),
     ("scoring.bootstrap.confidence", 95.0, "scoring.bootstrap.confidence is 95.0"),
 ]
 
 TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [
-    ("no bytes", lambda text: "", "holds NoneType, wanted sections"),
-    ("a list", lambda text: "- corpus\n", "holds list, wanted sections"),
+    ("no bytes", lambda text: "", "holds NoneType, expected sections"),
+    ("a list", lambda text: "- corpus\n", "holds list, expected sections"),
     ("a bracket not closed", lambda text: text + "\nx: [1, 2", "is not YAML: .*line"),
     ("a tab", lambda text: replaced(text, "\n  method: plda", "\n\tmethod: plda"), "is not YAML: .*tab|is not YAML"),
     ("an indent too many", lambda text: replaced(text, "  tuning: dev_bal", "    tuning: dev_bal"), "is not YAML"),
@@ -191,7 +191,7 @@ def write(path: Path, content: str | bytes | dict) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def typed(content: str | bytes | dict, wanted: str) -> Callable[[Path], None]:
+def typed(content: str | bytes | dict, expected: str) -> Callable[[Path], None]:
     """Return the check of one params.yaml by ``python -m stages.check``, with all its imports."""
     code = "import runpy, sys; sys.argv = ['check']\ntry: runpy.run_module('stages.check', run_name='__main__')\n"
     code += "finally: print({'torch', 'transformers', 'nemo', 'pandas'} & {*sys.modules})"
@@ -205,7 +205,7 @@ def typed(content: str | bytes | dict, wanted: str) -> Callable[[Path], None]:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         assert done.returncode == 1 and done.stderr.startswith("error: params.yaml"), done.stderr[-500:]
-        assert wanted in done.stderr and "Traceback" not in done.stderr, done.stderr[-500:]
+        assert expected in done.stderr and "Traceback" not in done.stderr, done.stderr[-500:]
         assert done.stdout.strip() == "set()", f"imported {done.stdout}"
         assert spent < LIMIT_S, f"refused after {spent:.1f} s of CPU"
 

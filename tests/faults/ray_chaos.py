@@ -140,7 +140,7 @@ def started(nodes: Nodes, folder: Path) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-c", call], env=environment, stdout=said, stderr=said)
 
 
-def harmed(nodes: Nodes, wanted: dict[str, str], harm: str, finished: int, seed: int, folder: Path) -> None:
+def harmed(nodes: Nodes, expected: dict[str, str], harm: str, finished: int, seed: int, folder: Path) -> None:
     """Run the job, do harm when so many shards are finished, and look at what comes out."""
     draw = random.Random(seed)
     driver = started(nodes, folder)
@@ -161,7 +161,7 @@ def harmed(nodes: Nodes, wanted: dict[str, str], harm: str, finished: int, seed:
         driver.wait()
     assert status == 0, f"the command failed: {_said(folder)}"
     assert json.loads((folder / "squares.json").read_text()) == [row * row for row in range(N)]
-    assert digests(folder) == wanted, "other shards than without workers"
+    assert digests(folder) == expected, "other shards than without workers"
     until(lambda: not alive(folder), 20.0, f"actors {alive(folder)} of the run did not end")
 
 
@@ -176,11 +176,11 @@ def cases(count: int, seed: int) -> Iterator[Case]:
     try:
         with tempfile.TemporaryDirectory(prefix="fault_alone_") as alone:
             drive(alone, 0.0, ExecutorSettings())
-            wanted = digests(Path(alone))
-            assert len(wanted) == 2 * len(PLAN)
+            expected = digests(Path(alone))
+            assert len(expected) == 2 * len(PLAN)
             for number in range(count):
                 harm, finished = list(HARM)[number % len(HARM)], draw.randrange(len(PLAN) - 2)
-                check = partial(harmed, nodes, wanted, harm, finished, draw.randrange(2**31))
+                check = partial(harmed, nodes, expected, harm, finished, draw.randrange(2**31))
                 yield Case(f"when {finished} of {len(PLAN)} shards are finished", harm, check)
         print(f"nodes removed: {len(nodes.held)}, {sum(held > 0 for held in nodes.held)} of them with actors at work")
     finally:

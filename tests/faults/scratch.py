@@ -176,7 +176,7 @@ class Whole:
 
     folder: Path
     seconds: dict[str, float]
-    wanted: dict[str, dict[str, bytes]]
+    expected: dict[str, dict[str, bytes]]
 
 
 def whole(folder: Path, stages: Sequence[Stage] = STAGES) -> Whole:
@@ -190,8 +190,8 @@ def whole(folder: Path, stages: Sequence[Stage] = STAGES) -> Whole:
         status = run(folder, stage, folder / "said.txt")
         assert status == 0, f"{stage.name}: {(folder / 'said.txt').read_text()[-2000:]}"
         result.seconds[stage.name] = time.monotonic() - began
-        result.wanted[stage.name] = written(folder, stage)
-        assert result.wanted[stage.name], f"{stage.name} wrote nothing of {stage.outs}"
+        result.expected[stage.name] = written(folder, stage)
+        assert result.expected[stage.name], f"{stage.name} wrote nothing of {stage.outs}"
     (folder / "said.txt").unlink()
     return result
 

@@ -1,4 +1,4 @@
-"""Malformed label tables: each is refused by a message that says where, what is and what was wanted, or read right.
+"""Malformed label tables: each is refused by a message that says where, what is and what was expected, or read right.
 
 The table is ``corpus.csv`` of eight recordings by four speakers (``reader: table``), or the native labels of a licensed
 corpus; each case spoils one thing.

@@ -106,21 +106,21 @@ def test_a_text_expert_needs_texts(tones):
         ("audio", {"targets": {"attributes": ["arousal"]}}, "gives concordance no weight"),
         ("audio", {"losses": {"concordance": 1.0}}, "but no such target is trained"),
         ("audio", {"losses": {"cross_entropy": 0.0}}, "gives cross_entropy and focal no weight"),
-        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; wanted 'macro_f1'"),
-        ("audio", {"head": {"kind": "sequence_classification"}}, "which is for text; wanted 'dense'"),
+        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; expected 'macro_f1'"),
+        ("audio", {"head": {"kind": "sequence_classification"}}, "which is for text; expected 'dense'"),
         ("text", {"phases": {"only": {"chunk_s": [1.0, 2.0]}}}, "phases.only.chunk_s is for audio"),
         ("text", {"layers": "weighted", "head": {"kind": "sequence_classification"}}, "reads the last layer"),
         (
             "audio",
             {"phases": {"only": {"chunk_s": [3.0, 2.0]}}},
-            r"chunk_s is \[3.0, 2.0\], wanted \[shortest, longest\]",
+            r"chunk_s is \[3.0, 2.0\], expected \[shortest, longest\]",
         ),
         (
             "audio",
             {"early_stopping": {"metric": "wer"}},
-            "metric is 'wer', wanted 'macro_f1', 'ua', 'mean_ccc' or 'loss'",
+            "metric is 'wer', expected 'macro_f1', 'ua', 'mean_ccc' or 'loss'",
         ),
-        ("audio", {"phases": {"only": {"batch": 3}}}, "phases.only.batch is not a parameter, wanted one of"),
+        ("audio", {"phases": {"only": {"batch": 3}}}, "phases.only.batch is not a parameter, expected one of"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused_by_name(tones, modality, changes, message):
@@ -143,7 +143,6 @@ def test_a_tally_is_the_same_in_one_batch_or_many_and_through_json(tones):
 
 def test_scores_are_the_metrics_of_the_scored_labels(tones):
     from pipeline_lib.metrics.attributes import concordance
-
     from pipeline_lib.metrics.categories import macro_f1
 
     settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)

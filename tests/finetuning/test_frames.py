@@ -102,11 +102,11 @@ def test_an_encoder_whose_frames_are_read_runs_to_predict_only(tones, tmp_path, 
 
 
 def test_the_frames_that_are_read_are_those_of_the_table(tones, tmp_path):
-    from pipeline_lib.finetuning import stored_frames
+    from pipeline_lib.finetuning import frame_store
 
     folder = embedded(tones, tmp_path / "text", "text", layers=[0, 2])
     rows, counted = np.array([41, 3]), []
-    found = stored_frames.read(folder, [2, 0], rows, tones.corpus.ids, counted.append)
+    found = frame_store.read(folder, [2, 0], rows, tones.corpus.ids, counted.append)
     assert set(found) == {41, 3} and sum(counted) == 4
     for i, layer in enumerate([2, 0]):
         stored = dict(embeddings.iter_frames(folder, layer))

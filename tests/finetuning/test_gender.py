@@ -36,8 +36,8 @@ def check(corpus, asked):
 def test_genders_are_targets_where_they_are_known(tones):
     corpus = spoken(tones.corpus)
     targets, *_ = check(corpus, corpora.settings(tones.w2v_bert, "audio", **GENDER))
-    wanted = [{"female": 0, "male": 1}.get(each, -1) for each in corpus.frame["gender"]]
-    np.testing.assert_array_equal(targets.gender, wanted)
+    expected = [{"female": 0, "male": 1}.get(each, -1) for each in corpus.frame["gender"]]
+    np.testing.assert_array_equal(targets.gender, expected)
     assert "gender" in targets.arrays()
     assert data.targets_of(corpus, corpora.settings(tones.w2v_bert, "audio")).gender is None
 
@@ -47,8 +47,8 @@ def test_genders_are_targets_where_they_are_known(tones):
 )
 def test_a_corpus_without_both_genders_in_train_is_refused(tones, column, unseen):
     corpus = spoken(tones.corpus, column or np.where(tones.corpus.mask("train"), "female", "male"))
-    wanted = rf"tones has no utterance of gender \[{unseen}\] in its training split; set targets.gender to false"
-    with pytest.raises(InputError, match=wanted):
+    expected = rf"tones has no utterance of gender \[{unseen}\] in its training split; set targets.gender to false"
+    with pytest.raises(InputError, match=expected):
         check(corpus, corpora.settings(tones.w2v_bert, "audio", **GENDER))
 
 

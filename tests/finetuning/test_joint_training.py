@@ -74,8 +74,8 @@ def test_emotions_beside_the_corpus_labels_count_in_every_other_loss(tones):
     assert np.isfinite(targets.attributes[happy][:, 1]).all()
 
 
-@pytest.mark.parametrize(("shown", "wanted"), [("audio", [12]), ("both", [12]), (None, [12, 12, 12])])
-def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch, shown, wanted):
+@pytest.mark.parametrize(("shown", "expected"), [("audio", [12]), ("both", [12]), (None, [12, 12, 12])])
+def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch, shown, expected):
     from pipeline_lib.finetuning.train import Training
 
     seen, score = [], Training._score
@@ -87,7 +87,7 @@ def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch
         ),
     )
     run(tones, tmp_path, corpora.joint(tones, early_stopping={"shown": shown}, phases={"only": {"epochs": 1}}))
-    assert [n for n, _ in seen] == wanted
+    assert [n for n, _ in seen] == expected
     assert [each for _, each in seen] == ([shown] if shown else ["audio", "text", "both"])
 
 

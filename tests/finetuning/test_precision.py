@@ -23,7 +23,7 @@ EXPERTS = {
 
 @pytest.fixture
 def half(monkeypatch):
-    """Let the CPU compute in bfloat16 where it is wanted, as GPUs do."""
+    """Let the CPU compute in bfloat16 where it is expected, as GPUs do."""
     monkeypatch.setattr(device, "half_precision", lambda _: torch.bfloat16)
 
 

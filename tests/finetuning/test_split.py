@@ -11,7 +11,7 @@ from pipeline_lib import experts
 from pipeline_lib.finetuning import batches, combinations, data, identity
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.checkpoints import State
-from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs
 from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
@@ -189,7 +189,7 @@ def job_of(tones, settings, folder):
     network = experts.build(identity.expert_settings(settings, targets), torch.device("cpu"))
     recordings = Recordings([tones.root / each for each in tones.corpus.frame["audio"]], 400)
     with logs(folder, wanted=False) as opened:
-        return Job(
+        return TrainingContext(
             name="tones",
             network=network,
             settings=settings,

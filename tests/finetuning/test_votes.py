@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import data, optimisation
-from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
 from tests.finetuning.test_finetune import LONG, SCORED, run
@@ -37,7 +37,7 @@ def settings(tones, **changes):
 
 def counts_of(targets, train):
     job = SimpleNamespace(targets=targets, train=train)
-    return Job.counts.fget(job), Job.soft_counts.fget(job)
+    return TrainingContext.counts.fget(job), TrainingContext.soft_counts.fget(job)
 
 
 def test_targets_are_the_shares_of_the_votes_without_x(tones):
@@ -146,6 +146,6 @@ def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     changes = corpora.merged({**LONG, **SCORED, **SOFT}, {"phases": phases, "early_stopping": stopping})
     found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)
     assert found.labels == ("anger", "happiness", "sadness", "O")
-    wanted = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
-    np.testing.assert_allclose(found.posterior, wanted, atol=0.05)
-    np.testing.assert_allclose(found.trained_prior, wanted[corpus.mask("train")].mean(axis=0), atol=1e-7)
+    expected = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
+    np.testing.assert_allclose(found.posterior, expected, atol=0.05)
+    np.testing.assert_allclose(found.trained_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)

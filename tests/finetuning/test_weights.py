@@ -62,7 +62,7 @@ def test_an_audio_expert_trains_beside_bfloat16_weights_as_it_does_beside_float3
 
 @pytest.mark.parametrize("held", ["bfloat16", "nf4"])
 def test_training_all_weights_asks_for_float32(tones, held):
-    with pytest.raises(ParameterError, match=f"encoder.weights is '{held}' and adaptation.method 'full'; wanted"):
+    with pytest.raises(ParameterError, match=f"encoder.weights is '{held}' and adaptation.method 'full'; expected"):
         corpora.settings(tones.llama, "text", encoder={"weights": held}, adaptation={"method": "full"})
 
 

@@ -25,8 +25,8 @@ def test_every_tried_weight_scores_as_the_equation_written_again():
     for weights, (score, _) in zip(fuser.tried_[0], fuser.criteria_[0], strict=True):
         mixed = weights @ values
         covariance = ((mixed - mixed.mean()) * (truth - truth.mean())).mean()
-        wanted = 2 * covariance / (mixed.var() + truth.var() + (mixed.mean() - truth.mean()) ** 2)
-        assert score == pytest.approx(wanted, rel=1e-10)
+        expected = 2 * covariance / (mixed.var() + truth.var() + (mixed.mean() - truth.mean()) ** 2)
+        assert score == pytest.approx(expected, rel=1e-10)
 
 
 def test_utterances_without_the_attribute_are_left_out_of_the_search_only():

@@ -53,8 +53,8 @@ def test_the_crossfitted_posterior_of_an_utterance_does_not_know_its_speakers_la
     posteriors = np.stack([each.posterior for each in said])
     options = getattr(settings(), method).model_dump()
     alone = FUSERS[method](**options).fit(posteriors[:, fitted], of.truth()[fitted])
-    wanted = alone.predict_proba(posteriors[:, tuning[fold == 0]])
-    np.testing.assert_allclose(found.posterior[fold == 0], wanted, atol=1e-12)
+    expected = alone.predict_proba(posteriors[:, tuning[fold == 0]])
+    np.testing.assert_allclose(found.posterior[fold == 0], expected, atol=1e-12)
     assert found.utterance_ids.tolist() == of.ids[tuning].tolist() and found.fitted_on == ()
 
 
@@ -118,8 +118,8 @@ def test_the_fused_prior_is_mixed_counted_or_uniform():
     experts = pair(of, trained_prior=np.array([0.5, 0.25, 0.25]))
     mixed = fuse(experts, of, settings())
     weight = mixed.fuser.weights_[0]
-    wanted = weight * np.array([0.5, 0.25, 0.25]) + (1 - weight) / 3
-    np.testing.assert_allclose(mixed.fused.trained_prior, wanted)
+    expected = weight * np.array([0.5, 0.25, 0.25]) + (1 - weight) / 3
+    np.testing.assert_allclose(mixed.fused.trained_prior, expected)
     counts = np.bincount(of.truth()[of.mask("dev_bal")])
     np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.trained_prior, counts / 60)
     np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.trained_prior, np.full(3, 1 / 3))

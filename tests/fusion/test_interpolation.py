@@ -39,18 +39,18 @@ def test_equal_experts_get_equal_weights():
 def test_every_tried_weight_scores_as_in_scikit_learn(n_experts, objective):
     posteriors, truth = drawn(n_experts=n_experts, seed=3)
     fuser = Interpolation(step=0.25, objective=objective).fit(posteriors, truth)
-    wanted = []
+    expected = []
     for weights in fuser.tried_:
         mixed = sum(w * p for w, p in zip(weights, posteriors, strict=True))
         taken = mixed.argmax(axis=1)
-        wanted.append(
+        expected.append(
             {
                 "macro_f1": f1_score(truth, taken, average="macro"),
                 "unweighted_accuracy": balanced_accuracy_score(truth, taken),
                 "log_likelihood": np.log(mixed[np.arange(len(truth)), truth]).mean(),
             }[objective]
         )
-    np.testing.assert_allclose(fuser.criteria_[:, 0], wanted, rtol=1e-12)
+    np.testing.assert_allclose(fuser.criteria_[:, 0], expected, rtol=1e-12)
     assert fuser.score_ == max(fuser.criteria_[:, 0])
 
 

@@ -83,13 +83,16 @@ def test_a_tuning_set_that_is_not_there_or_has_no_label_is_refused():
     [
         ({"experts": []}, "fusion.experts is"),
         ({"experts": ["audio", "audio"]}, r"\['audio'\] named twice"),
-        ({"method": "logreq"}, "fusion.method is 'logreq', wanted 'interpolation', 'logreg' or 'plda'"),
-        ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: wanted a step that divides 1"),
+        ({"method": "logreq"}, "fusion.method is 'logreq', expected 'interpolation', 'logreg' or 'plda'"),
+        ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: expected a step that divides 1"),
         ({"interpolation": {"step": 0.0}}, "fusion.interpolation.step is 0.0"),
         ({"logreg": {"penalty": -1.0}}, "fusion.logreg.penalty is -1.0"),
-        ({"plda": {"shrinkage": 1.5}}, r"fusion.plda.shrinkage is 1.5: wanted a share in \[0, 1\] or 'ledoit_wolf'$"),
+        ({"plda": {"shrinkage": 1.5}}, r"fusion.plda.shrinkage is 1.5: expected a share in \[0, 1\] or 'ledoit_wolf'$"),
         ({"crossfit_folds": 1}, "fusion.crossfit_folds is 1"),
-        ({"objective": "f1"}, "fusion.objective is 'f1', wanted 'macro_f1', 'unweighted_accuracy' or 'log_likelihood'"),
+        (
+            {"objective": "f1"},
+            "fusion.objective is 'f1', expected 'macro_f1', 'unweighted_accuracy' or 'log_likelihood'",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_by_key(values, message):

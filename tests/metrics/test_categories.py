@@ -47,8 +47,8 @@ def test_categories_agree_with_scikit_learn_over_the_full_label_list(seed, used)
         (unweighted_accuracy, recall_score(truth, prediction, average="macro", **options)),
         (accuracy, accuracy_score(truth, prediction)),
     ]
-    for metric, wanted in pairs:
-        assert metric(truth, prediction, N_LABELS) == pytest.approx(wanted, abs=1e-14)
+    for metric, expected in pairs:
+        assert metric(truth, prediction, N_LABELS) == pytest.approx(expected, abs=1e-14)
 
 
 def test_a_label_absent_from_truth_and_prediction_counts_as_zero():
@@ -60,8 +60,8 @@ def test_a_label_absent_from_truth_and_prediction_counts_as_zero():
 
 def test_where_every_label_occurs_unweighted_accuracy_is_balanced_accuracy():
     truth, prediction = drawn(7)
-    wanted = balanced_accuracy_score(truth, prediction)
-    assert unweighted_accuracy(truth, prediction, N_LABELS) == pytest.approx(wanted, abs=1e-14)
+    expected = balanced_accuracy_score(truth, prediction)
+    assert unweighted_accuracy(truth, prediction, N_LABELS) == pytest.approx(expected, abs=1e-14)
 
 
 def test_scores_worked_out_by_hand():
@@ -81,18 +81,18 @@ def test_a_stack_of_confusions_gives_each_matrix_its_own_score():
 
 
 def test_a_missing_label_is_refused_with_its_place():
-    with pytest.raises(ValueError, match=r"truth of utterance 1 is -1, wanted 0 to 2 \(drop utterances without"):
+    with pytest.raises(ValueError, match=r"truth of utterance 1 is -1, expected 0 to 2 \(drop utterances without"):
         macro_f1(np.array([0, -1]), np.array([0, 1]), 3)
-    with pytest.raises(ValueError, match="prediction of utterance 0 is 3, wanted 0 to 2"):
+    with pytest.raises(ValueError, match="prediction of utterance 0 is 3, expected 0 to 2"):
         accuracy(np.array([0, 1]), np.array([3, 1]), 3)
 
 
 def test_lengths_types_and_nothing_at_all_are_refused():
     with pytest.raises(ValueError, match="truth has 2 utterances, prediction 1"):
         macro_f1(np.array([0, 1]), np.array([0]), 2)
-    with pytest.raises(ValueError, match="type float64, wanted at least one integer index"):
+    with pytest.raises(ValueError, match="type float64, expected at least one integer index"):
         macro_f1(np.array([0.0, 1.0]), np.array([0, 1]), 2)
-    with pytest.raises(ValueError, match="wanted at least one integer index"):
+    with pytest.raises(ValueError, match="expected at least one integer index"):
         macro_f1(np.array([], dtype=int), np.array([], dtype=int), 2)
 
 

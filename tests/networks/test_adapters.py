@@ -92,7 +92,7 @@ def test_wavlm_is_adapted_in_its_feed_forward_layers():
 def test_layers_can_be_named_and_an_unknown_name_is_refused_with_those_there_are():
     model = model_of("w2v_bert")
     assert len(targets(model, LoraSettings(target_modules=["linear_q"]))) == 3
-    with pytest.raises(InputError, match=r"names \['q_proj'\], wanted layers of the encoder: .*'linear_q'"):
+    with pytest.raises(InputError, match=r"names \['q_proj'\], expected layers of the encoder: .*'linear_q'"):
         targets(model, LoraSettings(target_modules=["linear_q", "q_proj"]))
 
 
@@ -116,8 +116,8 @@ def test_the_real_w2v_bert_trains_6_3_million_in_its_attention_and_22_with_the_f
         model = Wav2Vec2BertModel(Wav2Vec2BertConfig())
         both = Wav2Vec2BertModel(Wav2Vec2BertConfig())
     assert trained(attach(model, lora())) == 24 * 4 * 32 * 2048 == 6_291_456
-    wanted = 6_291_456 + 24 * 4 * 32 * 5120
-    assert trained(attach(both, lora(target_modules="attention_and_feed_forward"))) == wanted == 22_020_096
+    expected = 6_291_456 + 24 * 4 * 32 * 5120
+    assert trained(attach(both, lora(target_modules="attention_and_feed_forward"))) == expected == 22_020_096
 
 
 def test_parameters_are_counted_by_kind_of_layer():

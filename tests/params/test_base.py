@@ -1,4 +1,4 @@
-"""params.yaml is read strictly, and every mistake is named with what was wanted."""
+"""params.yaml is read strictly, and every mistake is named with what was expected."""
 
 from typing import Annotated, Literal
 
@@ -54,14 +54,14 @@ def test_a_nested_entry_is_read_by_its_dotted_name(params):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("outer: {method: gird, experts: [a]}", r"outer\.method is 'gird', wanted 'grid' or 'logreg'"),
+        ("outer: {method: gird, experts: [a]}", r"outer\.method is 'gird', expected 'grid' or 'logreg'"),
         (
             "outer: {method: grid, experts: [a], setp: 1}",
-            r"outer\.setp is not a parameter, wanted one of \['entries', 'exp",
+            r"outer\.setp is not a parameter, expected one of \['entries', 'exp",
         ),
         (
             "outer: {method: grid, experts: [a], grid: {stp: 1}}",
-            r"outer\.grid\.stp is not a parameter, wanted one of \['step'\]",
+            r"outer\.grid\.stp is not a parameter, expected one of \['step'\]",
         ),
         ("outer: {method: grid, experts: [a], entries: {x: {stp: 1}}}", r"outer\.entries\.x\.stp is not .* \['step'\]"),
         ("outer: {method: grid}", r"outer\.experts is missing"),
@@ -76,7 +76,7 @@ def test_a_nested_entry_is_read_by_its_dotted_name(params):
         ),
         ("other: 1", r"no section 'outer': 'outer' is not among \['other'\]"),
         ("outer: [", r"is not YAML"),
-        ("", r"holds NoneType, wanted sections"),
+        ("", r"holds NoneType, expected sections"),
     ],
 )
 def test_a_mistake_is_named_with_what_was_wanted(params, text, message):

@@ -25,7 +25,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"reader": "ravdes"}, "corpus.reader is 'ravdes', wanted 'ravdess', 'emodb'"),
+        ({"reader": "ravdes"}, "corpus.reader is 'ravdes', expected 'ravdess', 'emodb'"),
         ({"min_duration_s": 0.05}, "corpus.min_duration_s is 0.05: should be greater than or equal to 0.1"),
         ({"max_duration_s": 0.1}, r"max_duration_s 0\.1 is not above min_duration_s 0\.1"),
         (
@@ -45,7 +45,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"method": "random", "dev_speakers": ["a"]}}, "belong to method speakers, method is random"),
         ({"split": {"shares": {"dev": 0.5, "test": 0.5}}}, "sum to 1, nothing is left for train"),
         ({"split": {"folds": 1}}, "folds is 1, expected 0 for none or at least 2"),
-        ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, wanted one of .*'seed'"),
+        ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, expected one of .*'seed'"),
         ({"workers": 0}, "corpus.workers is 0"),
     ],
 )
@@ -59,14 +59,14 @@ def test_a_root_that_is_not_there_is_found_without_reading_it(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.csv").touch()
-    wanted = {
+    expected = {
         "nowhere": "does not exist",
         "file": "is a file, expected the corpus's folder",
         "empty": "is an empty folder",
         "full": r"corpus\.csv does not exist \(corpus\.table\.file\); expected one of \['mine\.csv'\]",
     }
     start = time.perf_counter()
-    for name, message in wanted.items():
+    for name, message in expected.items():
         with pytest.raises(InputError, match=message):
             check_root(parsed(root=str(tmp_path / name)))
     assert time.perf_counter() - start < 0.5

@@ -20,7 +20,7 @@ from tests.recipes.laid_down import YAML12, overlaid, text
         ),
         (("rebalancing", "vision", None), r"rebalancing.vision"),
         (("corpus", "root", "data/demonstration/french"), r"data/demonstration/french"),
-        (("surprise", "x", 1), r"'surprise' is not a section, wanted one of"),
+        (("surprise", "x", 1), r"'surprise' is not a section, expected one of"),
     ],
 )
 def test_what_one_section_names_and_no_other_makes_is_refused(tmp_path, change, message):
@@ -99,11 +99,15 @@ def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
 @pytest.mark.parametrize(
     ("branch", "entry", "message"),
     [
-        ({"embedding": "data/embeddings/other"}, {}, r"which no entry of embedding makes, wanted data/embeddings/<one"),
+        (
+            {"embedding": "data/embeddings/other"},
+            {},
+            r"which no entry of embedding makes, expected data/embeddings/<one",
+        ),
         ({"embedding": "data/embeddings/text"}, {}, "whose modality, encoder or expert is not the branch's"),
         ({}, {"encoder": {"seed": 2}}, "whose modality, encoder or expert is not the branch's"),
-        ({}, {"frames": False}, "whose frames is false; wanted true"),
-        ({}, {"layers": [0, 4]}, r"whose layers is \[0, 4\], and the branch joins all; wanted 'all'"),
+        ({}, {"frames": False}, "whose frames is false; expected true"),
+        ({}, {"layers": [0, 4]}, r"whose layers is \[0, 4\], and the branch joins all; expected 'all'"),
         ({"layers": "last"}, {"layers": [0, 4]}, None),
         ({}, {}, None),
     ],

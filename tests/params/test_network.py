@@ -7,7 +7,7 @@ from pipeline_lib.params.network import MixerSettings, SharedTransformerSettings
 
 
 def test_the_heads_divide_the_width():
-    with pytest.raises(ValidationError, match="mixer.heads is 3, wanted a divisor of mixer.width, which is 128"):
+    with pytest.raises(ValidationError, match="mixer.heads is 3, expected a divisor of mixer.width, which is 128"):
         MixerSettings(heads=3)
 
 

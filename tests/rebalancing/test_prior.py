@@ -19,27 +19,27 @@ def test_the_examples_in_the_docstring_run():
 
 def test_the_rarer_label_gains_by_the_ratio_of_the_priors():
     # 0.8 * (0.5 / 0.8) = 0.5 and 0.2 * (0.5 / 0.2) = 0.5: the evidence was the prior, nothing more
-    posterior = rebalance(np.array([[0.8, 0.2]]), trained=np.array([0.8, 0.2]), wanted=np.array([0.5, 0.5]))
+    posterior = rebalance(np.array([[0.8, 0.2]]), trained=np.array([0.8, 0.2]), expected=np.array([0.5, 0.5]))
     np.testing.assert_allclose(posterior, [[0.5, 0.5]])
 
 
 def test_a_label_wanted_at_zero_is_removed_and_the_rest_still_sums_to_one():
-    posterior = rebalance(np.array([[0.5, 0.3, 0.2]]), trained=np.full(3, 1 / 3), wanted=np.array([0.5, 0.5, 0.0]))
+    posterior = rebalance(np.array([[0.5, 0.3, 0.2]]), trained=np.full(3, 1 / 3), expected=np.array([0.5, 0.5, 0.0]))
     np.testing.assert_allclose(posterior, [[0.625, 0.375, 0.0]])
 
 
 def test_a_label_without_training_examples_is_refused_by_place():
     with pytest.raises(ValueError, match=r"labels at \[1\] have no training example"):
-        rebalance(np.array([[0.5, 0.5]]), trained=np.array([1.0, 0.0]), wanted=np.array([0.5, 0.5]))
+        rebalance(np.array([[0.5, 0.5]]), trained=np.array([1.0, 0.0]), expected=np.array([0.5, 0.5]))
 
 
 def test_a_label_that_was_never_trained_may_stay_unwanted():
-    posterior = rebalance(np.array([[0.6, 0.4]]), trained=np.array([1.0, 0.0]), wanted=np.array([1.0, 0.0]))
+    posterior = rebalance(np.array([[0.6, 0.4]]), trained=np.array([1.0, 0.0]), expected=np.array([1.0, 0.0]))
     np.testing.assert_array_equal(posterior, [[1.0, 0.0]])
 
 
 def test_a_row_that_is_all_on_removed_labels_becomes_the_wanted_prior():
-    posterior = rebalance(np.array([[0.0, 0.0, 1.0]]), trained=np.full(3, 1 / 3), wanted=np.array([0.75, 0.25, 0.0]))
+    posterior = rebalance(np.array([[0.0, 0.0, 1.0]]), trained=np.full(3, 1 / 3), expected=np.array([0.75, 0.25, 0.0]))
     np.testing.assert_allclose(posterior, [[0.75, 0.25, 0.0]])
 
 

@@ -156,8 +156,8 @@ def test_lda_and_logistic_regression_are_scikit_learns_pipeline():
     fitting = of.mask("train") & (truth >= 0)
     lda = LinearDiscriminantAnalysis(n_components=2)
     chain = make_pipeline(StandardScaler(), lda, LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000))
-    wanted = chain.fit(embedding[fitting], truth[fitting]).predict_proba(embedding)
-    np.testing.assert_allclose(found.posterior, wanted, atol=1e-7)
+    expected = chain.fit(embedding[fitting], truth[fitting]).predict_proba(embedding)
+    np.testing.assert_allclose(found.posterior, expected, atol=1e-7)
     np.testing.assert_allclose(found.trained_prior, np.bincount(truth[fitting]) / fitting.sum())
 
 
@@ -214,7 +214,7 @@ def test_an_expert_of_attributes_only_passes_through_whatever_the_prior():
     found = rebalance(said, of, settings())
     assert found.posterior is None
     np.testing.assert_array_equal(found.attributes, values)
-    with pytest.raises(InputError, match="method is 'plda', but the expert predicts attributes only; wanted 'none'"):
+    with pytest.raises(InputError, match="method is 'plda', but the expert predicts attributes only; expected 'none'"):
         rebalance(said, of, settings(method="plda"))
 
 
@@ -233,7 +233,7 @@ FOUR = (*LABELS, "surprise")
 @pytest.mark.parametrize(
     ("said", "labels", "chosen", "message"),
     [
-        ({"embedding": None}, LABELS, {"method": "plda"}, "hold no embeddings; wanted 'none'"),
+        ({"embedding": None}, LABELS, {"method": "plda"}, "hold no embeddings; expected 'none'"),
         ({}, FOUR, {"method": "lda_logistic"}, r"train has no utterance labelled \['surprise'\] among the expert's"),
         ({}, FOUR, {}, r"expert 'audio' has no output for \['surprise'\]"),
         (
@@ -242,7 +242,7 @@ FOUR = (*LABELS, "surprise")
             {},
             r"expert 'audio' predicts \['sadness'\], the manifest's labels are \['anger', 'neutral'\]",
         ),
-        ({"trained_prior": None}, LABELS, {}, "does not say which prior it was trained under; wanted 'none'"),
+        ({"trained_prior": None}, LABELS, {}, "does not say which prior it was trained under; expected 'none'"),
         (
             {"trained_prior": np.array([0.2, 0.0, 0.7, 0.1, 0.0])},
             LABELS,
@@ -250,7 +250,7 @@ FOUR = (*LABELS, "surprise")
             r"rebalancing.audio.prior is 'uniform', but \['anger'\] have no training example",
         ),
         ({"trained_prior": np.array([0, 0, 0, 0.5, 0.5])}, LABELS, {}, "was trained on none of"),
-        ({}, LABELS, {"prior": "given", "given": {"anger": 1.0}}, r"given names \['anger'\], wanted exactly"),
+        ({}, LABELS, {"prior": "given", "given": {"anger": 1.0}}, r"given names \['anger'\], expected exactly"),
         ({}, LABELS, {"prior": "em", "em": {"on": "test7"}}, "the manifest has no split or subset 'test7'"),
         (
             {"utterance_ids": np.array([f"v{i}" for i in range(40)], dtype=object)},
@@ -269,17 +269,17 @@ def test_what_cannot_be_rebalanced_is_refused_by_name(said, labels, chosen, mess
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"method": "lda"}, "rebalancing.audio.method is 'lda', wanted 'none', 'lda_logistic' or 'plda'"),
+        ({"method": "lda"}, "rebalancing.audio.method is 'lda', expected 'none', 'lda_logistic' or 'plda'"),
         (
             {"prior": "flat"},
-            "rebalancing.audio.prior is 'flat', wanted 'uniform', 'given', 'development', 'em' or 'none'",
+            "rebalancing.audio.prior is 'flat', expected 'uniform', 'given', 'development', 'em' or 'none'",
         ),
-        ({"prior": "given"}, "prior is 'given', wanted shares in 'given'"),
+        ({"prior": "given"}, "prior is 'given', expected shares in 'given'"),
         ({"prior": "given", "given": {"anger": 0.0}}, "shares sum to 0"),
         ({"given": {"anger": -1.0}}, r"rebalancing.audio.given.anger is -1.0"),
-        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage is 2.0: wanted a share"),
+        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage is 2.0: expected a share"),
         ({"lda_logistic": {"penalty": 0.0}}, "rebalancing.audio.lda_logistic.penalty is 0.0"),
-        ({"lda_logistic": {"componets": 3}}, "componets is not a parameter, wanted one of .*'components'"),
+        ({"lda_logistic": {"componets": 3}}, "componets is not a parameter, expected one of .*'components'"),
     ],
 )
 def test_wrong_settings_are_refused_by_key(values, message):

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pipeline_lib.metrics.calibration import expected_calibration_error
 from scipy.stats import norm
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.rebalancing import temperature
 from pipeline_lib.rebalancing.prior import rebalance as reweigh
@@ -57,9 +57,9 @@ def test_temperature_one_changes_nothing():
 @pytest.mark.parametrize("heat", [0.3, 2.5])
 def test_a_prior_changed_before_or_after_is_the_same(heat):
     generator = np.random.default_rng(1)
-    posterior, wanted = generator.dirichlet(np.ones(3), 50), generator.dirichlet(np.ones(3))
-    before = temper(reweigh(posterior, TRAINED, wanted), wanted, heat)
-    np.testing.assert_allclose(reweigh(temper(posterior, TRAINED, heat), TRAINED, wanted), before, rtol=1e-12)
+    posterior, expected = generator.dirichlet(np.ones(3), 50), generator.dirichlet(np.ones(3))
+    before = temper(reweigh(posterior, TRAINED, expected), expected, heat)
+    np.testing.assert_allclose(reweigh(temper(posterior, TRAINED, heat), TRAINED, expected), before, rtol=1e-12)
 
 
 def test_tempering_the_prior_too_would_favour_the_rarer_labels_above_one_and_the_commoner_below():
@@ -129,15 +129,15 @@ def test_another_class_prior_does_not_move_the_temperature(copies):
     x, truth = drawn(TRAINED, 2_000, seed=4)
     posterior = posterior_of(x, TRAINED, 2.0)
     counts = np.bincount(truth)
-    wanted = fit(posterior, TRAINED, truth, (TRAINED / counts)[truth])
+    expected = fit(posterior, TRAINED, truth, (TRAINED / counts)[truth])
     again = np.repeat(np.arange(len(truth)), np.array(copies)[truth])
     weights = weights_of(truth[again], TRAINED)
     np.testing.assert_allclose(np.bincount(truth[again], weights) / weights.sum(), TRAINED)
     found = fit(posterior[again], TRAINED, truth[again], weights)
-    assert found.temperature == pytest.approx(wanted.temperature, rel=1e-6)
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
     assert found.temperature == pytest.approx(2.0, rel=0.1)
     if copies == (1, 4, 9):  # and without the weights it does
-        assert abs(fit(posterior[again], TRAINED, truth[again], ones(again)).temperature - wanted.temperature) > 0.3
+        assert abs(fit(posterior[again], TRAINED, truth[again], ones(again)).temperature - expected.temperature) > 0.3
 
 
 @pytest.mark.parametrize(("wrong", "bound"), [(0, temperature.LOWEST), (8, temperature.HIGHEST)])
@@ -252,7 +252,7 @@ def test_an_end_of_the_range_is_warned_of(capsys):
     ("on", "emotion", "message"),
     [
         ("dev", "X", "on is 'dev', of which the expert predicts no utterance with a label it was trained on"),
-        ("mixed", None, r"on is 'mixed', which shares utterances with \['test'\]; wanted development data only"),
+        ("mixed", None, r"on is 'mixed', which shares utterances with \['test'\]; expected development data only"),
         ("dev7", None, "has no split or subset 'dev7'"),
     ],
 )

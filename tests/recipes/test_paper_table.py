@@ -278,7 +278,9 @@ def test_the_command_of_a_row_is_what_a_user_types():
 
 
 def test_an_unknown_paper_is_refused_with_the_known(tmp_path):
-    with pytest.raises(ParameterError, match=r"no paper 'taltec', wanted one of \['distilled', 'mersa', .*'taltech'\]"):
+    with pytest.raises(
+        ParameterError, match=r"no paper 'taltec', expected one of \['distilled', 'mersa', .*'taltech'\]"
+    ):
         paper_table.main("taltec", tmp_path)
 
 

@@ -58,11 +58,11 @@ def test_the_schema_file_is_up_to_date():
 
 
 def test_a_recipe_keeps_the_comments_of_the_default():
-    assert text("taltech").startswith("# yaml-language-server: $schema=pipeline_lib/recipes/params.schema.json")
+    assert text("taltech").startswith("# yaml-language-server: $schema=pipeline_lib/params/params.schema.json")
 
 
 def test_an_unknown_recipe_is_refused_with_the_known():
-    with pytest.raises(ParameterError, match=r"no recipe 'taltec', wanted one of \['beyond', 'default'"):
+    with pytest.raises(ParameterError, match=r"no recipe 'taltec', expected one of \['beyond', 'default'"):
         compose("taltec")
 
 
@@ -179,7 +179,7 @@ def test_a_checkpoint_without_stand_in_is_refused_by_name():
 
 @pytest.mark.parametrize("assignment", ["fusion.metod=plda", "fusion", "nothing.at.all=1", "fusion.method.x=1"])
 def test_setting_a_key_that_is_not_there_is_refused(assignment):
-    with pytest.raises(ParameterError, match="wanted key=value with a key of the recipe"):
+    with pytest.raises(ParameterError, match="expected key=value with a key of the recipe"):
         apply.change(compose("default"), assignment)
 
 
@@ -211,5 +211,5 @@ def test_a_path_is_replaced_wherever_it_stands():
 
 @pytest.mark.parametrize("assignment", ["/data/muzan=/mnt/musan", "/data/musan", "=/mnt", "/data/musan="])
 def test_a_path_that_the_recipe_does_not_name_is_refused(assignment):
-    with pytest.raises(ParameterError, match="wanted OLD=NEW with a path OLD that the recipe names"):
+    with pytest.raises(ParameterError, match="expected OLD=NEW with a path OLD that the recipe names"):
         apply.replace_path(compose("taltech"), assignment)

@@ -50,7 +50,7 @@ def test_they_are_what_the_network_multiplies_with(tmp_path):
 
 
 def test_an_expert_of_the_last_layer_is_refused(tmp_path):
-    with pytest.raises(InputError, match="has no weights of layers; wanted an expert with layers: weighted"):
+    with pytest.raises(InputError, match="has no weights of layers; expected an expert with layers: weighted"):
         layer_weights.weights_of(expert(tmp_path / "a", {"head.bias": SCORES}))
 
 

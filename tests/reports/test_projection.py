@@ -117,5 +117,5 @@ def test_the_command_writes_picture_points_and_silhouettes_the_same_twice(tmp_pa
 
 
 def test_a_system_without_a_path_is_refused(tmp_path):
-    with pytest.raises(InputError, match="'before' is no system, wanted NAME=PATH"):
+    with pytest.raises(InputError, match="'before' is no system, expected NAME=PATH"):
         projection.main(["before"])

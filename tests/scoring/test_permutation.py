@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from pipeline_lib.metrics.attributes import concordance
 from scipy.stats import binomtest
 
+from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import macro_f1
 from pipeline_lib.scoring.bootstrap import tally_attributes, tally_categories
 from pipeline_lib.scoring.permutation import difference, difference_interval, mcnemar_p, permutation_p
@@ -35,8 +35,8 @@ def enumerated(truth, one, other, speaker, score):
 def test_few_speakers_are_enumerated(seed):
     truth, one, other, speaker = case(seed)
     pair = [tally_categories(truth, each, speaker, K) for each in (one, other)]
-    wanted = enumerated(truth, one, other, speaker, lambda t, p: macro_f1(t, p, K))
-    assert permutation_p(*pair, "macro_f1", permutations=32, seed=1) == wanted
+    expected = enumerated(truth, one, other, speaker, lambda t, p: macro_f1(t, p, K))
+    assert permutation_p(*pair, "macro_f1", permutations=32, seed=1) == expected
 
 
 def test_concordances_are_swapped_alike():
@@ -44,8 +44,8 @@ def test_concordances_are_swapped_alike():
     truth = generator.uniform(1, 7, 30)
     one, other, speaker = truth + generator.normal(0, 1, 30), truth + generator.normal(0, 2, 30), np.arange(30) % 5
     pair = [tally_attributes(truth[:, None], each[:, None], speaker, ["valence"]) for each in (one, other)]
-    wanted = enumerated(truth, one, other, speaker, concordance)
-    assert permutation_p(*pair, "ccc_valence", permutations=100, seed=1) == wanted
+    expected = enumerated(truth, one, other, speaker, concordance)
+    assert permutation_p(*pair, "ccc_valence", permutations=100, seed=1) == expected
 
 
 def test_worked_out_by_hand():
@@ -104,5 +104,5 @@ def test_mcnemar_is_a_fair_coin(only_one, only_other):
     one = np.array([True] * only_one + [False] * only_other + [True, False])
     other = np.array([False] * only_one + [True] * only_other + [True, False])
     n = only_one + only_other
-    wanted = binomtest(only_one, n).pvalue if n else 1.0
-    assert mcnemar_p(one, other) == pytest.approx(wanted, rel=1e-9)
+    expected = binomtest(only_one, n).pvalue if n else 1.0
+    assert mcnemar_p(one, other) == pytest.approx(expected, rel=1e-9)

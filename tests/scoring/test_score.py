@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_lib.metrics.attributes import concordance
-from pipeline_lib.metrics.calibration import expected_calibration_error
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.metrics.attributes import concordance
+from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.scoring import ScoringSettings
@@ -41,8 +41,8 @@ def test_pseudo_labels_are_never_counted():
     assert found["ece"] == expected_calibration_error(audio.posterior[kept], truth, 10)
     assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
     everything = manifest.mask("test")
-    wanted = concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
-    assert found["ccc_valence"] == pytest.approx(wanted, abs=1e-13)
+    expected = concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
+    assert found["ccc_valence"] == pytest.approx(expected, abs=1e-13)
 
 
 def test_a_posterior_over_more_labels_is_scored_over_the_manifests():
@@ -197,12 +197,12 @@ def test_a_comparison_on_tuned_splits_only_is_not_made_and_said():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"plotted_split": "test2"}, "plotted_split is 'test2', wanted one of splits"),
-        ({"comparison": {"against": ["video"]}}, "comparison names the system 'fused', wanted one of tables"),
+        ({"plotted_split": "test2"}, "plotted_split is 'test2', expected one of splits"),
+        ({"comparison": {"against": ["video"]}}, "comparison names the system 'fused', expected one of tables"),
         ({"tables": {"a/b": "x.parquet"}}, "tables names the system 'a/b'"),
         ({"tables": {}}, "scoring.tables"),
         ({"bootstrap": {"confidence": 1.5}}, "scoring.bootstrap.confidence is 1.5"),
-        ({"comparison": {"metric": "f1"}}, "scoring.comparison.metric is 'f1', wanted 'macro_f1'"),
+        ({"comparison": {"metric": "f1"}}, "scoring.comparison.metric is 'f1', expected 'macro_f1'"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(change, message):

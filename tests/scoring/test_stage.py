@@ -98,11 +98,11 @@ def test_a_contaminated_checkpoint_is_said_first(project, capsys):
     text = Path("params.yaml").read_text().replace("facebook/w2v-bert-2.0", "superb/hubert-large-superb-er")
     Path("params.yaml").write_text(text)
     scoring.main()
-    wanted = (
+    expected = (
         "checkpoint superb/hubert-large-superb-er was trained on the emotion labels of iemocap: scores on it flatter"
     )
-    assert capsys.readouterr().err.startswith(f"warning: {wanted}\n")
-    assert Path("metrics/report.md").read_text().splitlines()[2] == f"> Warning: {wanted}  "
+    assert capsys.readouterr().err.startswith(f"warning: {expected}\n")
+    assert Path("metrics/report.md").read_text().splitlines()[2] == f"> Warning: {expected}  "
 
 
 def test_it_starts_without_torch_scikit_learn_or_transformers():

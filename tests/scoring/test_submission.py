@@ -147,16 +147,16 @@ GOOD = ["FileName,EmoClass", "MSP_0001.wav,A", "MSP_0002.wav,N", "MSP_0003.wav,U
 @pytest.mark.parametrize(
     "lines, said",
     [
-        (["FileName,Emo", *GOOD[1:]], "its first line is 'FileName,Emo', wanted 'FileName,EmoClass'"),
+        (["FileName,Emo", *GOOD[1:]], "its first line is 'FileName,Emo', expected 'FileName,EmoClass'"),
         (["\ufeffFileName,EmoClass", *GOOD[1:]], "its first line is"),
-        ([], "its first line is '', wanted"),
+        ([], "its first line is '', expected"),
         (
             [*GOOD[:2], "MSP_0002.wav,O", GOOD[3]],
-            "line 3: EmoClass of MSP_0002.wav is 'O', wanted one of A C D F H",
+            "line 3: EmoClass of MSP_0002.wav is 'O', expected one of A C D F H",
         ),
         ([*GOOD[:2], "MSP_0002.wav,n", GOOD[3]], "line 3: EmoClass of MSP_0002.wav is 'n'"),
-        ([*GOOD[:2], "MSP_0002.wav", GOOD[3]], r"line 3: 1 fields, wanted 2"),
-        ([*GOOD, ""], r"line 5: 0 fields, wanted 2"),
+        ([*GOOD[:2], "MSP_0002.wav", GOOD[3]], r"line 3: 1 fields, expected 2"),
+        ([*GOOD, ""], r"line 5: 0 fields, expected 2"),
         ([*GOOD, GOOD[1]], "line 5: FileName 'MSP_0001.wav' appears twice"),
         ([*GOOD, "MSP_0009.wav,A"], "line 5: FileName 'MSP_0009.wav' is not in test3"),
         (["FileName,EmoClass", "MSP_0001,A", *GOOD[2:]], "line 2: FileName 'MSP_0001' is not in test3"),
@@ -175,7 +175,9 @@ def test_a_number_outside_the_scale_or_none_is_refused(value, tmp_path):
     path = tmp_path / "theirs.csv"
     rows = ["MSP_0001.wav,1,7,4.5", f'MSP_0002.wav,1,"{value}",1', "MSP_0003.wav,1,1,1"]
     path.write_text("\n".join(["FileName,EmoAct,EmoVal,EmoDom", *rows]))
-    with pytest.raises(InputError, match=rf"line 3: EmoVal of MSP_0002.wav is '{value}', wanted a number from 1 to 7"):
+    with pytest.raises(
+        InputError, match=rf"line 3: EmoVal of MSP_0002.wav is '{value}', expected a number from 1 to 7"
+    ):
         check_submission(path, corpus(), "test3", "attributes")
 
 

@@ -252,7 +252,7 @@ def test_more_workers_than_the_gpus_hold_are_refused():
     ("given", "said"),
     [
         ({"kind": "ray"}, "workers is 0, which is in this process, and kind is 'ray'"),
-        ({"workers": 1, "gpus_per_worker": 1.5}, "above 1 a whole number is wanted"),
+        ({"workers": 1, "gpus_per_worker": 1.5}, "above 1 a whole number is expected"),
         ({"kind": "slurm", "workers": 1, "gpus_per_worker": 0.5}, "SLURM gives whole GPUs"),
     ],
 )

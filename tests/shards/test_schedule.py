@@ -26,18 +26,18 @@ def tasks(n: int = 4, size: int = 16) -> list[Task]:
     return [Task(number, list(range(number * size, (number + 1) * size))) for number in range(n)]
 
 
-@pytest.mark.parametrize("culprits", [{5}, {0, 63}, {16, 17, 31}, {7, 40}])
-def test_exactly_the_rows_that_kill_are_named_after_everything_else_was_done(culprits):
+@pytest.mark.parametrize("poison", [{5}, {0, 63}, {16, 17, 31}, {7, 40}])
+def test_exactly_the_rows_that_kill_are_named_after_everything_else_was_done(poison):
     schedule = Schedule(tasks(), 2, "work")
-    begun = play(schedule, lambda rows: culprits & set(rows))
+    begun = play(schedule, lambda rows: poison & set(rows))
     whole = [rows for rows in begun if len(rows) == 16]
     assert begun[:4] == [task.rows for task in tasks()]  # those that wait come before a second attempt
-    assert len(whole) == 4 + len({row // 16 for row in culprits})
-    names = ", ".join(IDS[row] for row in sorted(culprits))
-    with pytest.raises(InputError, match=rf"{len(culprits)} utterances .*killed by SIGTEST.*exclude: \[{names}\]"):
-        schedule.refuse_culprits(IDS)
-    alone = [rows for rows in begun if len(rows) == 1 and rows[0] in culprits]
-    assert len(alone) == 2 * len(culprits)
+    assert len(whole) == 4 + len({row // 16 for row in poison})
+    names = ", ".join(IDS[row] for row in sorted(poison))
+    with pytest.raises(InputError, match=rf"{len(poison)} utterances .*killed by SIGTEST.*exclude: \[{names}\]"):
+        schedule.refuse_poison_rows(IDS)
+    alone = [rows for rows in begun if len(rows) == 1 and rows[0] in poison]
+    assert len(alone) == 2 * len(poison)
 
 
 def test_a_search_takes_about_twice_the_logarithm_of_the_shard():
@@ -54,7 +54,7 @@ def test_a_death_by_chance_blames_nobody():
         return rows[0] == 16 and met.count(rows) < 3
 
     play(schedule, once)
-    schedule.refuse_culprits(IDS)
+    schedule.refuse_poison_rows(IDS)
     assert met.count(tasks()[1].rows) == 3
 
 
@@ -62,7 +62,7 @@ def test_a_shard_that_kills_only_as_a_whole_blames_no_row():
     schedule = Schedule(tasks(), 2, "work")
     play(schedule, lambda rows: rows == tasks()[3].rows)
     with pytest.raises(InputError, match="1 shards killed their worker 2 times, shard 3 .* no part of them does on"):
-        schedule.refuse_culprits(IDS)
+        schedule.refuse_poison_rows(IDS)
 
 
 def test_workers_that_die_whatever_they_are_given_end_the_run():
@@ -75,4 +75,4 @@ def test_the_limit_is_out_of_reach_of_a_single_culprit_in_a_large_shard(culprit)
     schedule = Schedule([Task(0, list(range(4096)))], 1, "work")
     play(schedule, lambda rows: culprit in rows)
     with pytest.raises(InputError, match=rf"'{culprit}'"):
-        schedule.refuse_culprits([str(row) for row in range(4096)])
+        schedule.refuse_poison_rows([str(row) for row in range(4096)])

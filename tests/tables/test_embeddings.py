@@ -99,7 +99,7 @@ def test_an_error_while_writing_leaves_the_old_one(tmp_path):
         vectors, frames = content()
         writer.add(IDS, vectors, frames)
         writer.add(IDS, vectors, frames)
-    with pytest.raises(ValueError, match="5 utterances were written, wanted 6"):
+    with pytest.raises(ValueError, match="5 utterances were written, expected 6"):
         write(folder, replace(INFO, n_utterances=6))
     assert digest(folder) == before and [path.name for path in tmp_path.iterdir()] == ["x"]
 

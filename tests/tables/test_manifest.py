@@ -141,7 +141,7 @@ def test_another_kind_of_file_is_refused_by_name(tmp_path):
     manifest.write_quarantine(
         tmp_path / "m.parquet", pd.DataFrame({"file": ["a"], "stage": ["corpus"], "reason": ["empty"]})
     )
-    with pytest.raises(InputError, match="holds 'quarantine', wanted 'manifest'"):
+    with pytest.raises(InputError, match="holds 'quarantine', expected 'manifest'"):
         manifest.read(tmp_path / "m.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "m.parquet")
     with pytest.raises(InputError, match="a Parquet file of another program"):

@@ -24,12 +24,12 @@ WHOLE = Predictions(
 ARRAYS = ("posterior", "trained_prior", "attributes", "embedding")
 
 
-def same(found, wanted):
-    assert found.utterance_ids.tolist() == wanted.utterance_ids.tolist()
+def same(found, expected):
+    assert found.utterance_ids.tolist() == expected.utterance_ids.tolist()
     for name in ("expert", "labels", "attribute_names", "fitted_on"):
-        assert getattr(found, name) == getattr(wanted, name)
+        assert getattr(found, name) == getattr(expected, name)
     for name in ARRAYS:
-        one, two = getattr(found, name), getattr(wanted, name)
+        one, two = getattr(found, name), getattr(expected, name)
         assert (one is None) == (two is None)
         if two is not None:
             assert one.dtype == two.dtype
@@ -78,8 +78,8 @@ def with_value(name, value):
         ),
         (with_value("attributes", np.inf), "attributes of 'b' is not finite"),
         (with_value("embedding", np.nan), "embedding of 'b' is not finite"),
-        (replace(WHOLE, labels=("anger", "neutral")), r"posterior has shape \(3, 3\), wanted \(3, 2\)"),
-        (replace(WHOLE, attributes=np.ones((2, 2))), r"attributes has shape \(2, 2\), wanted \(3, 2\)"),
+        (replace(WHOLE, labels=("anger", "neutral")), r"posterior has shape \(3, 3\), expected \(3, 2\)"),
+        (replace(WHOLE, attributes=np.ones((2, 2))), r"attributes has shape \(2, 2\), expected \(3, 2\)"),
         (replace(WHOLE, utterance_ids=np.array(["a", "b", "b"], dtype=object)), "utterance_id 'b' appears twice"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_missing_file_a_damaged_one_and_another_kind_are_refused(tmp_path):
     with pytest.raises(InputError, match="p.parquet cannot be read as Parquet"):
         predictions.read(path)
     _parquet.write(path, pa.table({"utterance_id": ["a"]}), "manifest", {})
-    with pytest.raises(InputError, match="holds 'manifest', wanted 'predictions'"):
+    with pytest.raises(InputError, match="holds 'manifest', expected 'predictions'"):
         predictions.read(path)
 
 

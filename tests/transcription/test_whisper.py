@@ -130,14 +130,14 @@ def test_a_null_language_is_detected(tiny, waveforms):
 
 
 def test_an_unknown_language_is_refused_with_those_that_are_known(tiny):
-    with pytest.raises(InputError, match=r"language is 'et', which .* does not hear; wanted one of \['de', 'en'\]"):
+    with pytest.raises(InputError, match=r"language is 'et', which .* does not hear; expected one of \['de', 'en'\]"):
         Whisper(WhisperSettings(checkpoint=str(tiny), language="et"), "cpu")
 
 
 def test_an_english_only_checkpoint_is_not_asked_for_a_language(tmp_path, waveforms):
     folder = checkpoint(tmp_path / "english", multilingual=False)
     assert len(Whisper(WhisperSettings(checkpoint=str(folder)), "cpu").transcribe(waveforms[:2])) == 2
-    with pytest.raises(InputError, match=r"wanted one of \['en'\]"):
+    with pytest.raises(InputError, match=r"expected one of \['en'\]"):
         Whisper(WhisperSettings(checkpoint=str(folder), language="de"), "cpu")
 
 

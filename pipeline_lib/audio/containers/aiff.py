@@ -4,7 +4,7 @@ import struct
 
 from pipeline_lib.audio.containers.layout import Layout, by_count, by_tag
 from pipeline_lib.audio.containers.lengths import check_beginning, check_tail, held_of, is_unknown, plain
-from pipeline_lib.audio.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 from pipeline_lib.audio.containers.wave import check_lost_blocks
 
 _CODES = {b"NONE": ("int", True), b"twos": ("int", True), b"sowt": ("int", False), b"raw ": ("unsigned", True)}
@@ -23,15 +23,15 @@ def aiff(span: Span) -> Layout:
     """
     form, length = span.at(8, 4), struct.unpack(">I", span.at(4, 4))[0]
     if form not in (b"AIFF", b"AIFC"):
-        raise Flaw("not supported", f"is IFF of the form {form!r}")
+        raise Defect("not supported", f"is IFF of the form {form!r}")
     piped = is_unknown(length, span.size - 8)
     if not piped and length + 8 > span.size:
-        raise Flaw("truncated", f"holds {span.size} bytes, declares {length + 8} bytes (an interrupted copy?)")
+        raise Defect("truncated", f"holds {span.size} bytes, declares {length + 8} bytes (an interrupted copy?)")
     end = span.size if piped else length + 8
     chunks = _chunks(span, end, form)
     if b"COMM" not in chunks or b"SSND" not in chunks:
         missing = "COMM" if b"COMM" not in chunks else "SSND"
-        raise Flaw("damaged", f"has no {missing} chunk (a damaged header?)")
+        raise Defect("damaged", f"has no {missing} chunk (a damaged header?)")
     common = span.at(chunks[b"COMM"][0], 22)
     channels, frames, bits, exponent, mantissa = struct.unpack(">HIHHQ", common[:18])
     rate, exact = _rate(exponent, mantissa)
@@ -49,14 +49,14 @@ def aiff(span: Span) -> Layout:
         check_tail(span, end)
     if code not in _CODES:
         if code not in _PACKED:
-            raise Flaw("not supported", f"is an AIFF-C whose sound is coded as {code!r}, which cannot be decoded")
+            raise Defect("not supported", f"is an AIFF-C whose sound is coded as {code!r}, which cannot be decoded")
         return Layout("AIFF", (Sound(span),), centre)
     (kind, big), width = _CODES[code], -(-bits // 8)
     if kind in ("ulaw", "alaw"):
         width = 1  # some writers declare the 16 bits that it decodes to
     expected = frames * channels * width
     if not unknown and n_bytes != expected:
-        raise Flaw("damaged", f"declares {expected} bytes of sound and holds {n_bytes} (a damaged header?)")
+        raise Defect("damaged", f"declares {expected} bytes of sound and holds {n_bytes} (a damaged header?)")
     n_frames = n_bytes // max(1, channels * width)
     sound = Sound(span, n_frames)
     if unknown or piped or not exact:
@@ -74,7 +74,7 @@ def _chunks(span: Span, end: int, form: bytes) -> dict[bytes, tuple[int, int]]:
         if not all(32 <= byte < 127 for byte in name):
             break
         if name == b"SSND" and name in chunks:
-            raise Flaw("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
+            raise Defect("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
         chunks[name] = place + 8, length
         if name == b"SSND" and is_unknown(length - 8 if length > 8 else 0, end - place - 16) and b"COMM" in chunks:
             break
@@ -90,9 +90,9 @@ def _rate(exponent: int, mantissa: int) -> tuple[int, bool]:
     """
     shift = 16_383 + 63 - exponent
     if not 0 < shift < 64:
-        raise Flaw("damaged", "declares a rate that no recording has (a damaged header?)")
+        raise Defect("damaged", "declares a rate that no recording has (a damaged header?)")
     hertz = mantissa / (1 << shift)
     macintosh = any(abs(hertz - _MACINTOSH_HZ / divisor) < 0.01 for divisor in (1, 2, 3, 4))
     if mantissa % (1 << shift) and not macintosh:
-        raise Flaw("damaged", "declares a rate that is no whole number of hertz (a damaged header?)")
+        raise Defect("damaged", "declares a rate that is no whole number of hertz (a damaged header?)")
     return round(hertz), not mantissa % (1 << shift)

@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.audio.containers.layout import Layout, by_count
-from pipeline_lib.audio.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 
 _RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _HEADS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # of a stream: a STREAMINFO of 34 bytes follows
@@ -34,16 +34,16 @@ def flac(span: Span) -> Layout:
         place += 4 + int.from_bytes(length, "big")
     frame = span.at(place, 16)
     if len(frame) < 16:
-        raise Flaw("truncated", "ends before its first frame (an interrupted copy?)")
+        raise Defect("truncated", "ends before its first frame (an interrupted copy?)")
     if frame[0] != 0xFF or frame[1] & 0xFE != 0xF8:
-        raise Flaw("damaged", "has no frame where its header ends (a damaged header?)")
+        raise Defect("damaged", "has no frame where its header ends (a damaged header?)")
     code = frame[2] & 15
     number = 1 if frame[4] < 128 else 8 - (frame[4] ^ 0xFF).bit_length()  # bytes, coded as in UTF-8
     at = 4 + number + {6: 1, 7: 2}.get(frame[2] >> 4, 0)
     two = int.from_bytes(frame[at : at + 2], "big")
     rate = _RATES[code] if code < 12 else {12: frame[at] * 1000, 13: two, 14: two * 10}.get(code)
     if rate not in (0, declared):
-        raise Flaw("damaged", f"declares {declared} Hz, its first frame {rate} Hz (a damaged header?)")
+        raise Defect("damaged", f"declares {declared} Hz, its first frame {rate} Hz (a damaged header?)")
     return Layout("FLAC", (Sound(span),), by_count(channels, _WITH_CENTRE), lambda: _refuse_second(span))
 
 
@@ -54,4 +54,4 @@ def _refuse_second(span: Span) -> None:
         for head in _HEADS:
             if (index := data.find(head)) >= 0:
                 text = f"has a second FLAC stream at byte {place + index}, of which nothing would be decoded"
-                raise Flaw("not supported", f"{text} (two files joined? decode and join them anew)")
+                raise Defect("not supported", f"{text} (two files joined? decode and join them anew)")

@@ -4,7 +4,7 @@ import struct
 
 from pipeline_lib.audio.containers.layout import Layout, by_count, by_tag
 from pipeline_lib.audio.containers.lengths import BEGINNINGS, check_beginning, check_tail, held_of, is_unknown, plain
-from pipeline_lib.audio.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4)}
 _AU |= {6: ("float", 4), 7: ("float", 8), 27: ("alaw", 1)}
@@ -21,9 +21,9 @@ def au(span: Span) -> Layout:
     big = span.at(0, 4) == b".snd"
     start, length, code, rate, channels = struct.unpack(">5I" if big else "<5I", span.at(4, 20))
     if start < 24 or start > span.size:
-        raise Flaw("truncated" if start > 23 else "damaged", f"declares {start} bytes of header, holds {span.size}")
+        raise Defect("truncated" if start > 23 else "damaged", f"declares {start} bytes of header, holds {span.size}")
     if code not in _AU:
-        raise Flaw("not supported", f"is an AU whose sound is coded as number {code}, which cannot be decoded")
+        raise Defect("not supported", f"is an AU whose sound is coded as number {code}, which cannot be decoded")
     kind, width = _AU[code]
     return _plain(span, "AU", start, length, kind, width, rate, channels, big, by_count(channels))
 
@@ -43,13 +43,13 @@ def nist(span: Span) -> Layout:
         fields[name] = value.partition(" ")[2].strip()
     coding = fields.get("sample_coding", "pcm")
     if coding not in _NIST:
-        raise Flaw("not supported", f"is a NIST SPHERE whose sound is coded as {coding!r}; sph2pipe decodes it")
+        raise Defect("not supported", f"is a NIST SPHERE whose sound is coded as {coding!r}; sph2pipe decodes it")
     channels = _number(fields.get("channel_count", ""), "channel_count")
     rate = _number(fields.get("sample_rate", ""), "sample_rate")
     width = _number(fields.get("sample_n_bytes", "1" if _NIST[coding] != "int" else ""), "sample_n_bytes")
     if not (channels and rate and width in (1, 2, 3, 4)):
         text = f"{rate} Hz, {channels} channels of {width} bytes"
-        raise Flaw("damaged", f"declares {text}, which no recording has (a damaged header?)")
+        raise Defect("damaged", f"declares {text}, which no recording has (a damaged header?)")
     count = _number(fields.get("sample_count", "0"), "sample_count")
     big = fields.get("sample_byte_format", "01") not in ("01", "1")
     length = count * channels * width
@@ -80,10 +80,10 @@ def caf(span: Span) -> Layout:
         if name in BEGINNINGS:
             check_tail(span, place)
         if length < 0 or (start + length > span.size and name != b"data"):
-            raise Flaw("damaged", f"declares a chunk of {length} bytes at byte {place}, more than there are")
+            raise Defect("damaged", f"declares a chunk of {length} bytes at byte {place}, more than there are")
         place = start + length
     if data is None or len(described) < 32:
-        raise Flaw("truncated", f"holds {span.size} bytes and no sound (an interrupted copy?)")
+        raise Defect("truncated", f"holds {span.size} bytes and no sound (an interrupted copy?)")
     rate, code, flags, per_packet, _, channels, bits = struct.unpack(">d4s5I", described)
     centre = by_count(channels) if chan is None else by_tag(*chan, channels)
     held = held_of(data[1], span.size - data[0], 64)
@@ -94,11 +94,11 @@ def caf(span: Span) -> Layout:
         return Layout("CAF", (Sound(span),), centre)
     kind = {b"lpcm": "float" if flags & 1 else "int", b"ulaw": "ulaw", b"alaw": "alaw"}.get(code)
     if kind is None:
-        raise Flaw("not supported", f"is a CAF whose sound is coded as {code!r}, which cannot be decoded")
+        raise Defect("not supported", f"is a CAF whose sound is coded as {code!r}, which cannot be decoded")
     width = per_packet // max(1, channels)
     if not rate.is_integer() or not channels or width != -(-bits // 8) or width not in (1, 2, 3, 4, 8):
         text = f"{rate:g} Hz, {channels} channels of {bits} bits, {per_packet} bytes a packet"
-        raise Flaw("damaged", f"declares {text}, which contradict each other (a damaged header?)")
+        raise Defect("damaged", f"declares {text}, which contradict each other (a damaged header?)")
     n_frames = held // per_packet
     if not unknown:
         return Layout("CAF", (Sound(span, n_frames),), centre)
@@ -121,7 +121,7 @@ def _plain(
 ) -> Layout:
     """Return the layout of a header with sound behind it, up to the file's end."""
     if not channels:
-        raise Flaw("damaged", "declares no channel (a damaged header?)")
+        raise Defect("damaged", "declares no channel (a damaged header?)")
     held = held_of(length, span.size - start)
     n_frames = held // (channels * width)
     if not is_unknown(length, span.size - start):
@@ -137,4 +137,4 @@ def _number(text: str, name: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise Flaw("damaged", f"declares {text!r} as {name}, expected a number (a damaged header?)") from None
+        raise Defect("damaged", f"declares {text!r} as {name}, expected a number (a damaged header?)") from None

@@ -22,7 +22,7 @@ from pipeline_lib.audio.containers.headers import au, caf, nist
 from pipeline_lib.audio.containers.layout import Layout
 from pipeline_lib.audio.containers.mp3 import is_mpeg, mpeg
 from pipeline_lib.audio.containers.ogg import ogg
-from pipeline_lib.audio.containers.span import Flaw, Span, behind_id3
+from pipeline_lib.audio.containers.span import Defect, Span, behind_id3
 from pipeline_lib.audio.containers.wave import MAGICS, wave
 
 TAKEN = "WAV, RF64, BW64, Wave64, AIFF, AIFF-C, AU, CAF, NIST SPHERE, FLAC, MP3 (MPEG audio), Ogg with Vorbis or Opus"
@@ -52,9 +52,9 @@ _OTHERS = (  # known, and not taken: where, what stands there, the name
 )
 
 
-def not_taken(name: str) -> Flaw:
+def not_taken(name: str) -> Defect:
     """Return the flaw of a container that is known and not taken."""
-    return Flaw("not supported", f"is {name}, not a container that is taken ({TAKEN}); convert it first")
+    return Defect("not supported", f"is {name}, not a container that is taken ({TAKEN}); convert it first")
 
 
 def inspect(span: Span) -> Layout | None:
@@ -75,7 +75,9 @@ def inspect(span: Span) -> Layout | None:
         if head[:4] in INSPECTED:
             return INSPECTED[head[:4]](inside)
     except (struct.error, IndexError):
-        raise Flaw("truncated", f"holds {span.size} bytes and ends inside its header (an interrupted copy?)") from None
+        raise Defect(
+            "truncated", f"holds {span.size} bytes and ends inside its header (an interrupted copy?)"
+        ) from None
     for offset, magic, name in _OTHERS:
         if head.startswith(magic, offset):
             raise not_taken(name)

@@ -2,7 +2,7 @@
 
 import struct
 
-from pipeline_lib.audio.containers.span import Flaw, Span
+from pipeline_lib.audio.containers.span import Defect, Span
 
 PLAYERS_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
 BEGINNINGS = (
@@ -54,7 +54,7 @@ def held_of(length: int, held: int, bits: int = 32) -> int:
     if is_unknown(length, held, bits):
         return held
     if length > held:
-        raise Flaw("truncated", f"holds {held} bytes of sound, declares {length} (an interrupted copy?)")
+        raise Defect("truncated", f"holds {held} bytes of sound, declares {length} (an interrupted copy?)")
     return length
 
 
@@ -66,7 +66,7 @@ def check_beginning(span: Span, start: int) -> None:
     """
     if span.at(start, 16).startswith(BEGINNINGS):
         text = f"has a second header at byte {start}, where its sound begins (written to a pipe?)"
-        raise Flaw("damaged", f"{text}; write it to a file")
+        raise Defect("damaged", f"{text}; write it to a file")
 
 
 def check_tail(span: Span, end: int) -> None:
@@ -78,10 +78,10 @@ def check_tail(span: Span, end: int) -> None:
     left = span.size - end
     tail = span.at(end, 1 << 16)
     if tail.startswith(BEGINNINGS):
-        raise Flaw("not supported", f"has another recording behind its own end at byte {end} (two files joined?)")
+        raise Defect("not supported", f"has another recording behind its own end at byte {end} (two files joined?)")
     zeros = not tail.strip(b"\0") and (left <= 4_096 or (span.size % BLOCK == 0 and left <= len(tail)))
     if left > 0 and not zeros and not tail.startswith(PLAYERS_TAGS):
-        raise Flaw("damaged", f"holds {span.size} bytes, declares {end}: more than it should (a damaged header?)")
+        raise Defect("damaged", f"holds {span.size} bytes, declares {end}: more than it should (a damaged header?)")
 
 
 def plain(kind: str, width: int, rate: int, channels: int, big: bool) -> bytes:

@@ -13,7 +13,7 @@ from pipeline_lib.audio.containers import mp3_frame
 from pipeline_lib.audio.containers.crc16 import crc16
 from pipeline_lib.audio.containers.layout import Layout
 from pipeline_lib.audio.containers.mp3_frame import Form
-from pipeline_lib.audio.containers.span import MOST_SOUNDS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_SOUNDS, Defect, Sound, Span, check_number
 from pipeline_lib.audio.containers.tags import behind_tags, only_zeros
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
@@ -53,7 +53,7 @@ def mpeg(span: Span) -> Layout:
         Flaw: they do not follow each other, are not as many as declared, or change their form on the way
     """
     if span.size > LARGEST:
-        raise Flaw("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
+        raise Defect("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
     streams = []
     for stream in _streams(span):
         _check_count(stream)
@@ -61,10 +61,10 @@ def mpeg(span: Span) -> Layout:
             streams.append(stream)
         check_number(len(streams), "streams", MOST_SOUNDS)
     if not streams:
-        raise Flaw("truncated", f"holds {span.size} bytes and no frame with sound (an interrupted copy?)")
+        raise Defect("truncated", f"holds {span.size} bytes and no frame with sound (an interrupted copy?)")
     for stream in streams:
         if stream.form[:4] != streams[0].form[:4]:
-            raise Flaw(
+            raise Defect(
                 "not supported", f"changes from {streams[0].form} to {stream.form} at byte {stream.begin}, as no"
                 " recording does (two files joined? decode and join them anew)",
             )  # fmt: skip
@@ -82,7 +82,7 @@ def _streams(span: Span) -> Iterator[_Stream]:
     """Yield the streams, one behind the other."""
     place = _start(span)
     if place is None:
-        raise Flaw("damaged", "begins like MPEG audio and has no frames that follow each other (a damaged header?)")
+        raise Defect("damaged", "begins like MPEG audio and has no frames that follow each other (a damaged header?)")
     while place is not None:
         stream = _begin(span, place)
         while stream.end < span.size:
@@ -92,7 +92,7 @@ def _streams(span: Span) -> Iterator[_Stream]:
                 break
             length = mp3_frame.n_bytes(head, stream.form, stream.free_bytes)
             if stream.end + length > span.size:
-                raise Flaw("truncated", f"holds {span.size} bytes, its last frame needs {stream.end + length}")
+                raise Defect("truncated", f"holds {span.size} bytes, its last frame needs {stream.end + length}")
             stream.end += length
             stream.n_frames += 1
         yield stream
@@ -111,7 +111,7 @@ def _begin(span: Span, place: int) -> _Stream:
         return _Stream(form, place, place, place, tag=tag, free_bytes=free_bytes)
     end = place + mp3_frame.n_bytes(head, form, free_bytes)
     if end > span.size:
-        raise Flaw("truncated", f"holds {span.size} bytes, its first frame needs {end} (an interrupted copy?)")
+        raise Defect("truncated", f"holds {span.size} bytes, its first frame needs {end} (an interrupted copy?)")
     return _Stream(form, place, end, end, tag=tag, free_bytes=free_bytes)
 
 
@@ -133,9 +133,9 @@ def _next(span: Span, stream: _Stream) -> int | None:
     if another is None and only_zeros(span, place):
         if (span.size - place) * max(1, stream.n_frames) <= stream.end - stream.sound:  # no more than a frame
             return None
-        raise Flaw("truncated", f"holds nothing but zeros from byte {place} on (an interrupted download?)")
+        raise Defect("truncated", f"holds nothing but zeros from byte {place} on (an interrupted download?)")
     text = f"has no frame at byte {place}, where the last one ends, or one of another rate"
-    raise Flaw("damaged", text)
+    raise Defect("damaged", text)
 
 
 def _first(span: Span, place: int) -> int | None:
@@ -252,12 +252,12 @@ def _xing(frame: bytes, own: int) -> dict[str, int]:
 
 def _check_count(stream: _Stream) -> None:
     if not stream.tag.get("whole", 1):
-        raise Flaw("damaged", "has a first frame that does not match its checksum")
+        raise Defect("damaged", "has a first frame that does not match its checksum")
     declared = stream.tag.get("frames", stream.tag.get("vbri", stream.n_frames))
     counts_itself = declared == stream.n_frames + 1 and "crc" not in stream.tag and _is_complete(stream)
     if declared != stream.n_frames and not counts_itself:
         reason = "truncated" if stream.n_frames < declared else "damaged"
-        raise Flaw(reason, f"holds {stream.n_frames} frames, declares {declared}")
+        raise Defect(reason, f"holds {stream.n_frames} frames, declares {declared}")
 
 
 def _is_complete(stream: _Stream) -> bool:
@@ -272,4 +272,4 @@ def _check_crcs(span: Span, streams: list[_Stream]) -> None:
             ends = range(stream.sound, stream.sound + counted, _AT_ONCE)
             parts = (span.at(place, min(_AT_ONCE, stream.sound + counted - place)) for place in ends)
             if crc16(parts) != stream.tag["crc"]:
-                raise Flaw("damaged", "has frames that do not match its checksum")
+                raise Defect("damaged", "has frames that do not match its checksum")

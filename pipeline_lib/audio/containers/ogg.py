@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline_lib.audio.containers.layout import Layout, by_count
-from pipeline_lib.audio.containers.span import MOST_SOUNDS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_SOUNDS, Defect, Sound, Span, check_number
 
 LARGEST = 1 << 30  # bytes: at 512 kbit/s more than four hours
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -35,7 +35,7 @@ def ogg(span: Span) -> Layout:
         Flaw: a page is missing or out of order, a stream does not end, or is of a codec that cannot be decoded
     """
     if span.size > LARGEST:
-        raise Flaw("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
+        raise Defect("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
     links, centre = [], None
     for begin, end, heads in _links(span):
         known = [head for head in heads if any(head.startswith(magic) for magic in _CODECS)]
@@ -43,7 +43,7 @@ def ogg(span: Span) -> Layout:
             _check_crcs(span.part(begin, end))
             names = {name for head in heads for magic, name in _OTHERS.items() if head.startswith(magic)}
             text = f"is Ogg with {', '.join(sorted(names)) or 'an unknown codec'} inside"
-            raise Flaw("not supported", f"{text}, expected {', '.join(_CODECS.values())}")
+            raise Defect("not supported", f"{text}, expected {', '.join(_CODECS.values())}")
         centre = _centre(known[0]) if not links else centre
         links.append(Sound(span.part(begin, end)))
         check_number(len(links), "streams", MOST_SOUNDS)
@@ -57,13 +57,13 @@ def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
         starts = bool(page.flags & 2)
         if starts and last is not None and not last.flags & 2:  # a group of beginnings after sound: the next link
             if ended != set(following):
-                raise Flaw(
+                raise Defect(
                     "truncated", f"has a stream that does not end before byte {page.place}, where another begins"
                 )
             yield begin, page.place, heads
             begin, heads, following, ended = page.place, [], {}, set()
         if page.number != following.get(page.serial, page.number) or starts != (page.serial not in following):
-            raise Flaw("damaged", f"lacks a page before byte {page.place}, or has one twice")
+            raise Defect("damaged", f"lacks a page before byte {page.place}, or has one twice")
         if starts:
             heads.append(span.at(page.body, 64))
             check_number(len(heads), "streams at once", MOST_SOUNDS)
@@ -72,7 +72,7 @@ def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
         following[page.serial] = page.number + 1
         last = page
     if last is None or not last.flags & 4:
-        raise Flaw(
+        raise Defect(
             "truncated", f"holds {span.size} bytes, its last page is not the stream's end (an interrupted copy?)"
         )
     yield begin, span.size, heads
@@ -83,11 +83,11 @@ def _pages(span: Span) -> Iterator[_Page]:
     while place < span.size:
         head = span.at(place, 27)
         if not head.startswith(b"OggS\0"[: len(head)]):
-            raise Flaw("damaged", f"has no page at byte {place}, where the last one ends")
+            raise Defect("damaged", f"has no page at byte {place}, where the last one ends")
         table = span.at(place + 27, head[26]) if len(head) == 27 else b""
         end = place + 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or end > span.size:
-            raise Flaw("truncated", f"holds {span.size} bytes and ends inside a page (an interrupted copy?)")
+            raise Defect("truncated", f"holds {span.size} bytes and ends inside a page (an interrupted copy?)")
         serial, number = struct.unpack("<II", head[14:22])
         yield _Page(place, end, head[5], serial, number, place + 27 + len(table))
         place = end
@@ -97,7 +97,7 @@ def _check_crcs(span: Span) -> None:
     for page in _pages(span):
         data = span.at(page.place, page.end - page.place)
         if _crc(data[:22] + bytes(4) + data[26:]) != struct.unpack("<I", data[22:26])[0]:
-            raise Flaw("damaged", f"has a page at byte {page.place} that does not match its checksum")
+            raise Defect("damaged", f"has a page at byte {page.place} that does not match its checksum")
 
 
 def _centre(head: bytes) -> int | None:

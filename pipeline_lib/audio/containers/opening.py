@@ -16,7 +16,7 @@ from pipeline_lib.audio.containers.decoder import decoder
 from pipeline_lib.audio.containers.inspect import inspect, not_taken
 from pipeline_lib.audio.containers.layout import Layout
 from pipeline_lib.audio.containers.reading import LONGEST_S, BadAudio, Reading
-from pipeline_lib.audio.containers.span import Flaw, Span
+from pipeline_lib.audio.containers.span import Defect, Span
 
 CAUSES = {
     b"version https://git-lfs": "a pointer of Git LFS? git lfs pull",
@@ -83,7 +83,7 @@ def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator[Reading]:
         else:
             _KEPT.put(raw, reading)
             raw = None
-    except Flaw as flaw:
+    except Defect as flaw:
         raise BadAudio(flaw.reason, f"{path} {flaw.message}") from None
     except OSError as error:
         raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None

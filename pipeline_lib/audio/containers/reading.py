@@ -12,7 +12,7 @@ from pipeline_lib.audio.containers.cursor import Cursor
 from pipeline_lib.audio.containers.decoder import Decoder, decoder, message
 from pipeline_lib.audio.containers.layout import Layout
 from pipeline_lib.audio.containers.md5 import Md5
-from pipeline_lib.audio.containers.span import Flaw, Sound
+from pipeline_lib.audio.containers.span import Defect, Sound
 from pipeline_lib.errors import InputError
 
 LIMIT = 8.0  # float recordings overshoot 1 a little and are clipped; beyond 8 they are not on audio's scale
@@ -152,19 +152,19 @@ class Reading:
         except RuntimeError as error:
             if getattr(error, "code", None) in _UNSUPPORTED:
                 text = f"is {self.layout.container} in a form that cannot be decoded: {message(error)}"
-                raise Flaw("not supported", text) from None
-            raise Flaw(
+                raise Defect("not supported", text) from None
+            raise Defect(
                 "damaged", f"begins like {self.layout.container} and cannot be opened: {message(error)}"
             ) from None
         if index and (rate, channels) != (self.rate, self.channels):
             before = f"{self.rate} Hz and {self.channels} channels to {rate} Hz and {channels}"
-            raise Flaw("not supported", f"changes from {before} in part {index + 1} of {len(self.layout.sounds)}")
+            raise Defect("not supported", f"changes from {before} in part {index + 1} of {len(self.layout.sounds)}")
         self.rate, self.channels = rate, channels
         if sound.n_frames is None:
             return n_frames if n_frames < _UNKNOWN else None
         if n_frames != sound.n_frames and not sound.span.is_inflated:
             text = f"holds {sound.n_frames} samples of each channel, of which the decoder makes {n_frames}"
-            raise Flaw("not supported", f"{text} (an unusual header?)")
+            raise Defect("not supported", f"{text} (an unusual header?)")
         return sound.n_frames
 
     def _energies(self) -> Energies:

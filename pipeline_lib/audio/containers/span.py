@@ -10,7 +10,7 @@ MOST_CHUNKS, MOST_SOUNDS = 10_000, 1_000  # in a file
 _ID3V1 = 256  # bytes before the end in which a decoder looks for a tag
 
 
-class Flaw(Exception):  # noqa: N818, a finding about a file, turned into BadAudio with the file's name
+class Defect(Exception):  # noqa: N818, a finding about a file, turned into BadAudio with the file's name
     """Why a file is not taken.
 
     Attributes:
@@ -30,7 +30,7 @@ def check_number(n: int, name: str, most: int) -> None:
         Flaw: there are more
     """
     if n > most:
-        raise Flaw("damaged", f"has more than {most} {name}, expected fewer (no recording?)")
+        raise Defect("damaged", f"has more than {most} {name}, expected fewer (no recording?)")
 
 
 class Span(io.RawIOBase):

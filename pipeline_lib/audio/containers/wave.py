@@ -21,7 +21,7 @@ from pipeline_lib.audio.containers.lengths import (
     is_unknown,
     plain,
 )
-from pipeline_lib.audio.containers.span import MOST_CHUNKS, Flaw, Sound, Span, check_number
+from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 
 MAGICS = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64", b"BW64": "BW64", b"riff": "Wave64"}
 _GUIDS = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00", b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"
@@ -58,9 +58,9 @@ def wave(span: Span) -> Layout:
     container, order = MAGICS[magic], ">" if magic == b"RIFX" else "<"
     chunks = _of_wave64(span) if magic == b"riff" else _of_riff(span, order)
     if chunks.start < 0:
-        raise Flaw("truncated", f"holds {span.size} bytes and no data chunk (an interrupted copy?)")
+        raise Defect("truncated", f"holds {span.size} bytes and no data chunk (an interrupted copy?)")
     if len(chunks.fmt) < 16:
-        raise Flaw("damaged", "has no fmt chunk of 16 bytes or more (a damaged header?)")
+        raise Defect("damaged", "has no fmt chunk of 16 bytes or more (a damaged header?)")
     tag, channels, rate, per_second, per_frame, bits = struct.unpack(f"{order}HHIIHH", chunks.fmt[:16])
     mask = None
     if tag == _EXTENSIBLE and len(chunks.fmt) >= 26:
@@ -70,10 +70,12 @@ def wave(span: Span) -> Layout:
         return mp3.mpeg(span.part(chunks.start, end))
     centre = by_count(channels) if mask is None else by_mask(mask, channels)
     text = f"{rate} Hz, {channels} channels of {bits} bits, {per_frame} bytes a frame and {per_second} a second"
-    wrong = Flaw("damaged", f"declares {text}, which contradict each other (a damaged header?)")
+    wrong = Defect("damaged", f"declares {text}, which contradict each other (a damaged header?)")
     if tag not in _KINDS:
         if tag not in _PACKED:
-            raise Flaw("not supported", f"is a WAV whose sound is coded as format {tag:#06x}, which cannot be decoded")
+            raise Defect(
+                "not supported", f"is a WAV whose sound is coded as format {tag:#06x}, which cannot be decoded"
+            )
         if bits > 6:
             raise wrong
         sound = Sound(span)
@@ -82,7 +84,7 @@ def wave(span: Span) -> Layout:
         if not channels or per_frame != width * channels or per_second != rate * per_frame or not 0 < bits <= 8 * width:
             raise wrong
         if width not in _WIDTHS[tag] or (tag != _PCM and bits != 8 * width):
-            raise Flaw("not supported", f"has samples of {bits} bits in {width} bytes, a form that cannot be decoded")
+            raise Defect("not supported", f"has samples of {bits} bits in {width} bytes, a form that cannot be decoded")
         gain, wide = 1.0, -(-bits // 8) != width
         if wide:
             gain = _alignment(span, chunks, width, bits, order)
@@ -115,7 +117,7 @@ def check_lost_blocks(span: Span) -> None:
     for first, last in (edges * BLOCK).tolist():
         inside = last - first >= 8 * BLOCK and last < span.size
         if inside and any(span.at(max(0, first - 2), min(2, first))) and any(span.at(last, 2)):
-            raise Flaw("damaged", f"holds nothing but zeros from byte {first} to {last}, whole blocks of a disk")
+            raise Defect("damaged", f"holds nothing but zeros from byte {first} to {last}, whole blocks of a disk")
 
 
 def _of_riff(span: Span, order: str) -> _Chunks:
@@ -134,7 +136,7 @@ def _of_riff(span: Span, order: str) -> _Chunks:
             chunks.odd |= chunks.start >= 0
         if name == b"data":
             if chunks.start >= 0:
-                raise Flaw("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
+                raise Defect("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
             if length == 0xFFFFFFFF and long is not None:
                 length, bits = long, 64
             held = span.size - start
@@ -156,7 +158,7 @@ def _of_riff(span: Span, order: str) -> _Chunks:
 def _of_wave64(span: Span) -> _Chunks:
     chunks, place = _Chunks(), 40
     if span.at(0, 16) != _GUIDS[0] or span.at(24, 16) != b"wave" + _GUIDS[1]:
-        raise Flaw("damaged", "begins like a Wave64 and is none (a damaged header?)")
+        raise Defect("damaged", "begins like a Wave64 and is none (a damaged header?)")
     number = 0
     while place + 24 <= span.size:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
@@ -172,7 +174,7 @@ def _of_wave64(span: Span) -> _Chunks:
                 return chunks
             chunks.start, chunks.n_bytes = start, held_of(inside, held, 64)
         elif length < 24:
-            raise Flaw("damaged", f"has a chunk of {length} bytes at byte {place}, shorter than its own header")
+            raise Defect("damaged", f"has a chunk of {length} bytes at byte {place}, shorter than its own header")
         if name == b"fmt ":
             chunks.fmt = span.at(start, min(length - 24, 40))
         chunks.end = place + length
@@ -200,7 +202,7 @@ def _alignment(span: Span, chunks: _Chunks, width: int, bits: int, order: str) -
         if not (upper and lower):
             break
     if not (upper or lower):
-        raise Flaw("damaged", f"declares {bits} bits in {width} bytes, and its samples fill more (a damaged header?)")
+        raise Defect("damaged", f"declares {bits} bits in {width} bytes, and its samples fill more (a damaged header?)")
     return float(1 << shift) if lower else 1.0  # both: coarse samples, rather than a recording of -48 dB and less
 
 

@@ -147,8 +147,8 @@ def _losses(
     if not decode:
         return ctc, None
     prompts = [each.prompt_length for each in batch]
-    wanted = [torch.cat([torch.full((n - 1,), -100), each[n:]]) for n, each in zip(prompts, tokens, strict=True)]
-    labels = nn.utils.rnn.pad_sequence(wanted, batch_first=True, padding_value=-100)
+    expected = [torch.cat([torch.full((n - 1,), -100), each[n:]]) for n, each in zip(prompts, tokens, strict=True)]
+    labels = nn.utils.rnn.pad_sequence(expected, batch_first=True, padding_value=-100)
     return ctc, nn.functional.nll_loss(log_probs.transpose(1, 2), labels, ignore_index=-100)
 
 

@@ -101,14 +101,14 @@ def pretrain(
     for step in range(steps):
         chosen = next(batches)
         inputs = nn.utils.rnn.pad_sequence([features[i] for i in chosen], batch_first=True)
-        wanted = nn.utils.rnn.pad_sequence([prosody[i] for i in chosen], batch_first=True, padding_value=float("nan"))
+        expected = nn.utils.rnn.pad_sequence([prosody[i] for i in chosen], batch_first=True, padding_value=float("nan"))
         n_frames = [len(features[i]) for i in chosen]
         valid = torch.arange(inputs.shape[1]) < torch.tensor(n_frames)[:, None]
         masked = torch.stack([_mask(inputs.shape[1], n, rng) for n in n_frames])
         hidden = model(inputs, attention_mask=valid.long(), mask_time_indices=masked).last_hidden_state
         read = head(hidden)
         filled = (read[..., :width][masked] - inputs[masked]).abs().mean()
-        heard = torch.stack([(read[..., width + k] - wanted[..., k]).abs().nanmean() for k in range(2)])
+        heard = torch.stack([(read[..., width + k] - expected[..., k]).abs().nanmean() for k in range(2)])
         loss = filled + heard.sum()
         optimizer.zero_grad()
         loss.backward()

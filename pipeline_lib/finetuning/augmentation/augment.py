@@ -106,9 +106,9 @@ def played(waveform: np.ndarray, speed: float) -> np.ndarray:
     """Return the waveform at another speed, shape ``(round(n_samples / speed),)``."""
     if speed == 1.0:
         return waveform
-    wanted = round(len(waveform) / speed)
-    made = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE, quality="HQ")[:wanted]
-    return np.pad(made, (0, wanted - len(made)))
+    expected = round(len(waveform) / speed)
+    made = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE, quality="HQ")[:expected]
+    return np.pad(made, (0, expected - len(made)))
 
 
 def reverberant(waveform: np.ndarray, response: Response) -> np.ndarray:
@@ -139,7 +139,7 @@ def stretch(sound: Sound, n_samples: int, place: float) -> np.ndarray:
 
     Args:
         sound: of any length
-        n_samples: wanted, at 16 kHz
+        n_samples: expected, at 16 kHz
         place: where it begins, in [0, 1): of the recording less the stretch, or of a shorter recording itself
     """
     wanted_s = n_samples / SAMPLE_RATE

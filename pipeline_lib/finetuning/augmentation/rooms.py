@@ -58,7 +58,7 @@ def recorded(path: Path) -> Response:
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from None
     if not np.isfinite(samples).all():
-        raise InputError(f"{path} has samples that are NaN or infinite, wanted an impulse response")
+        raise InputError(f"{path} has samples that are NaN or infinite, expected an impulse response")
     samples = np.ascontiguousarray(samples[:, 0])
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="VHQ")

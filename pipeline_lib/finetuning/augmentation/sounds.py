@@ -73,8 +73,8 @@ def _noises(settings: NoiseSettings) -> tuple[Sound, ...]:
     used = [each for each in found if each[2] in settings.snr_db]
     if not used:
         there = sorted({str(category) for _, _, category in found})
-        wanted = f"snr_db names {sorted(settings.snr_db)}"
-        raise InputError(f"{root} has recordings of {there[:9]}, {wanted} (is root one folder too high or too low?)")
+        expected = f"snr_db names {sorted(settings.snr_db)}"
+        raise InputError(f"{root} has recordings of {there[:9]}, {expected} (is root one folder too high or too low?)")
     sounds = _probed(used)
     for each in sounds:
         if each.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
@@ -92,12 +92,14 @@ def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
         used = [each for each in found if "noise" not in each[1].stem.lower()]
     if not used:
         there = sorted({str(category) for category in categories})
-        raise InputError(f"{root} has recordings of {there[:9]} and no impulse response, wanted category {RESPONSE!r}")
+        raise InputError(
+            f"{root} has recordings of {there[:9]} and no impulse response, expected category {RESPONSE!r}"
+        )
     sounds = _probed(used)
     for each in sounds:
         if each.duration_s > LONGEST_RESPONSE_S:
             raise InputError(
-                f"{each.path} lasts {each.duration_s:.1f} s, wanted an impulse response of at most"
+                f"{each.path} lasts {each.duration_s:.1f} s, expected an impulse response of at most"
                 f" {LONGEST_RESPONSE_S:g} s (a recording of noise?)"
             )
     return sounds
@@ -106,11 +108,11 @@ def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
 def _listed(root: Path, table: str | None) -> list[tuple[str, Path, str | None]]:
     """Return name, path and category of every recording, sorted by name."""
     if not root.is_dir():
-        raise InputError(f"{root} does not exist or is no folder, wanted recordings for augmentation")
+        raise InputError(f"{root} does not exist or is no folder, expected recordings for augmentation")
     found = sorted(_walked(root) if table is None else _tabled(root, table), key=lambda each: each[0])
     if not found:
         where = root if table is None else root / table
-        raise InputError(f"{where} has no recordings, wanted files ending in {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"{where} has no recordings, expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
 
 
@@ -127,7 +129,7 @@ def _tabled(root: Path, table: str) -> Iterable[tuple[str, Path, str | None]]:
     file = next((name for name in FILE_COLUMNS if name in frame), None)
     kind = next((name for name in CATEGORY_COLUMNS if name in frame), None)
     if file is None:
-        raise InputError(f"{place} has columns {list(frame)}, wanted one of {', '.join(FILE_COLUMNS)}")
+        raise InputError(f"{place} has columns {list(frame)}, expected one of {', '.join(FILE_COLUMNS)}")
     categories = [None] * len(frame) if kind is None else frame[kind]
     for row, (name, category) in enumerate(zip(frame[file], categories, strict=True), start=1):
         try:
@@ -142,7 +144,7 @@ def _read(place: Path) -> pd.DataFrame:
             return pq.ParquetFile(place).read().to_pandas().astype(str)
         return pd.read_csv(place, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{place} does not exist, wanted a table of recordings") from None
+        raise InputError(f"{place} does not exist, expected a table of recordings") from None
     except (OSError, ValueError) as error:  # pandas' and pyarrow's mistakes are ValueErrors
         raise InputError(f"{place} cannot be read as a table: {' '.join(str(error).split())}") from None
 

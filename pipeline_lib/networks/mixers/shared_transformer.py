@@ -136,8 +136,8 @@ def drawn(mask: Tensor, share: float, generator: torch.Generator | None = None) 
     """Return which tokens to mask: of each row that share of those that are there, rounded, and at least one."""
     device = mask.device if generator is None else generator.device
     scores = torch.rand(mask.shape, generator=generator, device=device).to(mask.device).masked_fill(~mask, torch.inf)
-    wanted = (mask.sum(dim=1, keepdim=True) * share + 0.5).floor().clamp_min(1)
-    return mask & (scores.argsort(dim=1).argsort(dim=1) < wanted)
+    expected = (mask.sum(dim=1, keepdim=True) * share + 0.5).floor().clamp_min(1)
+    return mask & (scores.argsort(dim=1).argsort(dim=1) < expected)
 
 
 def _filled(frames: Frames, k: int) -> Frames:

@@ -98,9 +98,9 @@ def test_a_table_outside_the_folder_is_refused(own):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "table.csv does not exist, wanted a table of recordings"),
+        (None, "table.csv does not exist, expected a table of recordings"),
         ("", "table.csv cannot be read as a table: No columns"),
-        ("name,category\nhum.wav,noise\n", "wanted one of file, audio, path"),
+        ("name,category\nhum.wav,noise\n", "expected one of file, audio, path"),
         ("file,category\n", "table.csv has no recordings"),
         ("file,category\nhum.wav,hum\n", r"has recordings of \['hum'\], snr_db names \['music', 'noise', 'speech'\]"),
         ("file,category\nnone.wav,noise\n", "none.wav does not exist"),
@@ -113,14 +113,14 @@ def test_a_table_that_cannot_be_used_is_refused(own, text, message):
 
 
 def test_a_table_with_other_categories_has_no_response(own):
-    with pytest.raises(InputError, match=r"recordings of \['noise'\] and no impulse response, wanted category 'rir'"):
+    with pytest.raises(InputError, match=r"recordings of \['noise'\] and no impulse response, expected category 'rir'"):
         find(own, reverberation=table(own, "file,category\nhum.wav,noise\n"))
 
 
 def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path):
-    with pytest.raises(InputError, match="does not exist or is no folder, wanted recordings"):
+    with pytest.raises(InputError, match="does not exist or is no folder, expected recordings"):
         find(tmp_path / "none", noise={})
-    with pytest.raises(InputError, match="has no recordings, wanted files ending in"):
+    with pytest.raises(InputError, match="has no recordings, expected files ending in"):
         find(tmp_path, reverberation={})
 
 
@@ -136,7 +136,7 @@ def test_a_noise_that_was_cut_short_is_refused_before_training(tmp_path, suffix)
 
 def test_a_response_of_half_a_minute_is_taken_for_noise(tmp_path):
     soundfile.write(tmp_path / "hall.wav", np.ones(16_000 * 30) / 2, 16_000)
-    with pytest.raises(InputError, match=r"hall\.wav lasts 30\.0 s, wanted an impulse response of at most 20 s"):
+    with pytest.raises(InputError, match=r"hall\.wav lasts 30\.0 s, expected an impulse response of at most 20 s"):
         find(tmp_path, reverberation={})
 
 
@@ -150,11 +150,11 @@ def test_the_identity_names_files_and_sizes(own):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"noise": {"probability": 0.5}}, "probability is 0.5 and root null; wanted a folder of recordings"),
+        ({"noise": {"probability": 0.5}}, "probability is 0.5 and root null; expected a folder of recordings"),
         ({"noise": {"snr_db": {}}}, "snr_db names no category"),
-        ({"noise": {"snr_db": {"noise": [5, 0]}}}, r"snr_db.noise is \[5.0, 0.0\], wanted \[lowest, highest\]"),
+        ({"noise": {"snr_db": {"noise": [5, 0]}}}, r"snr_db.noise is \[5.0, 0.0\], expected \[lowest, highest\]"),
         ({"noise": {"probability": 1.5}}, "less than or equal to 1"),
-        ({"reverberation": {"rt60_s": [0.5, 0.2]}}, r"rt60_s is \[0.5, 0.2\], wanted \[shortest, longest\]"),
+        ({"reverberation": {"rt60_s": [0.5, 0.2]}}, r"rt60_s is \[0.5, 0.2\], expected \[shortest, longest\]"),
         ({"reverberation": {"rt60_s": [0.01, 0.2]}}, "greater than or equal to 0.1"),
         ({"reverberation": {"table": "t.csv"}}, "table is 't.csv' and root null"),
         ({"speed": {"factors": []}}, "at least 1 item"),

@@ -119,7 +119,7 @@ def test_other_noises_under_the_same_names_begin_another_training(tones, folder,
 
 def test_a_missing_folder_is_told_before_the_model_is_loaded(tones, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline_lib.experts.build", lambda *parts: pytest.fail("the model was loaded"))
-    with pytest.raises(InputError, match="does not exist or is no folder, wanted recordings for augmentation"):
+    with pytest.raises(InputError, match="does not exist or is no folder, expected recordings for augmentation"):
         run(tones, tmp_path, entry(tones, tmp_path / "none"))
 
 

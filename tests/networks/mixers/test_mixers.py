@@ -85,5 +85,5 @@ def test_a_mixer_of_one_modality_is_a_mixer_too(settings):
 
 
 def test_every_kind_is_tested(settings):
-    wanted = set(get_args(MixerSettings.model_fields["kind"].annotation))
-    assert wanted == {each.kind for each in KINDS}
+    expected = set(get_args(MixerSettings.model_fields["kind"].annotation))
+    assert expected == {each.kind for each in KINDS}

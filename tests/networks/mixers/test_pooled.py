@@ -28,7 +28,7 @@ def test_means_and_maxima_leave_padding_out_and_an_absent_modality_is_zeros(kind
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="pooling is 'median', wanted mean, mean_max_sum or mean_max"):
+    with pytest.raises(ValueError, match="pooling is 'median', expected mean, mean_max_sum or mean_max"):
         pooled(FRAMES, "median")
 
 

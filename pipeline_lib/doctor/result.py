@@ -8,7 +8,7 @@ State = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Result:
     """What a check found.
 
     Attributes:

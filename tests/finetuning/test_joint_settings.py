@@ -29,7 +29,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         ),
         ({"pooling": {"kind": "mean"}}, "pooling is for audio and text experts, a joint expert has mixer.pooling"),
         ({"branches": None}, "branches is null and modality 'joint', which needs them"),
-        ({"branches": {"text": {"expert": "models/text"}}}, "wanted either encoder or expert, the other one null"),
+        ({"branches": {"text": {"expert": "models/text"}}}, "expected either encoder or expert, the other one null"),
         (
             {"branches": {"audio": {"encoder": {"weights": "nf4"}}}},
             "branches.audio.encoder.weights is 'nf4', which is for",
@@ -48,7 +48,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
                 "cache_embeddings_gb": 1.0,
                 "phases": {"only": {"chunk_s": [0.3, 0.4]}},
             },
-            "of whole utterances, and phases.only.chunk_s draws chunks; wanted null",
+            "of whole utterances, and phases.only.chunk_s draws chunks; expected null",
         ),
         (
             {
@@ -56,7 +56,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
                 "cache_embeddings_gb": 1.0,
                 "augmentation": {"speed": {"share": 0.5}},
             },
-            "of the audio as it is, and augmentation is on; wanted null",
+            "of the audio as it is, and augmentation is on; expected null",
         ),
         ({"head": {"kind": "sequence_classification"}}, "head.kind is 'sequence_classification', which is for text"),
         ({"passes": ["both", "both"]}, "passes of phase 'only' are .*, one is named twice"),
@@ -66,23 +66,23 @@ def test_a_joint_entry_is_told_as_it_was_read():
             {"early_stopping": {"shown": "both"}, "passes": ["audio"]},
             "shown is 'both', which phase 'only' does not train",
         ),
-        ({"phases": {"only": {"train": "both_head"}}}, "wanted heads 'separate' and passes"),
+        ({"phases": {"only": {"train": "both_head"}}}, "expected heads 'separate' and passes"),
         (
             {"losses": {"contrastive": 1.0}},
             "gives contrastive a weight in its losses, which is for a joint expert with",
         ),
         (
             {"losses": {"contrastive": 1.0}, "mixer": {"kind": "shared_transformer"}, "passes": ["audio", "both"]},
-            "gives contrastive a weight .* wanted 'audio' and 'text' among them",
+            "gives contrastive a weight .* expected 'audio' and 'text' among them",
         ),
-        ({"losses": {"imagination": 1.0}}, "gives imagination a weight .* with mixer.kind 'imagination'; wanted 0"),
+        ({"losses": {"imagination": 1.0}}, "gives imagination a weight .* with mixer.kind 'imagination'; expected 0"),
         (
             {"losses": {"invariance": 1.0}, "mixer": {"kind": "shared_transformer"}},
-            "gives invariance a weight .* with mixer.kind 'imagination'; wanted 0",
+            "gives invariance a weight .* with mixer.kind 'imagination'; expected 0",
         ),
         (
             {"losses": {"contrastive": 1.0}, "mixer": {"kind": "imagination"}},
-            "gives contrastive a weight .* with mixer.kind 'shared_transformer'; wanted 0",
+            "gives contrastive a weight .* with mixer.kind 'shared_transformer'; expected 0",
         ),
         (
             {"losses": {"invariance": 1.0}, "mixer": {"kind": "imagination"}, "phases": {"only": {"batch_size": 1}}},
@@ -93,7 +93,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
             {"targets": {"sentiment": {"enabled": True}}},
             "targets.sentiment.enabled is true, but phase 'only' gives sentim",
         ),
-        ({"targets": {"sentiment": {"thresholds": [5.0, 3.0]}}}, "wanted .highest negative, lowest positive"),
+        ({"targets": {"sentiment": {"thresholds": [5.0, 3.0]}}}, "expected .highest negative, lowest positive"),
         ({"modality_dropout": 0.1, "passes": ["text"]}, "trains one modality alone, of which it would hide"),
     ],
 )
@@ -106,8 +106,8 @@ def test_what_does_not_fit_together_is_refused_by_name(changes, message):
     ("changes", "message"),
     [
         ({"encoder": None}, "encoder is null, which is for modality 'joint'"),
-        ({"mixer": {}}, "mixer is for modality 'joint', the modality is 'audio'; wanted null"),
-        ({"heads": "separate"}, "heads is for modality 'joint', .* wanted 'shared'"),
+        ({"mixer": {}}, "mixer is for modality 'joint', the modality is 'audio'; expected null"),
+        ({"heads": "separate"}, "heads is for modality 'joint', .* expected 'shared'"),
         ({"cache_embeddings_gb": 1.0}, "cache_embeddings_gb is for modality 'joint'"),
         ({"early_stopping": {"shown": "both"}}, "early_stopping.shown is for modality 'joint'"),
         ({"phases": {"only": {"passes": ["both"]}}}, "phases.only.passes is for modality 'joint'"),

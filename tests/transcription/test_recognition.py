@@ -10,7 +10,7 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
-from pipeline_lib.transcription.listening import Listener, load
+from pipeline_lib.transcription.recognition import Recognizer, load
 
 
 class Ear:
@@ -28,9 +28,9 @@ class Ear:
         return [f"t{each}" for each in tenths]
 
 
-def listener(ear: Ear, batch_size: int = 4, max_chunk_s: float = 40.0) -> Listener:
+def listener(ear: Ear, batch_size: int = 4, max_chunk_s: float = 40.0) -> Recognizer:
     canary = CanarySettings(checkpoint="any", batch_size=batch_size, max_chunk_s=max_chunk_s)
-    return Listener(TranscriptionSettings(engine="canary", canary=canary), lambda: ear)
+    return Recognizer(TranscriptionSettings(engine="canary", canary=canary), lambda: ear)
 
 
 @pytest.fixture

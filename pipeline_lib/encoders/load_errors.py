@@ -29,13 +29,13 @@ GIVE_FOLDER = "give a local folder as checkpoint"
 CONVERT = "python -m pipeline_lib.conversion.hub"
 
 
-def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> InputError:
+def explain(error: BaseException, settings: EncoderSettings, expected: str) -> InputError:
     """Return what went wrong.
 
     Args:
         error: what transformers or huggingface_hub raised
         settings: what was to be loaded
-        wanted: the part that was asked for ("weights")
+        expected: the part that was asked for ("weights")
     """
     if isinstance(error, InputError):
         return error
@@ -68,7 +68,7 @@ def explain(error: BaseException, settings: EncoderSettings, wanted: str) -> Inp
     elif "trust_remote_code" in text or "custom code" in text:
         said = "needs Python code of its own, which is never run: choose an architecture that transformers has"
     else:
-        said = f"gives no {wanted}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
+        said = f"gives no {expected}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
     return InputError(f"checkpoint {name} {said}")
 
 

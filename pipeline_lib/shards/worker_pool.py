@@ -24,17 +24,17 @@ class Event:
     how: str = ""
 
 
-class Crew(AbstractContextManager, Protocol):
-    """Workers, numbered as they are hired; leaving the context ends them at once."""
+class WorkerPool(AbstractContextManager, Protocol):
+    """Workers, numbered as they are started; leaving the context ends them at once."""
 
-    def hire(self) -> int:
+    def start(self) -> int:
         """Start a worker, who says "ready" later, and return its number."""
         ...
 
-    def give(self, worker: int, task: Task) -> None:
+    def submit(self, worker: int, task: Task) -> None:
         """Let a worker who has nothing to do begin a task."""
         ...
 
-    def wait(self) -> list[Event]:
+    def poll(self) -> list[Event]:
         """Return what happened, after a second at most."""
         ...

@@ -30,10 +30,10 @@ def layers_of(folder: Path, encoder: SpeechEncoder | TextEncoder, *, every: bool
     """
     info = embeddings.read_info(folder)
     is_of = (info.encoder, info.width, info.revision)
-    wanted = (encoder.signature, encoder.width, info.revision if info.revision is None else encoder.revision)
-    if is_of != wanted:
+    expected = (encoder.signature, encoder.width, info.revision if info.revision is None else encoder.revision)
+    if is_of != expected:
         raise InputError(
-            f"{folder} is of {info.checkpoint} at {is_of}, the branch's encoder of {encoder.checkpoint} at {wanted}"
+            f"{folder} is of {info.checkpoint} at {is_of}, the branch's encoder of {encoder.checkpoint} at {expected}"
             " (kind, width, revision); run the embedding again, or set the branch's embedding to null"
         )
     numbers = list(range(encoder.n_layers + 1)) if every else [encoder.n_layers]

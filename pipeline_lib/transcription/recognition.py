@@ -49,7 +49,7 @@ def load(settings: TranscriptionSettings) -> Engine:
             raise ValueError(f"engine {other!r} does not listen")
 
 
-class Listener:
+class Recognizer:
     """Transcribes files; the engine is loaded when the first is asked for.
 
     Attributes:
@@ -69,7 +69,7 @@ class Listener:
         self.options: CanarySettings | WhisperSettings = getattr(settings, settings.engine)
         self.batch_size = self.options.batch_size
         self.halved = False
-        self.heard_s = self.spent_s = 0.0
+        self.transcribed_s = self.spent_s = 0.0
         self._make = make
         self._engine: Engine | None = None
 
@@ -97,7 +97,7 @@ class Listener:
         """Return the batch's texts; its pieces are heard longest first, a batch at a time."""
         pieces, owners = [], []
         for owner, waveform in enumerate(waveforms):
-            self.heard_s += len(waveform) / SAMPLE_RATE
+            self.transcribed_s += len(waveform) / SAMPLE_RATE
             for piece in chunks.cut(waveform, self.options.max_chunk_s):
                 pieces.append(piece)
                 owners.append(owner)

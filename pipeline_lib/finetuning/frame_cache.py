@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.command import progress
-from pipeline_lib.encoders.joint import MODALITIES, to_half
-from pipeline_lib.finetuning import batches, stored_frames
+from pipeline_lib.encoders.branches import MODALITIES, to_half
+from pipeline_lib.finetuning import batches, frame_store
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.job import Job
+from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import say
 from pipeline_lib.finetuning.outputs import in_batches
 from pipeline_lib.finetuning.reading import Pairs
@@ -34,7 +34,7 @@ from pipeline_lib.shards.store import by_length
 BYTES = 2  # of a float16
 
 
-def keep(job: Job, ids: np.ndarray) -> Pairs:
+def keep(context: TrainingContext, ids: np.ndarray) -> Pairs:
     """Return a joint expert's reader with the frames of all branches that may be kept and fit.
 
     Args:
@@ -44,25 +44,25 @@ def keep(job: Job, ids: np.ndarray) -> Pairs:
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
-    left, kept = job.settings.cache_embeddings_gb, {}
+    left, kept = context.settings.cache_embeddings_gb, {}
     if left == 0:
-        if job.accelerator.is_main_process:
-            say(f"{job.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0")
-        return job.read
-    used = np.union1d(job.train, job.dev)
-    rows = {each: used[job.present[used, i]] for i, each in enumerate(MODALITIES)}
-    stored = _stored_layers(job, rows, ids)
-    sizes = {each: _size_gb(job, each, rows[each]) for each in MODALITIES}
+        if context.accelerator.is_main_process:
+            say(f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0")
+        return context.read
+    used = np.union1d(context.train, context.dev)
+    rows = {each: used[context.present[used, i]] for i, each in enumerate(MODALITIES)}
+    stored = _stored_layers(context, rows, ids)
+    sizes = {each: _size_gb(context, each, rows[each]) for each in MODALITIES}
     for each in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(job.settings, each, sizes[each], left)
-        if job.accelerator.is_main_process:
-            origin = f", read from {branch_of(job.settings, each).embedding}" if each in stored else ""
+        why = _refusal(context.settings, each, sizes[each], left)
+        if context.accelerator.is_main_process:
+            origin = f", read from {branch_of(context.settings, each).embedding}" if each in stored else ""
             done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB{origin}"
-            say(f"{job.name}: frames of {each} are {done}")
+            say(f"{context.name}: frames of {each} are {done}")
         if why is None and len(rows[each]):
             left -= sizes[each]
-            kept[each] = _frames(job, each, rows[each], ids, stored.get(each))
-    return replace(job.read, kept=kept)
+            kept[each] = _frames(context, each, rows[each], ids, stored.get(each))
+    return replace(context.read, kept=kept)
 
 
 def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
@@ -86,57 +86,64 @@ def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_g
     return None
 
 
-def _size_gb(job: Job, modality: str, rows: np.ndarray) -> float:
+def _size_gb(context: TrainingContext, modality: str, rows: np.ndarray) -> float:
     """Return an estimate of what the frames of these rows take, from above."""
-    branch = job.network.encoder.branches[modality]
+    branch = context.network.encoder.branches[modality]
     if modality == "audio":
-        frames = float(np.ceil(job.lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
+        frames = float(np.ceil(context.lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
     else:
-        frames = sum(int(branch.lengths(branch.prepare([job.read.texts[row]])).sum()) for row in rows)
-    n_layers = branch.n_layers + 1 if branch_of(job.settings, modality).layers == "weighted" else 1
+        frames = sum(int(branch.lengths(branch.prepare([context.read.texts[row]])).sum()) for row in rows)
+    n_layers = branch.n_layers + 1 if branch_of(context.settings, modality).layers == "weighted" else 1
     return frames * n_layers * branch.width * BYTES / 1e9
 
 
-def _stored_layers(job: Job, rows: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, list[int]]:
+def _stored_layers(context: TrainingContext, rows: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, list[int]]:
     """Return the layers that are read of each branch that names an embedding; it is held to the branch here."""
     found = {}
     for each in MODALITIES:
-        branch = branch_of(job.settings, each)
+        branch = branch_of(context.settings, each)
         if branch.embedding is not None:
-            folder, encoder = Path(branch.embedding), job.network.encoder.branches[each]
-            found[each] = stored_frames.layers_of(folder, encoder, every=branch.layers == "weighted")
+            folder, encoder = Path(branch.embedding), context.network.encoder.branches[each]
+            found[each] = frame_store.layers_of(folder, encoder, every=branch.layers == "weighted")
             if each == "audio":
-                measured = np.intersect1d(job.dev, rows[each])
-                stored_frames.refuse_cut(folder, measured, job.lengths, ids, job.settings.predict.max_s)
+                measured = np.intersect1d(context.dev, rows[each])
+                frame_store.refuse_cut(folder, measured, context.lengths, ids, context.settings.predict.max_s)
     return found
 
 
-def _frames(job: Job, modality: str, rows: np.ndarray, ids: np.ndarray, stored: list[int] | None) -> dict[int, Tensor]:
+def _frames(
+    context: TrainingContext, modality: str, rows: np.ndarray, ids: np.ndarray, stored: list[int] | None
+) -> dict[int, Tensor]:
     """Return each row's frames under a bar: these layers of the branch's embedding, or computed where None are."""
-    shown, total = job.accelerator.is_main_process, len(rows) * len(stored or [0])
-    with progress(total, f"{job.name}: frames of {modality}") if shown else nullcontext(lambda n: None) as advance:
+    shown, total = context.accelerator.is_main_process, len(rows) * len(stored or [0])
+    with progress(total, f"{context.name}: frames of {modality}") if shown else nullcontext(lambda n: None) as advance:
         if stored is None:
-            return dict(_states(job, modality, rows, advance))
-        return stored_frames.read(Path(branch_of(job.settings, modality).embedding), stored, rows, ids, advance)
+            return dict(_states(context, modality, rows, advance))
+        return frame_store.read(Path(branch_of(context.settings, modality).embedding), stored, rows, ids, advance)
 
 
 @torch.no_grad()
-def _states(job: Job, modality: str, rows: np.ndarray, advance: Callable[[int], None]) -> Iterator[tuple[int, Tensor]]:
+def _states(
+    context: TrainingContext, modality: str, rows: np.ndarray, advance: Callable[[int], None]
+) -> Iterator[tuple[int, Tensor]]:
     """Yield each row with its states, float16, on the CPU, shape ``(layers, time, width)``.
 
     What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without keeping.
     """
-    encoder, device = job.network.encoder.eval(), job.accelerator.device
-    every = branch_of(job.settings, modality).layers == "weighted"
-    (order,) = by_length(job.lengths[rows], len(rows), job.settings.predict.batch_size)
-    plan = [rows[places] for places in in_batches(order, job.settings)]
-    cut = np.isin(np.arange(len(job.lengths)), job.dev)
-    starts, durations = batches.whole(job.lengths, job.settings)
+    encoder, device = context.network.encoder.eval(), context.accelerator.device
+    every = branch_of(context.settings, modality).layers == "weighted"
+    (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
+    plan = [rows[places] for places in in_batches(order, context.settings)]
+    cut = np.isin(np.arange(len(context.lengths)), context.dev)
+    starts, durations = batches.whole(context.lengths, context.settings)
     starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
     loader = batches.Loader(
-        [Batch(each, starts[each], durations[each]) for each in plan], job.read.showing(modality), encoder.prepare, {}
+        [Batch(each, starts[each], durations[each]) for each in plan],
+        context.read.showing(modality),
+        encoder.prepare,
+        {},
     )
-    for each, (inputs, _) in zip(plan, batches.load(loader, job.settings.workers, device)):
+    for each, (inputs, _) in zip(plan, batches.load(loader, context.settings.workers, device)):
         given = batches.to(inputs, device)[modality]
         hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])

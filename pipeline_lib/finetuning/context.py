@@ -18,7 +18,7 @@ from pipeline_lib.params.training import PhaseSettings
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingContext:
     """One expert's training.
 
     Attributes:
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def half(self) -> bool:
-        """Whether bfloat16 is wanted where the hardware has it."""
+        """Whether bfloat16 is expected where the hardware has it."""
         return self.settings.precision != "float32"
 
     @property
