@@ -25,6 +25,7 @@ repro: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Two processes of one thread each; a file's tests stay in one process, so that what they share is made once.
 test: lint
