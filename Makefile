@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro test acceptance lint faults audit clean
+.PHONY: install repro test acceptance coverage lint faults audit clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,11 @@ test: lint
 # What is too long for every change; before a release, and before an issue is closed.
 acceptance: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m acceptance
+
+# Share of lines that the tests run, by file; subprocesses are not counted.
+coverage: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not acceptance" \
+		--cov=pipeline_lib --cov=stages --cov-report=term:skip-covered
 
 # Longer still: kills, damaged files, bit flips, full disks, at the counts that docs/faults.md reports.
 faults: install
