@@ -6,7 +6,13 @@ from typing import Any
 
 from pipeline_lib.corpus.settings import check_root
 from pipeline_lib.finetuning.settings import FinetuningSettings
-from pipeline_lib.recipes.inputs import made_by_stages, missing_checkpoints, missing_sounds, slots_missing
+from pipeline_lib.recipes.inputs import (
+    made_by_stages,
+    missing_checkpoints,
+    missing_sounds,
+    slots_missing,
+    unheard_language,
+)
 from pipeline_lib.recipes.sections import ENTRIES, ORDER, SINGLE, Params
 from pipeline_lib.settings import PARAMS, ParameterError, read_params, short
 
@@ -34,7 +40,12 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
 def absent(params: Params) -> list[str]:
     """Return, a line each, what is read and neither there nor made by a stage."""
     made = params.corpus.root in made_by_stages(params)
-    return [*([] if made else _root_mistakes(params)), *missing_sounds(params), *missing_checkpoints(params)]
+    return [
+        *([] if made else _root_mistakes(params)),
+        *missing_sounds(params),
+        *missing_checkpoints(params),
+        *unheard_language(params),
+    ]
 
 
 def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
