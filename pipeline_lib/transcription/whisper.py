@@ -141,8 +141,5 @@ def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings)
     if not known:
         known, code = ["en"], "" if code in (None, "en") else code
     if code and code not in known:
-        raise InputError(
-            f"transcription.whisper.language is {settings.language!r}, which {settings.checkpoint} does not hear;"
-            f" expected one of {known}"
-        )
+        raise InputError(settings.unsupported(known))
     return code
