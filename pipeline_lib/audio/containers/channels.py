@@ -28,7 +28,7 @@ class Mixing:
     """How channels become one.
 
     Attributes:
-        rule: what was done
+        rule: which of the module's rules applied
         channel: index of the one that is taken, None for the mean
     """
 
@@ -36,7 +36,7 @@ class Mixing:
     channel: int | None = None
 
     def mixed(self, block: np.ndarray) -> np.ndarray:
-        """Return one channel of a block of shape ``(n_frames, channels)``."""
+        """Return one channel, shape ``(n_frames,)``, of a block of shape ``(n_frames, channels)``."""
         if block.shape[1] == 1:
             return block[:, 0]
         return block.mean(axis=1) if self.channel is None else block[:, self.channel].copy()
@@ -47,7 +47,7 @@ class Energies:
     """Sums of squares over the part of a recording that decides, gathered while it is decoded.
 
     Attributes:
-        channels: how many
+        channels: number of channels
         limit: frames that decide
         centre: index of the centre, where there is one
     """
