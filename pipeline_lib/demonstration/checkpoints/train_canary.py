@@ -10,6 +10,7 @@ UTTERANCES, STEPS = 8000, 1600
 def main(out: Path = Path("models/demo/canary.nemo"), utterances: int = UTTERANCES, steps: int = STEPS) -> None:
     """Synthesise speech, train a small Canary on it, save it.
 
+    \f
     Args:
         out: .nemo file to write
         utterances: number of utterances to speak

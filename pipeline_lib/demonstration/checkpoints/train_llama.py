@@ -46,6 +46,7 @@ def main(
 ) -> None:
     """Draw texts, build the tokenizer, train the model, save both as transformers does.
 
+    \f
     Args:
         out: folder to write
         texts: number of training texts

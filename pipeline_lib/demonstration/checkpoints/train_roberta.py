@@ -38,6 +38,7 @@ CONFIG = {
 def main(out: Path = Path("models/demo/roberta"), texts: int = TEXTS, steps: int = STEPS) -> None:
     """Draw texts, build the tokenizer, train the model, save both as transformers does.
 
+    \f
     Args:
         out: folder to write
         texts: number of training texts

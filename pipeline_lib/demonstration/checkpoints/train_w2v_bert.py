@@ -10,6 +10,7 @@ UTTERANCES, STEPS = 5000, 2500
 def main(out: Path = Path("models/demo/w2v_bert"), utterances: int = UTTERANCES, steps: int = STEPS) -> None:
     """Synthesise speech, pretrain a small w2v-BERT 2.0 on it without labels, save it.
 
+    \f
     Args:
         out: folder to write
         utterances: number of utterances to speak
