@@ -26,19 +26,19 @@ _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")  # a backslash in front: new
 
 
 def write(root: Path) -> int:
-    """Write the checksums of everything that the corpus is read from; return how many.
+    """Write the checksums of all recordings and label files; return their number.
 
     Raises:
         InputError: no such folder, nothing in it, or a file that cannot be read
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder, expected the corpus's root")
-    found = [path for path in files(root, (*AUDIO_SUFFIXES, *LABEL_SUFFIXES)) if (root / path).is_file()]
-    if not found:
+    paths = [path for path in files(root, (*AUDIO_SUFFIXES, *LABEL_SUFFIXES)) if (root / path).is_file()]
+    if not paths:
         raise InputError(f"{root} holds no recording and no label file")
     lines = []
-    with progress(len(found), "hashing") as advance:
-        for path in found:
+    with progress(len(paths), "hashing") as advance:
+        for path in paths:
             lines.append(_line(path, _digest(root / path)))
             advance(1)
     temporary = root / f".{SUMS}.{os.getpid()}.tmp"
@@ -47,7 +47,7 @@ def write(root: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(root / SUMS)
-    return len(found)
+    return len(paths)
 
 
 def read(root: Path) -> dict[str, str] | None:
@@ -78,6 +78,10 @@ def read(root: Path) -> dict[str, str] | None:
 
 def check_labels(root: Path, sums: Mapping[str, str]) -> None:
     """Refuse a corpus whose label files are not those that the checksums were made from.
+
+    Args:
+        root: folder of the corpus
+        sums: path below the root -> SHA-256
 
     Raises:
         InputError: one is missing, has changed, or lies outside the root

@@ -17,7 +17,12 @@ LAYOUTS = {"table": table_layout, "msp_podcast": msp_podcast_layout}
 
 
 def generate(settings: DemonstrationSettings, out: Path) -> None:
-    """Write recordings, labels and ``README.txt`` into the folder ``out``, replacing it."""
+    """Write recordings, labels and ``README.txt``.
+
+    Args:
+        settings: the section ``demonstration`` of params.yaml
+        out: folder, replaced as a whole
+    """
     planned, layout = plan(settings), LAYOUTS[settings.layout]
     names = layout.names(planned)
     temporary = out.with_name(out.name + ".part")

@@ -60,12 +60,12 @@ def test_an_untouched_corpus_passes_and_gives_what_it_gives_without_checksums(co
 
 
 def test_no_flipped_bit_gets_past_the_checksums(corpus, settings):
-    place = corpus / "audio" / "01.wav"
-    good = place.read_bytes()
+    path = corpus / "audio" / "01.wav"
+    good = path.read_bytes()
     for bit in np.random.default_rng(1).integers(0, 8 * len(good), 25).tolist():
         data = bytearray(good)
         data[bit // 8] ^= 1 << bit % 8
-        place.write_bytes(data)
+        path.write_bytes(data)
         assert reasons(settings) == {"audio/01.wav": "changed"}
 
 
