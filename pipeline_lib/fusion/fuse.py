@@ -88,7 +88,7 @@ def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSet
     said = {"expert": "fused", "labels": inputs.labels, "attribute_names": inputs.attribute_names}
     before = tuple(dict.fromkeys(subset for expert in experts for subset in expert.fitted_on))
     after = tuple(dict.fromkeys([*before, settings.tuning]))
-    fused = Predictions(inputs.ids, trained_prior=_prior(inputs, fuser), fitted_on=after, **said, **whole)
+    fused = Predictions(inputs.ids, training_prior=_prior(inputs, fuser), fitted_on=after, **said, **whole)
     crossfitted = Predictions(inputs.ids[inputs.tuning], fitted_on=before, **said, **apart)
     return Fusion(fused, crossfitted, inputs, fuser, attribute_fuser)
 
@@ -159,7 +159,7 @@ def _prior(inputs: Inputs, fuser: object) -> np.ndarray | None:
     """Return the label prior that the fused posterior contains, None where an expert does not say its own."""
     match fuser:
         case Interpolation():
-            priors = [each.trained_prior for each in inputs.posterior_experts]
+            priors = [each.training_prior for each in inputs.posterior_experts]
             return None if any(each is None for each in priors) else fuser.weights_ @ np.stack(priors)
         case StackedLogisticRegression():
             counts = np.bincount(inputs.truth[inputs.tuning & (inputs.truth >= 0)], minlength=len(inputs.labels))

@@ -12,7 +12,7 @@ METHODS = ("interpolation", "logreg", "plda")
 
 
 NO_ATTRIBUTES = {"attributes": None, "attribute_names": ()}
-NO_POSTERIOR = {"posterior": None, "labels": (), "trained_prior": None}
+NO_POSTERIOR = {"posterior": None, "labels": (), "training_prior": None}
 
 
 def settings(**values):
@@ -44,7 +44,7 @@ def expert(of, name, seed, rows=slice(None), **values):
         "expert": name,
         "labels": LABELS,
         "posterior": (weights / weights.sum(axis=1, keepdims=True))[rows],
-        "trained_prior": np.full(3, 1 / 3),
+        "training_prior": np.full(3, 1 / 3),
         "attribute_names": ("arousal", "valence"),
         "attributes": attributes[rows],
     }

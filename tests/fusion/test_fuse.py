@@ -115,15 +115,15 @@ def test_what_an_experts_prior_was_fitted_on_is_passed_on():
 
 def test_the_fused_prior_is_mixed_counted_or_uniform():
     of = corpus()
-    experts = pair(of, trained_prior=np.array([0.5, 0.25, 0.25]))
+    experts = pair(of, training_prior=np.array([0.5, 0.25, 0.25]))
     mixed = fuse(experts, of, settings())
     weight = mixed.fuser.weights_[0]
     expected = weight * np.array([0.5, 0.25, 0.25]) + (1 - weight) / 3
-    np.testing.assert_allclose(mixed.fused.trained_prior, expected)
+    np.testing.assert_allclose(mixed.fused.training_prior, expected)
     counts = np.bincount(of.truth()[of.mask("dev_bal")])
-    np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.trained_prior, counts / 60)
-    np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.trained_prior, np.full(3, 1 / 3))
-    assert fuse(pair(of, trained_prior=None), of, settings()).fused.trained_prior is None
+    np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.training_prior, counts / 60)
+    np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.training_prior, np.full(3, 1 / 3))
+    assert fuse(pair(of, training_prior=None), of, settings()).fused.training_prior is None
 
 
 def test_the_description_says_weights_and_both_scores():
