@@ -39,7 +39,7 @@ def expert(of, name, seed, rows=slice(None), **values):
     generator = np.random.default_rng(seed)
     weights = np.exp(generator.normal(size=(len(of), 3)) + 1.2 * np.eye(3)[of.truth()])
     attributes = of.attributes(("arousal", "valence")) + generator.normal(0, 1.5, (len(of), 2))
-    said = {
+    columns = {
         "utterance_ids": of.ids[rows],
         "expert": name,
         "labels": LABELS,
@@ -48,7 +48,7 @@ def expert(of, name, seed, rows=slice(None), **values):
         "attribute_names": ("arousal", "valence"),
         "attributes": attributes[rows],
     }
-    return Predictions(**(said | values))
+    return Predictions(**(columns | values))
 
 
 def pair(of, **values):
