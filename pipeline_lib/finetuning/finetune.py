@@ -146,7 +146,7 @@ def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
     *_, last = context.settings.phases.values()
     if not context.targets.labels:
         return None
-    return optimisation.trained_prior(
+    return optimisation.training_prior(
         context.counts, last, context.settings.losses_of(last), epoch, context.soft_counts
     )
 

@@ -85,7 +85,7 @@ def drawn_shares(counts: np.ndarray, phase: PhaseSettings, epoch: int) -> np.nda
     return (1 - moved) * balanced + moved * natural
 
 
-def trained_prior(
+def training_prior(
     counts: np.ndarray, phase: PhaseSettings, losses: LossSettings, epoch: int, soft: np.ndarray | None = None
 ) -> np.ndarray:
     r"""Return the class prior that the posterior contains after training, shape ``(n_labels,)``, sum 1.

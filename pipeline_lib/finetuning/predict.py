@@ -133,7 +133,7 @@ def predict(
         expert=name,
         labels=targets.labels,
         posterior=posterior,
-        trained_prior=prior,
+        training_prior=prior,
         attribute_names=targets.attribute_names,
         attributes=attributes,
         embedding=found["embedding"],

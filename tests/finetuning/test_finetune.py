@@ -49,7 +49,7 @@ def test_an_audio_expert_learns_hisses_with_categories_and_attributes(tones, tmp
     found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG, **BOTH))
     corpus = tones.corpus
     assert found.labels == ("anger", "happiness", "sadness", "O")
-    np.testing.assert_allclose(found.trained_prior, 0.25)
+    np.testing.assert_allclose(found.training_prior, 0.25)
     assert found.utterance_ids.tolist() == corpus.ids.tolist()
     assert found.embedding.shape == (len(corpus), 12)
     assert accuracy(found, corpus) > 0.75

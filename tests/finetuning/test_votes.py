@@ -111,10 +111,10 @@ def test_class_weights_and_prior_come_from_the_mean_target(tones):
     mean = np.mean([TARGETS[each] for each in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)
     np.testing.assert_allclose(soft.sum(axis=0), 24 * mean, atol=1e-6)
     phase, plain, balanced = PhaseSettings(), LossSettings(), LossSettings(class_weights="balanced")
-    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
+    np.testing.assert_allclose(optimisation.training_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
     weights = optimisation.class_weights(soft.sum(axis=0), balanced)
     np.testing.assert_allclose(weights, 24 / (4 * 24 * mean), rtol=1e-6)
-    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, balanced, 0, soft), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(optimisation.training_prior(counts, phase, balanced, 0, soft), 0.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sampler", ["natural", "balanced", "annealed"])
@@ -124,7 +124,7 @@ def test_the_prior_is_the_mean_target_of_what_the_sampler_draws(sampler):
     phase = PhaseSettings(sampler=sampler, epochs=3)
     # annealed half way: shares (1/2 + 3/4) / 2 = 5/8 and 3/8, those without consensus are never drawn
     first = {"natural": 7 / 14, "balanced": 1 / 2 * 2 / 3, "annealed": 5 / 8 * 2 / 3}[sampler]
-    found = optimisation.trained_prior(counts, phase, LossSettings(), 1, soft)
+    found = optimisation.training_prior(counts, phase, LossSettings(), 1, soft)
     np.testing.assert_allclose(found, [first, 1 - first], rtol=1e-12)
 
 
@@ -135,7 +135,9 @@ def test_certain_soft_labels_leave_the_prior_as_it_is():
         for weights in ("none", "balanced"):
             given = PhaseSettings(sampler=sampler), LossSettings(class_weights=weights), 4
             np.testing.assert_allclose(
-                optimisation.trained_prior(counts, *given, soft), optimisation.trained_prior(counts, *given), rtol=1e-12
+                optimisation.training_prior(counts, *given, soft),
+                optimisation.training_prior(counts, *given),
+                rtol=1e-12,
             )
 
 
@@ -148,4 +150,4 @@ def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     assert found.labels == ("anger", "happiness", "sadness", "O")
     expected = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
     np.testing.assert_allclose(found.posterior, expected, atol=0.05)
-    np.testing.assert_allclose(found.trained_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)
+    np.testing.assert_allclose(found.training_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)

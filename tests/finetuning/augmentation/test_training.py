@@ -140,4 +140,4 @@ def test_the_prior_of_an_annealed_training_is_of_the_epoch_that_is_kept(tones, t
     monkeypatch.setattr("pipeline_lib.finetuning.train.is_better", lambda *parts: kept.append(1) or len(kept) in (1, 2))
     found, _ = run(tones, tmp_path, settings, corpus)
     # the second of three epochs: halfway between a quarter each and 0.3, 0.3, 0.3, 0.1
-    np.testing.assert_allclose(found.trained_prior, [0.275, 0.275, 0.275, 0.175])
+    np.testing.assert_allclose(found.training_prior, [0.275, 0.275, 0.275, 0.175])
