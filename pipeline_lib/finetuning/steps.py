@@ -224,7 +224,7 @@ class Steps:
         cut = ", cut in two" if state.splits == 2 else ""
         return (
             f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it and raise accumulation,"
-            f" shorten chunk_s, or set finetuning.{self.job.name}.gradient_checkpointing to true"
+            f" shorten chunk_s, or set finetuning.{self.context.name}.gradient_checkpointing to true"
         )
 
     def _diverged_message(self, state: State, value: float, rate: float) -> str:

@@ -44,7 +44,7 @@ class Training:
             self.state, weights, flat = found
             self._put(weights)
             if self.context.accelerator.is_main_process:
-                say(f"{self.job.name}: going on after step {self.state.total}")
+                say(f"{self.context.name}: going on after step {self.state.total}")
         check_same_start(self.context.accelerator, self.state, self.context.folder)
         phases = list(self.context.settings.phases.items())
         with self._bar(sum(planned(self.context, phase) for _, phase in phases)) as self.advance:
@@ -159,7 +159,7 @@ class Training:
     def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:
         if not self.context.accelerator.is_main_process:
             return nullcontext(lambda n: None)
-        return progress(steps, f"training {self.job.name}", self.state.total)
+        return progress(steps, f"training {self.context.name}", self.state.total)
 
 
 @contextmanager

@@ -190,7 +190,7 @@ def test_the_development_split_is_measured_every_few_epochs_and_in_the_end(tones
 def test_when_memory_runs_out_once_the_batch_is_halved_visibly(tones, tmp_path, monkeypatch, capsys):
     sizes = limit_memory(monkeypatch, 3)
     run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio"))
-    assert "out of memory with batch_size 6; going on with half of it" in capsys.readouterr().err
+    assert "out of memory with batch_size 6; halving it and doubling the number of batches" in capsys.readouterr().err
     assert sizes == [6] + [3] * 16  # 24 utterances, two epochs
 
 

@@ -47,7 +47,7 @@ def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tm
         unlabelled = piece.truth | {"emotion": torch.full_like(piece.truth["emotion"], -1)}
         found, part = forward(self, model, replace(piece, truth=unlabelled))
         loss, _ = self.objective.loss(part)
-        network = self.job.network
+        network = self.context.network
         parts = {"emotion": network.heads["shared"].emotion, "attributes": network.heads["shared"].attributes}
         parts |= {"sentiment": network.heads["shared"].sentiment}
         for name, head in parts.items():

@@ -148,7 +148,7 @@ def test_split_equals_whole_for_every_loss_of_a_joint_expert(name, sizes):
 
     def forward(rows):
         some = {key: each[rows] if key == "present" else tuple(x[rows] for x in each) for key, each in given.items()}
-        return network(some, joint_networks.ALL, objective.wanted)
+        return network(some, joint_networks.ALL, objective.expected)
 
     check(network, forward, objective, truth, sizes)
 
@@ -188,7 +188,7 @@ def job_of(tones, settings, folder):
     train, dev = data.check_data(tones.corpus, targets, settings, present)
     network = experts.build(identity.expert_settings(settings, targets), torch.device("cpu"))
     recordings = Recordings([tones.root / each for each in tones.corpus.frame["audio"]], 400)
-    with logs(folder, wanted=False) as opened:
+    with logs(folder, expected=False) as opened:
         return TrainingContext(
             name="tones",
             network=network,
