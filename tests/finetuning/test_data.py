@@ -94,7 +94,7 @@ def test_a_text_expert_needs_texts(tones):
     assert lacking == [None, *tones.texts[1:]]
     present = combinations.present(tones.corpus, lacking, reference)
     assert np.flatnonzero(~present.any(axis=1)).tolist() == [0]
-    with pytest.raises(InputError, match="no utterance of tones has human text; set text to transcripts"):
+    with pytest.raises(InputError, match="no utterance of tones has reference text; set text to transcripts"):
         data.texts_of(changed(tones.corpus, "reference_text", None), None, reference)
     assert data.texts_of(tones.corpus, None, reference) == tones.texts
 

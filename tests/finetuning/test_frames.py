@@ -1,4 +1,4 @@
-"""Frames of frozen branches: kept in memory, read from an embedding, or computed anew."""
+"""Frames of frozen branches: cached in memory, read from an embedding, or computed anew."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
     }
     said = capsys.readouterr().err
     assert "frames of audio and text are computed anew each time: cache_embeddings_gb is 0" in said
-    assert said.count("frames of text are kept in memory") == 2
+    assert said.count("frames of text are cached in memory") == 2
     assert said.count("frames of audio are computed anew each time: they would take 0.000") == 1
     assert "of cache_embeddings_gb 5e-05 there is" in said
     for name in ("some", "all"):
@@ -47,7 +47,7 @@ def test_frames_that_change_are_not_kept(tones, tmp_path, capsys, changes, why):
     said = capsys.readouterr().err
     assert "frames of audio are computed anew each time: " in said
     assert why in said
-    assert "frames of text are kept in memory" in said
+    assert "frames of text are cached in memory" in said
 
 
 def test_a_kept_encoder_never_runs_again_while_it_trains(tones, tmp_path, monkeypatch):
@@ -81,7 +81,7 @@ def test_frames_read_from_an_embedding_train_the_expert_that_computed_ones_train
     capsys.readouterr()
     read, _ = run(tones, tmp_path / "read", settings)
     said = capsys.readouterr().err
-    assert said.count("kept in memory") == 2 and f"read from {tmp_path / 'audio'}" in said
+    assert said.count("cached in memory") == 2 and f"read from {tmp_path / 'audio'}" in said
     for shown, each in read.items():
         np.testing.assert_allclose(each.posterior, computed[shown].posterior, atol=2e-5)
         np.testing.assert_allclose(each.attributes, computed[shown].attributes, atol=1e-4)
@@ -127,7 +127,7 @@ def test_an_embedding_that_does_not_serve_is_refused(tones, tmp_path, capsys, ch
     asked = corpora.merged({"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}, settings)
     with pytest.raises(InputError, match=message):
         run(tones, tmp_path, corpora.joint(tones, **asked))
-    assert "kept in memory" not in capsys.readouterr().err  # the text's frames were not computed before
+    assert "cached in memory" not in capsys.readouterr().err  # the text's frames were not computed before
 
 
 def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):

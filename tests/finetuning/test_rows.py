@@ -8,7 +8,7 @@ import soundfile
 
 from pipeline_lib.finetuning import combinations, data, identity
 from pipeline_lib.finetuning.augmentation import sounds
-from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.tables.segments import Segment
 from tests.finetuning import corpora, test_finetune, test_joint
 
@@ -61,7 +61,7 @@ def test_recordings_keep_only_the_segments_in_memory(tones, in_one):
     end = in_one.frame["end_s"][0]
     read = Recordings([Segment(tones.root / "all.wav", 0.0, end), None, tones.root / "all.wav"], 0)
     before = read(0, 0.1, 0.2)
-    assert read.keep([0], np.array([end, 0, 0]), 1.0) and len(read.kept) == round(end * 16_000)
+    assert read.cache([0], np.array([end, 0, 0]), 1.0) and len(read.cached) == round(end * 16_000)
     np.testing.assert_array_equal(read(0, 0.1, 0.2), before)
     np.testing.assert_array_equal(read(0, 0.1, 5.0), read(2, 0.1, end - 0.1))
 
@@ -88,4 +88,4 @@ def test_a_text_expert_leaves_out_what_has_no_human_text_and_says_so(tones, tmp_
     found, _ = test_finetune.run(tones, tmp_path, settings, corpus)
     assert "5 of 48 utterances have no text and are neither trained on nor predicted" in capsys.readouterr().out
     assert found.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
-    assert combinations.said_of(np.ones((3, 2), dtype=bool), "text") == []
+    assert combinations.presence_lines(np.ones((3, 2), dtype=bool), "text") == []

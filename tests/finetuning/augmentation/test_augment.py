@@ -88,7 +88,7 @@ def made(folder, **changes):
         "reverberation": {"probability": 1.0, "root": str(folder), **changes.get("reverberation", {})},
     }
     settings = AugmentationSettings.model_validate(entry)
-    return augment.make(settings, sounds.find(settings), 1, changes.get("minimum_samples", 1), shown=False)
+    return augment.make(settings, sounds.find(settings), 1, changes.get("minimum_samples", 1), show_progress=False)
 
 
 def test_a_chunk_keeps_its_type_and_length_and_follows_from_its_seed(folder):
@@ -131,13 +131,13 @@ def test_a_chunk_that_speed_makes_too_short_for_the_encoder_is_filled_up(folder)
 
 def test_nothing_asked_for_makes_no_augmentation():
     settings = AugmentationSettings()
-    assert augment.make(settings, sounds.find(settings), 1, 1, shown=False) is None
+    assert augment.make(settings, sounds.find(settings), 1, 1, show_progress=False) is None
 
 
 def test_rooms_are_simulated_where_no_folder_is_given():
     entry = {"reverberation": {"probability": 1.0, "rooms": 3, "rt60_s": [0.15, 0.2]}}
     settings = AugmentationSettings.model_validate(entry)
-    augmentation = augment.make(settings, sounds.find(settings), 1, 1, shown=True)
+    augmentation = augment.make(settings, sounds.find(settings), 1, 1, show_progress=True)
     assert len(augmentation.responses) == 3
     assert all(isinstance(each, rooms.Response) for each in augmentation.responses)
     assert augmentation(SPEECH.astype(np.float32), 1, 1.0).dtype == np.float32

@@ -11,7 +11,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables.predictions import Predictions
 from tests.finetuning import corpora
@@ -34,7 +34,7 @@ def loaded(tones, folder):
     settings = entry(tones, folder)
     asked = settings.augmentation
     paths = [tones.root / audio for audio in tones.corpus.frame["audio"]]
-    augmentation = augment.make(asked, sounds.find(asked), settings.seed, 1, shown=False)
+    augmentation = augment.make(asked, sounds.find(asked), settings.seed, 1, show_progress=False)
     rows = np.flatnonzero(tones.corpus.mask("train"))
     classes, lengths = tones.corpus.truth()[rows], tones.corpus.frame["duration_s"].to_numpy()[rows]
 
