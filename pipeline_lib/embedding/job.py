@@ -26,7 +26,7 @@ class EmbeddingJob:
     Attributes:
         settings: of the entry
         device: auto, cpu, cuda or mps
-        layers: which are kept
+        layers: numbers of the layers to store
         source: of the inputs, without a model
         ids: every utterance's identifier
     """

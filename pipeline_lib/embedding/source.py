@@ -44,26 +44,26 @@ class Source:
         if isinstance(encoder, TextEncoder):
             return encoder.prepare([self.inputs[row] for row in rows])
         waveforms = [segments.decode(self.inputs[row]) for row in rows]
-        return encoder.prepare([_filled(each, encoder.minimum_samples) for each in waveforms])
+        return encoder.prepare([_filled(waveform, encoder.minimum_samples) for waveform in waveforms])
 
 
-def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
+def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
     """Return the corpus's audio, every utterance of which has some."""
-    seconds = [float(each) for each in manifest.frame["duration_s"]]
-    frames = [int(np.ceil(each * encoder.frame_rate_hz)) for each in seconds]
+    seconds = [float(duration) for duration in manifest.frame["duration_s"]]
+    frames = [int(np.ceil(duration * encoder.frame_rate_hz)) for duration in seconds]
     return Source(segments.of(manifest, root), seconds, frames, segments.content(manifest))
 
 
-def written(texts: Iterable[str], encoder: TextEncoder) -> Source:
+def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
     """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
     texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
-    _say_cut(tokens, encoder.prepare.longest)
+    _warn_truncated(tokens, encoder.prepare.longest)
     return Source(texts, tokens, tokens, texts)
 
 
 def reference_texts(manifest: Manifest) -> list[str | None]:
-    """Return the corpus's human texts, None where an utterance has none."""
+    """Return the corpus's reference transcripts, None where an utterance has none."""
     return [text if isinstance(text, str) else None for text in manifest.frame["reference_text"]]
 
 
@@ -77,11 +77,11 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
     Raises:
         InputError: none has any
     """
-    what, key = ("audio", "modality 'audio'") if texts is None else ("human text", "text 'reference'")
+    what, key = ("audio", "modality 'audio'") if texts is None else ("reference text", "text 'reference'")
     has = manifest.has_audio if texts is None else np.array([text is not None for text in texts], dtype=bool)
     without = manifest.ids[~has]
     if not has.any():
-        raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}; {key} embeds it")
+        raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}, which {key} embeds")
     if len(without):
         missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
         print(f"{missing}: they are left out of the embedding")
@@ -92,8 +92,8 @@ def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
     return np.pad(waveform, (0, max(0, needed - len(waveform))))
 
 
-def _say_cut(tokens: Sequence[int], longest: int) -> None:
-    cut = sum(n >= longest for n in tokens)
-    if cut:
-        known = f"{cut} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
-        print(f"warning: {known}; what is behind is left out", file=sys.stderr)
+def _warn_truncated(tokens: Sequence[int], longest: int) -> None:
+    n_truncated = sum(n >= longest for n in tokens)
+    if n_truncated:
+        message = f"{n_truncated} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
+        print(f"warning: {message}; the rest of them is left out", file=sys.stderr)
