@@ -6,7 +6,6 @@ a shard utterances of like length share a forward pass. Hidden states do not dep
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,11 @@ def embed(
     device = settings.device if settings.executor.is_remote else pick(settings.device).type
     encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers its description alone is read
     layers = _chosen(settings, encoder)
-    source = from_recordings(manifest, root, encoder) if texts is None else from_texts(compress(texts, has), encoder)
+    source = (
+        from_recordings(manifest, root, encoder)
+        if texts is None
+        else from_texts((text for text in texts if text is not None), encoder)
+    )
     info = _info(settings, encoder, layers, len(manifest), n_without)
     sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
     plan.refuse_too_large(sizes, settings.limit_gb, len(layers), frames=settings.frames)

@@ -1,4 +1,4 @@
-"""What is computed together, fixed beforehand: an interrupted run goes on with the same shards and batches."""
+"""Plan of shards and batches, fixed before the first forward pass: a resumed run has the same ones."""
 
 from collections.abc import Sequence
 

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
 def _tasks(
     manifest: Manifest, train: np.ndarray, dev: np.ndarray, settings: ProbeSettings
 ) -> list[Callable[[np.ndarray], dict[str, float]]]:
-    """Return what is to be read from a layer, each a function of its vectors."""
+    """Return the tasks of the probe, functions of a layer's vectors, shape ``(n, width)``, to scores by name."""
     tasks: list[Callable[[np.ndarray], dict[str, float]]] = []
     truth = manifest.truth()
     known, scored = train & (truth >= 0), dev & (truth >= 0)
@@ -103,9 +104,8 @@ def _tasks(
         values = manifest.attributes([name])[:, 0]
         has = ~np.isnan(values)
         if (train & has).sum() > 1 and (dev & has).any():
-            tasks.append(
-                lambda x, name=name, y=values, has=has: _attribute(x, name, y, train & has, dev & has, settings)
-            )
+            rows = {"train": train & has, "dev": dev & has}
+            tasks.append(partial(_attribute, name=name, values=values, settings=settings, **rows))
     return tasks
 
 

@@ -1,4 +1,4 @@
-"""What one shard takes: batches of like length, made ready by threads, through the model, into one table."""
+"""One shard: batches of like length, prepared by threads, through the model, into one table."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 
 
 class Shard:
-    """Computes shards; out of memory, all batches are halved from there on, visibly, the second time the run stops."""
+    """Compute shards; out of memory, batches are halved from there on, with a message; a second time is an error."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Shard:
         layers: tuple[int, ...],
         ids: list[str],
     ) -> None:
-        """Take what every shard needs.
+        """Take the encoder and its inputs.
 
         Args:
             encoder: frozen
@@ -110,10 +110,10 @@ def _table(
     position = {row: (batch[0], i) for batch in batches for i, row in enumerate(batch)}
     columns: dict[str, pa.Array] = {"row": pa.array(rows, pa.int64())}
     for layer in vectors[batches[0][0]]:
-        values = [vectors[first][layer][i].tobytes() for first, i in map(position.get, rows)]
+        values = [vectors[first][layer][i].tobytes() for first, i in (position[row] for row in rows)]
         columns[f"vector_{layer}"] = pa.array(values, pa.binary())
     for layer in frames[batches[0][0]]:
-        values = [frames[first][layer][i].tobytes() for first, i in map(position.get, rows)]
+        values = [frames[first][layer][i].tobytes() for first, i in (position[row] for row in rows)]
         columns[f"frames_{layer}"] = pa.array(values, pa.large_binary())
     return pa.table(columns)
 

@@ -1,6 +1,6 @@
-"""What is embedded: recordings or texts, how long each is, and what makes them the same as last time.
+"""Inputs of an embedding: recordings or texts, the length of each, and the content that identifies them.
 
-An utterance that has nothing of the modality is left out; the table holds the others. ``Source`` counts those alone.
+An utterance without the modality is left out of the table; row numbers of ``Source`` count the others.
 """
 
 import sys
@@ -17,7 +17,6 @@ from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.tables.segments import Recording
 
 
 @dataclass(frozen=True)
@@ -25,21 +24,28 @@ class Source:
     """The inputs of every embedded row; a model is no part of it, so that it can be sent to a worker.
 
     Attributes:
-        inputs: recordings or parts of them, or texts
-        lengths: by which rows are sorted, seconds or tokens
-        frames: estimated hidden states of each row
-        content: what a change of the input changes
+        inputs: recordings or segments, or texts
+        lengths: seconds or tokens, by which batches are of like length
+        frames: estimated number of hidden states of each row
+        content: identifies the input, part of the fingerprint
     """
 
-    inputs: list[Recording] | list[str]
-    lengths: list[float]
-    frames: list[int]
+    inputs: Sequence[Any]
+    lengths: Sequence[float]
+    frames: Sequence[int]
     content: list[Any]
 
     def prepare(self, rows: list[int], encoder: SpeechEncoder | TextEncoder) -> dict[str, Tensor]:
         """Return the encoder's inputs for some rows, on the CPU.
 
         What is shorter than the encoder's first frame is filled with zeros behind it.
+
+        Args:
+            rows: numbers of the rows, positions in ``inputs``
+            encoder: whose inputs they are
+
+        Returns:
+            tensors by name, the first axis of each of shape ``(len(rows), ...)``
         """
         if isinstance(encoder, TextEncoder):
             return encoder.prepare([self.inputs[row] for row in rows])
@@ -48,14 +54,25 @@ class Source:
 
 
 def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
-    """Return the corpus's audio, every utterance of which has some."""
+    """Return the corpus's audio, every utterance of which has some.
+
+    Args:
+        manifest: the utterances to embed
+        root: folder that the manifest's audio paths start from
+        encoder: gives the frame rate
+    """
     seconds = [float(duration) for duration in manifest.frame["duration_s"]]
     frames = [int(np.ceil(duration * encoder.frame_rate_hz)) for duration in seconds]
     return Source(segments.of(manifest, root), seconds, frames, segments.content(manifest))
 
 
 def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
-    """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
+    """Return texts, one a row; texts that the encoder truncates are counted on the terminal.
+
+    Args:
+        texts: of the rows to embed, may be empty ones
+        encoder: gives the tokens of each text
+    """
     texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
     _warn_truncated(tokens, encoder.prepare.longest)
@@ -68,7 +85,7 @@ def reference_texts(manifest: Manifest) -> list[str | None]:
 
 
 def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarray:
-    """Return which utterances have what is embedded, bool, shape ``(n,)``, and print how many have not.
+    """Return which utterances have the modality, bool, shape ``(n,)``, and print how many do not.
 
     Args:
         manifest: all utterances
