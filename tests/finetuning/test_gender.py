@@ -14,7 +14,7 @@ from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import LONG, SCORED, run
+from tests.finetuning.runs import LONG, SCORED, run
 from tests.finetuning.test_votes import SOFT, voted
 
 GENDER = {"targets": {"gender": True}, "losses": {"gender": 0.5}}

@@ -10,7 +10,7 @@ from pipeline_lib.finetuning import combinations, data, identity
 from pipeline_lib.finetuning.augmentation import sounds
 from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.tables.segments import Segment
-from tests.finetuning import corpora, test_finetune, test_joint
+from tests.finetuning import corpora, runs, test_joint
 
 LOST = [0, 14, 15, 27, 38]  # rows of every split
 ONCE = {"phases": {"only": {"epochs": 1}}}
@@ -41,9 +41,9 @@ def test_an_expert_trained_on_segments_is_that_of_files_of_their_own(tones, in_o
     settings = corpora.settings(
         tones.w2v_bert, "audio", augmentation={"speed": {"share": 0.5, "factors": [0.9, 1.1]}}, cache_audio_gb=0.0
     )
-    found, files = test_finetune.run(tones, tmp_path / "own", settings)
+    found, files = runs.run(tones, tmp_path / "own", settings)
     kept = settings.model_copy(update={"cache_audio_gb": 1.0})
-    again, same = test_finetune.run(tones, tmp_path / "part", kept, in_one)
+    again, same = runs.run(tones, tmp_path / "part", kept, in_one)
     np.testing.assert_array_equal(again.posterior, found.posterior)
     assert same == files
 
@@ -77,7 +77,7 @@ def test_a_joint_expert_trains_on_and_predicts_what_has_text_alone(tones, tmp_pa
 
 def test_an_audio_expert_leaves_out_what_has_no_audio_and_says_so(tones, tmp_path, capsys):
     corpus = lacking(tones, "audio", "audio_sha256", "duration_s")
-    found, _ = test_finetune.run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **ONCE), corpus)
+    found, _ = runs.run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **ONCE), corpus)
     assert "5 of 48 utterances have no audio and are neither trained on nor predicted" in capsys.readouterr().out
     assert found.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
 
@@ -85,7 +85,7 @@ def test_an_audio_expert_leaves_out_what_has_no_audio_and_says_so(tones, tmp_pat
 def test_a_text_expert_leaves_out_what_has_no_human_text_and_says_so(tones, tmp_path, capsys):
     corpus = lacking(tones, "reference_text")
     settings = corpora.settings(tones.llama, "text", text="reference", **ONCE)
-    found, _ = test_finetune.run(tones, tmp_path, settings, corpus)
+    found, _ = runs.run(tones, tmp_path, settings, corpus)
     assert "5 of 48 utterances have no text and are neither trained on nor predicted" in capsys.readouterr().out
     assert found.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
     assert combinations.presence_lines(np.ones((3, 2), dtype=bool), "text") == []

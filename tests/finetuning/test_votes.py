@@ -11,7 +11,7 @@ from pipeline_lib.finetuning import data, optimisation
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import LONG, SCORED, run
+from tests.finetuning.runs import LONG, SCORED, run
 
 SOFT = {"targets": {"soft_labels": True}}
 CAST = {

@@ -15,7 +15,7 @@ from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables.predictions import Predictions
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import run
+from tests.finetuning.runs import run
 
 
 def entry(tones, folder, **changes):
