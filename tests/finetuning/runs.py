@@ -16,14 +16,14 @@ def run(tones, folder, settings, corpus=None, name="tones"):
     """Train into a folder; return the predictions and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
     texts = tones.texts if settings.modality == "text" else None
-    places = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
-    found, unfinished = finetune(name, settings, corpus, tones.root, texts, **places)
-    predictions.write(folder / "predictions.parquet", found)
+    paths = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
+    result, unfinished = finetune(name, settings, corpus, tones.root, texts, **paths)
+    predictions.write(folder / "predictions.parquet", result)
     discard(unfinished)
-    files = [*sorted(places["expert"].iterdir()), places["curve"], folder / "predictions.parquet"]
-    return found, {file.name: file.read_bytes() for file in files}
+    files = [*sorted(paths["expert"].iterdir()), paths["curve"], folder / "predictions.parquet"]
+    return result, {file.name: file.read_bytes() for file in files}
 
 
-def accuracy(found, corpus, split="test"):
+def accuracy(result, corpus, split="test"):
     truth, rows = corpus.truth(), corpus.mask(split) & (corpus.truth() >= 0)
-    return float((found.posterior[rows, : len(corpus.labels)].argmax(axis=1) == truth[rows]).mean())
+    return float((result.posterior[rows, : len(corpus.labels)].argmax(axis=1) == truth[rows]).mean())

@@ -15,21 +15,21 @@ from tests.finetuning.runs import BOTH, LONG, SCORED, accuracy, run
 
 
 def test_an_audio_expert_learns_hisses_with_categories_and_attributes(tones, tmp_path):
-    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG, **BOTH))
+    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG, **BOTH))
     corpus = tones.corpus
-    assert found.labels == ("anger", "happiness", "sadness", "O")
-    np.testing.assert_allclose(found.trained_prior, 0.25)
-    assert found.utterance_ids.tolist() == corpus.ids.tolist()
-    assert found.embedding.shape == (len(corpus), 12)
-    assert accuracy(found, corpus) > 0.75
+    assert result.labels == ("anger", "happiness", "sadness", "O")
+    np.testing.assert_allclose(result.trained_prior, 0.25)
+    assert result.utterance_ids.tolist() == corpus.ids.tolist()
+    assert result.embedding.shape == (len(corpus), 12)
+    assert accuracy(result, corpus) > 0.75
     valence = corpus.attributes(["valence"])[:, 0]
-    assert np.corrcoef(found.attributes[:, 1], valence)[0, 1] > 0.8
-    assert 3 < found.attributes[:, 1].mean() < 8  # on the corpus's scale, where valence is 4 to 7
+    assert np.corrcoef(result.attributes[:, 1], valence)[0, 1] > 0.8
+    assert 3 < result.attributes[:, 1].mean() < 8  # on the corpus's scale, where valence is 4 to 7
 
 
 def test_a_text_expert_learns_words_through_transformers_classification_class(tones, tmp_path):
-    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **LONG, **SCORED))
-    assert accuracy(found, tones.corpus) == 1.0
+    result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **LONG, **SCORED))
+    assert accuracy(result, tones.corpus) == 1.0
 
 
 def test_with_shuffled_training_labels_an_expert_falls_to_chance(tones, tmp_path):
@@ -39,16 +39,16 @@ def test_with_shuffled_training_labels_an_expert_falls_to_chance(tones, tmp_path
     frame.loc[by_label, "emotion"] = frame["emotion"].to_numpy()[train]
     shuffled = replace(tones.corpus, frame=frame)
     assert sorted(frame["emotion"][train]) == sorted(tones.corpus.frame["emotion"][train])
-    found, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG), shuffled)
-    assert accuracy(found, tones.corpus) < 0.6
+    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG), shuffled)
+    assert accuracy(result, tones.corpus) < 0.6
 
 
 def test_a_saved_expert_predicts_what_the_table_says(tones, tmp_path):
-    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **SCORED))
+    result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **SCORED))
     network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
         logits = network(network.encoder.prepare(tones.texts[:1]))["logits"].double()
-    np.testing.assert_allclose(found.posterior[0], logits.softmax(dim=1)[0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(result.posterior[0], logits.softmax(dim=1)[0].numpy(), atol=1e-6)
 
 
 def curve(folder, split):
@@ -88,8 +88,8 @@ def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path,
     changes = {"early_stopping": {"metric": "loss", "patience": 2}, "phases": {"only": {"epochs": 5}}}
     run(tones, tmp_path, corpora.settings(tones.llama, "text", **{**SCORED, **changes}))
     assert [float(row["loss"]) for row in curve(tmp_path, "dev")] == losses[:4]  # the second, and two not better
-    *measured, kept = weights
-    same = [all(torch.equal(each[name], kept[name]) for name in kept) for each in measured]
+    *measured, best = weights
+    same = [all(torch.equal(each[name], best[name]) for name in best) for each in measured]
     assert same == [False, True, False, False]
 
 

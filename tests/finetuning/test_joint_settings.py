@@ -141,8 +141,8 @@ def test_what_takes_part_follows_from_what_there_is():
     assert combinations.takes_part(present, ["audio"]).tolist() == [True, True, False, False]
     assert combinations.takes_part(present, ["audio", "text"]).tolist() == [True, True, True, False]
     assert combinations.takes_part(present, ["both"]).tolist() == [True, True, True, False]
-    said = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
-    assert combinations.presence_lines(present, "joint") == [said]
+    line = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
+    assert combinations.presence_lines(present, "joint") == [line]
 
 
 def test_a_text_without_audio_is_as_long_as_it_would_be_spoken(tones):

@@ -54,8 +54,8 @@ def test_workers_and_process_restarts_do_not_change_what_is_learned(tones, tmp_p
 
 def test_audio_kept_in_memory_trains_the_same(tones, tmp_path):
     _, decoded = run(tones, tmp_path / "decoded", corpora.settings(tones.w2v_bert, "audio"))
-    _, kept = run(tones, tmp_path / "kept", corpora.settings(tones.w2v_bert, "audio", cache_audio_gb=1.0))
-    assert decoded == kept
+    _, cached = run(tones, tmp_path / "kept", corpora.settings(tones.w2v_bert, "audio", cache_audio_gb=1.0))
+    assert decoded == cached
 
 
 def test_event_files_lie_under_work_and_checkpoints_are_gone_in_the_end(tones, tmp_path):
@@ -109,7 +109,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
         work=tmp_path / "w",
     )
     assert len(list((tmp_path / "w" / "t").iterdir())) == 2
-    assert all(checkpoints.latest(place) is not None for place in (tmp_path / "w" / "t").iterdir())
+    assert all(checkpoints.latest(folder) is not None for folder in (tmp_path / "w" / "t").iterdir())
 
 
 @pytest.mark.parametrize(

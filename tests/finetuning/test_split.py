@@ -84,8 +84,8 @@ def truth_of(*, soft):
     votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1)
     attributes = generator.uniform(-1, 1, (N, 2)).astype(np.float32)
     attributes[[0, 4, 7], 0] = np.nan
-    found = {"emotion": votes if soft else emotion, "attributes": attributes}
-    return found | {"gender": generator.integers(-1, 2, N), "sentiment": generator.integers(-1, 3, N)}
+    result = {"emotion": votes if soft else emotion, "attributes": attributes}
+    return result | {"gender": generator.integers(-1, 2, N), "sentiment": generator.integers(-1, 3, N)}
 
 
 def objective_of(settings, present, *, soft=False):
@@ -122,9 +122,9 @@ def gradients(network, forward, objective, truth, sizes):
 def check(network, forward, objective, truth, sizes):
     """Hold a split to the whole."""
     expected, loss = gradients(network, forward, objective, truth, [N])
-    found, total = gradients(network, forward, objective, truth, sizes)
+    result, total = gradients(network, forward, objective, truth, sizes)
     assert expected.norm() > 1e-3
-    assert (found - expected).norm() / expected.norm() < 1e-6
+    assert (result - expected).norm() / expected.norm() < 1e-6
     assert total == pytest.approx(loss, rel=1e-6)
 
 
@@ -213,11 +213,11 @@ def step_gradient(job, sizes, monkeypatch):
         Batch(each, np.zeros(len(each)), np.full(len(each), np.nan)) for each in np.split(rows, np.cumsum(sizes)[:-1])
     ]
     monkeypatch.setattr(batches, "epoch", lambda *_: plan)
-    steps, state, found = Steps(job, "only", phase), State(), []
-    monkeypatch.setattr(steps.optimiser, "step", lambda: found.extend(each.grad.flatten() for each in steps.trained))
+    steps, state, result = Steps(job, "only", phase), State(), []
+    monkeypatch.setattr(steps.optimiser, "step", lambda: result.extend(each.grad.flatten() for each in steps.trained))
     steps.run_epoch(state, lambda: None)
     assert state.step == 1
-    return torch.cat(found), state.tally["loss"]
+    return torch.cat(result), state.tally["loss"]
 
 
 STILL = {"lora": {"dropout": 0.0}}
@@ -250,14 +250,14 @@ def test_a_step_of_batches_of_any_size_has_the_gradient_of_one_batch(tones, tmp_
     job = job_of(tones, made(tones, **WHOLE[modality]), tmp_path)
     expected, loss = step_gradient(job, [N], monkeypatch)
     for sizes in ([3, 3, 3, 3], [1, 6, 2, 3]):
-        found, total = step_gradient(job, sizes, monkeypatch)
-        assert (found - expected).norm() / expected.norm() < 1e-5  # padding rounds otherwise in each batch
+        result, total = step_gradient(job, sizes, monkeypatch)
+        assert (result - expected).norm() / expected.norm() < 1e-5  # padding rounds otherwise in each batch
         assert total == pytest.approx(loss, rel=1e-5)
 
     forward = job.network.forward  # memory for half a batch
     monkeypatch.setattr(job.network, "forward", lambda inputs, *rest: limited(inputs, forward, *rest))
-    found, total = step_gradient(job, [N], monkeypatch)
-    assert (found - expected).norm() / expected.norm() < 1e-5
+    result, total = step_gradient(job, [N], monkeypatch)
+    assert (result - expected).norm() / expected.norm() < 1e-5
     assert total == pytest.approx(loss, rel=1e-5)
 
 
