@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.reading import Read
+from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.finetuning import FinetuningSettings
 
 
@@ -18,10 +18,10 @@ def outputs_of(
     network: nn.Module,
     plan: Sequence[np.ndarray],
     lengths: np.ndarray,
-    read: Read,
+    read: Reader,
     settings: FinetuningSettings,
     *,
-    say: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
+    forward: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
 
@@ -31,7 +31,7 @@ def outputs_of(
         lengths: seconds or characters of all rows
         read: row, start, duration to a waveform, a text, or both
         settings: the entry
-        say: inputs to outputs, one of the network's methods; None calls the network itself
+        forward: inputs to outputs, one of the network's methods; None calls the network itself
     """
     if not len(plan):
         return
@@ -41,7 +41,7 @@ def outputs_of(
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode():
         for inputs, _ in batches.load(loader, settings.workers, device):
-            outputs = (say or network)(batches.to(inputs, device))
+            outputs = (forward or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 
 

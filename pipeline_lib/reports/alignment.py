@@ -31,7 +31,7 @@ from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import batches, combinations, data
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.reading import Pairs, Recordings
+from pipeline_lib.finetuning.readers import Pairs, Recordings
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
