@@ -14,7 +14,6 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 import soxr
 
@@ -61,6 +60,8 @@ def speak(utterance: Utterance) -> np.ndarray:
     Raises:
         ValueError: the synthesiser does not know the voice, or said nothing
     """
+    import espeakng_loader  # of the extra pipeline
+
     espeak, variant = _espeak(), utterance.espeak.partition("+")[2]
     if variant and not (Path(espeakng_loader.get_data_path()) / "voices" / "!v" / variant).is_file():
         raise ValueError(f"eSpeak NG has no voice variant {variant!r}")  # itself it would speak without
@@ -87,6 +88,8 @@ def _shape(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
 @cache
 def _espeak() -> Callable[[Utterance], bytes]:
     """Start the library in this process and return what makes it speak; to be called in forks only."""
+    import espeakng_loader
+
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     heard: list[bytes] = []
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pipeline_lib.metrics.attributes import concordance
 from sklearn.metrics import f1_score, recall_score
 
+from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import accuracy, macro_f1, unweighted_accuracy
 from pipeline_lib.scoring import bootstrap
 from pipeline_lib.scoring.bootstrap import clusters, interval, intervals, resampled, tally_attributes, tally_categories
