@@ -1,6 +1,6 @@
 """A checkpoint of transformers that has its weights in ``.bin`` files only -> a folder of safetensors.
 
-``python -m pipeline_lib.conversion.hub facebook/hubert-base-ls960 models/hubert_base``
+``ser convert hub facebook/hubert-base-ls960 models/hubert_base``
 
 NAME is a name on the hub or a folder. Only files of known names are fetched and copied. The weights are read with
 ``weights_only``, so that a file that would run code is refused without running; they are renamed by ``renaming``,
@@ -20,16 +20,14 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from huggingface_hub import HfApi, hf_hub_download
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.conversion.comparison import compare, model_class, model_options
 from pipeline_lib.conversion.renaming import Renaming
@@ -216,26 +214,3 @@ def _digests(paths: Mapping[str, Path]) -> dict[str, Any]:
         with path.open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
-
-
-def main(
-    name: str,
-    out: Path,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
-    model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
-) -> None:
-    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base).
-
-    \f
-    Args:
-        name: on the hub, or a folder
-        out: folder to write
-        revision: commit, branch or tag on the hub
-        model_type: architecture, where config.json names none
-    """
-    for sentence in convert(name, out, revision, model_type):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

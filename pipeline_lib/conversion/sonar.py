@@ -1,6 +1,6 @@
 """A published SONAR speech encoder (``spenc.eng.pt``) -> a folder that ``encoder.checkpoint`` loads.
 
-``python -m pipeline_lib.conversion.sonar spenc.eng.pt models/sonar_eng``
+``ser convert sonar spenc.eng.pt models/sonar_eng``
 
 Duquenne, Schwenk and Sagot 2023; TalTech's post-evaluation system, section 5. The published files hold a Conformer
 under fairseq's names; fairseq2, which SONAR runs on, has names of its own, and files saved from there are read too.
@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.encoders.sonar import MODEL_TYPE, SonarSpeechConfig, SonarSpeechModel
 from pipeline_lib.errors import InputError
@@ -227,19 +226,3 @@ def _generation(published: Mapping[str, Tensor], path: Path) -> int:
 def _reason(name: str) -> str | None:
     """Return why a tensor is left out, None for one that belongs to the encoder or is not known."""
     return next((kind for beginning, kind in LEFT_OUT.items() if name.startswith(beginning)), None)
-
-
-def main(checkpoint: Path, out: Path) -> None:
-    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng).
-
-    \f
-    Args:
-        checkpoint: the published file
-        out: folder to write
-    """
-    for sentence in convert(checkpoint, out):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,6 @@
 """Published VGGish weights -> a folder that ``encoder.checkpoint`` loads.
 
-``python -m pipeline_lib.conversion.vggish vggish.npz models/vggish``
+``ser convert vggish vggish.npz models/vggish``
 
 Google publishes a checkpoint of TensorFlow 1, ``vggish_model.ckpt``, which nothing here reads. Where TensorFlow is,
 these lines make ``vggish.npz`` of it::
@@ -26,14 +26,11 @@ and that the test sound comes out as published, has not been tried; nor have the
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from torch import Tensor
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.encoders.vggish import MODEL_TYPE, LogMelPatches, VggishConfig, VggishModel
 from pipeline_lib.errors import InputError
@@ -194,26 +191,3 @@ def _check_finite(tensor: Tensor, path: Path, name: str) -> None:
         raise InputError(f"{path}: {name!r} holds {tensor.dtype}, expected floating point")
     if not torch.isfinite(tensor).all():
         raise InputError(f"{path}: {name!r} holds a number that is not finite (is the file damaged?)")
-
-
-def main(
-    checkpoint: Path,
-    out: Path,
-    pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
-    final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
-) -> None:
-    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish).
-
-    \f
-    Args:
-        checkpoint: an .npz of TensorFlow's variables, or the torch port's state dict
-        out: folder to write
-        pca: the published PCA; None leaves postprocessing out
-        final_relu: whether the vectors go through a last ReLU
-    """
-    for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

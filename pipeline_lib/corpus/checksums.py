@@ -1,4 +1,4 @@
-"""``python -m pipeline_lib.corpus.checksums ROOT`` writes ROOT/SHA256SUMS; the corpus stage then verifies every file.
+"""``ser checksums ROOT`` writes ROOT/SHA256SUMS; the corpus stage then verifies every file.
 
 The format is that of ``sha256sum``, which can check it too: ``cd ROOT && sha256sum --check --quiet SHA256SUMS``. Named
 are recordings and what the readers take labels from, sorted, hidden files left out. A recording whose bytes changed
@@ -10,17 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated
-
-import typer
 
 from pipeline_lib.audio.decoding import resolve_under
-from pipeline_lib.command import progress, run
+from pipeline_lib.command import progress
 from pipeline_lib.corpus.layout import AUDIO_SUFFIXES, files
 from pipeline_lib.errors import InputError
 
 SUMS = "SHA256SUMS"
-WRITE_AGAIN = "where the corpus is as it should be: python -m pipeline_lib.corpus.checksums ROOT"
+WRITE_AGAIN = "where the corpus is as it should be: ser checksums ROOT"
 LABEL_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".parquet")
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")  # a backslash in front: newlines and backslashes are escaped
 
@@ -96,11 +93,6 @@ def check_labels(root: Path, sums: Mapping[str, str]) -> None:
             raise InputError(f"{path} is not the file that {SUMS} was made from (damaged, or edited?); {WRITE_AGAIN}")
 
 
-def main(root: Annotated[Path, typer.Argument(help="folder of the corpus")]) -> None:
-    """Write SHA256SUMS beside the recordings of a corpus."""
-    print(f"{write(root)} files in {root / SUMS}")
-
-
 def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -113,7 +105,3 @@ def _line(path: PurePosixPath, digest: str) -> str:
     name = str(path)
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
-
-
-if __name__ == "__main__":
-    run(main)

@@ -15,7 +15,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import espeakng_loader
 import numpy as np
 import soxr
 
@@ -70,6 +69,8 @@ def speak(utterance: Utterance) -> np.ndarray:
     Raises:
         ValueError: the synthesiser does not know the voice, or made no sound
     """
+    import espeakng_loader  # of the extra pipeline
+
     espeak, variant = _espeak(), utterance.espeak.partition("+")[2]
     if variant and not (Path(espeakng_loader.get_data_path()) / "voices" / "!v" / variant).is_file():
         raise ValueError(f"eSpeak NG has no voice variant {variant!r}")  # eSpeak NG would speak without it
@@ -96,6 +97,8 @@ def _shape(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
 @cache
 def _espeak() -> Callable[[Utterance], bytes]:
     """Start the library in this process and return its speaking function, which is to be called in forks only."""
+    import espeakng_loader
+
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     blocks: list[bytes] = []
 

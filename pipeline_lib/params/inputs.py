@@ -127,7 +127,7 @@ def missing_sounds(params: Params) -> list[str]:
 
 
 def unsupported_language(params: Params) -> list[str]:
-    """Return, in a line, the code of a language that a local Whisper does not transcribe; its stage knows names of languages.
+    """Return, in a line, the code of a language that a local Whisper does not transcribe.
 
     A file that is malformed is refused by the stage.
     """

@@ -1,7 +1,7 @@
 """A table of predictions -> the file that the MSP-Podcast challenges take (Odyssey 2024, Interspeech 2025).
 
-``python -m pipeline_lib.scoring.submission data/fused.parquet --task categories --split test3 --out submission.csv``
-``python -m pipeline_lib.scoring.submission --check submission.csv --task categories --split test3``
+``ser submission data/fused.parquet --task categories --split test3 --out submission.csv``
+``ser submission --check submission.csv --task categories --split test3``
 
 ======== ============ ============================== ======================================================
 task     name         columns                        values
@@ -21,12 +21,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import typer
 
-from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, LETTERS
 from pipeline_lib.scoring.systems import align
@@ -202,27 +200,29 @@ def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def main(
-    table: Annotated[Path | None, typer.Argument(help="predictions, data/fused.parquet for example")] = None,
-    task: Annotated[Task, typer.Option(help="task 1 is categories, task 2 attributes")] = "categories",
-    split: Annotated[str, typer.Option(help="a split or subset of the manifest")] = "test3",
-    out: Annotated[Path, typer.Option(help="the file to write")] = Path("submission.csv"),
-    manifest_path: Annotated[Path, typer.Option("--manifest", help="the corpus")] = Path("data/manifest.parquet"),
-    check: Annotated[Path | None, typer.Option(help="check this file in place of writing one")] = None,
-) -> None:
-    """Write TABLE as a challenge submission, or --check one."""
-    if table is None and check is not None:
-        rows = check_submission(check, manifests.read(manifest_path), split, task)
-        print(f"{check}: {rows} utterances of {split}, all as the task requires")
-        return
-    if table is None or check is not None:
+def submit(table: Path | None, task: Task, split: str, out: Path, manifest_path: Path, check: Path | None) -> None:
+    """Write a table as a challenge submission, or check a submission; print what was done.
+
+    Args:
+        table: predictions, None to check
+        task: which of the challenge's two
+        split: a split or subset of the manifest
+        out: the file to write
+        manifest_path: the corpus
+        check: a submission to check, None to write one
+
+    Raises:
+        InputError: neither or both of ``table`` and ``check`` are given, or one of them is wrong
+    """
+    if (table is None) == (check is None):
         raise InputError("give either a table of predictions or --check with a submission, not both and not neither")
     corpus = manifests.read(manifest_path)
+    if table is None:
+        print(
+            f"{check}: {check_submission(check, corpus, split, task)} utterances of {split}, all as the task requires"
+        )
+        return
     if corpus.notice:
         print(f"warning: {corpus.notice}", file=sys.stderr)
     for sentence in write_submission(out, table, predictions.read(table), corpus, split, task):
         print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,14 +4,14 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipeline_lib.cli import app
 from pipeline_lib.conversion.sonar import convert
 from pipeline_lib.encoders.load import load_speech
 from pipeline_lib.encoders.sonar import SonarSpeechConfig, SonarSpeechModel
@@ -266,9 +266,9 @@ def test_a_folder_of_something_else_is_left_alone_and_an_earlier_one_replaced(tm
 
 
 def test_the_command_prints_what_it_did(tmp_path):
-    command = [sys.executable, "-m", "pipeline_lib.conversion.sonar"]
     path = saved(published.drawn(published.fairseq()), tmp_path)
-    done = subprocess.run([*command, path, tmp_path / "sonar"], capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, ["convert", "sonar", str(path), str(tmp_path / "sonar")])
+    assert done.exit_code == 0
     assert done.stdout.count("\n") == 3 and "left out the sentence pooler" in done.stdout
     with pytest.raises(InputError, match="does not exist"):
         convert(tmp_path / "no.pt", tmp_path / "other")

@@ -3,14 +3,14 @@
 import argparse
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipeline_lib.cli import app
 from pipeline_lib.conversion import vggish
 from pipeline_lib.conversion.vggish import convert, statistics
 from pipeline_lib.encoders.load import load_speech
@@ -210,9 +210,9 @@ def test_a_folder_with_something_else_is_left_alone_and_an_earlier_conversion_re
 
 
 def test_the_command_prints_what_it_did(tmp_path):
-    command = [sys.executable, "-m", "pipeline_lib.conversion.vggish"]
     path = tensorflow(published.drawn(), tmp_path)
     out = tmp_path / "vggish"
-    done = subprocess.run([*command, path, out, "--no-final-relu"], capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, ["convert", "vggish", str(path), str(out), "--no-final-relu"])
+    assert done.exit_code == 0
     assert done.stdout.startswith("kept 18 tensors (") and "test sound" in done.stdout
     assert json.loads((out / "config.json").read_text())["final_relu"] is False

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from pipeline_lib.cli import app
 from pipeline_lib.corpus import checksums
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
@@ -104,11 +105,8 @@ def test_a_damaged_checksum_file_is_refused_with_its_line(corpus, settings):
 
 
 def test_the_command_says_how_many(corpus):
-    import typer
-
-    app = typer.Typer()
-    app.command()(checksums.main)
-    assert f"7 files in {corpus / 'SHA256SUMS'}" in CliRunner().invoke(app, [str(corpus)]).output.replace("\n", "")
+    output = CliRunner().invoke(app, ["checksums", str(corpus)]).output
+    assert f"7 files in {corpus / 'SHA256SUMS'}" in output.replace("\n", "")
     with pytest.raises(InputError, match="holds no recording and no label file"):
         (corpus / "empty").mkdir()
         checksums.write(corpus / "empty")

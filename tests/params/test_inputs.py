@@ -106,8 +106,8 @@ def test_a_language_that_a_local_whisper_does_not_hear_is_refused_before_any_sta
     content = known if isinstance(known, str) else json.dumps(tokens)
     (tmp_path / "generation_config.json").write_text(content)
     found = unsupported_language(read_all(YAML12.load(write_yaml(params))))
-    said = f"transcription.whisper.language is {language!r}, which {tmp_path} does not transcribe; expected one of {wanted}"
-    assert found == ([] if wanted is None else [said])
+    where = f"transcription.whisper.language is {language!r}, which {tmp_path} does not transcribe"
+    assert found == ([] if wanted is None else [f"{where}; expected one of {wanted}"])
 
 
 def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):

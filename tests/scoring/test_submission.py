@@ -196,8 +196,8 @@ def test_the_command_writes_checks_and_refuses_without_torch(tmp_path):
 
     def command(*words):
         begin = (
-            "import runpy, sys; sys.argv = sys.argv[0:1] + {words}\n"
-            "try: runpy.run_module('pipeline_lib.scoring.submission', run_name='__main__')\n"
+            "import sys; sys.argv = ['ser', 'submission', *{words}]; from pipeline_lib.cli import main\n"
+            "try: main()\n"
             "finally: assert not {{'torch', 'transformers'}} & set(sys.modules)"
         )
         source = f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); " + begin.format(words=list(words))
