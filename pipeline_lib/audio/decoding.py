@@ -1,7 +1,7 @@
 """Recordings as the stages read them: one channel, 16 kHz, float32 in [-1, 1]; a bad one is refused with its reason.
 
 Taken are the containers that are inspected (``containers.inspect.TAKEN``), at any rate. Channels become one as
-``containers.channels`` says, rates are converted by soxr's VHQ filter. Reasons of ``BadAudio``:
+``containers.channels`` describes, rates are converted by soxr's VHQ filter. Reasons of ``BadAudio``:
 
 ================  ====================================================================================================
 missing           no such file, or a link to nothing
@@ -61,7 +61,7 @@ MARGIN_S = 0.05  # read around a chunk; VHQ's filter is shorter than 20 ms at ev
 
 @dataclass(frozen=True)
 class Probe:
-    """What a recording holds, in its own samples."""
+    """Duration in seconds, sample rate in Hz and number of channels of a recording, before resampling."""
 
     duration_s: float
     sample_rate_hz: int
@@ -161,6 +161,9 @@ def examine(
         allow_silent: whether a recording without sound is taken
         segment: start and end in seconds of the part that is tested, None for the recording's beginning or end; only
             that part is decoded
+
+    Returns:
+        the samples, the share that is clipped, and the mixing
 
     Raises:
         BadAudio: see the module

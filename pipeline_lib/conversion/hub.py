@@ -3,7 +3,7 @@
 ``python -m pipeline_lib.conversion.hub facebook/hubert-base-ls960 models/hubert_base``
 
 NAME is a name on the hub or a folder. Only files of known names are fetched and copied. The weights are read with
-``weights_only``, so that a file that would run code is refused without running; they are renamed as ``renaming`` says,
+``weights_only``, so that a file that would run code is refused without running; they are renamed by ``renaming``,
 written in the precision that they have, and one shard becomes one shard. What is written is the backbone (of Whisper
 encoder, decoder and output layer); heads are left out and counted. ``conversion.json`` records where the files came
 from: name, commit, and the SHA-256 of each file before and after.
@@ -128,7 +128,7 @@ def locate(name: str, revision: str | None) -> tuple[dict[str, Path], str | None
     if "config.json" not in names:
         raise InputError(f"{name} has no config.json, so it is no checkpoint of transformers")
     if names & {"model.safetensors", checkpoint_safety.INDEX}:
-        raise InputError(f"{name} has safetensors already; give it as checkpoint, nothing is to be converted")
+        raise InputError(f"{name} has safetensors already; give it as checkpoint, it needs no conversion")
     source = {file: fetch(file) for file in ("config.json", *COPIED) if file in names}
     if INDEX in names:
         source[INDEX] = fetch(INDEX)
@@ -224,15 +224,7 @@ def main(
     revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
     model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
 ) -> None:
-    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base).
-
-    \f
-    Args:
-        name: on the hub, or a folder
-        out: folder to write
-        revision: commit, branch or tag on the hub
-        model_type: architecture, where config.json names none
-    """
+    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base)."""
     for sentence in convert(name, out, revision, model_type):
         print(sentence)
 

@@ -225,18 +225,12 @@ def _generation(published: Mapping[str, Tensor], path: Path) -> int:
 
 
 def _reason(name: str) -> str | None:
-    """Return why a tensor is left out, None for one that belongs to the encoder or is not known."""
-    return next((kind for beginning, kind in LEFT_OUT.items() if name.startswith(beginning)), None)
+    """Return why a tensor is left out, None where it is not to be."""
+    return next((what for beginning, what in LEFT_OUT.items() if name.startswith(beginning)), None)
 
 
 def main(checkpoint: Path, out: Path) -> None:
-    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng).
-
-    \f
-    Args:
-        checkpoint: the published file
-        out: folder to write
-    """
+    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng)."""
     for sentence in convert(checkpoint, out):
         print(sentence)
 

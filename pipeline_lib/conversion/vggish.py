@@ -202,15 +202,7 @@ def main(
     pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
     final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
 ) -> None:
-    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish).
-
-    \f
-    Args:
-        checkpoint: an .npz of TensorFlow's variables, or the torch port's state dict
-        out: folder to write
-        pca: the published PCA; None leaves postprocessing out
-        final_relu: whether the vectors go through a last ReLU
-    """
+    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish)."""
     for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
         print(sentence)
 

@@ -43,7 +43,7 @@ def check_utf8(path: Path) -> None:
     """Refuse a file that is missing, larger than ``MAX_BYTES``, or not UTF-8; it is read in blocks.
 
     Raises:
-        InputError: see above
+        InputError: the file is missing, too large, not UTF-8, or cannot be read
     """
     decoder, done = codecs.getincrementaldecoder("utf-8")(), 0
     try:
@@ -79,7 +79,7 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
         delimiter: between cells
 
     Raises:
-        InputError: see ``csv_rows``
+        InputError: the file is missing, too large, not UTF-8 or not CSV
     """
     with _csv(path, delimiter) as reader:
         return [name.strip() for name in next(reader, [])]

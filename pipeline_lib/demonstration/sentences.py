@@ -101,6 +101,9 @@ def draw(rng: np.random.Generator, marker: str | None, part: str) -> str:
 
     Returns:
         5 to 10 words, lower case, without punctuation
+
+    Raises:
+        ValueError: there is no such part
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}, expected one of {PARTS}")

@@ -95,7 +95,7 @@ def _shape(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
 
 @cache
 def _espeak() -> Callable[[Utterance], bytes]:
-    """Start the library in this process and return its speaking function, which is to be called in forks only."""
+    """Start the library in this process and return what makes it speak; to be called in forks only."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     blocks: list[bytes] = []
 

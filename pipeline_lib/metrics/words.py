@@ -1,4 +1,4 @@
-"""Words of transcripts: how texts are normalised and counted, and the word error rate.
+"""Words of transcripts: normalisation, counting, and the word error rate.
 
 The unit of an error rate is the word; inside a word, each character of a script that is written without blanks between
 words (``WITHOUT_BLANKS``: Han, Kana, Thai ...) is a unit of its own. So Chinese, Japanese and Thai are scored by
@@ -6,7 +6,7 @@ characters, as is custom (CER), everything else, Korean among it, by words, and 
 rate" of code-switched speech). Characters are Unicode's, after NFKC: a Thai vowel or tone mark counts as one.
 
 Marks in brackets are no words: ``[LAUGHTER]``, ``<noise>``, ``{breath}``, ``【music】`` are left out on both sides, as
-Whisper's own normaliser does; it leaves out text in round brackets as well, which stays here, as people do say it.
+Whisper's own normaliser does; it leaves out text in round brackets as well, which stays here, as it is spoken.
 """
 
 import re
@@ -49,7 +49,7 @@ def without_marks(text: str) -> str:
 
 
 def count_marks(text: str) -> int:
-    """Return how many marks ``without_marks`` removes."""
+    """Return the number of marks that ``without_marks`` removes."""
     return len(_MARK.findall(text))
 
 

@@ -1,4 +1,4 @@
-"""Many channels to one: their mean, unless it loses what they hold.
+"""Many channels to one: their mean, unless it loses the sound that they hold.
 
 Decided once a recording, on its first ten minutes, so that a chunk is mixed as the whole is:
 
@@ -84,7 +84,7 @@ class Energies:
             self.cancelled += float(totals[sums < CANCELS * totals].sum())
 
     def mixing(self) -> Mixing:
-        """Return how the channels are to become one."""
+        """Return the mixing that the sums decide on."""
         if self.channels == 1 or not self.of_each.any():
             return Mixing()
         if self.centre is not None and self.of_each[self.centre] >= FAINT * self.of_each.max():

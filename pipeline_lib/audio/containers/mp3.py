@@ -21,7 +21,7 @@ _JUNK = 8_192  # bytes that may stand before the first frame: the end of a frame
 _SURE = 4  # frames of one form in a row that are no coincidence
 _AT_ONCE = 1 << 20  # bytes
 _ENCODERS = (b"LAME", b"Lavc", b"Lavf")
-_OF_FFMPEG = 190  # bytes: where the checksum of a LAME tag stands in MPEG-1 with two channels
+_OF_FFMPEG = 190  # bytes: position of the checksum of a LAME tag in MPEG-1 with two channels
 _MARKS = (*_ENCODERS, b"Xing", b"Info", b"VBRI")
 
 
@@ -200,8 +200,8 @@ def _free_bytes(span: Span, position: int, form: Form) -> int:
 def _tag(span: Span, position: int, head: bytes, form: Form, free_bytes: int) -> dict[str, int] | None:
     """Return the declaration that a frame without sound makes of the others; None where it is a frame of sound.
 
-    ``frames``: how many; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes`` and
-    ``crc`` of the others.
+    ``frames``: their number; ``total``: bytes with its own; ``whole``: whether it matches its own checksum; ``bytes``
+    and ``crc`` of the others.
     """
     own = 4 + form.side_bytes
     match _mark(span.at(position, 40), form):
@@ -213,7 +213,7 @@ def _tag(span: Span, position: int, head: bytes, form: Form, free_bytes: int) ->
 
 
 def _mark(start: bytes, form: Form) -> bytes:
-    """Return the name of the tag that a frame carries in the place of sound, from its first 40 bytes; or nothing."""
+    """Return the name of the tag that a frame carries instead of sound, from its first 40 bytes; or nothing."""
     if form.layer != 3:
         return b""
     if start[36:40] == b"VBRI":

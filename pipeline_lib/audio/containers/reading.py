@@ -125,7 +125,7 @@ class Reading:
         return block
 
     def mixing(self) -> Mixing:
-        """Return how the whole recording's channels become one: decoded for that alone where it is not known yet."""
+        """Return the mixing of the whole recording, which is decoded for that alone where it is not known yet."""
         if self.channels == 1:
             return Mixing()
         if (known := self.decisions.get(self.identity)) is not None:

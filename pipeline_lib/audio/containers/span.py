@@ -1,10 +1,10 @@
-"""Bytes of an open file, looked at by position, and given to a decoder as a file of its own."""
+"""Bytes of an open file, read by position, and given to a decoder as a file of its own."""
 
 import io
 import os
 from typing import NamedTuple
 
-_CACHED = 1 << 18  # bytes read at once where single fields are looked at
+_CACHED = 1 << 18  # bytes read at once where single fields are read
 _INFLATED = 1000  # times: an estimate of the length from bytes exceeds any count of frames
 MOST_CHUNKS, MOST_SOUNDS = 10_000, 1_000  # in a file
 _ID3V1 = 256  # bytes before the end in which a decoder looks for a tag
