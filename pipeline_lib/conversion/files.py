@@ -91,7 +91,7 @@ def check_target(out: Path, model_type: str) -> None:
 
 @contextmanager
 def replaced(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``out`` that replaces it at the end; after an error nothing is left of it."""
+    """Yield an empty folder beside ``out`` that takes its place at the end; after an error nothing is left of it."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
