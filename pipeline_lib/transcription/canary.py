@@ -78,7 +78,7 @@ class Canary:
             MemoryError: the batch does not fit on the device
         """
         try:
-            with _hushed(), autocast(self.device, expected=self.half_precision):
+            with _hushed(), autocast(self.device, enabled=self.half_precision):
                 return self._texts(waveforms)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()

@@ -51,7 +51,7 @@ class Whisper:
         )
         asked = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
         try:
-            with quiet(), autocast(self.device, wanted=self.half_precision):
+            with quiet(), autocast(self.device, enabled=self.half_precision):
                 tokens = self.model.generate(
                     inputs.input_features.to(self.device),
                     attention_mask=inputs.attention_mask.to(self.device),
