@@ -69,17 +69,17 @@ def transcription(rows: int, width: int, folder: Path) -> None:
     from pipeline_lib.transcription import transcribe as room
     from pipeline_lib.transcription.job import TranscriptionJob
 
-    def hear(self: TranscriptionJob, listener: object, places: list[int]) -> pa.Table:
-        texts = [f"this is what was said in recording number {place}, and no more than that" for place in places]
-        return pa.table({"row": pa.array(places, pa.int64()), "text": texts})
+    def compute(self: TranscriptionJob, recognizer: object, indices: list[int]) -> pa.Table:
+        texts = [f"this is the speech in recording number {row}, and no more than that" for row in indices]
+        return pa.table({"row": pa.array(indices, pa.int64()), "text": texts})
 
-    TranscriptionJob.hear = hear
+    TranscriptionJob.transcribe = compute
     corpus = manifest.read(folder / "manifest.parquet")
     settings = TranscriptionSettings(engine="canary", canary=CanarySettings(checkpoint="none"))
-    heard = room.transcribe(corpus, folder, settings, folder / "work")
-    said = {"engine": heard.engine, "checkpoint": heard.checkpoint, "decoding": heard.decoding}
-    transcripts.write(folder / "transcripts.parquet", corpus.ids, heard.texts, **said)
-    store.discard(heard.folder)
+    result = room.transcribe(corpus, folder, settings, folder / "work")
+    origin = {"engine": result.engine, "checkpoint": result.checkpoint, "decoding": result.decoding}
+    transcripts.write(folder / "transcripts.parquet", corpus.ids, result.texts, **origin)
+    store.discard(result.folder)
 
 
 def embedding(rows: int, width: int, folder: Path) -> None:

@@ -278,7 +278,7 @@ def train(network: nn.Module, settings: FinetuningSettings, device: torch.device
             _wait(device)
             begun = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
-        with autocast(device, expected=settings.precision != "float32"):
+        with autocast(device, enabled=settings.precision != "float32"):
             outputs = network(inputs)
         losses.combined(outputs, truth, weights)[0].backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""What a trained expert's settings say, and the network that is built from them; ``experts`` keeps both on disk.
+"""Settings of a trained expert and the network that is built from them; ``experts`` stores both on disk.
 
 The encoder's part of a network's state has names that begin with ``encoder.``; of a joint expert
 ``encoder.branches.<modality>.``, each branch by itself frozen, trained in full or with LoRA.
@@ -35,7 +35,7 @@ AnyNetwork = Network | SequenceClassificationNetwork | JointNetwork
 
 
 class ExpertBranch(Settings):
-    """One modality's encoder: a checkpoint, or that of a trained expert, whose folder is named."""
+    """One modality's encoder: a checkpoint, or that of a trained expert, given by its folder."""
 
     encoder: EncoderSettings | None
     expert: str | None
@@ -44,7 +44,7 @@ class ExpertBranch(Settings):
 
 
 class JointSettings(Settings):
-    """What a joint expert has in place of an encoder and what stands on it."""
+    """Branches, mixer and heads of a joint expert, instead of one encoder and its network."""
 
     branches: dict[Literal["audio", "text"], ExpertBranch]
     mixer: MixerSettings
@@ -55,9 +55,9 @@ class JointSettings(Settings):
 class ExpertSettings(Settings):
     """All that a network is built from.
 
-    ``attribute_scale`` is the corpus's; ``attribute_range`` what the network was trained on: signed is [-1, 1], unit is
-    [0, 1]. ``gender`` and ``sentiment`` add auxiliary outputs. ``seed`` is of the weights that no checkpoint gives.
-    ``encoder`` and ``network`` are of an audio or text expert, ``joint`` of one that reads both.
+    ``attribute_scale`` is the corpus's; ``attribute_range`` that of the network's targets: signed is [-1, 1], unit is
+    [0, 1]. ``gender`` and ``sentiment`` add auxiliary outputs. ``seed`` initialises the weights that no checkpoint
+    gives. ``encoder`` and ``network`` are of an audio or text expert, ``joint`` of one that reads both.
     """
 
     modality: Literal["audio", "text", "joint"]
@@ -78,14 +78,19 @@ def assemble(settings: ExpertSettings, device: torch.device, taken: Mapping[str,
 
     Args:
         settings: the expert's
-        device: where it is to be
-        taken: by modality the encoders of trained experts, for the branches that name one
+        device: where the network runs
+        taken: encoders of trained experts by modality, for the branches that name one
 
     Raises:
-        InputError: the checkpoint cannot be had, or an option does not fit it
+        InputError: the checkpoint is not available, an option does not fit it, or the settings lack an encoder
     """
     if settings.joint is not None:
         return _joint(settings, settings.joint, device, taken or {}).to(device).eval()
+    if settings.encoder is None or settings.network is None:
+        raise InputError(
+            f"the settings of an expert of modality {settings.modality!r} have no encoder or no network, expected both"
+            " (is settings.json edited?); train the expert again"
+        )
     encoder = (load_speech if settings.modality == "audio" else load_text)(settings.encoder, device)
     torch.manual_seed(settings.seed)
     encoder.model = attach(encoder.model, settings.network.adaptation)
@@ -101,9 +106,9 @@ def assemble(settings: ExpertSettings, device: torch.device, taken: Mapping[str,
 
 
 def merge(network: AnyNetwork) -> AnyNetwork:
-    """Return the network with LoRA's updates added into its weights: a third less work, the same but for rounding.
+    """Merge LoRA's updates into the network's weights: a third less work, the same outputs but for rounding.
 
-    Not where weights are in bfloat16 or 4 bit, whose rounding would swallow the updates: there they stay beside them.
+    Weights in bfloat16 or 4 bit are not merged, whose rounding would lose the updates.
     """
     for encoder in encoders_of(network).values():
         if not hasattr(encoder.model, "merge_and_unload"):
@@ -126,19 +131,22 @@ def encoders_of(network: AnyNetwork) -> dict[str, Encoder]:
 
 def trained_names(network: nn.Module) -> frozenset[str]:
     """Return the names of the parameters that take gradients."""
-    return frozenset(name for name, each in network.named_parameters() if each.requires_grad)
+    return frozenset(name for name, parameter in network.named_parameters() if parameter.requires_grad)
 
 
 def trained_state(
     network: nn.Module, names: frozenset[str] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return what training changes: of the encoders, and of everything else; sorted, on the CPU, each its own memory.
+    """Return the state that training changes: that of the encoders, and that of all other modules.
 
     Buffers of an encoder trained in full belong to it (batch norm's statistics); with LoRA they do not change.
 
     Args:
-        network: in training or not
+        network: in training mode or not
         names: the trained parameters; None for those that take gradients now
+
+    Returns:
+        by name, sorted, copies on the CPU, of the shapes of ``state_dict``; encoders' names without ``encoder.``
     """
     names = trained_names(network) if names is None else names
     parameters = {name for name, _ in network.named_parameters()}
@@ -153,25 +161,30 @@ def trained_state(
 
 
 def _is_full(prefix: str, names: frozenset[str]) -> bool:
-    mine = [name for name in names if name.startswith(prefix)]
-    return bool(mine) and not any("lora_" in name for name in mine)
+    own = [name for name in names if name.startswith(prefix)]
+    return bool(own) and not any("lora_" in name for name in own)
 
 
 def _joint(
     settings: ExpertSettings, joint: JointSettings, device: torch.device, taken: Mapping[str, Encoder]
 ) -> JointNetwork:
-    branches = {}
+    branches: dict[str, Encoder] = {}
     for name, branch in joint.branches.items():
         load = load_speech if name == "audio" else load_text
-        branches[name] = taken[name] if branch.expert is not None else load(branch.encoder, device)
-        if branch.expert is not None and name == "audio":
-            branches[name].still()  # masks and layer drop were that expert's
+        if branch.expert is not None:
+            branches[name] = taken[name]
+            if name == "audio":
+                branches[name].disable_regularisation()  # masks and layer drop were that expert's
+        elif branch.encoder is not None:
+            branches[name] = load(branch.encoder, device)
+        else:
+            raise InputError(f"branches.{name} has neither encoder nor expert, expected one of them")
     torch.manual_seed(settings.seed)
     for name, branch in joint.branches.items():
         if hasattr(branches[name].model, "merge_and_unload") and branch.adaptation.method != "frozen":
             raise InputError(
-                f"branches.{name}: the encoder of {branch.expert} has LoRA beside weights that are not in float32, and"
-                f" cannot be trained on; set branches.{name}.adaptation.method to frozen"
+                f"branches.{name}: the encoder of {branch.expert} has LoRA beside weights that are not in float32 and"
+                f" cannot be trained further; set branches.{name}.adaptation.method to frozen"
             )
         branches[name].model = attach(branches[name].model, branch.adaptation)
     frozen = [name for name, branch in joint.branches.items() if branch.adaptation.method == "frozen"]
@@ -194,14 +207,14 @@ def _head(settings: ExpertSettings, head: HeadSettings, width: int) -> nn.Module
 def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Module:
     """Return transformers' own classification class around the encoder's model, its linear layers untrained.
 
-    It is made on the meta device, so that the backbone's weights are never in memory twice. Linear layers begin as
-    transformers begins them: normal with the configuration's initializer_range, biases 0.
+    It is built on the meta device, so that the backbone's weights are never in memory twice. Linear layers are
+    initialised as in transformers: normal with the configuration's initializer_range, biases 0.
     """
     from transformers import AutoModelForSequenceClassification
 
     if encoder.kind == "bert":
         raise InputError(
-            f"BERT's classification class reads a pooler that {checkpoint!r} comes without; set head.kind to dense"
+            f"BERT's classification class reads a pooler, which {checkpoint!r} does not have; set head.kind to dense"
         )
     config = copy.deepcopy(encoder.model.config)
     config.num_labels, config.pad_token_id, config.use_cache = n_outputs, encoder.prepare.padding, False

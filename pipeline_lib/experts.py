@@ -1,17 +1,17 @@
-"""A trained expert on disk: models/<name>/, read by fine-tuning, prediction and the embedding stage.
+"""Storage of a trained expert: models/<name>/, read by fine-tuning, prediction and the embedding stage.
 
 ==================== =================================================================================================
-settings.json        all that the network is built from, labels and attributes in order, the encoders' checkpoints
-adapter.safetensors  what of the encoders was trained: LoRA's matrices, or with method full weights and buffers; absent
-                     where nothing was. Of a joint expert, names begin with ``branches.<modality>.``
+settings.json        ``ExpertSettings``: labels and attributes in order, the encoders' checkpoints, all options
+adapter.safetensors  trained tensors of the encoders: LoRA's matrices, or with method full weights and buffers; absent
+                     where there are none. Of a joint expert, names begin with ``branches.<modality>.``
 head.safetensors     layer weights, pooling and head, batch norm's statistics included; of a joint expert layer weights,
                      mixer and heads
-audio/, text/        joint experts: copy of the expert whose encoder the branch was taken from, where it was. The joint
-                     expert is thus whole: that expert may be trained again
+audio/, text/        joint experts: copy of the expert whose encoder the branch was taken from, if any. So the joint
+                     expert is complete: that expert may be trained again
 ==================== =================================================================================================
 
-Both tensor files are what ``state_dict`` calls them, sorted; nothing that is loaded can run code. The same expert gives
-the same bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied.
+Tensors have the names of ``state_dict``, sorted; no file that is loaded can run code. The same expert gives the same
+bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied.
 """
 
 import shutil
@@ -44,46 +44,52 @@ def build(settings: ExpertSettings, device: torch.device, folder: Path | None = 
 
     Args:
         settings: the expert's
-        device: where it is to be
-        folder: of the same expert, trained, where copies of the experts lie that its encoders were taken from; None
-            takes them from the folders that its branches name
+        device: where the network runs
+        folder: of the same expert, trained, with copies of the experts that its encoders were taken from; None takes
+            them from the folders that its branches name
 
     Raises:
-        InputError: a checkpoint or an expert cannot be had, or an option does not fit it
+        InputError: a checkpoint or an expert is not available, or an option does not fit it
     """
-    taken = {}
-    for name, place in _origins(settings).items():
-        there = place if folder is None else folder / name
-        said = read_settings(there)
-        if said.modality != name:
-            raise InputError(f"branches.{name}.expert is {place}, whose modality is {said.modality!r}")
-        taken[name] = load_encoder(there, device)
+    taken: dict[str, Encoder] = {}
+    for name, origin in _origins(settings).items():
+        source = origin if folder is None else folder / name
+        modality = read_settings(source).modality
+        if modality != name:
+            raise InputError(f"branches.{name}.expert is {origin}, whose modality is {modality!r}, expected {name!r}")
+        taken[name] = load_encoder(source, device)
     return assemble(settings, device, taken)
 
 
 def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> None:
-    """Write the expert through a temporary folder; a reader sees all of it or nothing."""
+    """Write the expert through a temporary folder; a reader sees all of it or nothing.
+
+    Args:
+        folder: of the expert; replaced where it exists
+        network: trained
+        settings: from which ``build`` builds it
+    """
     temporary = atomic.aside(folder)
     temporary.mkdir()
-    said = {"format_version": FORMAT_VERSION, **_told(settings)}
+    values = {"format_version": FORMAT_VERSION, **_values(settings)}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
-    contents = {name: save(each) for name, each in tensors.items() if each}
+    contents = {name: save(state) for name, state in tensors.items() if state}
     for name, content in contents.items():
         atomic.write(temporary / name, content)
-    for name, place in _origins(settings).items():
+    for name, origin in _origins(settings).items():
         (temporary / name).mkdir()
         for file in FILES:
-            if (place / file).exists():
-                atomic.write(temporary / name / file, (place / file).read_bytes())
-    atomic.write(temporary / "settings.json", checksummed_json.dumps(said, contents, indent=2, sort_keys=True) + "\n")
+            if (origin / file).exists():
+                atomic.write(temporary / name / file, (origin / file).read_bytes())
+    atomic.write(temporary / "settings.json", checksummed_json.dumps(values, contents, indent=2, sort_keys=True) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
 
 
 def read_settings(folder: Path) -> ExpertSettings:
-    """Return what an expert on disk says of itself.
+    """Return the settings of an expert on disk.
 
     Raises:
         InputError: there is none, or another version of this code wrote it
@@ -95,17 +101,21 @@ def _read_settings(folder: Path) -> tuple[ExpertSettings, dict[str, str]]:
     path = folder / "settings.json"
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage finetuning writes it (dvc repro)")
-    said, digests = checksummed_json.read(path, required=False)
-    version = said.pop("format_version", None)
+    values, digests = checksummed_json.read(path, required=False)
+    version = values.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path} has format version {version}, this code reads {FORMAT_VERSION}; train the expert again"
         )
-    return ExpertSettings.parse(said, folder.name, path), digests
+    return ExpertSettings.parse(values, folder.name, path), digests
 
 
 def load(folder: Path, device: torch.device) -> AnyNetwork:
-    """Return the expert's network in eval mode, through ``merge``; it predicts to the bit what the saved one does.
+    """Return the expert's network in eval mode, merged; its predictions equal those of the saved one to the bit.
+
+    Args:
+        folder: the expert's
+        device: where the network runs
 
     Raises:
         InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
@@ -113,7 +123,7 @@ def load(folder: Path, device: torch.device) -> AnyNetwork:
     settings, digests = _read_settings(folder)
     network = build(settings, device, folder)
     adapter, head = trained_state(network)
-    found = {}
+    state: dict[str, Tensor] = {}
     for name, expected in (("adapter", adapter), ("head", head)):
         path = folder / f"{name}.safetensors"
         tensors = _read(path) if expected else {}
@@ -126,8 +136,8 @@ def load(folder: Path, device: torch.device) -> AnyNetwork:
             )
         if expected:
             checksummed_json.check(path, digests.get(path.name))
-        found |= {(ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
-    network.load_state_dict(found, strict=False)
+        state |= {(ENCODER if name == "adapter" else "") + key: tensor for key, tensor in tensors.items()}
+    network.load_state_dict(state, strict=False)
     return merge(network)
 
 
@@ -136,33 +146,34 @@ def load_encoder(folder: Path, device: torch.device, modality: str | None = None
 
     Args:
         folder: the expert's
-        device: where it is to be
-        modality: which of a joint expert's encoders, audio or text
+        device: where the encoder runs
+        modality: of a joint expert, that of the encoder, audio or text
 
     Raises:
         InputError: the expert cannot be read, or it is a joint one and no modality is named
     """
     network = load(folder, device)
-    encoders = {name.rstrip(".").split(".")[-1]: each for name, each in encoders_of(network).items()}
-    if len(encoders) > 1 and modality not in encoders:
+    encoders = {name.rstrip(".").split(".")[-1]: encoder for name, encoder in encoders_of(network).items()}
+    if len(encoders) == 1:
+        modality = next(iter(encoders))
+    if modality is None or modality not in encoders:
         raise InputError(f"{folder} is a joint expert, its encoders are {sorted(encoders)}; expected one of them")
-    found = encoders[modality] if len(encoders) > 1 else next(iter(encoders.values()))
-    return found.requires_grad_(False).eval()
+    return encoders[modality].requires_grad_(False).eval()
 
 
 def _origins(settings: ExpertSettings) -> dict[str, Path]:
     """Return by modality the folders of the experts that a joint expert's encoders are taken from."""
     if settings.joint is None:
         return {}
-    return {name: Path(each.expert) for name, each in settings.joint.branches.items() if each.expert is not None}
+    return {name: Path(branch.expert) for name, branch in settings.joint.branches.items() if branch.expert is not None}
 
 
-def _told(settings: ExpertSettings) -> dict:
-    """Return what settings.json says; what an expert of its modality has not is left out."""
-    said = settings.model_dump()
-    idle = [name for name in ("encoder", "network", "joint") if said[name] is None]
+def _values(settings: ExpertSettings) -> dict:
+    """Return the values of settings.json, without the sections that an expert of its modality does not have."""
+    values = settings.model_dump()
+    idle = [name for name in ("encoder", "network", "joint") if values[name] is None]
     idle += [] if settings.sentiment else ["sentiment"]
-    return {name: value for name, value in said.items() if name not in idle}
+    return {name: value for name, value in values.items() if name not in idle}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

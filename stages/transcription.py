@@ -20,12 +20,12 @@ def main(
     """Transcribe every utterance with the engine that params.yaml names."""
     settings = TranscriptionSettings.read("transcription")
     corpus = manifest.read(manifest_path)
-    heard = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
+    result = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
     transcripts.write(
-        out, corpus.ids, heard.texts, engine=heard.engine, checkpoint=heard.checkpoint, decoding=heard.decoding
+        out, corpus.ids, result.texts, engine=result.engine, checkpoint=result.checkpoint, decoding=result.decoding
     )
-    report(measure(corpus, heard.texts, None if heard.engine == "reference" else corpus.has_audio), metrics)
-    store.discard(heard.folder)
+    report(measure(corpus, result.texts, None if result.engine == "reference" else corpus.has_audio), metrics)
+    store.discard(result.folder)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,9 @@ def disturbed(network):
     """Return the network with all that is trained, and its statistics, moved off their first values."""
     torch.manual_seed(1)
     with torch.no_grad():
-        for each in network.parameters():
-            if each.requires_grad:
-                each.add_(0.1 * torch.randn_like(each))
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
         for name, buffer in network.named_buffers():
             if "running" in name:
                 buffer.add_(torch.rand_like(buffer))
@@ -93,11 +93,11 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "method", "head", "parts"), CASES, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp_path, name, method, head, parts):
-    said = settings(written, name, method, head, **parts)
-    network = disturbed(experts.build(said, CPU))
-    experts.save_expert(tmp_path / "expert", network, said)
+    config = settings(written, name, method, head, **parts)
+    network = disturbed(experts.build(config, CPU))
+    experts.save_expert(tmp_path / "expert", network, config)
     again = experts.load(tmp_path / "expert", CPU)
-    before, after = outputs(experts.merge(network), said), outputs(again, said)
+    before, after = outputs(experts.merge(network), config), outputs(again, config)
     assert before.keys() == after.keys() == {"logits", "attributes", "embedding"}
     assert {values.dtype for values in after.values()} == {torch.float32}
     for key in before:
@@ -106,17 +106,17 @@ def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp
 
 
 def test_the_same_expert_gives_the_same_bytes(written, tmp_path):
-    said = settings(written, "w2v_bert")
+    config = settings(written, "w2v_bert")
     for name in ("one", "two"):
-        experts.save_expert(tmp_path / name, disturbed(experts.build(said, CPU)), said)
+        experts.save_expert(tmp_path / name, disturbed(experts.build(config, CPU)), config)
     for file in ("settings.json", "adapter.safetensors", "head.safetensors"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    assert experts.read_settings(tmp_path / "one") == said
+    assert experts.read_settings(tmp_path / "one") == config
 
 
 def test_only_what_was_trained_is_written(written, tmp_path):
-    said = settings(written, "w2v_bert")
-    experts.save_expert(tmp_path / "expert", experts.build(said, CPU), said)
+    config = settings(written, "w2v_bert")
+    experts.save_expert(tmp_path / "expert", experts.build(config, CPU), config)
     assert all(".lora_" in name for name in load_file(tmp_path / "expert" / "adapter.safetensors"))
     assert "head.norm.running_mean" in load_file(tmp_path / "expert" / "head.safetensors")
 
@@ -125,34 +125,34 @@ def test_only_what_was_trained_is_written(written, tmp_path):
     ("name", "kind"), [("llama", LlamaForSequenceClassification), ("roberta", RobertaForSequenceClassification)]
 )
 def test_sequence_classification_is_transformers_own(written, name, kind):
-    said = settings(written, name, "full", "sequence_classification", attributes=("arousal", "valence"))
-    network = disturbed(experts.build(said, CPU))
+    values = settings(written, name, "full", "sequence_classification", attributes=("arousal", "valence"))
+    network = disturbed(experts.build(values, CPU))
     inputs = network.encoder.prepare(TEXTS)
     config = network.encoder.model.config
     config.num_labels, config.pad_token_id = 5, network.encoder.prepare.padding
     real = kind(config).eval()
     state = network.state_dict()
-    wanted = {
+    published = {
         f"{real.base_model_prefix}.{key.removeprefix('encoder.model.')}": v
         for key, v in state.items()
         if key.startswith("encoder.model.")
     }
-    wanted |= {key.removeprefix("head."): v for key, v in state.items() if key.startswith("head.")}
-    real.load_state_dict(wanted)
+    published |= {key.removeprefix("head."): v for key, v in state.items() if key.startswith("head.")}
+    real.load_state_dict(published)
     with torch.inference_mode():
         expected = real(**inputs).logits
-        found = network(inputs)
-    torch.testing.assert_close(torch.cat([found["logits"], found["attributes"]], dim=1), expected, rtol=0, atol=0)
+        result = network(inputs)
+    torch.testing.assert_close(torch.cat([result["logits"], result["attributes"]], dim=1), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("head", ["dense", "sequence_classification"])
 def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(written, tmp_path, head):
-    said = settings(written, "llama", "frozen", head, pooling=PoolingSettings(kind="last_token"))
-    said = said.model_copy(update={"gender": True})
-    network = disturbed(experts.build(said, CPU))
-    experts.save_expert(tmp_path / "expert", network, said)
-    before, after = outputs(network, said), outputs(experts.load(tmp_path / "expert", CPU), said)
-    assert {name: each.shape[1] for name, each in before.items() if name != "embedding"} == {
+    config = settings(written, "llama", "frozen", head, pooling=PoolingSettings(kind="last_token"))
+    config = config.model_copy(update={"gender": True})
+    network = disturbed(experts.build(config, CPU))
+    experts.save_expert(tmp_path / "expert", network, config)
+    before, after = outputs(network, config), outputs(experts.load(tmp_path / "expert", CPU), config)
+    assert {name: value.shape[1] for name, value in before.items() if name != "embedding"} == {
         "logits": 3,
         "attributes": 1,
         "gender": 2,
@@ -164,37 +164,37 @@ def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(wri
 
 
 def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written, tmp_path):
-    said = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
-    experts.save_expert(tmp_path / "expert", experts.build(said, CPU), said)
+    config = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
+    experts.save_expert(tmp_path / "expert", experts.build(config, CPU), config)
     path = tmp_path / "expert" / "settings.json"
     values = json.loads(path.read_text())
     del values["gender"], values["sha256"]
     path.write_text(json.dumps(values))
-    assert experts.read_settings(tmp_path / "expert") == said
+    assert experts.read_settings(tmp_path / "expert") == config
 
 
 def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_reads(written):
-    said = settings(written, "llama", "frozen", "sequence_classification", attributes=())
-    network = disturbed(experts.build(said, CPU))
-    found = outputs(network, said)
+    config = settings(written, "llama", "frozen", "sequence_classification", attributes=())
+    network = disturbed(experts.build(config, CPU))
+    result = outputs(network, config)
     for i, text in enumerate(TEXTS):
         alone = network.encoder.prepare([text])
         last = network.encoder.model(**alone).last_hidden_state[0, -1]
-        torch.testing.assert_close(found["embedding"][i], last)
-    scores = functional.linear(found["embedding"], network.head["score"].weight.detach())
-    torch.testing.assert_close(scores, found["logits"])
+        torch.testing.assert_close(result["embedding"][i], last)
+    scores = functional.linear(result["embedding"], network.head["score"].weight.detach())
+    torch.testing.assert_close(scores, result["logits"])
 
 
 def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
-    said = settings(written, "w2v_bert")
-    network = disturbed(experts.build(said, CPU))
-    experts.save_expert(tmp_path / "expert", network, said)
+    config = settings(written, "w2v_bert")
+    network = disturbed(experts.build(config, CPU))
+    experts.save_expert(tmp_path / "expert", network, config)
     encoder = experts.load_encoder(tmp_path / "expert", CPU)
     assert not any("lora" in name for name, _ in encoder.named_parameters())
     inputs = encoder.prepare(WAVEFORMS)
     with torch.inference_mode():
         merged, attached = encoder(**inputs), network.encoder(**inputs)
-        untuned = experts.build(said, CPU).encoder(**inputs)
+        untuned = experts.build(config, CPU).encoder(**inputs)
     mask = merged.mask
     torch.testing.assert_close(merged.layers[-1][mask], attached.layers[-1][mask], rtol=1e-4, atol=1e-5)
     assert (merged.layers[-1] - untuned.layers[-1])[mask].abs().max() > 1e-2
@@ -202,20 +202,20 @@ def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
 
 def test_merging_changes_an_expert_by_rounding_only(written):
     for name, head in (("w2v_bert", "dense"), ("llama", "sequence_classification")):
-        said = settings(written, name, "lora", head)
-        network = disturbed(experts.build(said, CPU))
-        attached = outputs(network, said)
-        merged = outputs(experts.merge(network), said)
+        config = settings(written, name, "lora", head)
+        network = disturbed(experts.build(config, CPU))
+        attached = outputs(network, config)
+        merged = outputs(experts.merge(network), config)
         for key in attached:
             torch.testing.assert_close(merged[key], attached[key], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "weights"), [("llama_wide", "nf4"), ("llama", "bfloat16"), ("w2v_bert", "bfloat16")])
 def test_updates_beside_weights_that_merging_would_round_stay_beside_them(written, name, weights, capsys):
-    said = settings(written, name, weights=weights)
-    network = disturbed(experts.build(said, CPU))
-    attached = outputs(network, said)
-    merged = outputs(experts.merge(network), said)
+    config = settings(written, name, weights=weights)
+    network = disturbed(experts.build(config, CPU))
+    attached = outputs(network, config)
+    merged = outputs(experts.merge(network), config)
     assert all(torch.equal(merged[key], attached[key]) for key in attached)
     assert any("lora_" in key for key, _ in network.named_parameters())
     assert "LoRA stays beside the encoder's weights" in capsys.readouterr().err
@@ -223,30 +223,30 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
-    exact, sparing = (settings(written, "llama_wide", "lora", weights=each) for each in ("float32", weights))
-    networks = [experts.build(each, CPU) for each in (exact, sparing)]
+    exact, sparing = (settings(written, "llama_wide", "lora", weights=precision) for precision in ("float32", weights))
+    networks = [experts.build(config, CPU) for config in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():
-        for key, each in networks[1].named_parameters():
-            if each.requires_grad:
-                each.copy_(trained[key])
+        for key, parameter in networks[1].named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(trained[key])
     networks[1].load_state_dict({key: v for key, v in networks[0].state_dict().items() if "head" in key}, strict=False)
-    wanted, found = outputs(networks[0], exact), outputs(networks[1], sparing)
-    for key in wanted:
-        assert torch.linalg.norm(found[key] - wanted[key]) < 0.25 * torch.linalg.norm(wanted[key]), key
+    expected, result = outputs(networks[0], exact), outputs(networks[1], sparing)
+    for key in expected:
+        assert torch.linalg.norm(result[key] - expected[key]) < 0.25 * torch.linalg.norm(expected[key]), key
 
 
 def test_bert_is_refused_its_own_classification_class(written):
-    with pytest.raises(InputError, match="BERT's classification class reads a pooler .* set head.kind to dense"):
+    with pytest.raises(InputError, match="BERT's classification class reads a pooler, which .* set head.kind to dense"):
         experts.build(settings(written, "bert", "full", "sequence_classification"), CPU)
 
 
 def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
     with pytest.raises(InputError, match="does not exist; the stage finetuning writes it"):
         experts.load(tmp_path / "none", CPU)
-    said = settings(written, "w2v_bert")
+    config = settings(written, "w2v_bert")
     folder = tmp_path / "expert"
-    experts.save_expert(folder, experts.build(said, CPU), said)
+    experts.save_expert(folder, experts.build(config, CPU), config)
     tensors = load_file(folder / "head.safetensors")
     save_file({**tensors, "head.dense.weight": torch.zeros(3, 3)}, folder / "head.safetensors")
     with pytest.raises(InputError, match=r"does not fit its settings.json at 'head.dense.weight'"):

@@ -76,12 +76,12 @@ def chain(tmp_path_factory):
         manifest.write(root / "m.parquet", found.manifest)
         corpus = manifest.read(root / "m.parquet")
         engine = TranscriptionSettings.parse({"engine": "whisper", "whisper": {"checkpoint": "any"}}, "transcription")
-        heard = transcribe(corpus, root, engine, root / "work", lambda _: Loud())
-        told = {"engine": heard.engine, "checkpoint": heard.checkpoint, "decoding": heard.decoding}
-        transcripts.write(root / "t.parquet", corpus.ids, heard.texts, **told)
+        asr = transcribe(corpus, root, engine, root / "work", lambda _: Loud())
+        origin = {"engine": asr.engine, "checkpoint": asr.checkpoint, "decoding": asr.decoding}
+        transcripts.write(root / "t.parquet", corpus.ids, asr.texts, **origin)
         entry = {"modality": "audio", "encoder": {"checkpoint": str(places["hubert_group"])}, "device": "cpu"}
         embed(corpus, root, None, EmbeddingSettings.parse(entry, "embedding.x"), root / "embedding", root / "work")
-        done = SimpleNamespace(root=root, corpus=corpus, texts=heard.texts, metrics=found.metrics, **places)
+        done = SimpleNamespace(root=root, corpus=corpus, texts=asr.texts, metrics=found.metrics, **places)
         done.audio = expert(done, "audio", corpora.settings(places["w2v_bert"], "audio", phases=ONCE))
         return done
 

@@ -231,7 +231,7 @@ def test_a_kernel_of_the_hub_is_not_fetched(place, key):
     try:
         load_text(EncoderSettings(checkpoint=str(place)), torch.device("cpu"))
     except InputError as error:
-        assert "asks for the attention 'somebody/evil-attention' of the hub" in str(error)
+        assert "requests the attention 'somebody/evil-attention' of the hub" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a checkpoint's own files may not ask for: weights from beside its folder, and kernels fetched from the hub."""
+"""Checks of a checkpoint's own files: no weights from outside its folder, no kernels fetched from the hub."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,10 @@ def check_index(folder: Path) -> None:
 def shards(index: Path, suffix: str) -> list[str]:
     """Return the files that an index of shards names, sorted.
 
+    Args:
+        index: the JSON file
+        suffix: expected of the files
+
     Raises:
         InputError: one is no file of that suffix in the folder of the index, or the index is no index
     """
@@ -44,6 +48,10 @@ def check_kernels(config: PretrainedConfig, checkpoint: str) -> None:
     transformers fetches and runs the kernel of a hub repository for a name such as ``owner/kernel``, and for
     ``flash_attention_2`` where that package is missing.
 
+    Args:
+        config: of the checkpoint
+        checkpoint: its name, for the message
+
     Raises:
         InputError: it does
     """
@@ -51,6 +59,6 @@ def check_kernels(config: PretrainedConfig, checkpoint: str) -> None:
         attention = getattr(part, "_attn_implementation", None)
         if attention is not None and attention not in ATTENTIONS:
             raise InputError(
-                f"{checkpoint} asks for the attention {attention!r} of the hub, code that is never run; expected one of"
+                f"{checkpoint} requests the attention {attention!r} of the hub, code that is never run; expected one of"
                 f" {list(ATTENTIONS)} or none in config.json"
             )

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder may hold: its files are checked against what is allowed before a model is built of them.
+"""Contents of a checkpoint's folder, checked against lists of allowed values before a model is built from them.
 
 Sizes are whole numbers from 1 to ``LARGEST``, blocks at most ``DEEPEST``, the weights fit into memory, convolutions
 have as many kernels as strides and widths, JSON files hold an object, a preprocessor the types and ranges below,
@@ -44,7 +44,7 @@ SIZES = {  # config.json's whole numbers by architecture
     **dict.fromkeys(("bert", "roberta", "xlm-roberta"), (*WORDS, "type_vocab_size")),
     **dict.fromkeys(("llama", "mistral", "qwen2"), (*WORDS, "num_key_value_heads")),
 }
-PREPROCESSOR: dict[str, tuple[type, int]] = {  # key of preprocessor_config.json: type, lowest value
+PREPROCESSOR: dict[str, tuple[type[int], int]] = {  # key of preprocessor_config.json: type, lowest value
     "sampling_rate": (int, 1),
     "stride": (int, 1),
     "num_mel_bins": (int, 1),
@@ -57,7 +57,7 @@ PREPROCESSOR: dict[str, tuple[type, int]] = {  # key of preprocessor_config.json
 
 
 def check_folder(checkpoint: str) -> None:
-    """Refuse what can only be meant as a folder and is none; else the hub would be contacted for it.
+    """Refuse a path that can only mean a folder and is none; else the hub would be contacted for it.
 
     Raises:
         InputError: it is no folder, or no checkpoint of transformers
@@ -79,18 +79,18 @@ def check_folder(checkpoint: str) -> None:
 
 
 def _check_pointer(file: Path) -> None:
-    """Refuse the text that a clone leaves in the place of a large file."""
+    """Refuse a Git LFS pointer, the text that a clone leaves instead of a large file."""
     with file.open("rb") as content:
         if content.read(len(POINTER)) == POINTER:
             raise InputError(f"{file} is a pointer of Git LFS, expected weights; run 'git lfs pull' in its folder")
 
 
 def check_blocks(config: PretrainedConfig, unread: Iterable[str], checkpoint: str) -> None:
-    """Refuse weights of more blocks than the configuration names: the model would be cut off without a word.
+    """Refuse weights of more blocks than the configuration names: the model would be truncated silently.
 
     Args:
         config: of the checkpoint, as it was published
-        unread: names of tensors that the model has no place for
+        unread: names of tensors that the model does not load
         checkpoint: its name, for the message
 
     Raises:
@@ -128,6 +128,10 @@ def json_object(path: Path) -> dict[str, Any]:
 
 def check_sizes(config: PretrainedConfig, checkpoint: str) -> None:
     """Refuse a configuration of which no model can be built.
+
+    Args:
+        config: of the checkpoint
+        checkpoint: its name, for the message
 
     Raises:
         InputError: a size is no whole number within range, or two of them do not fit together
@@ -180,7 +184,7 @@ def check_configuration(settings: EncoderSettings) -> None:
     """Refuse a config.json that holds no object, or names no architecture.
 
     Raises:
-        InputError: as said, or the file cannot be read
+        InputError: it is such a file, or cannot be read
     """
     try:
         path = cached_file(settings.checkpoint, "config.json", revision=settings.revision)
@@ -196,14 +200,18 @@ def check_configuration(settings: EncoderSettings) -> None:
 def preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, Any]:
     """Return preprocessor_config.json, or that part of processor_config.json; empty where there is neither.
 
+    Args:
+        settings: the checkpoint
+        revision: the commit to read it at; None for a local folder
+
     Raises:
-        InputError: the file cannot be read, or holds what no feature extractor could be made of
+        InputError: the file cannot be read, or a value does not suit a feature extractor
     """
     for name in ("preprocessor_config.json", "processor_config.json"):
         try:
             path = Path(cached_file(settings.checkpoint, name, revision=revision))
         except OSError as error:
-            if error.__cause__ is None:  # all files are known, this one is not among them
+            if error.__cause__ is None:  # the files are listed, this one is not among them
                 continue
             raise explain(error, settings, name) from error
         values = json_object(path)
@@ -217,7 +225,11 @@ def preprocessor(settings: EncoderSettings, revision: str | None) -> dict[str, A
 
 
 def check_preprocessor(values: Mapping[str, Any], path: Path) -> None:
-    """Refuse what no feature extractor could be made of.
+    """Refuse values of which no feature extractor can be built.
+
+    Args:
+        values: of preprocessor_config.json
+        path: the file, for the message
 
     Raises:
         InputError: a value is of another type, or out of range
@@ -225,15 +237,19 @@ def check_preprocessor(values: Mapping[str, Any], path: Path) -> None:
     for name, (kind, lowest) in PREPROCESSOR.items():
         value = values.get(name)
         if value is not None and (type(value) is not kind or value < lowest or value > LARGEST):
-            what = "true or false" if kind is bool else f"a whole number from {lowest} to {LARGEST:,}"
-            raise InputError(f"{path}: {name} is {_short(value)}, expected {what}")
+            expected = "true or false" if kind is bool else f"a whole number from {lowest} to {LARGEST:,}"
+            raise InputError(f"{path}: {name} is {_short(value)}, expected {expected}")
 
 
 def check_finite(model: nn.Module, checkpoint: str) -> None:
-    """Refuse weights that hold NaN or infinity: every hidden state would.
+    """Refuse weights that hold NaN or infinity, which would spread to every hidden state.
+
+    Args:
+        model: with its weights
+        checkpoint: its name, for the message
 
     Raises:
-        InputError: a tensor does
+        InputError: a tensor holds them
     """
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         state = getattr(tensor, "quant_state", None)  # of 4-bit weights: the constants, and the mean taken off them

@@ -1,4 +1,4 @@
-"""Where a model runs, and in which precision."""
+"""Device and precision of a model."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def pick(device: Device = "auto") -> torch.device:
-    """Return the device of that name; ``auto`` is a CUDA GPU where there is one, else Apple's, else the CPU.
+    """Return the named device; ``auto`` is a CUDA GPU where there is one, else Apple's, else the CPU.
 
     Raises:
         InputError: this machine, or this build of torch, has no such device
@@ -34,7 +34,12 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     return None
 
 
-def autocast(device: torch.device, *, expected: bool = True) -> AbstractContextManager:
-    """Return a context in which matrix products run in bfloat16 where the hardware has it and it is expected."""
-    dtype = half_precision(device) if expected else None
+def autocast(device: torch.device, *, enabled: bool = True) -> AbstractContextManager:
+    """Return a context in which matrix products run in bfloat16 where the hardware has it.
+
+    Args:
+        device: where the model runs
+        enabled: False leaves the precision unchanged
+    """
+    dtype = half_precision(device) if enabled else None
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)

@@ -20,21 +20,30 @@ BLOCK = 512  # frames that go through the Fourier transform at once, few enough 
 
 
 def n_frames(n_samples: int) -> int:
-    """Return how many whole frames of 25 ms every 10 ms fit."""
+    """Return the number of whole frames of 25 ms every 10 ms.
+
+    Args:
+        n_samples: at 16 kHz
+    """
     return max(0, 1 + (n_samples - FRAME) // HOP)
 
 
-def check_lengths(waveforms: Sequence[np.ndarray], needed: int) -> None:
-    """Refuse a waveform without a frame, which needs so many samples.
+def check_lengths(waveforms: Sequence[np.ndarray], minimum_samples: int) -> None:
+    """Refuse a waveform that is shorter than one frame.
+
+    Args:
+        waveforms: each of shape ``(n_samples,)``
+        minimum_samples: of one frame
 
     Raises:
-        ValueError: there is one
+        ValueError: a waveform is shorter
     """
     for i, waveform in enumerate(waveforms):
-        if len(waveform) < needed:
-            length_ms = 1000 * needed / SAMPLE_RATE
+        if len(waveform) < minimum_samples:
+            length_ms = 1000 * minimum_samples / SAMPLE_RATE
             raise ValueError(
-                f"waveform {i} has {len(waveform)} samples, one frame needs {needed} ({length_ms:g} ms at 16 kHz)"
+                f"waveform {i} has {len(waveform)} samples, one frame needs {minimum_samples}"
+                f" ({length_ms:g} ms at 16 kHz)"
             )
 
 
@@ -85,7 +94,11 @@ class KaldiFilterbank:
 
 
 def standardise(features: Tensor) -> Tensor:
-    """Return features with mean 0 and sample variance 1 in each band, float32, shape ``(n_frames, n_bands)``."""
+    """Return features with mean 0 and sample variance 1 in each band, float32, shape ``(n_frames, n_bands)``.
+
+    Args:
+        features: of that shape, at least two frames
+    """
     centred = features - features.mean(dim=0)
     variance = centred.square().sum(dim=0) / (len(features) - 1)
     return (centred / torch.sqrt(variance + 1e-7)).float()
@@ -102,11 +115,11 @@ def stack(features: Sequence[Tensor], stride: int = 2) -> tuple[Tensor, Tensor]:
         features of shape ``(batch, time, stride * n_bands)``, zero in the padding, and their mask, int64, shape
         ``(batch, time)``
     """
-    lengths = [len(each) // stride for each in features]
+    lengths = [len(feature) // stride for feature in features]
     batch = features[0].new_zeros(len(features), max(lengths), stride * features[0].shape[1])
     mask = torch.zeros(len(features), max(lengths), dtype=torch.int64)
-    for i, (each, length) in enumerate(zip(features, lengths, strict=True)):
-        batch[i, :length] = each[: length * stride].reshape(length, -1)
+    for i, (feature, length) in enumerate(zip(features, lengths, strict=True)):
+        batch[i, :length] = feature[: length * stride].reshape(length, -1)
         mask[i, :length] = 1
     return batch, mask
 
@@ -115,9 +128,9 @@ def triangles(n_bands: int, low_hz: float, high_hz: float) -> Tensor:
     """Return triangles that are straight on the mel scale, as Kaldi's and VGGish's are.
 
     Args:
-        n_bands: how many
-        low_hz: where the first begins
-        high_hz: where the last ends
+        n_bands: their number
+        low_hz: lower corner of the first, in Hz
+        high_hz: upper corner of the last, in Hz
 
     Returns:
         float64, shape ``(FFT // 2 + 1, n_bands)``

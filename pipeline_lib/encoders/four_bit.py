@@ -25,7 +25,7 @@ TRIED_WEIGHTS = 2**22  # of a shape: its first rows
 
 
 def check_installed() -> None:
-    """Refuse to go on without bitsandbytes.
+    """Refuse 4-bit weights where bitsandbytes is not installed.
 
     Raises:
         InputError: it is not installed
@@ -37,7 +37,7 @@ def check_installed() -> None:
 
 
 def configuration() -> BitsAndBytesConfig:
-    """Return what transformers quantises by while it loads a checkpoint."""
+    """Return the quantisation with which transformers loads a checkpoint."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -58,7 +58,7 @@ def check_shapes(config: PretrainedConfig, checkpoint: str, device: torch.device
     Raises:
         InputError: random weights of one of its shapes come back further off than ``MOST_ERROR``
     """
-    shapes = {(each.out_features, each.in_features) for each in _linear(_without_weights(config, **options))}
+    shapes = {(layer.out_features, layer.in_features) for layer in _linear(_without_weights(config, **options))}
     for n_out, n_in in sorted(shapes):
         error = rounding(n_out, n_in, device)
         if not error <= MOST_ERROR:
@@ -70,7 +70,13 @@ def check_shapes(config: PretrainedConfig, checkpoint: str, device: torch.device
 
 
 def rounding(n_out: int, n_in: int, device: torch.device) -> float:
-    """Return the relative error of random weights of a shape, quantised and unpacked again: 0.092 where all is well."""
+    """Return the relative error of random weights that are quantised and unpacked again: 0.092 where all is well.
+
+    Args:
+        n_out: outputs of the linear layer
+        n_in: its inputs
+        device: where the weights are quantised
+    """
     library = load_library().functional
     rows = max(1, min(n_out, TRIED_WEIGHTS // n_in))
     weights = torch.randn(rows, n_in, generator=torch.Generator().manual_seed(0)).to(device)
@@ -101,7 +107,7 @@ def random_model(config: PretrainedConfig, device: torch.device, **options: bool
         else:
             module.to_empty(device="cpu", recurse=False)
             model._init_weights(module)
-    model.is_loaded_in_4bit = True  # what peft asks
+    model.is_loaded_in_4bit = True  # read by peft
     keep_one_path(model)
     return model.to(device)
 

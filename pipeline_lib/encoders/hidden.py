@@ -1,6 +1,6 @@
-"""What an encoder gives back, and how it is taken from a model of transformers.
+"""Hidden states of an encoder, and how they are taken from a model of transformers.
 
-Layer 0 is what enters the first transformer block, layer i the output of block i as it enters block i + 1. Layer
+Layer 0 is the input of the first transformer block, layer i the output of block i as it enters block i + 1. Layer
 ``n_layers`` is the model's last hidden state: where the architecture ends in a norm of its own (HuBERT, wav2vec 2.0
 and WavLM with "stable" layer norm, the Whisper encoder, LLaMA) that norm is applied, as it was in pretraining.
 De Oliveira et al., figure 2, count alike, but their 0 is the convolutional output, before projection and positions.
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-See = Callable[[int, Tensor], None]
+Visitor = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """Hidden states of a batch; what stands behind an utterance's length means nothing.
+    """Hidden states of a batch, undefined behind an utterance's length.
 
     Attributes:
         layers: n_layers + 1 tensors of shape ``(batch, time, width)``
@@ -36,7 +36,12 @@ class Hidden:
 
 
 def valid(lengths: Tensor, time: int) -> Tensor:
-    """Return the mask of the first ``lengths`` places of ``time``, bool, shape ``(batch, time)``."""
+    """Return the mask of the frames within each utterance's length, bool, shape ``(batch, time)``.
+
+    Args:
+        lengths: int64, shape ``(batch,)``
+        time: frames of the padded batch
+    """
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
@@ -46,34 +51,39 @@ def backbone(model: nn.Module) -> nn.Module:
 
 
 def watch(
-    model: nn.Module, blocks: nn.ModuleList, inputs: Mapping[str, Tensor], see: See, last_norm: nn.Module | None = None
+    model: nn.Module,
+    blocks: nn.ModuleList,
+    inputs: Mapping[str, Tensor],
+    visit: Visitor,
+    last_norm: nn.Module | None = None,
 ) -> None:
-    """Run the model and show ``see(i, states)`` each layer as it arises, float32, shape ``(batch, time, width)``.
+    """Run the model and call ``visit`` with each layer as it is computed.
 
-    Hooks stand before the blocks, not behind them: so an adapter put around a block is seen too, and what a hook sees
-    is what gradient checkpointing keeps. A block that layer drop skips hands on what enters it.
+    Hooks stand before the blocks, not behind them: so the output of an adapter around a block is included, and a hook
+    reads what gradient checkpointing stores. A block that layer drop skips passes its input on.
 
     Args:
-        model, blocks: the model, and its blocks in order
-        inputs: of the model
-        see: takes the number of a layer and its states
+        model: of transformers, adapters included
+        blocks: its transformer blocks, in order
+        inputs: of the model, tensors of shape ``(batch, ...)``
+        visit: takes the number of a layer and its states, float32, shape ``(batch, time, width)``
         last_norm: behind the last block, where there is one
     """
-    shown = 0
+    n_visited = 0
 
     def before(i: int, _: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        nonlocal shown
+        nonlocal n_visited
         states = (args[0] if args else kwargs["hidden_states"]).float()
-        for layer in range(shown, i + 1):
-            see(layer, states)
-        shown = max(shown, i + 1)
+        for layer in range(n_visited, i + 1):
+            visit(layer, states)
+        n_visited = max(n_visited, i + 1)
 
     watched = [*enumerate(blocks), *([(len(blocks) - 1, last_norm)] if last_norm is not None else [])]
-    hooks = [each.register_forward_pre_hook(partial(before, i), with_kwargs=True) for i, each in watched]
+    hooks = [module.register_forward_pre_hook(partial(before, i), with_kwargs=True) for i, module in watched]
     try:
         last = model(**inputs).last_hidden_state
     finally:
         for hook in hooks:
             hook.remove()
-    for i in range(shown, len(blocks) + 1):
-        see(i, last.float())
+    for i in range(n_visited, len(blocks) + 1):
+        visit(i, last.float())

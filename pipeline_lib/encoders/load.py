@@ -1,11 +1,11 @@
 """Load a backbone from the hub or a folder: weights from safetensors only, no code of the checkpoint's own, ever.
 
-Dropped or set to zero on the way, because this pipeline's layers are to be every block's output: layer drop, the
-SpecAugment that is built into the speech models, convolutional adapters behind the last block, poolers; so is the
-cache of keys with which decoders generate, and Whisper's decoder, whose blocks are not built.
+Dropped or set to zero, because this pipeline's layers are every block's output: layer drop, the SpecAugment that is
+built into the speech models, convolutional adapters behind the last block, poolers; so is the cache of keys with which
+decoders generate, and Whisper's decoder, whose blocks are not built.
 
-``settings.weights`` says how the weights are held; hidden states are handed on in float32 whichever it is. In bfloat16
-they take half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
+``settings.weights`` is the precision of the weights; hidden states are in float32 in any case. In bfloat16 weights take
+half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``four_bit`` holds nf4.
 """
 
 import os
@@ -28,7 +28,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.networks.bnb import keep_one_path
 from pipeline_lib.params.encoder import EncoderSettings
 
-os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is asked for at a service on the hub
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is requested of a service on the hub
 
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.516}
 SILENCED = {  # set where the architecture's configuration has it
@@ -45,6 +45,10 @@ SILENCED = {  # set where the architecture's configuration has it
 
 def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncoder:
     """Return a speech encoder in eval mode, its weights in float32 or bfloat16.
+
+    Args:
+        settings: the checkpoint and its options
+        device: where it is to be
 
     Raises:
         InputError: the checkpoint is missing, gated, damaged, without safetensors or not of a speech model; each in
@@ -75,8 +79,12 @@ def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncode
 def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
     """Return a text encoder in eval mode, its weights in float32, bfloat16 or 4 bit.
 
+    Args:
+        settings: the checkpoint and its options
+        device: where it is to be
+
     Raises:
-        InputError: as for ``load_speech``, or bitsandbytes is not there for 4 bit
+        InputError: as for ``load_speech``, or bitsandbytes is not installed for 4 bit
     """
     config, revision = _config(settings, text.MODEL_TYPES, "text")
     tokenizer = vocabulary.load(settings, config, revision)
@@ -103,8 +111,10 @@ def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) ->
         )
     contents.check_sizes(config, settings.checkpoint)
     if getattr(config, "quantization_config", None) is not None:
-        said = "holds weights that are quantised already, which cannot be taken back"
-        raise InputError(f"{settings.checkpoint} {said}; give the full checkpoint, and set weights to nf4 for 4 bit")
+        raise InputError(
+            f"{settings.checkpoint} holds weights that are quantised already, which cannot be reversed; give the full"
+            " checkpoint, and set weights to nf4 for 4 bit"
+        )
     for name, value in SILENCED.items():
         if hasattr(config, name):
             setattr(config, name, value)
@@ -133,8 +143,8 @@ def _set_regularisation(settings: EncoderSettings, config: PretrainedConfig) -> 
     if settings.spec_augment is None:
         return
     masks = settings.spec_augment.model_dump()
-    asked = {"apply_spec_augment": True, **masks}
-    absent = [name for name, value in asked.items() if value and not hasattr(config, name)]
+    requested = {"apply_spec_augment": True, **masks}
+    absent = [name for name, value in requested.items() if value and not hasattr(config, name)]
     width = config.num_mel_bins if config.model_type == "whisper" else config.hidden_size
     if absent:
         raise InputError(
@@ -145,7 +155,7 @@ def _set_regularisation(settings: EncoderSettings, config: PretrainedConfig) -> 
         raise InputError(
             f"spec_augment.mask_feature_length is {masks['mask_feature_length']}, {settings.checkpoint} is {width} wide"
         )
-    for name, value in asked.items():
+    for name, value in requested.items():
         setattr(config, name, value)
 
 
@@ -153,7 +163,7 @@ def _model(
     settings: EncoderSettings, config: PretrainedConfig, revision: str | None, device: torch.device
 ) -> PreTrainedModel:
     """Return the bare model; ``revision`` is the commit at which the configuration was read."""
-    options = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
     dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
     try:
         contents.check_memory(config, settings.checkpoint, WEIGHT_BYTES[settings.weights], **options)
@@ -195,8 +205,10 @@ def _model(
             " encoder.spec_augment to null"
         )
     if missing := sorted(report["missing_keys"]):
-        said = f"lacks {len(missing)} weights that its configuration asks for, {missing[0]!r} first"
-        raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+        raise InputError(
+            f"{settings.checkpoint} lacks {len(missing)} weights that its configuration requires, {missing[0]!r} first"
+            " (is it a checkpoint of another architecture?)"
+        )
     if settings.layers_kept is None:
         contents.check_blocks(config, report["unexpected_keys"], settings.checkpoint)
     contents.check_finite(model, settings.checkpoint)
@@ -206,25 +218,27 @@ def _model(
 
 
 def _speech_inputs(
-    config: PretrainedConfig, said: dict[str, Any], checkpoint: str, *, true_length: bool
+    config: PretrainedConfig, preprocessor: dict[str, Any], checkpoint: str, *, true_length: bool
 ) -> speech.Prepare:
-    """Return what makes the inputs; ``said`` is the checkpoint's preprocessor_config.json."""
-    rate = said.get("sampling_rate", speech.SAMPLE_RATE)
+    """Return the preparation of the inputs, by the checkpoint's preprocessor_config.json."""
+    rate = preprocessor.get("sampling_rate", speech.SAMPLE_RATE)
     if rate != speech.SAMPLE_RATE:
         raise InputError(f"{checkpoint} takes speech at {rate} Hz, this pipeline gives {speech.SAMPLE_RATE}")
     match config.model_type:
         case "whisper":
-            extractor = whisper.extractor_of(said, config, checkpoint)
+            extractor = whisper.extractor_of(preprocessor, config, checkpoint)
             return WhisperWindows(extractor, config.max_source_positions, true_length=true_length)
         case vggish.MODEL_TYPE:
             return vggish.LogMelPatches()
         case kind if kind in speech.FILTERBANK:
-            stride = said.get("stride", 2)
-            bands = said.get("num_mel_bins", config.feature_projection_input_dim // stride)
+            stride = preprocessor.get("stride", 2)
+            bands = preprocessor.get("num_mel_bins", config.feature_projection_input_dim // stride)
             if bands * stride != config.feature_projection_input_dim:
-                made = f"{bands} bands x stride {stride}, its model takes {config.feature_projection_input_dim}"
-                raise InputError(f"{checkpoint} does not fit together: its preprocessor makes {made}")
+                raise InputError(
+                    f"{checkpoint} does not fit together: its preprocessor makes {bands} bands x stride {stride}, its"
+                    f" model takes {config.feature_projection_input_dim}"
+                )
             return Filterbanks(bands, stride)
         case _:
             shortest = speech.receptive_field(config.conv_kernel, config.conv_stride)
-            return Waveforms(shortest, normalise=said.get("do_normalize", True))  # transformers' default too
+            return Waveforms(shortest, normalise=preprocessor.get("do_normalize", True))  # transformers' default too

@@ -1,4 +1,4 @@
-"""Why a checkpoint cannot be loaded, in one sentence with the remedy; what transformers says beside it is hushed."""
+"""Errors of loading a checkpoint, one sentence with the remedy; transformers' own reports are silenced."""
 
 import logging
 import re
@@ -22,20 +22,20 @@ from transformers.utils import logging as transformers_logging
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 
-logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry's warning; ``explain`` says why
+logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry's warning; see ``explain``
 
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 GIVE_FOLDER = "give a local folder as checkpoint"
 CONVERT = "ser convert hub"
 
 
-def explain(error: BaseException, settings: EncoderSettings, expected: str) -> InputError:
-    """Return what went wrong.
+def explain(error: BaseException, settings: EncoderSettings, part: str) -> InputError:
+    """Return the error for the user: what failed, and the remedy.
 
     Args:
-        error: what transformers or huggingface_hub raised
-        settings: what was to be loaded
-        expected: the part that was asked for ("weights")
+        error: raised by transformers or huggingface_hub
+        settings: the checkpoint
+        part: the part that was requested ("weights")
     """
     if isinstance(error, InputError):
         return error
@@ -46,15 +46,15 @@ def explain(error: BaseException, settings: EncoderSettings, expected: str) -> I
         (e.response.status_code for e in kinds if isinstance(e, HfHubHTTPError) and e.response is not None), None
     )
     if _any(kinds, GatedRepoError):
-        said = f"is gated: ask for access at https://huggingface.co/{name}, then {LOG_IN}"
+        message = f"is gated: ask for access at https://huggingface.co/{name}, then {LOG_IN}"
     elif _any(kinds, RevisionNotFoundError):
-        said = f"has no revision {revision!r}; see https://huggingface.co/{name}/commits/main"
+        message = f"has no revision {revision!r}; see https://huggingface.co/{name}/commits/main"
     elif status == 401 and not _any(kinds, RepositoryNotFoundError):
-        said = f"was refused because the hub does not know the token: {LOG_IN} anew, or unset HF_TOKEN"
+        message = f"was refused because the hub does not know the token: {LOG_IN} anew, or unset HF_TOKEN"
     elif _any(kinds, RepositoryNotFoundError):
-        said = f"is neither a folder here nor on the hub for this account (a slip in the name? else {LOG_IN})"
+        message = f"is neither a folder here nor on the hub for this account (a slip in the name? else {LOG_IN})"
     elif _any(kinds, OfflineModeIsEnabled) or (_any(kinds, LocalEntryNotFoundError) and constants.is_offline_mode()):
-        said = f"is not in the local cache and HF_HUB_OFFLINE is set: unset it once to download, or {GIVE_FOLDER}"
+        message = f"is not in the local cache and HF_HUB_OFFLINE is set: unset it once to download, or {GIVE_FOLDER}"
     elif (
         _any(kinds, LocalEntryNotFoundError)
         or _any(kinds, ConnectionError)
@@ -62,14 +62,16 @@ def explain(error: BaseException, settings: EncoderSettings, expected: str) -> I
         or status is not None
     ):
         reason = f" (status {status})" if status else ""
-        said = f"is not in the local cache and the hub is out of reach{reason}: restore the network, or {GIVE_FOLDER}"
+        message = (
+            f"is not in the local cache and the hub is out of reach{reason}: restore the network, or {GIVE_FOLDER}"
+        )
     elif "safetensors" in text and ("appear to have" in text or "no file named" in text):
-        said = f"has no safetensors weights: {convert(name)}"
+        message = f"has no safetensors weights: {convert(name)}"
     elif "trust_remote_code" in text or "custom code" in text:
-        said = "needs Python code of its own, which is never run: choose an architecture that transformers has"
+        message = "needs Python code of its own, which is never run: choose an architecture that transformers has"
     else:
-        said = f"gives no {expected}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
-    return InputError(f"checkpoint {name} {said}")
+        message = f"gives no {part}: {text[:300]} (is the checkpoint whole, and the files those of transformers?)"
+    return InputError(f"checkpoint {name} {message}")
 
 
 def convert(name: str) -> str:
@@ -83,7 +85,8 @@ def convert(name: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from reporting unused weights (heads, poolers) and from showing bars; errors are still said."""
+    """Keep transformers from reporting unused weights (heads, poolers) and from showing bars; errors are still
+    shown."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

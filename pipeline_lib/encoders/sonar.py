@@ -39,7 +39,7 @@ class SonarSpeechConfig(PreTrainedConfig):
     """Sizes; the defaults are the published encoders'."""
 
     model_type = MODEL_TYPE
-    attribute_map = {  # what the parts of SeamlessM4T ask for
+    attribute_map = {  # names in the parts of SeamlessM4T
         "speech_encoder_layers": "num_hidden_layers",
         "speech_encoder_attention_heads": "num_attention_heads",
         "speech_encoder_intermediate_size": "intermediate_size",
@@ -98,7 +98,7 @@ class SonarSpeechModel(SeamlessM4TPreTrainedModel):
 
     @capture_outputs
     def forward(self, input_features: Tensor, attention_mask: Tensor | None = None, **options: Any) -> BaseModelOutput:
-        """Return the states after the final layer norm.
+        """Return the states after the final layer norm, shape ``(batch, time, 1024)``.
 
         Args:
             input_features: standardised filterbanks, two frames stacked, shape ``(batch, time, 160)``

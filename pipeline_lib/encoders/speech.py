@@ -14,18 +14,17 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from pipeline_lib.encoders import features, sonar, vggish, whisper
-from pipeline_lib.encoders.hidden import Hidden, See, backbone, watch
+from pipeline_lib.encoders.hidden import Hidden, Visitor, backbone, watch
+from pipeline_lib.encoders.padding_proof import PaddingProofExtractor
 
 SAMPLE_RATE = 16_000  # Hz; what every backbone here was trained on
 CONVOLUTIONAL = ("hubert", "wav2vec2", "wavlm")
 FILTERBANK = ("wav2vec2-bert", sonar.MODEL_TYPE)
-WINDOWED = ("whisper", vggish.MODEL_TYPE)  # what goes through them are an utterance's pieces, joined again behind
+WINDOWED = ("whisper", vggish.MODEL_TYPE)  # they run on an utterance's pieces, joined again behind
 MODEL_TYPES = (*CONVOLUTIONAL, *FILTERBANK, *WINDOWED)
 
 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's, once a forward pass
@@ -34,15 +33,15 @@ Prepare = Callable[[Sequence[np.ndarray]], dict[str, Tensor]]
 
 
 class SpeechEncoder(nn.Module):
-    """A backbone and how its inputs are made.
+    """A backbone and the preparation of its inputs.
 
     Attributes:
-        model: the model of transformers; adapters attach to it and are put back here
-        prepare: waveforms to the keyword arguments of ``forward``, on the CPU, for data-loader workers
+        model: the model of transformers; a model with adapters replaces it here
+        prepare: from waveforms to the keyword arguments of ``forward``, on the CPU, for data-loader workers
         width: of a hidden state
         n_layers: transformer blocks
         frame_rate_hz: hidden states a second
-        minimum_samples: of the shortest waveform that has a frame
+        minimum_samples: length of the shortest waveform that has a frame
         checkpoint, revision: where the weights are from; the revision is the commit, None for a local folder
     """
 
@@ -68,6 +67,7 @@ class SpeechEncoder(nn.Module):
             self.frame_rate_hz = SAMPLE_RATE / int(np.prod(config.conv_stride))
             self.minimum_samples = receptive_field(config.conv_kernel, config.conv_stride)
         elif self.kind in FILTERBANK:
+            assert isinstance(prepare, Filterbanks)  # ``load_speech`` chooses it
             self.frame_rate_hz = SAMPLE_RATE / (features.HOP * prepare.stride)
             self.minimum_samples = features.FRAME + features.HOP * (prepare.stride - 1)
         else:
@@ -76,22 +76,22 @@ class SpeechEncoder(nn.Module):
 
     @property
     def signature(self) -> str:
-        """What hidden states depend on beside the weights, as embeddings name it: the kind, and Whisper's length."""
+        """Identity of the hidden states beside the weights, as embeddings record it: the kind, and Whisper's length."""
         return f"{self.kind} of true length" if self.true_length else self.kind
 
     @property
     def layerdrop(self) -> float:
-        """Each block's chance of being skipped in training."""
+        """Probability of a block to be skipped in training, in [0, 1]."""
         config = backbone(self.model).config
         return getattr(config, "encoder_layerdrop" if self.kind == "whisper" else "layerdrop", 0.0)
 
-    def still(self) -> None:
+    def disable_regularisation(self) -> None:
         """Switch SpecAugment and layer drop off."""
         inner = backbone(self.model)
         for name in ("layerdrop", "encoder_layerdrop"):
-            for each in (inner, inner.config):
-                if hasattr(each, name):
-                    setattr(each, name, 0.0)
+            for owner in (inner, inner.config):
+                if hasattr(owner, name):
+                    setattr(owner, name, 0.0)
         inner.config.apply_spec_augment = False
 
     @property
@@ -103,10 +103,13 @@ class SpeechEncoder(nn.Module):
         return inner.layers if inner.config.model_type == "whisper" else inner.encoder.layers
 
     def forward(self, **inputs: Tensor) -> Hidden:
-        """Return every layer, see ``hidden``; gradient flows.
+        """Return every layer's states, see ``hidden``; gradient flows.
 
         Args:
-            inputs: what ``prepare`` made, on the model's device
+            inputs: result of ``prepare``, on the model's device: tensors of shape ``(batch, ...)``
+
+        Returns:
+            ``n_layers + 1`` layers of shape ``(batch, time, width)``, and lengths of shape ``(batch,)``
         """
         layers: list[Tensor] = []
         lengths = self._run(inputs, lambda i, states: layers.append(states))
@@ -115,16 +118,27 @@ class SpeechEncoder(nn.Module):
         return Hidden(tuple(layers), lengths)
 
     @torch.no_grad()
-    def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call ``see(i, states, lengths)`` for each layer as it arises, so that none need be kept; no gradient."""
+    def each_layer(self, inputs: dict[str, Tensor], visit: Callable[[int, Tensor, Tensor], None]) -> None:
+        """Call ``visit`` with each layer as it is computed, so that none has to be stored; no gradient.
+
+        Args:
+            inputs: result of ``prepare``, on the model's device
+            visit: takes the number of a layer, its states, float32, shape ``(batch, time, width)``, and their lengths,
+                int64, shape ``(batch,)``
+        """
         lengths = self.lengths(inputs)
         if self.kind in WINDOWED:
-            self._run(inputs, lambda i, states: see(i, _join(states, lengths), lengths))
+            self._run(inputs, lambda i, states: visit(i, _join(states, lengths), lengths))
         else:
-            self._run(inputs, lambda i, states: see(i, states, lengths))
+            self._run(inputs, lambda i, states: visit(i, states, lengths))
 
     def lengths(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the frames of each utterance, int64, shape ``(batch,)``."""
+        """Return the number of frames of each utterance, int64, shape ``(batch,)``.
+
+        Args:
+            inputs: result of ``prepare``: ``attention_mask``, shape ``(batch, time)``, or ``lengths``, shape
+                ``(batch,)``
+        """
         if self.kind in WINDOWED:
             return inputs["lengths"]
         n = inputs["attention_mask"].sum(dim=1)
@@ -134,21 +148,21 @@ class SpeechEncoder(nn.Module):
                 n = torch.div(n - kernel, stride, rounding_mode="floor") + 1
         return n
 
-    def _run(self, inputs: dict[str, Tensor], see: See) -> Tensor:
+    def _run(self, inputs: dict[str, Tensor], visit: Visitor) -> Tensor:
         lengths = self.lengths(inputs)
         if self.kind in CONVOLUTIONAL:
             backbone(self.model).feature_extractor.samples = inputs["attention_mask"].sum(dim=1).tolist()
-        shown = {
+        arguments = {
             name: value.to(self.dtype) if value.is_floating_point() else value
             for name, value in inputs.items()
             if self.kind not in WINDOWED or name == "input_features"
         }
         if self.kind == "whisper":
-            shown["input_features"] = self._masked(shown["input_features"], inputs["window_lengths"])
+            arguments["input_features"] = self._masked(arguments["input_features"], inputs["window_lengths"])
         if self.true_length:
-            shown["lengths"] = inputs["window_lengths"]
+            arguments["lengths"] = inputs["window_lengths"]
         with self._masks_that_fit(lengths):
-            watch(self.model, self.blocks, shown, see, self._last_norm)
+            watch(self.model, self.blocks, arguments, visit, self._last_norm)
         return lengths
 
     @property
@@ -170,69 +184,39 @@ class SpeechEncoder(nn.Module):
     def _masks_that_fit(self, lengths: Tensor) -> Iterator[None]:
         """Switch SpecAugment off for a batch in which no utterance is as long as one of its masks."""
         config = backbone(self.model).config
-        asked = getattr(config, "apply_spec_augment", False)
-        if asked and int(lengths.max()) < config.mask_time_length:
+        enabled = getattr(config, "apply_spec_augment", False)
+        if enabled and int(lengths.max()) < config.mask_time_length:
             config.apply_spec_augment = False
         try:
             yield
         finally:
-            if asked:
+            if enabled:
                 config.apply_spec_augment = True
-
-
-class PaddingProofExtractor(nn.Module):
-    """The convolutional feature extractor, its group norm over each utterance's frames; weights keep their names."""
-
-    def __init__(self, extractor: nn.Module) -> None:
-        """Take the layers of transformers' extractor over."""
-        super().__init__()
-        self.conv_layers = extractor.conv_layers
-        self.gradient_checkpointing = False
-        self.samples: list[int] = []  # of each utterance of the coming batch; SpeechEncoder sets it
-
-    def _freeze_parameters(self) -> None:  # what transformers' freeze_feature_encoder() calls
-        self.requires_grad_(False)
-
-    def forward(self, input_values: Tensor) -> Tensor:
-        """Return features of waveforms, shape ``(batch, time)`` to ``(batch, channels, frames)``."""
-        hidden = input_values[:, None]
-        for layer in self.conv_layers:
-            if not isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
-                hidden = layer(hidden)
-            elif layer.gradient_checkpointing and self.training:  # not the layer's own way: it cannot carry the lengths
-                hidden = checkpoint(_group_norm_layer, layer, hidden, self.samples, use_reentrant=False)
-            else:
-                hidden = _group_norm_layer(layer, hidden, self.samples)
-        return hidden
-
-
-def _group_norm_layer(layer: nn.Module, waveforms: Tensor, samples: Sequence[int]) -> Tensor:
-    """Return the first convolution, group norm and activation of each utterance alone, zeros behind it.
-
-    The convolution too: batched it rounds otherwise, and the norm of a quiet recording with a large offset makes of
-    the last digit 1e-5 of the whole.
-    """
-    alone = [layer.layer_norm(layer.conv(waveforms[i : i + 1, :, :n])) for i, n in enumerate(samples)]
-    longest = max(each.shape[2] for each in alone)
-    return layer.activation(torch.cat([functional.pad(each, (0, longest - each.shape[2])) for each in alone]))
 
 
 class Waveforms:
     """Inputs of HuBERT, wav2vec 2.0 and WavLM: padded waveforms, each at zero mean and unit variance if so trained."""
 
     def __init__(self, minimum_samples: int, *, normalise: bool) -> None:
-        """Choose.
+        """Set the shortest length and the normalisation.
 
         Args:
             minimum_samples: of one frame
-            normalise: as ``do_normalize`` of the checkpoint's preprocessor_config.json says
+            normalise: ``do_normalize`` of the checkpoint's preprocessor_config.json
         """
         self.minimum_samples, self.normalise = minimum_samples, normalise
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Return ``input_values`` float32 and ``attention_mask`` int64, both ``(batch, time)``."""
+        """Return ``input_values`` float32 and ``attention_mask`` int64, both ``(batch, time)``.
+
+        Args:
+            waveforms: mono, 16 kHz, in [-1, 1], each of shape ``(n_samples,)``
+
+        Raises:
+            ValueError: a waveform is shorter than one frame
+        """
         features.check_lengths(waveforms, self.minimum_samples)
-        arrays = [np.asarray(each, dtype=np.float32) for each in waveforms]
+        arrays = [np.asarray(waveform, dtype=np.float32) for waveform in waveforms]
         if self.normalise:
             arrays = [((x - x.mean()) / np.sqrt(x.var() + 1e-7)).astype(np.float32) for x in arrays]
         values = pad_sequence([torch.from_numpy(x) for x in arrays], batch_first=True)
@@ -244,12 +228,24 @@ class Filterbanks:
     """Inputs of w2v-BERT 2.0 and SONAR: standardised Kaldi filterbanks, two frames stacked."""
 
     def __init__(self, n_bands: int = 80, stride: int = 2) -> None:
-        """Take what the checkpoint's preprocessor_config.json says."""
+        """Make the filterbank of the checkpoint's preprocessor_config.json.
+
+        Args:
+            n_bands: mel bands
+            stride: neighbouring frames that are stacked into one
+        """
         self.stride = stride
         self.filterbank = features.KaldiFilterbank(n_bands)
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Return ``input_features`` float32 ``(batch, time, width)`` and ``attention_mask`` int64 ``(batch, time)``."""
+        """Return ``input_features`` float32 ``(batch, time, width)`` and ``attention_mask`` int64 ``(batch, time)``.
+
+        Args:
+            waveforms: mono, 16 kHz, in [-1, 1], each of shape ``(n_samples,)``
+
+        Raises:
+            ValueError: a waveform is shorter than one stacked frame
+        """
         features.check_lengths(waveforms, features.FRAME + features.HOP * (self.stride - 1))
         batch, mask = features.stack([features.standardise(x) for x in self.filterbank(waveforms)], self.stride)
         return {"input_features": batch, "attention_mask": mask}
@@ -269,7 +265,12 @@ def _join(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 def receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Return how many samples one frame of stacked convolutions sees."""
+    """Return the number of samples that one frame of stacked convolutions covers.
+
+    Args:
+        kernels: widths of the convolutions, in order
+        strides: of the same
+    """
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel

@@ -1,10 +1,11 @@
 """Text backbones of transformers: BERT (TinyBERT too), RoBERTa, and decoders of LLaMA's kind.
 
 Padding stands on the right and is masked, so that a text's hidden states do not depend on its neighbours. A tokenizer
-without a padding token pads with its end-of-sequence token, as TalTech did for LLaMA 2; the mask, not the token, tells.
+without a padding token pads with its end-of-sequence token, as TalTech did for LLaMA 2; the mask marks the padding.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,11 @@ class TextEncoder(nn.Module):
     """A backbone and its tokenizer.
 
     Attributes:
-        model: the model of transformers; adapters attach to it and are put back here
-        prepare: texts to the keyword arguments of ``forward``, on the CPU, for data-loader workers
+        model: the model of transformers; a model with adapters replaces it here
+        prepare: from texts to the keyword arguments of ``forward``, on the CPU, for data-loader workers
         width: of a hidden state
         n_layers: transformer blocks
-        decoder: True where a token sees only those before it, so that the last one knows the whole text
+        decoder: True where a token attends only to those before it, so that the last one covers the whole text
         checkpoint, revision: where the weights are from; the revision is the commit, None for a local folder
     """
 
@@ -53,26 +54,40 @@ class TextEncoder(nn.Module):
         return inner.layers if self.kind in DECODERS else inner.encoder.layer
 
     def forward(self, **inputs: Tensor) -> Hidden:
-        """Return every layer, see ``hidden``; gradient flows.
+        """Return every layer's states, see ``hidden``; gradient flows.
 
         Args:
-            inputs: what ``prepare`` made, on the model's device
+            inputs: result of ``prepare``, on the model's device: ``input_ids`` and ``attention_mask``,
+                int64, shape ``(batch, time)``
+
+        Returns:
+            ``n_layers + 1`` layers of shape ``(batch, time, width)``, and lengths of shape ``(batch,)``
         """
         layers: list[Tensor] = []
         watch(self.model, self.blocks, self._arguments(inputs), lambda i, states: layers.append(states))
         return Hidden(tuple(layers), self.lengths(inputs))
 
     @torch.no_grad()
-    def each_layer(self, inputs: dict[str, Tensor], see: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call ``see(i, states, lengths)`` for each layer as it arises, so that none need be kept; no gradient."""
+    def each_layer(self, inputs: dict[str, Tensor], visit: Callable[[int, Tensor, Tensor], None]) -> None:
+        """Call ``visit`` with each layer as it is computed, so that none has to be stored; no gradient.
+
+        Args:
+            inputs: result of ``prepare``, on the model's device
+            visit: takes the number of a layer, its states, float32, shape ``(batch, time, width)``, and their lengths,
+                int64, shape ``(batch,)``
+        """
         lengths = self.lengths(inputs)
-        watch(self.model, self.blocks, self._arguments(inputs), lambda i, states: see(i, states, lengths))
+        watch(self.model, self.blocks, self._arguments(inputs), lambda i, states: visit(i, states, lengths))
 
     def lengths(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the tokens of each text, int64, shape ``(batch,)``."""
+        """Return the number of tokens of each text, int64, shape ``(batch,)``.
+
+        Args:
+            inputs: with ``attention_mask``, int64, shape ``(batch, time)``
+        """
         return inputs["attention_mask"].sum(dim=1)
 
-    def _arguments(self, inputs: dict[str, Tensor]) -> dict[str, Tensor | bool]:
+    def _arguments(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
         return {**inputs, "use_cache": False} if self.decoder else inputs
 
 
@@ -84,8 +99,8 @@ class Tokens:
 
         Args:
             tokenizer: of the checkpoint
-            longest: tokens that the model takes
-            table: tokens that the model has a vector for; a padding token behind them is not used
+            longest: most tokens that the model takes
+            table: number of tokens that the model has a vector for; a padding token behind them is not used
         """
         tokenizer.padding_side = tokenizer.truncation_side = "right"
         if tokenizer.pad_token_id is None:
@@ -95,7 +110,11 @@ class Tokens:
         self.padding = next((token for token in known if token is not None and token < table), 0)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Return ``input_ids`` and ``attention_mask``, int64, ``(batch, time)``; an empty text has a token at least."""
+        """Return ``input_ids`` and ``attention_mask``, int64, ``(batch, time)``; an empty text has a token at least.
+
+        Args:
+            texts: one an utterance
+        """
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.longest, return_attention_mask=False)[
             "input_ids"
         ]

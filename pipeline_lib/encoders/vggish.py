@@ -2,19 +2,19 @@
 
 Log mel patches of 96 frames and 64 bands, without overlap, each by itself through six convolutions and three fully
 connected layers, 72,141,184 parameters. So there are no blocks and one layer: layer 0 is the vector of width 128.
-The layers before it have other widths (what enters the fully connected part is 12,288 wide) and are not handed on.
+The layers before it have other widths (the input of the fully connected part is 12,288 wide) and are not returned.
 
 Where the published programs differ from one another, and from this one:
 
 =================== ===================================================================================================
 last activation     Google's release of 2017 and the torch port end in a ReLU, Google's program since 2020 does not; the
-                    weights are the same. ``final_relu`` says, True where nothing is said: 3M-SER, whose settings MERSA
-                    takes over, uses the port. The ReLU throws away what is below zero, which cannot be had back
+                    weights are the same. ``final_relu`` chooses, True by default: 3M-SER, whose settings MERSA takes
+                    over, uses the port. The ReLU sets values below zero to zero, which cannot be undone
 postprocessing      ``postprocess``: PCA with whitening and 8 bits, 0 to 255, as AudioSet's vectors were released. Off
-                    here; the torch port has it on unless told otherwise, and 3M-SER tells it nothing. MERSA does not
-                    say. No gradient passes the rounding, so that the encoder must then be frozen
+                    here; on by default in the torch port, and so in 3M-SER. MERSA does not publish it. No gradient
+                    passes the rounding, so that the encoder must then be frozen
 end of a recording  the rest behind the last whole patch, half a second on average, is dropped as in every program: the
-                    last words go unheard, which lowers scores if it moves them, the published ones alike
+                    last words are lost, which lowers scores if it moves them, the published ones too
 short recordings    below 0.975 s (96 frames) Google's program has no patch at all; here zeros fill them up to one
 random weights      published as truncated normal, deviation 0.01, which through nine layers leaves 1e-5 of the input;
                     here He's, so that an untrained encoder still tells sounds apart
@@ -101,7 +101,7 @@ class VggishModel(PreTrainedModel):
         self.post_init()
 
     def forward(self, input_features: Tensor, **_: Any) -> BaseModelOutput:
-        """Return a vector a patch.
+        """Return a vector a patch, shape ``(patches, 1, hidden_size)``.
 
         Args:
             input_features: log mel patches, shape ``(patches, 96, 64)``
@@ -136,7 +136,7 @@ class Postprocessing(nn.Module):
     """PCA with whitening, clipped at two deviations, in 8 bits: whole numbers from 0 to 255."""
 
     def __init__(self, width: int) -> None:
-        """Make room for what a checkpoint holds.
+        """Allocate the buffers of a checkpoint.
 
         Args:
             width: of a vector
@@ -146,7 +146,10 @@ class Postprocessing(nn.Module):
         self.register_buffer("means", torch.zeros(width))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Return what the vectors are in AudioSet's released form, shape unchanged.
+        """Return vectors in AudioSet's released form, whole numbers in [0, 255], shape ``(patches, width)``.
+
+        Args:
+            vectors: of that shape
 
         Raises:
             InputError: the encoder is to be trained, and no gradient passes the rounding
@@ -175,15 +178,22 @@ class LogMelPatches:
 
         Returns:
             ``input_features`` float32 ``(patches, 96, 64)`` and ``lengths`` int64 ``(batch,)``, 1 at least
+
+        Raises:
+            ValueError: a waveform is empty
         """
         for i, waveform in enumerate(waveforms):
             if len(waveform) == 0:
                 raise ValueError(f"waveform {i} has 0 samples, one frame needs 1 (0.0625 ms at 16 kHz)")
         made = [self.patches(waveform) for waveform in waveforms]
-        return {"input_features": torch.cat(made), "lengths": torch.tensor([len(each) for each in made])}
+        return {"input_features": torch.cat(made), "lengths": torch.tensor([len(patches) for patches in made])}
 
     def patches(self, waveform: np.ndarray) -> Tensor:
-        """Return the whole patches of a waveform, float32, shape ``(patches, 96, 64)``."""
+        """Return the whole patches of a waveform, float32, shape ``(patches, 96, 64)``.
+
+        Args:
+            waveform: mono, 16 kHz, in [-1, 1], shape ``(n_samples,)``
+        """
         samples = torch.from_numpy(np.asarray(waveform, np.float64))
         if len(samples) < PATCH_SAMPLES:
             samples = nn.functional.pad(samples, (0, PATCH_SAMPLES - len(samples)))

@@ -1,4 +1,4 @@
-"""A text checkpoint's tokenizer: only tokens that its model has a vector for may come out of it."""
+"""Tokenizer of a text checkpoint, checked to give only tokens that its model has a vector for."""
 
 from pathlib import Path
 
@@ -14,6 +14,11 @@ LEAST = 0.9  # of the model's table that the tokenizer knows; tables are rounded
 
 def load(settings: EncoderSettings, config: PretrainedConfig, revision: str | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint.
+
+    Args:
+        settings: the checkpoint
+        config: of its model
+        revision: the commit to read it at; None for a local folder
 
     Raises:
         InputError: its files are missing or damaged, or it is not that of the model
@@ -40,8 +45,8 @@ def load(settings: EncoderSettings, config: PretrainedConfig, revision: str | No
 def _check(tokenizer: PreTrainedTokenizerBase, table: int, checkpoint: str) -> None:
     """Refuse a vocabulary that is not the model's.
 
-    Special tokens behind the end of the model's table (a ``<pad>`` that somebody added) are let in where no text is
-    made into them: they are not put around a text, and what looks like one in a text is taken as plain letters.
+    Special tokens behind the end of the model's table (a ``<pad>`` added later) are accepted where no text becomes one
+    of them: they are not put around a text, and the characters of one in a text are tokenized as plain letters.
     """
     vocabulary = tokenizer.get_vocab()
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -24,7 +24,7 @@ class WhisperWindows:
     """Log mels of windows of 30 s, the last one filled with zeros, or as long as what is left of the clip."""
 
     def __init__(self, extractor: WhisperFeatureExtractor, positions: int, *, true_length: bool = False) -> None:
-        """Take transformers' extractor.
+        """Wrap transformers' extractor.
 
         Args:
             extractor: makes the log mels
@@ -34,16 +34,24 @@ class WhisperWindows:
         self.extractor, self.positions, self.true_length = extractor, positions, true_length
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """Return ``input_features``, ``lengths`` of the waveforms and ``window_lengths``, both int64, in frames.
+        """Return the log mels of all windows, and lengths in frames.
 
-        ``input_features`` is float32 of shape ``(windows, mels, time)``.
+        Args:
+            waveforms: mono, 16 kHz, in [-1, 1], each of shape ``(n_samples,)``
+
+        Returns:
+            ``input_features`` float32 ``(windows, mels, time)``, ``lengths`` of the waveforms int64 ``(batch,)`` and
+            ``window_lengths`` int64 ``(windows,)``
+
+        Raises:
+            ValueError: a waveform is empty
         """
         check_lengths(waveforms, 1)
         window = self.positions * FRAME
         cut = [
             np.asarray(x[start : start + window], np.float32) for x in waveforms for start in range(0, len(x), window)
         ]
-        lengths, windows = (torch.tensor([-(-len(x) // FRAME) for x in each]) for each in (waveforms, cut))
+        lengths, windows = (torch.tensor([-(-len(x) // FRAME) for x in arrays]) for arrays in (waveforms, cut))
         if self.true_length:
             mels = [self._mels([x], FRAME * n)[0].T for x, n in zip(cut, windows.tolist(), strict=True)]
             made = pad_sequence(mels, batch_first=True).transpose(1, 2)
@@ -58,10 +66,10 @@ class WhisperWindows:
 
 
 class TrueLengthEncoder(WhisperEncoder):
-    """Whisper's encoder on windows of any length up to 30 s; what stands behind a window's length changes nothing."""
+    """Whisper's encoder on windows of any length up to 30 s; values behind a window's length have no effect."""
 
     def forward(self, input_features: Tensor, lengths: Tensor, **_: Any) -> BaseModelOutput:
-        """Return the last hidden state.
+        """Return the last hidden state, shape ``(windows, time, width)``.
 
         Args:
             input_features: shape ``(windows, mels, 2 * time)``
@@ -72,9 +80,9 @@ class TrueLengthEncoder(WhisperEncoder):
         hidden = functional.gelu(self.conv2(hidden.masked_fill(~own, 0.0))).transpose(1, 2)
         hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
         hidden = functional.dropout(hidden, p=self.dropout, training=self.training)
-        kept, mask = valid(lengths, hidden.shape[1]), None
-        if not bool(kept.all()):
-            mask = hidden.new_zeros(kept.shape).masked_fill(~kept, torch.finfo(hidden.dtype).min)[:, None, None]
+        own, mask = valid(lengths, hidden.shape[1]), None
+        if not bool(own.all()):
+            mask = hidden.new_zeros(own.shape).masked_fill(~own, torch.finfo(hidden.dtype).min)[:, None, None]
         for layer in self.layers:
             if not (self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop):
                 hidden = layer(hidden, mask)
@@ -90,10 +98,15 @@ def of_true_length(encoder: WhisperEncoder) -> TrueLengthEncoder:
 
 
 def extractor_of(settings: Mapping[str, Any], config: WhisperConfig, checkpoint: str) -> WhisperFeatureExtractor:
-    """Return what makes the log mels, by the checkpoint's preprocessor_config.json.
+    """Return the extractor of the log mels, by the checkpoint's preprocessor_config.json.
+
+    Args:
+        settings: values of that file
+        config: of the model
+        checkpoint: its name, for the message
 
     Raises:
-        InputError: they are none that its model takes
+        InputError: its model does not take such log mels
     """
     bands, n_fft = settings.get("feature_size", config.num_mel_bins), settings.get("n_fft", 400)
     for name, value, expected in (
@@ -124,7 +137,8 @@ def extractor_of(settings: Mapping[str, Any], config: WhisperConfig, checkpoint:
 
 
 def masked(encoder: nn.Module, features: Tensor, lengths: Tensor) -> Tensor:
-    """Return log mels under SpecAugment as transformers' WhisperModel masks them, which its encoder alone does not.
+    """Return log mels under SpecAugment, shape ``(windows, mels, time)``, as transformers' WhisperModel masks them,
+    which its encoder alone does not.
 
     Args:
         encoder: with ``config`` and ``training``

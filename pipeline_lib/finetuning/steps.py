@@ -180,7 +180,7 @@ class Steps:
         device = self.context.accelerator.device
         inputs, truth = batches.to(piece.inputs, device), batches.to(piece.truth, device)
         passes = self.context.settings.passes_of(self.phase)
-        with autocast(device, expected=self.context.half):
+        with autocast(device, enabled=self.context.half):
             outputs = model(inputs, passes, self.objective.auxiliary_inputs) if passes else model(inputs)
         part = self.objective.part(outputs, truth)
         if not passes:

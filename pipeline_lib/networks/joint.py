@@ -1,4 +1,4 @@
-"""A joint expert's network: encoders -> layers -> mixer -> heads; its parts are handed in.
+"""A joint expert's network: encoders -> layers -> mixer -> heads; its parts are arguments.
 
 A *combination* is a modality's name or ``both``, all modalities. An utterance takes part in the passes of the
 modalities that it has, and in ``both`` where it has all of them; with one alone it takes part in ``both`` only where

@@ -1,4 +1,4 @@
-"""An expert's network: encoder -> layers -> pooling -> head; its parts are handed in.
+"""An expert's network: encoder -> layers -> pooling -> head; its parts are arguments.
 
 Under autocast the encoder alone runs in bfloat16; what stands on it is in float32.
 

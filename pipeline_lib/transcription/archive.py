@@ -1,9 +1,9 @@
-"""A .nemo archive looked at and unpacked here, so that NeMo reads what was checked and nothing else.
+"""A .nemo archive checked and unpacked here, so that NeMo reads the checked files and nothing else.
 
-NeMo 3.0 reads an archive with a parser, a set of rules and a look of its own, a moment later; by then the file may be
-another. Here the archive is opened once: its members are held against a list, its configuration is read and checked
+NeMo 3.0 reads an archive a moment later with its own parser and rules; by then the file may have been replaced. Here
+the archive is opened once: its members are compared with a list, its configuration is read and checked
 (``archive_config``), and the files that a restored Canary needs, no others, are copied from the same open file into a
-folder of our own, which is what NeMo gets.
+temporary folder, from which NeMo restores.
 """
 
 import errno
@@ -25,14 +25,14 @@ LARGEST = 16 << 30  # bytes unpacked; Canary-1b-v2 has 6.4 GB
 MOST_MEMBERS = 1_000
 LARGEST_CONFIG = 4 << 20  # bytes
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
-# canary-1b-v2 carries a second model, for time stamps; it is neither unpacked nor looked at
+# canary-1b-v2 carries a second model, for time stamps; it is neither unpacked nor read
 KNOWN = (CONFIG, WEIGHTS, "timestamps_asr_model_config.yaml", "timestamps_asr_model_weights.ckpt")
 TOKENIZER_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(model|vocab|txt)")
 UNSAFE, SAFE_VALUES = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", ("", "0")
 
 
 def check(path: Path) -> dict[str, Any]:
-    """Return the configuration that NeMo may be handed, without interpolation.
+    """Return the configuration to pass to NeMo, without interpolation.
 
     Raises:
         InputError: it is no archive, holds a link, device, absolute or climbing path, a file that is no part of a
@@ -49,7 +49,7 @@ def unpacked(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
     Raises:
         InputError: see ``check``
-        OSError: there is no room to unpack it
+        OSError: the disk has too little space to unpack it
     """
     with tempfile.TemporaryDirectory(prefix="nemo_") as folder:
         with _opened(path) as archive:
@@ -61,7 +61,7 @@ def unpacked(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open an archive for reading; what reading it raises becomes one sentence."""
+    """Open an archive for reading; errors of reading it become one sentence."""
     try:
         with _plain_or_compressed(path) as archive:
             yield archive
@@ -79,7 +79,7 @@ def _plain_or_compressed(path: Path) -> tarfile.TarFile:
 
 
 def _checked(path: Path, archive: tarfile.TarFile) -> tuple[dict[str, Any], dict[str, tarfile.TarInfo]]:
-    """Return the configuration to hand on and the archive's files by name."""
+    """Return the configuration to pass to NeMo and the archive's files by name."""
     if os.environ.get(UNSAFE, "") not in SAFE_VALUES:
         raise InputError(f"{UNSAFE} is set, so the weights in {path} could run code; unset it")
     members: dict[str, tarfile.TarInfo] = {}
@@ -109,7 +109,7 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _name(path: Path, member: tarfile.TarInfo, members: dict[str, tarfile.TarInfo]) -> str:
-    """Return a member's name without ``./`` and note it."""
+    """Return a member's name without ``./``, and add it to the members."""
     parts = PurePosixPath(member.name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in member.name:
         raise InputError(f"{path} holds {member.name!r}, which leads out of its folder")

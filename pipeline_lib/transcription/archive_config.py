@@ -1,11 +1,11 @@
-"""What of a .nemo archive's configuration NeMo is handed: known sections, known classes, plain values.
+"""Configuration of a .nemo archive as it is passed to NeMo: known sections, known classes, plain values.
 
 NeMo 3.0 resolves interpolations, OmegaConf's resolvers among them, and instantiates what stands under ``_target_``,
 anywhere in a section, from most of its own modules: classes with any arguments, and functions, one of which writes a
-text file wherever it is told. Here everything is allowed by list: interpolation is ``${dotted.name}`` of another key
-and resolved before anything is checked, so that what NeMo gets has no ``$`` left; a class stands where Canary has it
-and nowhere else; a text has no sign of a path; a tokenizer's files are members of the archive. Sections that NeMo does
-not instantiate on restore are left out unread, and what it never reads is not handed on.
+text file to any path. Here everything is allowed by list: interpolation is ``${dotted.name}`` of another key and
+resolved before anything is checked, so that what NeMo gets has no ``$`` left; a class stands where Canary has it and
+nowhere else; a text has no character of a path; a tokenizer's files are members of the archive. Sections that NeMo does
+not instantiate on restore are left out unread, and keys that it never reads are not passed on.
 """
 
 import re
@@ -16,8 +16,8 @@ import yaml
 
 from pipeline_lib.errors import InputError
 
-UNREAD = ("optim", "train_ds", "validation_ds", "test_ds")  # of the training; a restored model has no use for them
-HANDED = (
+UNREAD = ("optim", "train_ds", "validation_ds", "test_ds")  # of the training; a restored model does not use them
+PASSED = (
     "sample_rate", "prompt_format", "prompt_defaults", "model_defaults", "preprocessor", "encoder", "transf_encoder",
     "transf_decoder", "head", "loss", "adapters", "label_smoothing", "log_prediction", "use_loss_mask_for_prompt",
     "context_len_for_AR_decoding",
@@ -35,7 +35,7 @@ _MODULES, _ADAPTERS = "collections.asr.modules", "collections.asr.parts.submodul
 _TRANSFORMER = f"{_MODULES}.transformer"
 _MHA_ADAPTERS = f"{_ADAPTERS}.multi_head_attention_adapter_module"
 MODELS = _named("collections.asr.models", "EncDecMultiTaskModel", "aed_multitask_models.EncDecMultiTaskModel")
-CLASSES: dict[tuple[str, ...], tuple[str, ...]] = {  # what may stand under _target_ where; "*" is any key
+CLASSES: dict[tuple[str, ...], tuple[str, ...]] = {  # allowed values of _target_ by section; "*" is any key
     ("preprocessor",): _named(
         _MODULES, "AudioToMelSpectrogramPreprocessor", "audio_preprocessing.AudioToMelSpectrogramPreprocessor"
     ),
@@ -98,7 +98,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse what is nested without end before Python's stack is used up."""
+        """Refuse endless nesting before Python's stack is exhausted."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(None, None, "nested too deeply", self.peek_event().start_mark)
@@ -122,7 +122,7 @@ _Loader.add_implicit_resolver(
 
 
 def read(where: str, text: bytes, members: set[str]) -> dict[str, Any]:
-    """Return the configuration that NeMo may be handed, without interpolation.
+    """Return the configuration to pass to NeMo, without interpolation.
 
     Args:
         where: archive and member, for messages
@@ -139,14 +139,14 @@ def read(where: str, text: bytes, members: set[str]) -> dict[str, Any]:
         _check(f"{where}: {_dotted(keys)}", keys, value)
     if config.get("prompt_format", "canary") not in PROMPT_FORMATS:
         raise InputError(f"{where}: prompt_format is {config['prompt_format']!r}, expected one of {PROMPT_FORMATS}")
-    handed = {key: config[key] for key in HANDED if key in config}
+    passed = {key: config[key] for key in PASSED if key in config}
     if {*_mapping(f"{where}: adapters", config.get("adapters") or {})} - {"global_cfg"} and "encoder" in config:
         encoder = _mapping(f"{where}: encoder", config["encoder"])
-        handed["encoder"] = {**encoder, "_target_": f"{str(encoder.get('_target_')).removesuffix('Adapter')}Adapter"}
-    handed["tokenizer"] = _tokenizer(f"{where}: tokenizer", config.get("tokenizer"), members)
-    handed["decoding"] = _greedy(f"{where}: decoding", config.get("decoding"))
-    handed["restore_timestamps_model"] = False  # canary-1b-v2 carries a second model, for time stamps alone
-    return handed
+        passed["encoder"] = {**encoder, "_target_": f"{str(encoder.get('_target_')).removesuffix('Adapter')}Adapter"}
+    passed["tokenizer"] = _tokenizer(f"{where}: tokenizer", config.get("tokenizer"), members)
+    passed["decoding"] = _greedy(f"{where}: decoding", config.get("decoding"))
+    passed["restore_timestamps_model"] = False  # canary-1b-v2 carries a second model, for time stamps alone
+    return passed
 
 
 def _loaded(where: str, text: bytes) -> dict[str, Any]:
@@ -172,9 +172,9 @@ def _resolved(where: str, keys: tuple[Any, ...], value: Any, root: dict[str, Any
             " (a few lines can stand for billions)"
         )
     if isinstance(value, dict):
-        return {key: _resolved(where, (*keys, key), each, root, left) for key, each in value.items()}
+        return {key: _resolved(where, (*keys, key), item, root, left) for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolved(where, (*keys, number), each, root, left) for number, each in enumerate(value)]
+        return [_resolved(where, (*keys, number), item, root, left) for number, item in enumerate(value)]
     here = f"{where}: {_dotted(keys)}"
     if value is not None and type(value) not in (str, int, float, bool):
         raise InputError(f"{here} is of type {type(value).__name__}, expected text, numbers, lists and mappings")
@@ -194,8 +194,8 @@ def _resolved(where: str, keys: tuple[Any, ...], value: Any, root: dict[str, Any
 
 def _nodes(value: Any, keys: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     if isinstance(value, dict | list):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _nodes(each, (*keys, key))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _nodes(item, (*keys, key))
     if keys:
         yield keys, value
 
@@ -222,7 +222,7 @@ def _check(where: str, keys: tuple[Any, ...], value: Any) -> None:
         raise InputError(f"{where} is {_shown(value)}, which would take weights from elsewhere; it is not read")
     if key in ("dir", *TOKENIZER_FILES) and any(_matches(pattern, above) for pattern in TOKENIZERS):
         return  # see _files
-    if isinstance(value, str) and keys[0] in (*HANDED, "tokenizer", "decoding") and not TEXT.fullmatch(value):
+    if isinstance(value, str) and keys[0] in (*PASSED, "tokenizer", "decoding") and not TEXT.fullmatch(value):
         raise InputError(f"{where} is {_shown(value)}, expected plain text and no path; it is not read")
 
 
@@ -237,17 +237,17 @@ def _tokenizer(where: str, config: Any, members: set[str]) -> dict[str, Any]:
     if kind not in ("bpe", "agg"):
         raise InputError(f"{where}.type is {_shown(kind)}, expected 'bpe' or 'agg' (others read files of the hub)")
     if kind == "bpe":
-        handed = _files(where, config, members)
+        passed = _files(where, config, members)
     elif config.get("dir") is not None:
         raise InputError(f"{where}.dir is {_shown(config['dir'])}, expected null where each language has its tokenizer")
     else:
         langs = _mapping(f"{where}.langs", config.get("langs"))
-        handed = {name: _files(f"{where}.langs.{name}", each, members) for name, each in langs.items()}
-        handed = {"dir": None, "langs": handed}
+        passed = {name: _files(f"{where}.langs.{name}", lang, members) for name, lang in langs.items()}
+        passed = {"dir": None, "langs": passed}
     custom = config.get("custom_tokenizer")
     if custom is not None:
-        handed["custom_tokenizer"] = {"_target_": _mapping(f"{where}.custom_tokenizer", custom).get("_target_")}
-    return {**handed, "type": kind}
+        passed["custom_tokenizer"] = {"_target_": _mapping(f"{where}.custom_tokenizer", custom).get("_target_")}
+    return {**passed, "type": kind}
 
 
 def _files(where: str, config: Any, members: set[str]) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _files(where: str, config: Any, members: set[str]) -> dict[str, Any]:
     config = _mapping(where, config)
     if config.get("type", "bpe") != "bpe":
         raise InputError(f"{where}.type is {_shown(config['type'])}, expected 'bpe'")
-    handed: dict[str, Any] = {"dir": None, "type": "bpe"}
+    passed: dict[str, Any] = {"dir": None, "type": "bpe"}
     for name in TOKENIZER_FILES:
         value = config.get(name)
         if (value is not None or name == "model_path") and not _is_member(value, members):
@@ -263,8 +263,8 @@ def _files(where: str, config: Any, members: set[str]) -> dict[str, Any]:
             raise InputError(
                 f"{where}.{name} is {_shown(value)}{folder}, which is no file of the archive ('nemo:NAME')"
             )
-        handed[name] = value
-    return handed
+        passed[name] = value
+    return passed
 
 
 def _is_member(value: Any, members: set[str]) -> bool:

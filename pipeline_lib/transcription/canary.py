@@ -43,15 +43,19 @@ with warnings.catch_warnings():
 
 SHORTEST = SAMPLE_RATE  # Canary was trained with silence around what is shorter than a second
 SPECIAL = re.compile(r"<\|[^|<>]*\|>|<pad>|<unk>")
-CONTROL = re.compile(r"<\|[^|<>]+\|>|▁")  # what a prompt is made of; SentencePiece may begin a text with a blank
+CONTROL = re.compile(r"<\|[^|<>]+\|>|▁")  # tokens of a prompt; SentencePiece may begin a text with a blank
 LANGUAGE = re.compile(r"<\|(?!pnc|itn)([a-z]{2,3}(?:-[A-Z]{2})?)\|>")
 
 
 class Canary:
-    """Transcribe up to a batch of recordings at once."""
+    """Canary as an engine: a batch of recordings at once."""
 
     def __init__(self, settings: CanarySettings, device: Device = "auto") -> None:
         """Load the checkpoint.
+
+        Args:
+            settings: checkpoint, language and precision
+            device: where the model runs
 
         Raises:
             InputError: it is missing, gated, no archive or no Canary, holds NaN, or does not know the language
@@ -78,7 +82,7 @@ class Canary:
             MemoryError: the batch does not fit on the device
         """
         try:
-            with _hushed(), autocast(self.device, expected=self.half_precision):
+            with _hushed(), autocast(self.device, enabled=self.half_precision):
                 return self._texts(waveforms)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -89,7 +93,7 @@ class Canary:
         _, encoded_lengths, states, mask = self.model.forward(
             input_signal=signal.to(self.device), input_signal_length=lengths.to(self.device)
         )
-        heard = self.model.decoding.decode_predictions_tensor(
+        hypotheses = self.model.decoding.decode_predictions_tensor(
             encoder_hidden_states=states,
             encoder_input_mask=mask,
             decoder_input_ids=self.prompt.repeat(len(waveforms), 1),
@@ -97,7 +101,7 @@ class Canary:
         )
         delta = self.model.cfg.decoding.greedy.max_generation_delta
         texts = []
-        for hypothesis, frames in zip(heard, encoded_lengths.tolist(), strict=True):
+        for hypothesis, frames in zip(hypotheses, encoded_lengths.tolist(), strict=True):
             text = hypothesis.text
             cap = max(frames + delta - self.prompt.shape[1], 0)
             if delta >= 0 and len(hypothesis.y_sequence) > cap:
@@ -107,15 +111,15 @@ class Canary:
 
 
 def _padded(waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the batch, zeros behind, and its lengths; what is shorter than a second gets silence on either side."""
+    """Return the batch, zeros behind, and its lengths; less than a second gets silence on either side."""
     wide = [
-        np.pad(each, ((SHORTEST - len(each)) // 2, -((len(each) - SHORTEST) // 2))) if len(each) < SHORTEST else each
-        for each in waveforms
+        np.pad(x, ((SHORTEST - len(x)) // 2, -((len(x) - SHORTEST) // 2))) if len(x) < SHORTEST else x
+        for x in waveforms
     ]
-    lengths = torch.tensor([len(each) for each in wide])
+    lengths = torch.tensor([len(x) for x in wide])
     signal = torch.zeros(len(wide), int(lengths.max()))
-    for row, each in zip(signal, wide, strict=True):
-        row[: len(each)] = torch.from_numpy(each)
+    for row, waveform in zip(signal, wide, strict=True):
+        row[: len(waveform)] = torch.from_numpy(waveform)
     return signal, lengths
 
 
@@ -143,7 +147,7 @@ def _load(settings: CanarySettings, device: torch.device) -> EncDecMultiTaskMode
 
 
 class _Connector(SaveRestoreConnector):
-    """What restores from a folder, weights only, whatever the environment sets for pickles."""
+    """Restore from a folder, weights only, whatever the environment sets for pickles."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -156,7 +160,7 @@ class _Connector(SaveRestoreConnector):
 
 @contextmanager
 def _without_resolvers() -> Iterator[None]:
-    """Leave OmegaConf nothing to call; the configuration has no interpolation any more."""
+    """Remove OmegaConf's resolvers; the configuration has no interpolation any more."""
     before = dict(BaseContainer._resolvers)
     BaseContainer._resolvers.clear()
     try:
@@ -171,10 +175,10 @@ def _archive(settings: CanarySettings) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        files = sorted(each for each in path.glob("*.nemo") if each.is_file())
+        files = sorted(file for file in path.glob("*.nemo") if file.is_file())
         if len(files) != 1:
             raise InputError(
-                f"{name} is a folder with {len(files)} .nemo files {[each.name for each in files[:5]]}, expected one"
+                f"{name} is a folder with {len(files)} .nemo files {[file.name for file in files[:5]]}, expected one"
                 " (name the file?)"
             )
         return files[0]
@@ -193,7 +197,7 @@ def _archive(settings: CanarySettings) -> Path:
 
 
 def _prompt(model: EncDecMultiTaskModel, settings: CanarySettings) -> torch.Tensor:
-    """Return the tokens that ask for a transcript in the source language, shape ``(1, n_tokens)``.
+    """Return the prompt of a transcript in the source language, token ids of shape ``(1, n_tokens)``.
 
     Raises:
         InputError: the checkpoint has no token for the language, or for another part of the prompt

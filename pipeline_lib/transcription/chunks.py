@@ -1,4 +1,4 @@
-"""What the model hears of a recording: nothing where it is silent, pieces where it is long."""
+"""Segmentation of a recording for recognition: nothing where it is silent, pieces where it is long."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def is_silent(waveform: np.ndarray, below_dbfs: float) -> bool:
 
     Args:
         waveform: mono, 16 kHz, in [-1, 1], shape ``(n_samples,)``
-        below_dbfs: root mean square in dB, 0 is a square wave of full scale
+        below_dbfs: root mean square in dB, 0 or less; 0 is a square wave of full scale
     """
     loudest = _power(waveform).max(initial=0.0)
     return bool(loudest < 10 ** (below_dbfs / 10))
@@ -33,16 +33,16 @@ def cut(waveform: np.ndarray, max_s: float) -> list[np.ndarray]:
         max_s: longest piece in seconds
 
     Returns:
-        views; joined they are the recording
+        views, each of shape ``(n_samples,)``; concatenated they are the recording
     """
     longest = int(max_s * SAMPLE_RATE)
     pieces = []
     while len(waveform) > longest:
         first = int(EARLIEST * longest)
         last = min(longest, len(waveform) - (longest - first))
-        place = first + _quietest(waveform[first:last])
-        pieces.append(waveform[:place])
-        waveform = waveform[place:]
+        end = first + _quietest(waveform[first:last])
+        pieces.append(waveform[:end])
+        waveform = waveform[end:]
     return [*pieces, waveform]
 
 

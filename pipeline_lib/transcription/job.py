@@ -1,8 +1,9 @@
-"""What a worker needs to transcribe: recordings and settings; it loads the engine for itself."""
+"""Transcription in a worker: recordings and settings; the worker loads the engine for itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import pyarrow as pa
 
@@ -13,11 +14,11 @@ from pipeline_lib.transcription.recognition import Engine, Recognizer, load
 
 @dataclass(frozen=True)
 class TranscriptionJob:
-    """Transcribes rows of a manifest.
+    """Transcription of rows of a manifest.
 
     Attributes:
         settings: engine and options
-        recordings: every utterance's file or part of one, None where it has none, which is never read
+        recordings: every utterance's file or part of one; None where it has none, whose row is never transcribed
         ids: every utterance's identifier
         make: loads the engine; for workers a function of a module
     """
@@ -29,20 +30,28 @@ class TranscriptionJob:
 
     @property
     def device(self) -> str:
-        """Where the engine runs."""
+        """Device that the engine runs on."""
         return self.settings.device
 
-    def listener(self) -> Recognizer:
-        """Return one whose engine is not loaded yet."""
+    def recognizer(self) -> Recognizer:
+        """Return a recogniser whose engine is not loaded yet."""
         return Recognizer(self.settings, lambda: self.make(self.settings))
 
     def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the engine and return what transcribes some rows."""
-        listener = self.listener()
-        listener.load()
-        return partial(self.hear, listener)
+        """Load the engine and return the function that transcribes rows."""
+        recognizer = self.recognizer()
+        recognizer.load()
+        return partial(self.transcribe, recognizer)
 
-    def hear(self, listener: Recognizer, rows: list[int]) -> pa.Table:
-        """Return row numbers and texts."""
-        texts = listener.texts([self.recordings[row] for row in rows])
+    def transcribe(self, recognizer: Recognizer, rows: list[int]) -> pa.Table:
+        """Return the ASR transcripts of some rows.
+
+        Args:
+            recognizer: with its engine
+            rows: of the manifest, all with a recording
+
+        Returns:
+            columns ``row`` and ``text``
+        """
+        texts = recognizer.texts([cast(Recording, self.recordings[row]) for row in rows])
         return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})

@@ -1,6 +1,6 @@
-"""How good the transcripts are: word error rate against the human text, empty and looping outputs.
+"""Quality of ASR transcripts: word error rate against the reference transcripts, empty and looping outputs.
 
-A transcript *loops* when a stretch stands in it at least four times in a row and covers at least ``COVERS`` units:
+A transcript *loops* when a stretch occurs at least four times in a row and covers at least ``COVERS`` units:
 
 - a stretch of one to six words that covers eight words: "no no no no" is speech, "i am i am i am i am" is a decoder
   that does not stop;
@@ -40,43 +40,48 @@ def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | 
 
     Args:
         manifest: the utterances
-        texts: the transcripts, one text an utterance
-        transcribed: which utterances an engine transcribed, bool; None for all. The others, which have no audio, are
-            counted and not measured.
+        texts: the transcripts, one an utterance
+        transcribed: which utterances an engine transcribed, bool, shape ``(n_utterances,)``; None for all. The others,
+            which have no audio, are counted and not measured.
 
     Returns:
         for ``all`` and each split: utterances, with_reference, empty, looping and, where some reference has a word,
-        wer (errors divided by the units of the references) and its unit ("words", "characters", "words and
+        wer (errors divided by the units of the references, 0 or more) and its unit ("words", "characters", "words and
         characters"); the corpus's notice where it has one, and ``without_audio`` where some utterances were not
         transcribed
     """
-    found: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
+    metrics: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
     if transcribed is not None and not transcribed.all():
-        found["without_audio"] = int((~transcribed).sum())
+        metrics["without_audio"] = int((~transcribed).sum())
         manifest, texts = keep(manifest, transcribed), list(compress(texts, transcribed))
     splits = manifest.frame["split"].tolist()
     references = manifest.frame["reference_text"].tolist()
-    found["all"] = _of(references, texts)
+    metrics["all"] = _of(references, texts)
     for split in sorted(set(splits)):
         rows = [i for i, name in enumerate(splits) if name == split]
-        found[split] = _of([references[i] for i in rows], [texts[i] for i in rows])
-    return found
+        metrics[split] = _of([references[i] for i in rows], [texts[i] for i in rows])
+    return metrics
 
 
-def report(found: dict[str, Any], path: Path) -> None:
-    """Write the metrics as JSON and print them, a line a split."""
-    atomic.write(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    if "notice" in found:
-        print(found["notice"])
-    for split, values in found.items():
+def report(metrics: dict[str, Any], path: Path) -> None:
+    """Write the metrics as JSON and print them, a line a split.
+
+    Args:
+        metrics: see ``measure``
+        path: of the JSON file
+    """
+    atomic.write(path, json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    if "notice" in metrics:
+        print(metrics["notice"])
+    for split, values in metrics.items():
         if isinstance(values, dict):
-            rate = _rate(values) if "wer" in values else "no human text"
-            odd = f"{values['empty']} empty, {values['looping']} looping"
-            print(f"{split}: {values['utterances']} utterances, {rate}, {odd}")
+            rate = _rate(values) if "wer" in values else "no reference transcript"
+            counts = f"{values['empty']} empty, {values['looping']} looping"
+            print(f"{split}: {values['utterances']} utterances, {rate}, {counts}")
 
 
 def loops(text: str) -> bool:
-    """Return whether the text repeats itself, see the module."""
+    """Return whether the text repeats itself, as the module's docstring defines."""
     words = normalise_words(text).split()
     runs = groupby("".join(words), key=lambda c: without_blanks(c) or unicodedata.name(c, "").startswith("HANGUL "))
     return (
@@ -110,15 +115,15 @@ def _rate(values: dict[str, Any]) -> str:
 
 def _of(references: Sequence[str | None], texts: Sequence[str]) -> dict[str, Any]:
     pairs = [(reference, text) for reference, text in zip(references, texts, strict=True) if reference is not None]
-    found: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "utterances": len(texts),
         "with_reference": len(pairs),
         "empty": sum(not text.strip() for text in texts),
         "looping": sum(loops(text) for text in texts),
     }
     if any(normalise_words(reference) for reference, _ in pairs):
-        found["wer"] = word_error_rate(*map(list, zip(*pairs, strict=True)))
-        found["unit"] = unit_name([reference for reference, _ in pairs])
-        if not math.isfinite(found["wer"]):
-            raise ValueError(f"word error rate is {found['wer']}")
-    return found
+        metrics["wer"] = word_error_rate(*map(list, zip(*pairs, strict=True)))
+        metrics["unit"] = unit_name([reference for reference, _ in pairs])
+        if not math.isfinite(metrics["wer"]):
+            raise ValueError(f"word error rate is {metrics['wer']}, expected a finite number")
+    return metrics

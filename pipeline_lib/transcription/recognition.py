@@ -1,4 +1,4 @@
-"""From recordings to texts with one engine: silence skipped, long audio cut, memory shortage met once.
+"""Recognition of recordings with one engine: silence skipped, long audio cut, the batch halved once if memory is short.
 
 An engine's contract is ``transcribe(waveforms) -> list[str]``, same length and order; a batch that does not fit raises
 MemoryError.
@@ -21,10 +21,14 @@ from pipeline_lib.transcription import chunks
 
 
 class Engine(Protocol):
-    """What turns waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``) into texts."""
+    """Speech recogniser of waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``)."""
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        """Return one text a waveform, in their order."""
+        """Return one text a waveform, in their order.
+
+        Args:
+            waveforms: mono, 16 kHz, float32 in [-1, 1], each of shape ``(n_samples,)``
+        """
         ...
 
 
@@ -32,7 +36,7 @@ def load(settings: TranscriptionSettings) -> Engine:
     """Return the chosen engine with its model.
 
     Raises:
-        InputError: the checkpoint cannot be had
+        InputError: the checkpoint is not available
     """
     # read when torch is first imported; threads that spin while they wait make a busy machine several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -46,22 +50,22 @@ def load(settings: TranscriptionSettings) -> Engine:
 
             return Whisper(settings.whisper, settings.device)
         case other:
-            raise ValueError(f"engine {other!r} does not listen")
+            raise ValueError(f"engine {other!r} transcribes no audio, expected 'canary' or 'whisper'")
 
 
 class Recognizer:
-    """Transcribes files; the engine is loaded when the first is asked for.
+    """Transcription of recordings; the engine is loaded with the first.
 
     Attributes:
-        heard_s: audio transcribed so far, in seconds
-        spent_s: wall time it took, loading the model left out
+        transcribed_s: audio transcribed so far, in seconds
+        spent_s: wall time it took, in seconds, loading the model left out
     """
 
     def __init__(self, settings: TranscriptionSettings, make: Callable[[], Engine]) -> None:
-        """Keep what is needed.
+        """Take the settings; load nothing yet.
 
         Args:
-            settings: of the whole section; the engine's own give batch size and longest chunk
+            settings: section ``transcription``; the engine's own part gives batch size and longest chunk
             make: loads the engine
         """
         self.engine_name = settings.engine
@@ -79,63 +83,71 @@ class Recognizer:
             self._engine = self._make()
 
     def texts(self, recordings: Sequence[Recording]) -> list[str]:
-        """Return one text a recording, in their order; batches are cut from the front.
+        """Return one text a recording, in their order, a batch at a time.
+
+        Args:
+            recordings: files or parts of files
 
         Raises:
-            BadAudio: a file is not the recording it was when the corpus was read
+            BadAudio: a file has changed since the corpus was read
             InputError: half a batch does not fit into the device's memory
         """
         self.load()
         began = time.perf_counter()
         size = self.options.batch_size
         batches = [recordings[i : i + size] for i in range(0, len(recordings), size)]
-        texts = [text for waveforms in _read_ahead(batches) for text in self._hear(waveforms)]
+        texts = [text for waveforms in _read_ahead(batches) for text in self._texts(waveforms)]
         self.spent_s += time.perf_counter() - began
         return texts
 
-    def _hear(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        """Return the batch's texts; its pieces are heard longest first, a batch at a time."""
-        pieces, owners = [], []
+    def _texts(self, waveforms: Sequence[np.ndarray]) -> list[str]:
+        """Return the batch's texts; its pieces are transcribed longest first, a batch at a time."""
+        pieces: list[np.ndarray] = []
+        owners: list[int] = []
         for owner, waveform in enumerate(waveforms):
             self.transcribed_s += len(waveform) / SAMPLE_RATE
             for piece in chunks.cut(waveform, self.options.max_chunk_s):
                 pieces.append(piece)
                 owners.append(owner)
-        said = [""] * len(pieces)
+        transcripts = [""] * len(pieces)
         loud = [i for i, piece in enumerate(pieces) if not chunks.is_silent(piece, self.silence_dbfs)]
         loud.sort(key=lambda i: -len(pieces[i]))
         while loud:
             now, loud = loud[: self.batch_size], loud[self.batch_size :]
-            for i, text in zip(now, self._ask([pieces[i] for i in now]), strict=True):
-                said[i] = text
-        texts: list[list[str]] = [[] for _ in waveforms]
-        for owner, text in zip(owners, said, strict=True):
-            texts[owner].append(text)
-        return [chunks.join(each) for each in texts]
+            for i, text in zip(now, self._transcribe([pieces[i] for i in now]), strict=True):
+                transcripts[i] = text
+        of_waveforms: list[list[str]] = [[] for _ in waveforms]
+        for owner, text in zip(owners, transcripts, strict=True):
+            of_waveforms[owner].append(text)
+        return [chunks.join(texts) for texts in of_waveforms]
 
-    def _ask(self, pieces: Sequence[np.ndarray]) -> list[str]:
+    def _transcribe(self, pieces: Sequence[np.ndarray]) -> list[str]:
         assert self._engine is not None  # texts() loads it
         try:
             return self._engine.transcribe(pieces)
         except MemoryError:
             section = f"transcription.{self.engine_name}"
-            found = f"{len(pieces)} recordings of up to {max(map(len, pieces)) / SAMPLE_RATE:.1f} s"
+            batch = f"{len(pieces)} recordings of up to {max(map(len, pieces)) / SAMPLE_RATE:.1f} s"
             if self.halved or len(pieces) == 1:
                 raise InputError(
-                    f"{section}: {found} at once do not fit into memory; lower {section}.batch_size"
+                    f"{section}: {batch} at once do not fit into memory; lower {section}.batch_size"
                     f" (now {self.options.batch_size}) or {section}.max_chunk_s (now {self.options.max_chunk_s:g})"
                 ) from None
         self.halved, self.batch_size = True, -(-self.batch_size // 2)
-        print(f"{section}: {found} do not fit into memory; going on with {self.batch_size} at once", file=sys.stderr)
+        print(f"{section}: {batch} do not fit into memory; going on with {self.batch_size} at once", file=sys.stderr)
         middle = -(-len(pieces) // 2)
-        return [*self._ask(pieces[:middle]), *self._ask(pieces[middle:])]
+        return [*self._transcribe(pieces[:middle]), *self._transcribe(pieces[middle:])]
 
 
 def _read_ahead(batches: Sequence[Sequence[Recording]]) -> Iterator[list[np.ndarray]]:
-    """Yield each batch's waveforms; the next batch is decoded while this one is heard."""
+    """Yield each batch's waveforms; the next batch is decoded while this one is transcribed."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = None
         for batch in [*batches, None]:
-            ready, waiting = waiting, None if batch is None else reader.submit(lambda b=batch: [decode(p) for p in b])
+            ready, waiting = waiting, None if batch is None else reader.submit(_decoded, batch)
             if ready is not None:
                 yield ready.result()
+
+
+def _decoded(recordings: Sequence[Recording]) -> list[np.ndarray]:
+    return [decode(recording) for recording in recordings]

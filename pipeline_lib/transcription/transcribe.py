@@ -1,8 +1,8 @@
 """Transcribe every utterance of a manifest with the engine that params.yaml names.
 
-Work is kept in shards of utterances of like length (see ``shards.store``): what an interrupted run heard is not heard
-again. Only the engine named ``reference`` needs no audio; under any other an utterance without audio, of a corpus in
-which others have some, gets its human text or none, as ``transcription.without_audio`` says.
+Results are stored in shards of utterances of similar length (see ``shards.store``): a resumed run transcribes none of
+them again. Only the engine ``reference`` needs no audio; under any other an utterance without audio, of a corpus in
+which others have some, gets its reference transcript or none, by ``transcription.without_audio``.
 """
 
 from collections.abc import Callable
@@ -22,21 +22,21 @@ from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.job import TranscriptionJob
 from pipeline_lib.transcription.recognition import Engine, Recognizer, load
-from pipeline_lib.transcription.reference import human_texts, or_empty
+from pipeline_lib.transcription.reference import reference_transcripts, single_spaced
 
 LIBRARIES = {"canary": ("nemo_toolkit", "torch"), "whisper": ("transformers", "torch")}
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Every utterance's text, in the manifest's order, and where they come from.
+    """Every utterance's transcript, in the manifest's order, and its origin.
 
     Attributes:
         texts: empty where there is none
         engine: its name
-        checkpoint: name or path; the corpus's name for human texts
+        checkpoint: name or path; the corpus's name for reference transcripts
         decoding: the options that the texts depend on
-        folder: the shards, to be discarded once the texts are in place
+        folder: the shards, to be discarded once the texts are written
     """
 
     texts: list[str]
@@ -53,27 +53,27 @@ def transcribe(
     work: Path,
     make: Callable[[TranscriptionSettings], Engine] = load,
 ) -> Transcription:
-    """Return the texts of all utterances.
+    """Return the transcripts of all utterances.
 
     Args:
-        manifest: what to transcribe
+        manifest: the utterances
         root: folder that the manifest's audio paths start from
         settings: engine and options
-        work: where unfinished shards live
-        make: loads the engine, called only when something is left to hear; by every worker where there are any
+        work: folder of unfinished shards
+        make: loads the engine, called only when a recording is left to transcribe; by every worker where there are any
 
     Raises:
-        InputError: no utterance has audio (one has no human text for ``reference``), a file has changed since the
-            corpus was read, or the checkpoint cannot be had
+        InputError: no utterance has audio (one has no reference transcript, for ``reference``), a file has changed
+            since the corpus was read, or the checkpoint is not available
     """
     if settings.engine == "reference":
-        texts, said = human_texts(manifest, settings.reference), settings.reference.model_dump()
-        return Transcription(texts, "reference", manifest.corpus, said, work / "reference")
+        references, decoding = reference_transcripts(manifest, settings.reference), settings.reference.model_dump()
+        return Transcription(references, "reference", manifest.corpus, decoding, work / "reference")
     rows = np.flatnonzero(manifest.has_audio)
     _refuse_text_only(manifest, settings.engine)
     options = getattr(settings, settings.engine)
     by_length = store.by_length(manifest.frame["duration_s"].to_numpy()[rows], settings.shard_size, options.batch_size)
-    plan = [rows[places].tolist() for places in by_length]
+    plan = [rows[indices].tolist() for indices in by_length]
     decoding = {**options.model_dump(), "strategy": "greedy", "silence_dbfs": settings.silence_dbfs}
     checkpoint = decoding.pop("checkpoint")
     if Path(checkpoint).exists():
@@ -84,13 +84,13 @@ def transcribe(
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
     job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
-    listener, executor = job.listener(), settings.executor
+    recognizer, executor = job.recognizer(), settings.executor
     texts = np.full(len(manifest), None, dtype=object)
     texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
-    hear = partial(job.hear, listener)
-    for table in store.run_shards(folder, plan, hear, "transcribing", job=job, executor=executor):
+    compute = partial(job.transcribe, recognizer)
+    for table in store.run_shards(folder, plan, compute, "transcribing", job=job, executor=executor):
         texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
-    _say_speed(listener)
+    _print_speed(recognizer)
     return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, folder)
 
 
@@ -98,7 +98,7 @@ def _refuse_text_only(manifest: Manifest, engine: str) -> None:
     """Refuse a corpus of which no utterance has audio.
 
     Raises:
-        InputError: it is one
+        InputError: no utterance has
     """
     if not manifest.has_audio.any():
         raise InputError(
@@ -112,18 +112,18 @@ def _without_audio(manifest: Manifest, settings: TranscriptionSettings, decoding
     if manifest.has_audio.all():
         return []
     decoding["without_audio"] = settings.without_audio
-    human = or_empty(manifest.frame["reference_text"][~manifest.has_audio])
-    texts = human if settings.without_audio == "reference" else [""] * len(human)
-    given = f"{sum(map(bool, texts))} of their transcripts are the human text, {texts.count('')} are empty"
-    print(segments.missing_message(manifest, f"{given} (transcription.without_audio is {settings.without_audio!r})"))
+    references = single_spaced(manifest.frame["reference_text"][~manifest.has_audio])
+    texts = references if settings.without_audio == "reference" else [""] * len(references)
+    counts = f"{sum(map(bool, texts))} get their reference transcript, {texts.count('')} an empty one"
+    print(segments.missing_message(manifest, f"{counts} (transcription.without_audio is {settings.without_audio!r})"))
     return texts
 
 
-def _say_speed(listener: Recognizer) -> None:
-    """Print how fast it went in this process; the numbers differ from run to run and so stand in no output."""
-    if listener.spent_s > 0:
-        factor = listener.spent_s / max(listener.transcribed_s, 1e-9)
+def _print_speed(recognizer: Recognizer) -> None:
+    """Print the speed in this process; it differs from run to run and is therefore not stored."""
+    if recognizer.spent_s > 0:
+        factor = recognizer.spent_s / max(recognizer.transcribed_s, 1e-9)
         print(
-            f"{listener.heard_s:.0f} s of audio transcribed in {listener.spent_s:.1f} s"
+            f"{recognizer.transcribed_s:.0f} s of audio transcribed in {recognizer.spent_s:.1f} s"
             f" (real-time factor {factor:.3f}, loading the model left out)"
         )

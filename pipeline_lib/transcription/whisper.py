@@ -21,10 +21,14 @@ from pipeline_lib.params.transcription import WhisperSettings
 
 
 class Whisper:
-    """Hears up to a batch of recordings of at most 30 s at once."""
+    """Whisper as an engine: a batch of recordings of at most 30 s at once."""
 
     def __init__(self, settings: WhisperSettings, device: Device = "auto") -> None:
         """Load the checkpoint.
+
+        Args:
+            settings: checkpoint, language and precision
+            device: where the model runs
 
         Raises:
             InputError: it is missing, gated or no Whisper, or does not know the language
@@ -49,16 +53,16 @@ class Whisper:
         inputs = self.processor.feature_extractor(
             list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True
         )
-        asked = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
+        options = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
         try:
-            with quiet(), autocast(self.device, expected=self.half_precision):
+            with quiet(), autocast(self.device, enabled=self.half_precision):
                 tokens = self.model.generate(
                     inputs.input_features.to(self.device),
                     attention_mask=inputs.attention_mask.to(self.device),
                     num_beams=1,
                     do_sample=False,
                     return_timestamps=False,
-                    **asked,
+                    **options,
                 )
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -96,15 +100,17 @@ def _load(settings: WhisperSettings) -> tuple[WhisperForConditionalGeneration, W
     except Exception as error:
         raise explain(error, named, "weights") from error
     if missing := sorted(report["missing_keys"]):
-        said = f"lacks {len(missing)} weights of Whisper, {missing[0]!r} first"
-        raise InputError(f"{settings.checkpoint} {said} (is it a checkpoint of another architecture?)")
+        raise InputError(
+            f"{settings.checkpoint} lacks {len(missing)} weights of Whisper, {missing[0]!r} first"
+            " (is it a checkpoint of another architecture?)"
+        )
     contents.check_finite(model, settings.checkpoint)
     _check_languages(model, settings.checkpoint)
     return model, processor
 
 
 def _check_windows(values: Mapping[str, Any], config: PretrainedConfig, checkpoint: str) -> None:
-    """Refuse a preprocessor whose windows are not those that the encoder takes."""
+    """Refuse a preprocessor whose windows do not fit the encoder."""
     bands, hop = values.get("feature_size", 80), values.get("hop_length", 160)
     frames = values.get("chunk_length", 30) * SAMPLE_RATE // hop
     rate = values.get("sampling_rate", SAMPLE_RATE)
@@ -117,7 +123,7 @@ def _check_windows(values: Mapping[str, Any], config: PretrainedConfig, checkpoi
 
 
 def _check_languages(model: WhisperForConditionalGeneration, checkpoint: str) -> None:
-    """Refuse a list of languages that is not made of tokens of the model."""
+    """Refuse a list of languages whose values are not tokens of the model."""
     languages = getattr(model.generation_config, "lang_to_id", None) or {}
     table = model.config.vocab_size
     known = isinstance(languages, dict) and all(
@@ -135,8 +141,8 @@ def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings)
     Raises:
         InputError: the checkpoint does not know the language
     """
-    wanted = None if settings.language is None else settings.language.lower()
-    code = wanted if wanted is None else TO_LANGUAGE_CODE.get(wanted, wanted)
+    language = None if settings.language is None else settings.language.lower()
+    code = None if language is None else TO_LANGUAGE_CODE.get(language, language)
     known = sorted(token[2:-2] for token in getattr(model.generation_config, "lang_to_id", None) or {})
     if not known:
         known, code = ["en"], "" if code in (None, "en") else code

@@ -82,24 +82,23 @@ FOUR_BIT = {f"{name}_wide": config for name, config in _text(WIDE).items()}
 
 
 def write(folder: Path, name: str) -> Path:
-    """Write the checkpoint of that name below ``folder`` and return its place."""
-    place = folder / name
+    """Write the checkpoint of that name below ``folder`` and return its folder."""
+    checkpoint = folder / name
     torch.manual_seed(0)
     model = AutoModel.from_config((SPEECH | TEXT | FOUR_BIT)[name])
     with torch.no_grad():
-        for (
-            parameter
-        ) in model.parameters():  # norms and biases too: at their initial ones and zeros mistakes would hide
+        # norms and biases too: at their initial ones and zeros mistakes would hide
+        for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    model.save_pretrained(place)
+    model.save_pretrained(checkpoint)
     if name in TEXT | FOUR_BIT:
-        tokenizer(padding=not name.startswith("llama")).save_pretrained(place)
+        tokenizer(padding=not name.startswith("llama")).save_pretrained(checkpoint)
     elif name not in ("whisper", "vggish"):
         bert = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "num_mel_bins": 80, "stride": 2}
         wave = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": name != "wavlm_group"}
-        said = {"sampling_rate": 16_000, **(bert if name.startswith("w2v") else wave)}
-        (place / "preprocessor_config.json").write_text(json.dumps(said))
-    return place
+        values = {"sampling_rate": 16_000, **(bert if name.startswith("w2v") else wave)}
+        (checkpoint / "preprocessor_config.json").write_text(json.dumps(values))
+    return checkpoint
 
 
 def tokenizer(*, padding: bool) -> PreTrainedTokenizerFast:

@@ -24,14 +24,14 @@ def copy(checkpoint, tmp_path, name) -> Path:
     return shutil.copytree(checkpoint(name), tmp_path / name)
 
 
-def load(place, **settings):
-    loader = load_text if Path(place).name in TEXT else load_speech
-    return loader(EncoderSettings(checkpoint=str(place), **settings), CPU)
+def load(folder, **settings):
+    loader = load_text if Path(folder).name in TEXT else load_speech
+    return loader(EncoderSettings(checkpoint=str(folder), **settings), CPU)
 
 
-def refusal(place, **settings) -> str:
+def refusal(folder, **settings) -> str:
     with pytest.raises(InputError) as refused:
-        load(place, **settings)
+        load(folder, **settings)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
     return str(refused.value)
 
@@ -40,91 +40,95 @@ def edited(path: Path, **values) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def with_pad(place: Path, *, special: bool = True, around: bool = False) -> None:
+def with_pad(folder: Path, *, special: bool = True, around: bool = False) -> None:
     """Add a token behind the model's table, as mirrors of LLaMA 2 do with a padding token."""
-    values = json.loads((place / "tokenizer.json").read_text())
+    values = json.loads((folder / "tokenizer.json").read_text())
     added = {"id": 20, "content": "<extra>", "single_word": False, "lstrip": False, "rstrip": False}
     values["added_tokens"].append({**added, "normalized": False, "special": special})
     if around:
         template = {"id": "<extra>", "type_id": 0}
         values["post_processor"]["single"].append({"SpecialToken": template})
         values["post_processor"]["special_tokens"]["<extra>"] = {"id": "<extra>", "ids": [20], "tokens": ["<extra>"]}
-    (place / "tokenizer.json").write_text(json.dumps(values))
+    (folder / "tokenizer.json").write_text(json.dumps(values))
     if special:
-        edited(place / "tokenizer_config.json", pad_token="<extra>")
+        edited(folder / "tokenizer_config.json", pad_token="<extra>")
 
 
 def test_an_added_padding_token_is_taken_and_never_reaches_the_model(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "llama")
+    folder = copy(checkpoint, tmp_path, "llama")
     texts = ["i am <extra> happy", "", "we"]
-    plain = load(place)
-    with_pad(place)
-    encoder = load(place)
+    plain = load(folder)
+    with_pad(folder)
+    encoder = load(folder)
     inputs = encoder.prepare(texts)
     assert int(inputs["input_ids"].max()) < encoder.model.config.vocab_size == 20
     assert encoder.prepare.padding == 2  # the end of sequence, as where there is no padding token
     expected = plain.prepare(["we i am", "we"])
-    found = encoder.prepare(["we i am", "we"])
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    result = encoder.prepare(["we i am", "we"])
+    assert all(torch.equal(result[key], expected[key]) for key in expected)
     assert torch.isfinite(encoder(**inputs).layers[-1]).all()
 
 
 def test_tokens_that_a_text_can_hold_and_the_model_does_not_have_are_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "llama")
-    with_pad(place, special=False)
-    assert "its tokenizer has 21 tokens, its model 20" in refusal(place)
-    shutil.rmtree(place)
-    place = copy(checkpoint, tmp_path, "llama")
-    with_pad(place, around=True)
-    assert "puts '<extra>' around every text" in refusal(place)
+    folder = copy(checkpoint, tmp_path, "llama")
+    with_pad(folder, special=False)
+    assert "its tokenizer has 21 tokens, its model 20" in refusal(folder)
+    shutil.rmtree(folder)
+    folder = copy(checkpoint, tmp_path, "llama")
+    with_pad(folder, around=True)
+    assert "puts '<extra>' around every text" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", list(TEXT))
 def test_a_text_checkpoint_without_its_tokenizer_is_refused(name, checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, name)
-    for path in place.glob("tokenizer*"):
+    folder = copy(checkpoint, tmp_path, name)
+    for path in folder.glob("tokenizer*"):
         path.unlink()
-    assert "has no tokenizer, expected one of ['tokenizer.json'" in refusal(place)
+    assert "has no tokenizer, expected one of ['tokenizer.json'" in refusal(folder)
 
 
 def test_an_empty_and_a_cut_vocabulary_are_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "bert")
-    for path in place.glob("tokenizer*"):
+    folder = copy(checkpoint, tmp_path, "bert")
+    for path in folder.glob("tokenizer*"):
         path.unlink()
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(15))]
-    (place / "vocab.txt").write_text("\n".join(words) + "\n")
-    assert load(place).prepare(["word3"])["input_ids"].tolist() == [[2, 8, 3]]
-    (place / "vocab.txt").write_text("\n".join(words[:12]) + "\n")
-    assert "its tokenizer has 12 tokens, its model 20 (is a file of the tokenizer cut short?)" in refusal(place)
-    (place / "vocab.txt").write_text("\n".join(words[:5]) + "\n")
-    assert "has a tokenizer of 5 special tokens and no word" in refusal(place)
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    assert load(folder).prepare(["word3"])["input_ids"].tolist() == [[2, 8, 3]]
+    (folder / "vocab.txt").write_text("\n".join(words[:12]) + "\n")
+    assert "its tokenizer has 12 tokens, its model 20 (is a file of the tokenizer cut short?)" in refusal(folder)
+    (folder / "vocab.txt").write_text("\n".join(words[:5]) + "\n")
+    assert "has a tokenizer of 5 special tokens and no word" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["hubert_group", "whisper", "llama"])
 def test_weights_that_are_not_finite_are_refused(name, value, checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, name)
-    tensors = load_file(place / "model.safetensors")
+    folder = copy(checkpoint, tmp_path, name)
+    tensors = load_file(folder / "model.safetensors")
     key = (
-        next(each for each in tensors if "layers.1" in each and each.endswith("proj.weight") and "encoder" in each)
+        next(
+            tensor
+            for tensor in tensors
+            if "layers.1" in tensor and tensor.endswith("proj.weight") and "encoder" in tensor
+        )
         if name == "whisper"
-        else sorted(each for each in tensors if "layers.1" in each)[0]
+        else sorted(tensor for tensor in tensors if "layers.1" in tensor)[0]
     )
     tensors[key].view(-1)[-1] = value
-    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
-    assert "holds NaN or infinity, expected finite weights" in refusal(place)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "holds NaN or infinity, expected finite weights" in refusal(folder)
 
 
 def test_four_bit_weights_that_are_not_finite_are_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "llama")
+    folder = copy(checkpoint, tmp_path, "llama")
     sizes = {"hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 1}
-    config = LlamaConfig.from_pretrained(place, **sizes)
-    AutoModel.from_config(config).save_pretrained(place)
-    load(place, weights="nf4")
-    tensors = load_file(place / "model.safetensors")
+    config = LlamaConfig.from_pretrained(folder, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    load(folder, weights="nf4")
+    tensors = load_file(folder / "model.safetensors")
     tensors["layers.0.mlp.up_proj.weight"][3, 3] = float("nan")
-    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
-    assert "layers.0.mlp.up_proj.weight holds NaN or infinity" in refusal(place, weights="nf4")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "layers.0.mlp.up_proj.weight holds NaN or infinity" in refusal(folder, weights="nf4")
 
 
 PREPROCESSORS = [
@@ -147,18 +151,18 @@ PREPROCESSORS = [
 
 @pytest.mark.parametrize(("text", "expected"), PREPROCESSORS, ids=range(len(PREPROCESSORS)))
 def test_a_malformed_preprocessor_is_refused(text, expected, checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "w2v_bert")
-    (place / "preprocessor_config.json").write_text(text, encoding="latin-1")
-    assert expected in refusal(place, pretrained=False)
+    folder = copy(checkpoint, tmp_path, "w2v_bert")
+    (folder / "preprocessor_config.json").write_text(text, encoding="latin-1")
+    assert expected in refusal(folder, pretrained=False)
 
 
 def test_a_word_for_a_truth_value_and_a_processor_that_is_a_list_are_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "hubert_group")
-    (place / "preprocessor_config.json").write_text('{"do_normalize": "false"}')
-    assert "do_normalize is 'false', expected true or false" in refusal(place, pretrained=False)
-    (place / "preprocessor_config.json").unlink()
-    (place / "processor_config.json").write_text('{"feature_extractor": []}')
-    assert "feature_extractor is a list, expected an object" in refusal(place, pretrained=False)
+    folder = copy(checkpoint, tmp_path, "hubert_group")
+    (folder / "preprocessor_config.json").write_text('{"do_normalize": "false"}')
+    assert "do_normalize is 'false', expected true or false" in refusal(folder, pretrained=False)
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text('{"feature_extractor": []}')
+    assert "feature_extractor is a list, expected an object" in refusal(folder, pretrained=False)
 
 
 CONFIGURATIONS = [
@@ -183,42 +187,42 @@ CONFIGURATIONS = [
 
 @pytest.mark.parametrize(("name", "values", "expected"), CONFIGURATIONS)
 def test_a_configuration_of_which_no_model_can_be_built_is_refused(name, values, expected, checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, name)
-    edited(place / "config.json", **values)
-    assert expected in refusal(place)
-    assert expected in refusal(place, pretrained=False)
+    folder = copy(checkpoint, tmp_path, name)
+    edited(folder / "config.json", **values)
+    assert expected in refusal(folder)
+    assert expected in refusal(folder, pretrained=False)
 
 
 def test_the_decoder_of_whisper_is_never_built(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "whisper")
-    plain = load(place).model.state_dict()
-    edited(place / "config.json", decoder_layers=10**18)
-    assert all(torch.equal(value, plain[name]) for name, value in load(place).model.state_dict().items())
+    folder = copy(checkpoint, tmp_path, "whisper")
+    plain = load(folder).model.state_dict()
+    edited(folder / "config.json", decoder_layers=10**18)
+    assert all(torch.equal(value, plain[name]) for name, value in load(folder).model.state_dict().items())
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "", "[" * 100_000, '{"model_type": ["bert"]}', '{"a": 1}'])
 def test_a_file_that_is_no_configuration_is_refused(text, checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "bert")
-    (place / "config.json").write_text(text)
-    refusal(place)
+    folder = copy(checkpoint, tmp_path, "bert")
+    (folder / "config.json").write_text(text)
+    refusal(folder)
 
 
 VALUES = [None, 0, -1, 1.5, 10**18, float("inf"), "", "3", [], [0], {}, True]
 
 
-def mutations(place: Path, count: int | None) -> list[tuple[str, object]]:
+def mutations(folder: Path, count: int | None) -> list[tuple[str, object]]:
     """Return every key of config.json with every value, or a seeded part of them."""
-    keys = json.loads((place / "config.json").read_text())
+    keys = json.loads((folder / "config.json").read_text())
     every = [(key, value) for key in sorted(keys) for value in VALUES]
     return every if count is None else random.Random(1).sample(every, count)
 
 
-def mutated(place: Path, count: int | None) -> None:
-    original = (place / "config.json").read_text()
-    for key, value in mutations(place, count):
-        (place / "config.json").write_text(json.dumps({**json.loads(original), key: value}))
+def mutated(folder: Path, count: int | None) -> None:
+    original = (folder / "config.json").read_text()
+    for key, value in mutations(folder, count):
+        (folder / "config.json").write_text(json.dumps({**json.loads(original), key: value}))
         try:
-            load(place, pretrained=False)
+            load(folder, pretrained=False)
         except InputError as error:
             assert "\n" not in str(error), (key, value, error)
 
@@ -266,14 +270,14 @@ def test_json_of_unreasonable_length_is_not_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["llama", "bert", "hubert_group"])
 def test_weights_of_more_blocks_than_the_configuration_names_are_refused(checkpoint, tmp_path, name):
-    place = copy(checkpoint, tmp_path, name)
-    count = json.loads((place / "config.json").read_text())["num_hidden_layers"]
-    assert len(load(place, layers_kept=count - 1).model.state_dict())  # left out on request
-    edited(place / "config.json", num_hidden_layers=count - 1)
-    assert f"holds weights of {count} blocks and its config.json names {count - 1}" in refusal(place)
+    folder = copy(checkpoint, tmp_path, name)
+    count = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    assert len(load(folder, layers_kept=count - 1).model.state_dict())  # left out on request
+    edited(folder / "config.json", num_hidden_layers=count - 1)
+    assert f"holds weights of {count} blocks and its config.json names {count - 1}" in refusal(folder)
 
 
 def test_a_pointer_of_git_lfs_in_the_place_of_weights_is_named(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "llama")
-    (place / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    assert "model.safetensors is a pointer of Git LFS, expected weights; run 'git lfs pull'" in refusal(place)
+    folder = copy(checkpoint, tmp_path, "llama")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "model.safetensors is a pointer of Git LFS, expected weights; run 'git lfs pull'" in refusal(folder)

@@ -77,5 +77,7 @@ def test_beyond_its_range_float16_ends_and_is_never_infinite():
 def test_gradient_reaches_a_branch_from_the_utterances_that_have_it(branches):
     encoder = JointEncoder(branches).requires_grad_(True)
     encoder(**encoder.prepare(UTTERANCES))["text"].layers[-1].sum().backward()
-    assert any(each.grad is not None and each.grad.any() for each in encoder.branches["text"].parameters())
+    assert any(
+        parameter.grad is not None and parameter.grad.any() for parameter in encoder.branches["text"].parameters()
+    )
     encoder.requires_grad_(False)

@@ -23,9 +23,9 @@ def copy(checkpoint, tmp_path, name):
     return shutil.copytree(checkpoint(name), tmp_path / name)
 
 
-def refusal(place, loader=load_speech, **settings) -> str:
+def refusal(folder, loader=load_speech, **settings) -> str:
     with pytest.raises(InputError) as refused:
-        loader(EncoderSettings(checkpoint=str(place), **settings), CPU)
+        loader(EncoderSettings(checkpoint=str(folder), **settings), CPU)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -40,8 +40,8 @@ def test_kept_blocks_are_the_first_ones(name, load, waveforms):
 
 
 def test_more_blocks_than_there_are_is_refused(checkpoint):
-    place = checkpoint("hubert_group")
-    assert refusal(place, layers_kept=9) == f"layers_kept is 9, {place} has 3 blocks"
+    folder = checkpoint("hubert_group")
+    assert refusal(folder, layers_kept=9) == f"layers_kept is 9, {folder} has 3 blocks"
 
 
 def test_random_weights_follow_the_seed_and_leave_the_generator_alone(load, waveforms):
@@ -55,9 +55,9 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone(load, wave
 
 
 def test_random_weights_need_no_weights_file(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "hubert_layer")
-    (place / "model.safetensors").unlink()
-    assert load_speech(EncoderSettings(checkpoint=str(place), pretrained=False), CPU).n_layers == 3
+    folder = copy(checkpoint, tmp_path, "hubert_layer")
+    (folder / "model.safetensors").unlink()
+    assert load_speech(EncoderSettings(checkpoint=str(folder), pretrained=False), CPU).n_layers == 3
 
 
 def test_normalisation_is_the_checkpoints(load, waveforms):
@@ -68,63 +68,63 @@ def test_normalisation_is_the_checkpoints(load, waveforms):
 
 
 def test_the_feature_extractor_may_stand_in_processor_config(checkpoint, tmp_path, waveforms):
-    place = copy(checkpoint, tmp_path, "hubert_group")
-    said = json.loads((place / "preprocessor_config.json").read_text()) | {"do_normalize": False}
-    (place / "preprocessor_config.json").unlink()
-    (place / "processor_config.json").write_text(json.dumps({"feature_extractor": said}))
-    encoder = load_speech(EncoderSettings(checkpoint=str(place)), CPU)
+    folder = copy(checkpoint, tmp_path, "hubert_group")
+    values = json.loads((folder / "preprocessor_config.json").read_text()) | {"do_normalize": False}
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": values}))
+    encoder = load_speech(EncoderSettings(checkpoint=str(folder)), CPU)
     assert torch.equal(encoder.prepare(waveforms[:1])["input_values"][0], torch.from_numpy(waveforms[0]))
 
 
 def test_weights_in_another_format_are_refused_with_the_remedy(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "hubert_group")
-    (place / "model.safetensors").rename(place / "pytorch_model.bin")
-    assert "has no safetensors weights" in (said := refusal(place)) and "refs/pr/1" in said
+    folder = copy(checkpoint, tmp_path, "hubert_group")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert "has no safetensors weights" in (values := refusal(folder)) and "refs/pr/1" in values
 
 
 def test_missing_weights_are_never_made_up(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "hubert_group")
-    tensors = load_file(place / "model.safetensors")
+    folder = copy(checkpoint, tmp_path, "hubert_group")
+    tensors = load_file(folder / "model.safetensors")
     del tensors["encoder.layers.1.attention.k_proj.weight"]
-    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
-    assert "lacks 1 weights" in (said := refusal(place)) and "layers.1.attention.k_proj.weight" in said
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks 1 weights" in (values := refusal(folder)) and "layers.1.attention.k_proj.weight" in values
 
 
 def test_damaged_weights_are_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "hubert_group")
-    whole = (place / "model.safetensors").read_bytes()
-    (place / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert refusal(place).startswith(f"checkpoint {place} gives no weights:")
+    folder = copy(checkpoint, tmp_path, "hubert_group")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert refusal(folder).startswith(f"checkpoint {folder} gives no weights:")
 
 
 def test_a_model_of_the_other_modality_is_refused(checkpoint):
-    place = checkpoint("bert")
-    assert refusal(place) == (
-        f"{place} is a 'bert' model, a speech encoder is one of "
+    folder = checkpoint("bert")
+    assert refusal(folder) == (
+        f"{folder} is a 'bert' model, a speech encoder is one of "
         "['hubert', 'wav2vec2', 'wavlm', 'wav2vec2-bert', 'sonar-speech', 'whisper', 'vggish']"
     )
     assert "is a 'wavlm' model, a text encoder is one of" in refusal(checkpoint("wavlm_group"), load_text)
 
 
 def test_remote_code_is_never_run(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "bert")
-    said = json.loads((place / "config.json").read_text()) | {
+    folder = copy(checkpoint, tmp_path, "bert")
+    values = json.loads((folder / "config.json").read_text()) | {
         "model_type": "baichuan",
         "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"},
     }
-    (place / "config.json").write_text(json.dumps(said))
-    (place / "evil.py").write_text("raise SystemExit('ran')")
-    assert "needs Python code of its own, which is never run" in refusal(place, load_text)
+    (folder / "config.json").write_text(json.dumps(values))
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    assert "needs Python code of its own, which is never run" in refusal(folder, load_text)
 
 
 def test_a_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):
-    place = copy(checkpoint, tmp_path, "bert")
-    said = json.loads((place / "config.json").read_text()) | {"vocab_size": 7}
-    (place / "config.json").write_text(json.dumps(said))
-    assert "tokenizer has 20 tokens, its model 7" in refusal(place, load_text, pretrained=False)
+    folder = copy(checkpoint, tmp_path, "bert")
+    values = json.loads((folder / "config.json").read_text()) | {"vocab_size": 7}
+    (folder / "config.json").write_text(json.dumps(values))
+    assert "tokenizer has 20 tokens, its model 7" in refusal(folder, load_text, pretrained=False)
 
 
-def test_a_folder_that_is_not_there_is_not_asked_for_on_the_hub(tmp_path):
+def test_a_missing_folder_is_not_requested_of_the_hub(tmp_path):
     assert "is not a folder" in refusal(tmp_path / "nothing")
     assert "is not a folder" in refusal("models/demo/nothing")
     assert "has no config.json" in refusal(tmp_path)
@@ -157,14 +157,14 @@ def answer(kind: type[Exception], status: int, message: str = "") -> Exception:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 @pytest.mark.parametrize("loader", [load_speech, load_text])
-def test_what_the_hub_refuses_is_said_in_one_sentence(raised, expected, loader, monkeypatch):
+def test_a_refusal_of_the_hub_is_one_sentence(raised, expected, loader, monkeypatch):
     def refuse(*args, **kwargs):
         raise raised
 
     monkeypatch.setattr("transformers.utils.hub.hf_hub_download", refuse)
-    said = refusal("org/model", loader, revision="v9")
-    assert said.startswith("checkpoint org/model ")
-    assert re.search(expected, said), said
+    message = refusal("org/model", loader, revision="v9")
+    assert message.startswith("checkpoint org/model ")
+    assert re.search(expected, message), message
 
 
 def test_without_a_cache_and_offline_the_real_hub_client_is_refused_too():

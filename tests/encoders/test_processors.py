@@ -77,7 +77,7 @@ def test_a_wide_checkpoint_is_taken_on_every_processor(load, monkeypatch):
 def test_where_bitsandbytes_would_repack_a_model_computes_and_trains_to_the_bit_what_it_does_elsewhere(
     pretrained, load, monkeypatch
 ):
-    found = {}
+    result = {}
     for on in (False, True):
         repacking(on, monkeypatch)
         encoder = load("llama_wide", weights="nf4", pretrained=pretrained)
@@ -87,12 +87,14 @@ def test_where_bitsandbytes_would_repack_a_model_computes_and_trains_to_the_bit_
         encoder.model = attach(encoder.model, LORA)
         hidden = encoder.train()(**encoder.prepare(TEXTS))  # after an evaluation, as from the second epoch on
         hidden.layers[-1][hidden.mask][:, :5].sum().backward()
-        gradient = torch.cat([each.grad.flatten() for each in encoder.parameters() if each.requires_grad])
-        found[on] = before, gradient, encoder.state_dict()
-    assert torch.equal(found[False][0], found[True][0])
-    assert torch.equal(found[False][1], found[True][1]) and found[True][1].abs().max() > 0
-    assert found[False][2].keys() == found[True][2].keys()
-    assert all(torch.equal(found[True][2][key], each) for key, each in found[False][2].items())
+        gradient = torch.cat(
+            [parameter.grad.flatten() for parameter in encoder.parameters() if parameter.requires_grad]
+        )
+        result[on] = before, gradient, encoder.state_dict()
+    assert torch.equal(result[False][0], result[True][0])
+    assert torch.equal(result[False][1], result[True][1]) and result[True][1].abs().max() > 0
+    assert result[False][2].keys() == result[True][2].keys()
+    assert all(torch.equal(result[True][2][key], value) for key, value in result[False][2].items())
 
 
 @pytest.mark.acceptance
@@ -151,7 +153,7 @@ def test_bitsandbytes_itself_neither_fetches_nor_warns(tmp_path):
     )
     options = {"env": {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}, "capture_output": True, "text": True}
     ours, theirs = (
-        subprocess.run([sys.executable, "-c", source, each], check=True, **options) for each in ("ours", "theirs")
+        subprocess.run([sys.executable, "-c", source, side], check=True, **options) for side in ("ours", "theirs")
     )
     assert theirs.stdout == "fetched\n1 True\n" and "gemm_4bit_forward" in theirs.stderr  # else nothing is tested
     assert ours.stdout == "1 False\n" and "gemm_4bit_forward" not in ours.stderr

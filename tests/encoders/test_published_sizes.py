@@ -72,7 +72,7 @@ def test_the_arithmetic_gives_what_is_known_of_the_whole_models():
 def test_the_real_configurations_load_with_the_parameters_counted_by_hand(name, expected):
     encoder = built(name)
     assert real.n_parameters(encoder) == expected
-    assert all(each.device == META for each in encoder.parameters())
+    assert all(parameter.device == META for parameter in encoder.parameters())
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_widths_blocks_and_frame_rates(name, width, blocks, rate):
 def test_encoders_and_head_are_the_papers_millions(name):
     # table 1, rounded; the encoders of the audio rows alone would be 23, 94 and 164
     system = real.SYSTEMS[name]
-    widths = [built(each).width for each in (system.speech, system.text) if each]
-    total = sum(BY_HAND[each] for each in (system.speech, system.text) if each) + real.head(*widths)
+    widths = [built(name).width for name in (system.speech, system.text) if name]
+    total = sum(BY_HAND[name] for name in (system.speech, system.text) if name) + real.head(*widths)
     assert round(total / 1e6) == system.published
 
 
@@ -117,7 +117,7 @@ def test_the_table_narrows_the_width_of_the_head():
 
 def test_vggish_keeps_the_convolutions_frozen_and_distilhubert_its_seven():
     frozen = {name: built(name).model.feature_extractor for name in ("VGGish", "DistilHuBERT")}
-    counts = {name: sum(each.numel() for each in part.parameters()) for name, part in frozen.items()}
+    counts = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in frozen.items()}
     assert counts == {"VGGish": 4_499_712, "DistilHuBERT": CONVOLUTIONS + 2 * 512}
 
 
@@ -146,12 +146,12 @@ def test_whisper_encoders_load_with_the_parameters_counted_by_hand(name, tmp_pat
 @pytest.fixture(scope="module")
 def short_whisper(tmp_path_factory):
     """Return a Whisper encoder of one narrow block that sees the real windows of 30 s."""
-    place = tmp_path_factory.mktemp("whisper")
+    folder = tmp_path_factory.mktemp("whisper")
     sizes = {"d_model": 8, "vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     for part in ("encoder", "decoder"):
         sizes |= {f"{part}_layers": 1, f"{part}_attention_heads": 1, f"{part}_ffn_dim": 8}
-    WhisperConfig(**sizes, decoder_start_token_id=1).save_pretrained(place)
-    return load_speech(EncoderSettings(checkpoint=str(place), pretrained=False), torch.device("cpu"))
+    WhisperConfig(**sizes, decoder_start_token_id=1).save_pretrained(folder)
+    return load_speech(EncoderSettings(checkpoint=str(folder), pretrained=False), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_gradients_flow_through_true_lengths_under_checkpointing(trained, load, 
     from pipeline_lib.networks.adapters import attach
     from pipeline_lib.params.network import AdaptationSettings
 
-    found = []
+    result = []
     for sparing in (False, True):
         encoder = load("whisper", whisper_length="true_length")
         torch.manual_seed(0)
@@ -153,17 +153,17 @@ def test_gradients_flow_through_true_lengths_under_checkpointing(trained, load, 
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
         encoder.train()
         outputs(encoder, waveforms)[-1].square().mean().backward()
-        found.append([each.grad for each in encoder.parameters() if each.grad is not None])
-    assert len(found[0]) > 3
-    for one, other in zip(*found, strict=True):
+        result.append([parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
+    assert len(result[0]) > 3
+    for one, other in zip(*result, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def with_preprocessor(checkpoint, folder, said):
+def with_preprocessor(checkpoint, folder, values):
     """Return a copy of the tiny Whisper with that preprocessor_config.json."""
-    place = shutil.copytree(checkpoint("whisper"), folder / "whisper")
-    (place / "preprocessor_config.json").write_text(json.dumps(said))
-    return EncoderSettings(checkpoint=str(place))
+    copied = shutil.copytree(checkpoint("whisper"), folder / "whisper")
+    (copied / "preprocessor_config.json").write_text(json.dumps(values))
+    return EncoderSettings(checkpoint=str(copied))
 
 
 def test_whispers_own_filters_and_window_are_read(checkpoint, tmp_path, waveforms):
@@ -177,7 +177,7 @@ def test_whispers_own_filters_and_window_are_read(checkpoint, tmp_path, waveform
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("values", "message"),
     [
         ({"feature_size": 128}, "has feature_size 128, its model and this pipeline take 80"),
         ({"hop_length": 100}, "has hop_length 100, its model and this pipeline take 160"),
@@ -186,6 +186,6 @@ def test_whispers_own_filters_and_window_are_read(checkpoint, tmp_path, waveform
         ({"mel_filters": [[1.0, 2.0]]}, r"has mel_filters of shape \(1, 2\), expected \(80, 201\)"),
     ],
 )
-def test_features_that_do_not_fit_whisper_are_refused(checkpoint, tmp_path, said, message):
+def test_features_that_do_not_fit_whisper_are_refused(checkpoint, tmp_path, values, message):
     with pytest.raises(InputError, match=message):
-        load_speech(with_preprocessor(checkpoint, tmp_path, said), torch.device("cpu"))
+        load_speech(with_preprocessor(checkpoint, tmp_path, values), torch.device("cpu"))

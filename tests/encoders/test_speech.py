@@ -13,9 +13,9 @@ NAMES = list(SPEECH)
 WHISPER_POSITIONS = 100
 
 
-def theirs(place, inputs) -> list[torch.Tensor]:
+def theirs(folder, inputs) -> list[torch.Tensor]:
     """Return transformers' own hidden states of one utterance without padding, the last one its last hidden state."""
-    model = AutoModel.from_pretrained(place).eval()
+    model = AutoModel.from_pretrained(folder).eval()
     model = model.encoder if model.config.model_type == "whisper" else model
     shown = {name: value for name, value in inputs.items() if name.startswith("input")}
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_an_utterance_does_not_depend_on_its_batch(name, load, waveforms):
 
 @pytest.mark.parametrize("name", ["hubert_group", "wavlm_group"])
 def test_the_mask_of_transformers_alone_would_let_padding_through(name, checkpoint, load, waveforms):
-    # what PaddingProofExtractor is there for; if this fails, transformers has mended it
+    # what PaddingProofExtractor is there for; if this fails, transformers has fixed it
     encoder = load(name)
     short = encoder(**encoder.prepare([waveforms[2]])).layers[-1][0]
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_gradients_of_a_padded_batch_are_the_sum_of_those_alone(name, load, wave
 
     together, alone = gradients([waveforms[:3]]), gradients([[w] for w in waveforms[:3]])
     assert any(key.startswith("model.feature") for key in together)
-    largest = max(torch.linalg.norm(each).item() for each in alone.values())
+    largest = max(torch.linalg.norm(states).item() for states in alone.values())
     for key, value in alone.items():
         assert torch.linalg.norm(together[key] - value) <= 1e-4 * torch.linalg.norm(value) + 1e-6 * largest, key
 

@@ -35,10 +35,10 @@ def by_hand(waveform: np.ndarray) -> np.ndarray:
     corners = np.linspace(mel(125.0), mel(7500.0), 66)
     weights = np.zeros((257, 64))
     for bin_ in range(257):
-        place = mel(bin_ * 16_000 / 512)
+        folder = mel(bin_ * 16_000 / 512)
         for band in range(64):
             low, centre, high = corners[band : band + 3]
-            rising, falling = (place - low) / (centre - low), (high - place) / (high - centre)
+            rising, falling = (folder - low) / (centre - low), (high - folder) / (high - centre)
             weights[bin_, band] = max(0.0, min(rising, falling))
     turns = np.exp(-2j * np.pi * np.outer(np.arange(400), np.arange(257)) / 512)
     window = np.array([0.5 - 0.5 * np.cos(2 * np.pi * n / 400) for n in range(400)])
@@ -129,7 +129,7 @@ def test_the_published_sizes_have_72_141_184_parameters():
     pairs = [(1, 64), (64, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
     by_hand = sum(9 * a * b + b for a, b in pairs)
     by_hand += sum(a * b + b for a, b in [(6 * 4 * 512, 4096), (4096, 4096), (4096, 128)])
-    assert sum(each.numel() for each in model.parameters()) == by_hand == 72_141_184
+    assert sum(parameter.numel() for parameter in model.parameters()) == by_hand == 72_141_184
 
 
 def test_it_is_an_encoder_with_one_layer_and_no_blocks(load):
@@ -155,11 +155,11 @@ def test_random_weights_tell_sounds_apart(load):
 
 
 def test_the_last_relu_is_the_configurations(checkpoint, tmp_path):
-    place = checkpoint("vggish")
-    said = json.loads((place / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(said | {"final_relu": False}))
-    (tmp_path / "model.safetensors").symlink_to(place / "model.safetensors")
-    ending, bare = (load_speech(EncoderSettings(checkpoint=str(each)), CPU) for each in (place, tmp_path))
+    folder = checkpoint("vggish")
+    values = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"final_relu": False}))
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    ending, bare = (load_speech(EncoderSettings(checkpoint=str(path)), CPU) for path in (folder, tmp_path))
     inputs = ending.prepare([sound(32_000)])
     vectors = bare(**inputs).layers[0]
     assert (vectors < 0).any()
@@ -187,9 +187,9 @@ def test_what_no_gradient_passes_is_not_trained():
 def test_adaptation_in_full_leaves_the_convolutions_and_lora_takes_the_layers_behind_them(load):
     encoder = load("vggish")
     model = attach(encoder.model, AdaptationSettings(method="full"))
-    trained = {name.partition(".")[0] for name, each in model.named_parameters() if each.requires_grad}
+    trained = {name.partition(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained == {"embeddings"}
-    with pytest.raises(InputError, match="target_modules is 'attention', the encoder's linear layers are"):
+    with pytest.raises(InputError, match="target_modules is 'attention', expected layers of the encoder"):
         attach(load("vggish").model, AdaptationSettings(method="lora"))
     encoder = load("vggish")
     before = encoder(**encoder.prepare([sound(16_000)])).layers[0]
@@ -198,4 +198,4 @@ def test_adaptation_in_full_leaves_the_convolutions_and_lora_takes_the_layers_be
     after = encoder(**encoder.prepare([sound(16_000)])).layers[0]
     torch.testing.assert_close(after, before)  # LoRA begins at zero
     after.sum().backward()
-    assert any(each.grad is not None for name, each in encoder.named_parameters() if "lora_B" in name)
+    assert any(parameter.grad is not None for name, parameter in encoder.named_parameters() if "lora_B" in name)

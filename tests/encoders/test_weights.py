@@ -26,9 +26,11 @@ def states(encoder, given):
         return encoder(**encoder.prepare(given))
 
 
-def error(found, wanted):
+def error(result, expected):
     """Return each layer's relative error over the valid frames."""
-    pairs = [(one[wanted.mask], other[wanted.mask]) for one, other in zip(found.layers, wanted.layers, strict=True)]
+    pairs = [
+        (one[expected.mask], other[expected.mask]) for one, other in zip(result.layers, expected.layers, strict=True)
+    ]
     return [float(torch.linalg.norm(one - other) / torch.linalg.norm(other)) for one, other in pairs]
 
 
@@ -58,10 +60,10 @@ def unpacked(layer: Linear4bit) -> torch.Tensor:
 def test_bfloat16_weights_are_near_float32_and_hidden_states_are_handed_on_in_float32(name, load, waveforms):
     given = TEXTS if name in TEXT else waveforms
     encoder = load(name, weights="bfloat16")
-    assert {each.dtype for each in encoder.parameters()} == {torch.bfloat16}
-    found = states(encoder, given)
-    assert {layer.dtype for layer in found.layers} == {torch.float32}
-    assert max(error(found, states(load(name), given))) < 0.03  # bfloat16 has 8 bits, 0.4 %
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.bfloat16}
+    result = states(encoder, given)
+    assert {layer.dtype for layer in result.layers} == {torch.float32}
+    assert max(error(result, states(load(name), given))) < 0.03  # bfloat16 has 8 bits, 0.4 %
 
 
 @pytest.mark.parametrize("name", [*SPEECH, *TEXT])
@@ -69,8 +71,8 @@ def test_in_bfloat16_an_utterance_depends_on_its_neighbours_by_rounding_only(nam
     given = TEXTS if name in TEXT else waveforms
     encoder = load(name, weights="bfloat16")
     together = states(encoder, given)
-    for i, each in enumerate(given):
-        alone = states(encoder, [each])
+    for i, value in enumerate(given):
+        alone = states(encoder, [value])
         n = int(alone.lengths[0])
         for one, other in zip(together.layers, alone.layers, strict=True):
             assert torch.linalg.norm(one[i, :n] - other[0]) <= 0.02 * torch.linalg.norm(other[0])
@@ -80,14 +82,14 @@ def test_in_bfloat16_an_utterance_depends_on_its_neighbours_by_rounding_only(nam
 def test_four_bit_weights_are_near_float32(name, tolerance, load):
     # measured on blocks of width 128: LLaMA .231 .306 .335 by layer, RoBERTa .140 .218 .252, BERT .136 .205 .230
     encoder = load(name, weights="nf4")
-    found, wanted = states(encoder, TEXTS), states(load(name), TEXTS)
-    errors = error(found, wanted)
+    result, expected = states(encoder, TEXTS), states(load(name), TEXTS)
+    errors = error(result, expected)
     assert errors[0] == 0.0  # embeddings are not quantised
     assert 0.01 < errors[-1] < tolerance
-    linear = [each for each in encoder.modules() if isinstance(each, torch.nn.Linear)]
-    assert all(isinstance(each, Linear4bit) for each in linear)
-    assert {each.weight.quant_type for each in linear} == {"nf4"}
-    assert all(each.weight.quant_state.nested and each.compute_dtype == torch.bfloat16 for each in linear)
+    linear = [module for module in encoder.modules() if isinstance(module, torch.nn.Linear)]
+    assert all(isinstance(layer, Linear4bit) for layer in linear)
+    assert {layer.weight.quant_type for layer in linear} == {"nf4"}
+    assert all(layer.weight.quant_state.nested and layer.compute_dtype == torch.bfloat16 for layer in linear)
 
 
 def test_four_bit_weights_are_the_nearest_of_nf4s_levels(load):
@@ -95,11 +97,11 @@ def test_four_bit_weights_are_the_nearest_of_nf4s_levels(load):
     for name, layer in load("llama_wide").named_modules():
         if isinstance(layer, torch.nn.Linear):
             weights = layer.weight.detach().numpy()
-            found, wanted = unpacked(packed[name]).float().numpy(), by_hand(weights)
-            rounding = np.linalg.norm(wanted - weights) / np.linalg.norm(weights)
+            result, expected = unpacked(packed[name]).float().numpy(), by_hand(weights)
+            rounding = np.linalg.norm(expected - weights) / np.linalg.norm(weights)
             assert 0.05 < rounding < 0.12
             # the constants, in 8 bits of their own, move all weights of a block together
-            assert np.linalg.norm(found - wanted) < 0.03 * np.linalg.norm(weights)
+            assert np.linalg.norm(result - expected) < 0.03 * np.linalg.norm(weights)
 
 
 def test_a_four_bit_model_computes_in_bfloat16_what_its_unpacked_weights_say(load):
@@ -121,9 +123,11 @@ def test_the_gradient_passes_four_bit_weights_and_reaches_lora_as_it_does_in_flo
         encoder.model = attach(encoder.model, lora)
         hidden = encoder(**encoder.prepare(TEXTS))
         hidden.layers[-1][hidden.mask][:, :5].sum().backward()
-        taken = {name: each for name, each in encoder.named_parameters() if each.requires_grad}
-        assert all("lora_" in name and each.dtype == each.grad.dtype == torch.float32 for name, each in taken.items())
-        gradients[weights] = torch.cat([each.grad.flatten() for name, each in taken.items() if "lora_B" in name])
+        taken = {name: parameter for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+        assert all(
+            "lora_" in name and value.dtype == value.grad.dtype == torch.float32 for name, value in taken.items()
+        )
+        gradients[weights] = torch.cat([value.grad.flatten() for name, value in taken.items() if "lora_B" in name])
     for weights, least in (("bfloat16", 0.999), ("nf4", 0.9)):
         pair = gradients[weights], gradients["float32"]
         assert torch.cosine_similarity(*pair, dim=0) > least
@@ -150,16 +154,16 @@ def test_random_four_bit_weights_follow_the_seed_and_leave_the_generator_alone(n
     for key, values in plain.state_dict().items():
         if "norm" in key.lower():
             assert torch.equal(one.state_dict()[key], values), key
-    spread = torch.cat([unpacked(each).flatten() for each in one.modules() if isinstance(each, Linear4bit)]).std()
+    spread = torch.cat([unpacked(module).flatten() for module in one.modules() if isinstance(module, Linear4bit)]).std()
     assert abs(spread / plain.model.config.initializer_range - 1) < 0.03
     for key, values in plain.model.named_buffers():
         assert torch.equal(one.model.get_buffer(key), values), key  # rotary tables, position numbers
 
 
 def test_random_four_bit_weights_need_no_weights_file(checkpoint, tmp_path):
-    place = shutil.copytree(checkpoint("llama_wide"), tmp_path / "llama")
-    (place / "model.safetensors").unlink()
-    assert load_text(EncoderSettings(checkpoint=str(place), pretrained=False, weights="nf4"), CPU).n_layers == 3
+    folder = shutil.copytree(checkpoint("llama_wide"), tmp_path / "llama")
+    (folder / "model.safetensors").unlink()
+    assert load_text(EncoderSettings(checkpoint=str(folder), pretrained=False, weights="nf4"), CPU).n_layers == 3
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
@@ -171,9 +175,9 @@ def test_kept_blocks_are_the_first_ones(weights, load):
 
 
 def test_speech_in_four_bit_is_refused(checkpoint):
-    place = checkpoint("w2v_bert")
+    folder = checkpoint("w2v_bert")
     with pytest.raises(InputError, match="w2v_bert is for speech, 4-bit weights are for text; set weights to bfloat16"):
-        load_speech(EncoderSettings(checkpoint=str(place), weights="nf4"), CPU)
+        load_speech(EncoderSettings(checkpoint=str(folder), weights="nf4"), CPU)
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
@@ -186,9 +190,9 @@ def test_four_bit_without_bitsandbytes_is_refused_with_the_remedy(pretrained, lo
 
 
 def test_a_checkpoint_that_is_quantised_already_is_refused(checkpoint, tmp_path):
-    place = shutil.copytree(checkpoint("llama"), tmp_path / "llama")
-    said = json.loads((place / "config.json").read_text())
+    folder = shutil.copytree(checkpoint("llama"), tmp_path / "llama")
+    values = json.loads((folder / "config.json").read_text())
     quantised = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    (place / "config.json").write_text(json.dumps(said | {"quantization_config": quantised}))
+    (folder / "config.json").write_text(json.dumps(values | {"quantization_config": quantised}))
     with pytest.raises(InputError, match="holds weights that are quantised already.* give the full checkpoint"):
-        load_text(EncoderSettings(checkpoint=str(place)), CPU)
+        load_text(EncoderSettings(checkpoint=str(folder)), CPU)

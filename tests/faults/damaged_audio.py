@@ -1,7 +1,7 @@
 """Damaged recordings at every door: refused with a reason, quarantined, or decoded as is documented.
 
-The doors are ``audio.decode``, ``audio.check``, the corpus stage, transcription's listener (with an engine that only
-keeps what it is given) and fine-tuning's recordings. Each case runs in a process of its own, with little memory and
+The doors are ``audio.decode``, ``audio.check``, the corpus stage, transcription's recogniser (with an engine that only
+stores its input) and fine-tuning's recordings. Each case runs in a process of its own, with little memory and
 time: none may crash, hang or fill the machine.
 """
 
@@ -28,15 +28,15 @@ LIMIT_S, LIMIT_GB = 20.0, 2.0
 LONGEST_S = 120.0
 
 
-class Keeps:
-    """An engine that keeps the waveforms it is given."""
+class Recorder:
+    """An engine that stores its waveforms."""
 
     def __init__(self) -> None:
-        self.heard: list[np.ndarray] = []
+        self.waveforms: list[np.ndarray] = []
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        """Keep them and hear nothing."""
-        self.heard += [np.asarray(each) for each in waveforms]
+        """Store the waveforms and return empty texts."""
+        self.waveforms += [np.asarray(waveform) for waveform in waveforms]
         return [""] * len(waveforms)
 
 
@@ -65,12 +65,12 @@ def collected(root: Path, name: str) -> np.ndarray:
     return samples
 
 
-def heard(root: Path, name: str) -> np.ndarray:
-    """Return what the engine is given."""
-    engine = Keeps()
+def transcribed(root: Path, name: str) -> np.ndarray:
+    """Return the engine's input."""
+    engine = Recorder()
     settings = TranscriptionSettings.parse({"engine": "canary"}, "transcription")
     Recognizer(settings, lambda: engine).texts([root / name])
-    return np.concatenate(engine.heard) if engine.heard else np.zeros(0, np.float32)
+    return np.concatenate(engine.waveforms) if engine.waveforms else np.zeros(0, np.float32)
 
 
 def trained(root: Path, name: str) -> np.ndarray:
@@ -82,7 +82,7 @@ DOORS: dict[str, Callable[[Path, str], np.ndarray]] = {
     "decode": decoded,
     "check": checked,
     "corpus": collected,
-    "transcription": heard,
+    "transcription": transcribed,
     "finetuning": trained,
 }
 JUDGING = ("check", "corpus")

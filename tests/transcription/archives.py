@@ -77,8 +77,8 @@ def published(name: str) -> tuple[dict[str, Any], list[str]]:
     def files(kind: str) -> dict[str, str]:
         digest = f"{random.Random(f'{name} {kind}').getrandbits(128):032x}"
         names = {"model_path": "tokenizer.model", "vocab_path": "vocab.txt", "spe_tokenizer_vocab": "tokenizer.vocab"}
-        members.extend(f"{digest}_{each}" for each in names.values())
-        named = {key: f"nemo:{digest}_{each}" for key, each in names.items()}
+        members.extend(f"{digest}_{name}" for name in names.values())
+        named = {key: f"nemo:{digest}_{name}" for key, name in names.items()}
         return {"dir": f"{folder}/{kind}", "type": "bpe", **named}
 
     custom = "nemo.collections.common.tokenizers.canary_tokenizer"
@@ -86,7 +86,7 @@ def published(name: str) -> tuple[dict[str, Any], list[str]]:
         tokenizer = {**files("all"), "custom_tokenizer": {"_target_": f"{custom}.CanaryBPETokenizer"}}
         members += ["timestamps_asr_model_config.yaml", "timestamps_asr_model_weights.ckpt"]
     else:
-        langs = {each: files(each) for each in ("spl_tokens", "en", "de", "es", "fr")}
+        langs = {name: files(name) for name in ("spl_tokens", "en", "de", "es", "fr")}
         tokenizer = {"dir": None, "type": "agg", "langs": langs}
         tokenizer["custom_tokenizer"] = {"_target_": f"{custom}.CanaryTokenizer", "tokenizers": None}
     slots = {"source_lang": "<|en|>", "target_lang": "<|en|>", "pnc": "<|pnc|>"}
@@ -157,7 +157,7 @@ def published(name: str) -> tuple[dict[str, Any], list[str]]:
 
 WRITER = "nemo.collections.asr.parts.utils.manifest_utils.write_manifest"
 PLACES = (
-    ("spec_augment",),  # this and the next are not handed to NeMo, so a path in them is harmless
+    ("spec_augment",),  # this and the next are not passed to NeMo, so a path in them is harmless
     ("anything",),
     ("encoder", "dropout"),
     ("prompt_defaults",),
@@ -178,7 +178,7 @@ def blanks(rng: random.Random, text: str) -> str:
 
 def cased(rng: random.Random, text: str) -> str:
     """Change the case of letters."""
-    return "".join(rng.choice((each.upper(), each.lower())) for each in text)
+    return "".join(rng.choice((character.upper(), character.lower())) for character in text)
 
 
 def quoted(rng: random.Random, text: str) -> str:
@@ -246,10 +246,10 @@ def variants(count: int, mark: str, seed: int = 0) -> Iterator[tuple[str, bytes]
         if name == "a text that becomes one":
             config["dollar"] = "$"
         *above, last = rng.choice(PLACES if name != "a path" else PLACES[2:])
-        place = config
-        for each in above:
-            place = place.setdefault(each, {})
-        place[last] = wrapped(rng, value)
+        section = config
+        for key in above:
+            section = section.setdefault(key, {})
+        section[last] = wrapped(rng, value)
         text = yaml.safe_dump(config, allow_unicode=True).replace(token, written)
         encoding = "utf-16" if rng.random() < 0.05 else "utf-8-sig" if rng.random() < 0.1 else "utf-8"
         yield f"{number}: {name}", text.encode(encoding)

@@ -1,4 +1,4 @@
-"""Engines that workers can load: they say how many samples they hear, and one dies of a certain number."""
+"""Engines that workers can load: they say how many samples they get, and one dies of a certain number."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ class Counting:
         self.deadly = deadly
 
     def transcribe(self, waveforms):
-        texts = [f"samples {len(each)}" for each in waveforms]
+        texts = [f"samples {len(waveform)}" for waveform in waveforms]
         if self.deadly in texts:
             os.kill(os.getpid(), signal.SIGSEGV)
         return texts
@@ -22,5 +22,5 @@ def make(settings) -> Counting:
 
 
 def make_deadly(text: str, settings) -> Counting:
-    """Return an engine that takes its process with it when it hears this."""
+    """Return an engine that takes its process with it when it gets this input."""
     return Counting(text)

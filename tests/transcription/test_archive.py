@@ -38,14 +38,14 @@ def test_an_archive_as_nemo_writes_it_passes_compressed_too(tmp_path):
 def test_configurations_in_the_layout_of_the_published_canaries_pass_resolved(tmp_path, name):
     config, members = published(name)
     text = yaml.safe_dump(config).encode() + SECTIONS_OF_TRAINING.encode()
-    handed = archive.check(packed(tmp_path / "a.nemo", [(each, b"1") for each in members], text))
+    passed = archive.check(packed(tmp_path / "a.nemo", [(name, b"1") for name in members], text))
     expected = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # read a second time, by OmegaConf
     for section in ("preprocessor", "encoder", "transf_encoder", "transf_decoder", "head", "loss", "prompt_defaults"):
-        assert handed[section] == expected[section]
-    assert handed["encoder"]["d_model"] == config["model_defaults"]["asr_enc_hidden"]
-    assert not {"optim", "train_ds", "validation_ds", "test_ds", "spec_augment", "multitask_metrics_cfg"} & {*handed}
-    assert handed["restore_timestamps_model"] is False
-    assert "$" not in str(handed) and "lustre" not in str(handed)
+        assert passed[section] == expected[section]
+    assert passed["encoder"]["d_model"] == config["model_defaults"]["asr_enc_hidden"]
+    assert not {"optim", "train_ds", "validation_ds", "test_ds", "spec_augment", "multitask_metrics_cfg"} & {*passed}
+    assert passed["restore_timestamps_model"] is False
+    assert "$" not in str(passed) and "lustre" not in str(passed)
 
 
 def test_yaml_is_read_as_omegaconf_reads_it(tmp_path):
@@ -124,7 +124,7 @@ def test_the_second_model_of_canary_1b_v2_is_neither_looked_at_nor_unpacked(tmp_
         ("timestamps_asr_model_weights.ckpt", b"2"),
     ]
     with archive.unpacked(packed(tmp_path / "a.nemo", second)) as (folder, config):
-        assert {each.name: each.read_bytes() for each in folder.iterdir()} == {
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
             "model_weights.ckpt": b"0",
             "abc_tokenizer.model": b"1",
         }

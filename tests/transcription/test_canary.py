@@ -20,7 +20,7 @@ WORDS = ["the", "red", "tree", "river", "you", "they", "walk", "sing", "never", 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Save a Canary whose decoder's weights are large enough that its text follows what it hears."""
+    """Save a Canary whose decoder's weights are large enough that its text follows its input."""
     from nemo.collections.asr.models import EncDecMultiTaskModel
     from nemo.collections.common.tokenizers.canary_tokenizer import CanaryTokenizer
     from nemo.collections.common.tokenizers.sentencepiece_tokenizer import create_spt_model
@@ -77,7 +77,7 @@ def test_texts_follow_the_audio_and_its_order(engine, waveforms):
 
 
 def test_a_text_does_not_depend_on_its_neighbours(engine, waveforms):
-    assert engine.transcribe(waveforms) == [engine.transcribe([each])[0] for each in waveforms]
+    assert engine.transcribe(waveforms) == [engine.transcribe([waveform])[0] for waveform in waveforms]
 
 
 def test_texts_are_those_of_nemos_own_transcribe(engine, waveforms):
@@ -100,10 +100,10 @@ def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, wavef
         engine.model.transf_decoder.eval()
         tokens = engine.prompt
         while tokens.shape[1] < int(frames) + 10 and tokens[0, -1] != engine.model.tokenizer.eos_id:
-            heard = engine.model.transf_decoder(
+            result = engine.model.transf_decoder(
                 input_ids=tokens, decoder_mask=torch.ones_like(tokens), encoder_embeddings=states, encoder_mask=mask
             )
-            best = engine.model.log_softmax(hidden_states=heard)[:, -1].argmax(dim=-1)
+            best = engine.model.log_softmax(hidden_states=result)[:, -1].argmax(dim=-1)
             tokens = torch.cat([tokens, best[None]], dim=1)
     from pipeline_lib.transcription.canary import SPECIAL
 
@@ -111,20 +111,20 @@ def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, wavef
     assert engine.transcribe(waveforms[:1]) == [" ".join(SPECIAL.sub(" ", text).split())]
 
 
-def test_the_prompt_asks_for_a_transcript_in_the_source_language(checkpoint, engine):
+def test_the_prompt_requests_a_transcript_in_the_source_language(checkpoint, engine):
     from pipeline_lib.transcription.canary import Canary
 
     token = {i: name for name, i in engine.model.tokenizer.special_tokens.items()}
-    said = [token[i] for i in engine.prompt[0].tolist()]
-    assert said == ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|en|>", "<|nopnc|>"]
+    prompt = [token[i] for i in engine.prompt[0].tolist()]
+    assert prompt == ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|en|>", "<|nopnc|>"]
     german = Canary(CanarySettings(checkpoint=str(checkpoint), source_language="de", pnc=True), "cpu")
-    said = [token[i] for i in german.prompt[0].tolist()]
-    assert said == ["<|startoftranscript|>", "<|de|>", "<|transcribe|>", "<|de|>", "<|pnc|>"]
+    prompt = [token[i] for i in german.prompt[0].tolist()]
+    assert prompt == ["<|startoftranscript|>", "<|de|>", "<|transcribe|>", "<|de|>", "<|pnc|>"]
 
 
 def test_a_language_that_the_checkpoint_lacks_is_refused(checkpoint):
-    said = refused(checkpoint=str(checkpoint), source_language="et")
-    assert "transcription.canary.source_language is 'et'" in said and "expected one of ['de', 'en']" in said
+    message = refused(checkpoint=str(checkpoint), source_language="et")
+    assert "transcription.canary.source_language is 'et'" in message and "expected one of ['de', 'en']" in message
 
 
 def test_a_beam_search_of_the_checkpoint_becomes_greedy(checkpoint):
@@ -143,7 +143,7 @@ def test_a_beam_search_of_the_checkpoint_becomes_greedy(checkpoint):
     assert engine.model.cfg.decoding.greedy.max_generation_delta == 7
 
 
-def test_a_full_gpu_is_told_apart_from_a_fault(engine, waveforms, monkeypatch):
+def test_a_full_gpu_is_distinguished_from_a_fault(engine, waveforms, monkeypatch):
     def full(**_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -152,7 +152,7 @@ def test_a_full_gpu_is_told_apart_from_a_fault(engine, waveforms, monkeypatch):
         engine.transcribe(waveforms)
 
 
-def test_nemo_says_nothing_while_it_listens(engine, waveforms, capfd):
+def test_nemo_prints_nothing_while_it_transcribes(engine, waveforms, capfd):
     engine.transcribe(waveforms)
     assert capfd.readouterr() == ("", "")
 
@@ -172,17 +172,17 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no model")
     with tarfile.open(tmp_path / "other.nemo", "w") as archive:
         archive.add(tmp_path / "notes.txt", "notes.txt")
-    said = refused(checkpoint=str(tmp_path / "other.nemo"))
-    assert "other.nemo holds ['notes.txt'], expected model_config.yaml and model_weights.ckpt" in said
+    message = refused(checkpoint=str(tmp_path / "other.nemo"))
+    assert "other.nemo holds ['notes.txt'], expected model_config.yaml and model_weights.ckpt" in message
 
 
 def test_an_unknown_name_on_the_hub_is_refused_with_the_remedy():
-    said = refused(checkpoint="nobody/canary-0b")
-    assert said.startswith("checkpoint nobody/canary-0b is not in the local cache and HF_HUB_OFFLINE is set")
+    message = refused(checkpoint="nobody/canary-0b")
+    assert message.startswith("checkpoint nobody/canary-0b is not in the local cache and HF_HUB_OFFLINE is set")
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "expected"),
     [
         (401, "neither a folder here nor"),
         (403, "is gated: ask for access"),
@@ -190,7 +190,7 @@ def test_an_unknown_name_on_the_hub_is_refused_with_the_remedy():
         (503, "(status 503)"),
     ],
 )
-def test_what_the_hub_answers_becomes_one_sentence(monkeypatch, status, said):
+def test_what_the_hub_answers_becomes_one_sentence(monkeypatch, status, expected):
     from httpx2 import Request, Response
     from huggingface_hub import errors
 
@@ -207,8 +207,8 @@ def test_what_the_hub_answers_becomes_one_sentence(monkeypatch, status, said):
         raise kind("no", response=Response(status, request=Request("GET", "https://huggingface.co/nvidia/canary-1b")))
 
     monkeypatch.setattr(canary, "hf_hub_download", answer)
-    found = refused(checkpoint="nvidia/canary-1b")
-    assert found.startswith("checkpoint nvidia/canary-1b ") and said in found and "\n" not in found
+    message = refused(checkpoint="nvidia/canary-1b")
+    assert message.startswith("checkpoint nvidia/canary-1b ") and expected in message and "\n" not in message
 
 
 def test_a_folder_with_one_archive_stands_for_it(checkpoint, engine, waveforms, tmp_path):
@@ -251,7 +251,7 @@ def test_a_fine_tuned_canary_with_adapters_and_sections_of_its_training_restores
     model.save_to(str(path))
 
     def with_training(text: bytes) -> bytes:
-        config = {key: each for key, each in yaml.safe_load(text).items() if key != "optim"}
+        config = {key: value for key, value in yaml.safe_load(text).items() if key != "optim"}
         return yaml.safe_dump(config).encode() + SECTIONS_OF_TRAINING.encode()
 
     repacked(path, path.with_name("trained.nemo"), {"model_config.yaml": with_training})
@@ -263,7 +263,7 @@ def test_a_fine_tuned_canary_with_adapters_and_sections_of_its_training_restores
     )
     with torch.inference_mode():
         ours, theirs, without = (
-            each.encoder(audio_signal=features, length=length)[0] for each in (tuned.model, model, engine.model)
+            model_.encoder(audio_signal=features, length=length)[0] for model_ in (tuned.model, model, engine.model)
         )
     assert torch.equal(ours, theirs) and not torch.allclose(ours, without, atol=0.1)
     assert len(tuned.transcribe(waveforms[:2])) == 2

@@ -23,7 +23,7 @@ def one_bpe(tmp_path_factory):
     symbols = ["startofcontext", "startoftranscript", "endoftext", "nospeech", "emo:undefined", "noitn", "notimestamp"]
     symbols += ["nodiarize", "pnc", "nopnc", "en", "de", "et", "30", "itn"]
     for name, left_out in (("v2", ""), ("lacking", "noitn")):
-        tokens = ["<pad>", *(f"<|{each}|>" for each in symbols if each != left_out)]
+        tokens = ["<pad>", *(f"<|{symbol}|>" for symbol in symbols if symbol != left_out)]
         place = folder / name
         create_spt_model(
             str(folder / "text.txt"), 80, -1, True, tokenizer_type="bpe", output_dir=str(place),
@@ -53,9 +53,9 @@ def test_one_tokenizer_for_all_languages_names_them_in_the_prompt(one_bpe):
     from pipeline_lib.transcription.canary import Canary
 
     engine = Canary(CanarySettings(checkpoint=str(one_bpe / "v2.nemo"), source_language="et"), "cpu")
-    tokens = [each for each in engine.model.tokenizer.ids_to_tokens(engine.prompt[0].tolist()) if each != "▁"]
+    tokens = [token for token in engine.model.tokenizer.ids_to_tokens(engine.prompt[0].tolist()) if token != "▁"]
     names = ["startofcontext", "startoftranscript", "emo:undefined", "et", "et", "nopnc", "noitn", "notimestamp"]
-    assert tokens == [f"<|{each}|>" for each in [*names, "nodiarize"]]
+    assert tokens == [f"<|{name}|>" for name in [*names, "nodiarize"]]
     assert engine.model.timestamps_asr_model is None  # what stands in its place in the archive cannot be restored
     noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype("f4")
     assert len(engine.transcribe([noise[:16_000], noise])) == 2

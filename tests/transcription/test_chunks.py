@@ -54,7 +54,7 @@ def test_noise_of_minus_62_db_is_silent_at_minus_60_and_not_at_minus_64():
     assert not is_silent(waveform, -64)
 
 
-def test_one_loud_frame_is_enough_to_be_heard():
+def test_one_loud_frame_is_enough_to_be_transcribed():
     waveform = np.zeros(SAMPLE_RATE, dtype=np.float32)
     waveform[8_000:8_400] = 0.1
     assert not is_silent(waveform, -60)

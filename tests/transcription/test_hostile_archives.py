@@ -28,7 +28,7 @@ def no_variant_passes_or_runs(folder: Path, count: int) -> None:
             with pytest.raises(InputError):
                 archive.check(packed(folder / "a.nemo", config=text))
                 pytest.fail(f"{name} passes: {text!r}")
-        assert not called and [each.name for each in folder.iterdir()] == ["a.nemo"]
+        assert not called and [path.name for path in folder.iterdir()] == ["a.nemo"]
         for _, text in variants(100, str(folder / "ran")):  # the traps work: OmegaConf alone calls them
             try:
                 OmegaConf.to_container(OmegaConf.create(yaml.safe_load(text.decode())), resolve=True)
@@ -55,8 +55,8 @@ def test_two_thousand_spellings_of_payloads_are_refused_and_not_run(tmp_path):
 class Evil:
     """Touches a file when it is unpickled."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
 
     def __reduce__(self):
         return os.system, (f"touch {self.place}",)

@@ -21,9 +21,9 @@ def manifest(splits: list[str], references: list[str | None], notice: str = "") 
 
 def test_rates_and_counts_by_split():
     corpus = manifest(["test", "test", "train", "train"], ["one two three", None, "four five", "six"])
-    found = measure(corpus, ["one too three", "", "four", "six six six six six six six six"])
+    metrics = measure(corpus, ["one too three", "", "four", "six six six six six six six six"])
     # test: 1 substitution in 3 words; train: 1 deletion and 7 insertions in 3 words
-    assert found["test"] == {
+    assert metrics["test"] == {
         "utterances": 2,
         "with_reference": 1,
         "empty": 1,
@@ -31,7 +31,7 @@ def test_rates_and_counts_by_split():
         "wer": pytest.approx(1 / 3),
         "unit": "words",
     }
-    assert found["train"] == {
+    assert metrics["train"] == {
         "utterances": 2,
         "with_reference": 2,
         "empty": 0,
@@ -40,7 +40,7 @@ def test_rates_and_counts_by_split():
         "unit": "words",
     }
     rate = {"wer": pytest.approx(9 / 6), "unit": "words"}
-    assert found["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, **rate}
+    assert metrics["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, **rate}
 
 
 def test_the_rate_equals_jiwers():
@@ -48,15 +48,15 @@ def test_the_rate_equals_jiwers():
     words = np.array(["red", "blue", "don't", "tree", "river"])
     references = [" ".join(random.choice(words, random.integers(1, 9))) for _ in range(60)]
     texts = [" ".join(random.choice(words, random.integers(0, 9))) for _ in range(60)]
-    found = measure(manifest(["test"] * 60, references), texts)
-    assert found["test"]["wer"] == pytest.approx(jiwer.wer(references, texts), abs=1e-15)
+    metrics = measure(manifest(["test"] * 60, references), texts)
+    assert metrics["test"]["wer"] == pytest.approx(jiwer.wer(references, texts), abs=1e-15)
 
 
-def test_what_was_not_heard_is_counted_and_not_measured(tmp_path, capsys):
+def test_what_was_not_transcribed_is_counted_and_not_measured(tmp_path, capsys):
     corpus = manifest(["test", "test", "dev"], ["one two", "three four", "five"])
-    found = measure(corpus, ["one", "three four", "five"], np.array([True, False, True]))
-    assert found["without_audio"] == 1
-    assert found["test"] == {
+    metrics = measure(corpus, ["one", "three four", "five"], np.array([True, False, True]))
+    assert metrics["without_audio"] == 1
+    assert metrics["test"] == {
         "utterances": 1,
         "with_reference": 1,
         "empty": 0,
@@ -64,8 +64,8 @@ def test_what_was_not_heard_is_counted_and_not_measured(tmp_path, capsys):
         "wer": 0.5,
         "unit": "words",
     }
-    assert found["dev"]["wer"] == 0
-    report(found, tmp_path / "m.json")
+    assert metrics["dev"]["wer"] == 0
+    report(metrics, tmp_path / "m.json")
     assert "test: 1 utterances, WER 50.00% over 1" in capsys.readouterr().out
 
 
@@ -74,26 +74,26 @@ def test_capitals_and_punctuation_do_not_count():
     assert normalise_words("Well, don’t GO!") == "well don't go"
 
 
-def test_without_human_text_there_is_no_rate_rather_than_a_null():
-    found = measure(manifest(["test", "dev"], [None, "..."]), ["something", "heard"])
-    assert "wer" not in found["test"] and "wer" not in found["dev"] and "wer" not in found["all"]
+def test_without_reference_transcripts_there_is_no_rate_rather_than_a_null():
+    metrics = measure(manifest(["test", "dev"], [None, "..."]), ["something", "spoken"])
+    assert "wer" not in metrics["test"] and "wer" not in metrics["dev"] and "wer" not in metrics["all"]
 
 
 def test_a_rate_by_characters_is_named_as_such(tmp_path, capsys):
-    found = measure(manifest(["test", "train"], ["今天天气很好", "one two"]), ["今天天气不好", "one two"])
-    assert found["test"]["wer"] == pytest.approx(1 / 6) and found["test"]["unit"] == "characters"
-    assert (found["train"]["unit"], found["all"]["unit"]) == ("words", "words and characters")
-    report(found, tmp_path / "transcription.json")
+    metrics = measure(manifest(["test", "train"], ["今天天气很好", "one two"]), ["今天天气不好", "one two"])
+    assert metrics["test"]["wer"] == pytest.approx(1 / 6) and metrics["test"]["unit"] == "characters"
+    assert (metrics["train"]["unit"], metrics["all"]["unit"]) == ("words", "words and characters")
+    report(metrics, tmp_path / "transcription.json")
     assert "test: 1 utterances, error rate in characters 16.67% over 1" in capsys.readouterr().out
 
 
 def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
-    found = measure(manifest(["test"], ["one two"], notice="synthetic speech"), ["one"])
-    report(found, tmp_path / "metrics" / "transcription.json")
-    assert json.loads((tmp_path / "metrics" / "transcription.json").read_text()) == found
-    assert found["notice"] == "synthetic speech"
-    said = capsys.readouterr().out
-    assert said.startswith("synthetic speech\n") and "WER 50.00% over 1" in said
+    metrics = measure(manifest(["test"], ["one two"], notice="synthetic speech"), ["one"])
+    report(metrics, tmp_path / "metrics" / "transcription.json")
+    assert json.loads((tmp_path / "metrics" / "transcription.json").read_text()) == metrics
+    assert metrics["notice"] == "synthetic speech"
+    output = capsys.readouterr().out
+    assert output.startswith("synthetic speech\n") and "WER 50.00% over 1" in output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The verb and the stage: who is heard, what is kept, what is written."""
+"""The function and the stage: which utterances are transcribed, stored and written."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from tests.transcription import counting
 
 
 def corpus(root: Path, n: int) -> Manifest:
-    """Write n recordings, longer and shorter ones in turn, with a human text each."""
+    """Write n recordings, longer and shorter ones in turn, with a reference transcript each."""
     rows = []
     (root / "wav").mkdir(parents=True, exist_ok=True)
     for i in range(n):
@@ -52,27 +52,28 @@ def corpus(root: Path, n: int) -> Manifest:
 
 
 class Counter:
-    """Hears how many samples there are, and counts how many recordings it was given."""
+    """Transcribes the number of samples, and counts the recordings."""
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.count = 0
 
     def transcribe(self, waveforms):
-        self.heard += len(waveforms)
-        return [f"samples {len(each)}" for each in waveforms]
+        self.count += len(waveforms)
+        return [f"samples {len(waveform)}" for waveform in waveforms]
 
 
 SETTINGS = TranscriptionSettings(engine="canary", shard_size=4, canary=CanarySettings(checkpoint="any", batch_size=2))
 
 
-def test_every_utterance_gets_its_own_text(tmp_path):
+def test_every_utterance_gets_its_own_text_and_the_speed_is_printed(tmp_path, capsys):
     tiny = corpus(tmp_path, 11)
-    heard = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
-    assert heard.texts == tiny.frame["reference_text"].tolist()
-    assert (heard.engine, heard.checkpoint) == ("canary", "any")
+    result = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
+    assert result.texts == tiny.frame["reference_text"].tolist()
+    assert (result.engine, result.checkpoint) == ("canary", "any")
+    assert f"{tiny.frame['duration_s'].sum():.0f} s of audio transcribed in " in capsys.readouterr().out
 
 
-def test_what_was_heard_is_not_heard_again_and_no_model_is_loaded_for_it(tmp_path):
+def test_transcribed_shards_are_not_transcribed_again_and_no_model_is_loaded_for_them(tmp_path):
     tiny = corpus(tmp_path, 11)
     first = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
 
@@ -96,7 +97,7 @@ def test_other_options_do_not_take_the_shards(tmp_path, changed):
     transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
     counter = Counter()
     transcribe(tiny, tmp_path, SETTINGS.model_copy(update=changed), tmp_path / "work", lambda _: counter)
-    assert counter.heard == 6
+    assert counter.count == 6
 
 
 def test_a_replaced_recording_or_checkpoint_does_not_take_the_shards(tmp_path):
@@ -118,60 +119,60 @@ def test_a_corpus_without_audio_is_refused(tmp_path):
         transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Counter())
 
 
-@pytest.mark.parametrize(("given", "texts"), [("reference", ["Never heard.", ""]), ("empty", ["", ""])])
-def test_an_utterance_without_audio_gets_its_human_text_or_none(tmp_path, capsys, given, texts):
+@pytest.mark.parametrize(("given", "texts"), [("reference", ["Never spoken.", ""]), ("empty", ["", ""])])
+def test_an_utterance_without_audio_gets_its_reference_transcript_or_none(tmp_path, capsys, given, texts):
     tiny = corpus(tmp_path, 11)
-    heard = tiny.frame["reference_text"].tolist()
+    result = tiny.frame["reference_text"].tolist()
     gone = [2, 5]
     tiny.frame.loc[gone, ["audio", "audio_sha256", "duration_s"]] = [None, None, np.nan]
-    tiny.frame.loc[gone, "reference_text"] = ["Never  heard. ", None]
+    tiny.frame.loc[gone, "reference_text"] = ["Never  spoken. ", None]
     counter = Counter()
-    found = transcribe(
+    metrics = transcribe(
         tiny, tmp_path, SETTINGS.model_copy(update={"without_audio": given}), tmp_path / "work", lambda _: counter
     )
-    assert counter.heard == 9
-    assert [found.texts[row] for row in gone] == texts
-    assert [text for row, text in enumerate(found.texts) if row not in gone] == [
-        text for row, text in enumerate(heard) if row not in gone
+    assert counter.count == 9
+    assert [metrics.texts[row] for row in gone] == texts
+    assert [text for row, text in enumerate(metrics.texts) if row not in gone] == [
+        text for row, text in enumerate(result) if row not in gone
     ]
-    assert found.decoding["without_audio"] == given
+    assert metrics.decoding["without_audio"] == given
     n = sum(map(bool, texts))
-    said = f"2 of 11 utterances have no audio, 'u02' first: {n} of their transcripts are the human text, {2 - n} are"
-    assert said in capsys.readouterr().out
+    output = f"2 of 11 utterances have no audio, 'u02' first: {n} get their reference transcript, {2 - n} an empty one"
+    assert output in capsys.readouterr().out
 
 
-def test_a_segment_is_heard_as_a_file_of_its_own(tmp_path):
+def test_a_segment_is_transcribed_as_a_file_of_its_own(tmp_path):
     tiny = corpus(tmp_path, 4)
     sounds = [soundfile.read(tmp_path / "wav" / f"{i}.wav", dtype="float32")[0] for i in range(4)]
     soundfile.write(tmp_path / "wav" / "all.wav", np.concatenate(sounds), SAMPLE_RATE)
-    ends = np.cumsum([len(each) for each in sounds]) / SAMPLE_RATE
+    ends = np.cumsum([len(waveform) for waveform in sounds]) / SAMPLE_RATE
     whole = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums())
     cut = Manifest(tiny.frame.assign(audio="wav/all.wav", start_s=[0.0, *ends[:-1]], end_s=ends), "tiny", tiny.labels)
     assert transcribe(cut, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).texts == whole.texts
     moved = Manifest(cut.frame.assign(end_s=ends - 0.1), "tiny", tiny.labels)
     folders = {
-        transcribe(each, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).folder for each in (cut, moved)
+        transcribe(part, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).folder for part in (cut, moved)
     }
     assert len(folders) == 2
 
 
 class Sums:
-    """Hears a digest of every sample."""
+    """Transcribes a digest of every sample."""
 
     def transcribe(self, waveforms):
-        return [hashlib.sha256(each.tobytes()).hexdigest() for each in waveforms]
+        return [hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in waveforms]
 
 
-def test_the_human_text_is_taken_as_it_is_and_needs_no_audio(tmp_path):
+def test_the_reference_transcript_is_taken_as_it_is_and_needs_no_audio(tmp_path):
     tiny = corpus(tmp_path, 2)
     tiny.frame["audio"] = None
     tiny.frame.loc[0, "reference_text"] = "Don't  go, ever. "
-    heard = transcribe(tiny, tmp_path, TranscriptionSettings(engine="reference"), tmp_path / "work")
-    assert heard.texts == ["Don't go, ever.", tiny.frame.loc[1, "reference_text"]]
-    assert (heard.engine, heard.checkpoint, heard.decoding) == ("reference", "tiny", {"missing": "refuse"})
+    result = transcribe(tiny, tmp_path, TranscriptionSettings(engine="reference"), tmp_path / "work")
+    assert result.texts == ["Don't go, ever.", tiny.frame.loc[1, "reference_text"]]
+    assert (result.engine, result.checkpoint, result.decoding) == ("reference", "tiny", {"missing": "refuse"})
 
 
-def test_a_missing_human_text_is_refused_by_name_or_empty_when_asked(tmp_path):
+def test_a_missing_reference_transcript_is_refused_by_name_or_empty_by_setting(tmp_path):
     tiny = corpus(tmp_path, 2)
     tiny.frame.loc[1, "reference_text"] = None
     settings = TranscriptionSettings(engine="reference")
@@ -223,11 +224,11 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     for kind in ("parquet", "json"):
         assert (tmp_path / f"cut.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
     assert list((tmp_path / "work").iterdir()) == []
-    heard = transcripts.read(tmp_path / "cut.parquet")
-    assert heard.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
-    assert heard.decoding["strategy"] == "greedy" and heard.decoding["batch_size"] == 2
-    found = json.loads((tmp_path / "cut.json").read_text())
-    assert found["all"] == {
+    result = transcripts.read(tmp_path / "cut.parquet")
+    assert result.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
+    assert result.decoding["strategy"] == "greedy" and result.decoding["batch_size"] == 2
+    metrics = json.loads((tmp_path / "cut.json").read_text())
+    assert metrics["all"] == {
         "utterances": 12,
         "with_reference": 12,
         "empty": 0,
@@ -235,19 +236,19 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
         "wer": 0.0,
         "unit": "words",
     }
-    assert sorted(found) == ["all", "dev", "test", "train"]
+    assert sorted(metrics) == ["all", "dev", "test", "train"]
 
 
 def two_workers() -> TranscriptionSettings:
     return SETTINGS.model_copy(update={"executor": ExecutorSettings(workers=2)})
 
 
-def test_two_workers_hear_what_one_process_hears_and_take_its_shards(tmp_path):
+def test_two_workers_transcribe_what_one_process_transcribes_and_take_its_shards(tmp_path):
     tiny = corpus(tmp_path, 11)
-    heard = transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
-    assert heard.texts == tiny.frame["reference_text"].tolist()
-    shards = {path.name: path.read_bytes() for path in heard.folder.glob("shard_*")}
-    assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == heard  # nothing is left to load for
+    result = transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
+    assert result.texts == tiny.frame["reference_text"].tolist()
+    shards = {path.name: path.read_bytes() for path in result.folder.glob("shard_*")}
+    assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == result  # nothing is left to load for
     alone = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "alone", counting.make)
     assert {path.name: path.read_bytes() for path in alone.folder.glob("shard_*")} == shards
     assert len(shards) == 6
@@ -260,7 +261,7 @@ def test_a_worker_names_the_recording_that_went_missing(tmp_path):
         transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
 
 
-def test_a_recording_that_kills_its_workers_is_named_and_all_others_are_heard(tmp_path):
+def test_a_recording_that_kills_its_workers_is_named_and_all_others_are_transcribed(tmp_path):
     tiny = corpus(tmp_path, 6)
     make = partial(counting.make_deadly, tiny.frame["reference_text"][2])
     settings = two_workers().model_copy(update={"executor": ExecutorSettings(workers=1, max_attempts=1)})

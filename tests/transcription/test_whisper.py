@@ -37,7 +37,7 @@ def tokenizer() -> WhisperTokenizer:
 
 
 def checkpoint(folder: Path, multilingual: bool = True) -> Path:
-    """Save a Whisper whose weights are large enough that its text follows what it hears."""
+    """Save a Whisper whose weights are large enough that its text follows its input."""
     words = tokenizer()
     end = words.convert_tokens_to_ids("<|endoftext|>")
     start, english, german, translate, transcribe, no_timestamps = words.convert_tokens_to_ids(SPECIAL)
@@ -93,7 +93,7 @@ def test_texts_follow_the_audio_and_its_order(engine, waveforms):
 
 
 def test_a_text_does_not_depend_on_its_neighbours(engine, waveforms):
-    assert engine.transcribe(waveforms) == [engine.transcribe([each])[0] for each in waveforms]
+    assert engine.transcribe(waveforms) == [engine.transcribe([waveform])[0] for waveform in waveforms]
 
 
 def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, waveforms):
@@ -115,7 +115,7 @@ def test_the_language_is_part_of_the_question(tiny, engine, waveforms):
     assert german.transcribe(waveforms) != engine.transcribe(waveforms)
 
 
-def test_a_full_gpu_is_told_apart_from_a_fault(engine, waveforms, monkeypatch):
+def test_a_full_gpu_is_distinguished_from_a_fault(engine, waveforms, monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -136,7 +136,7 @@ def test_an_unknown_language_is_refused_with_those_that_are_known(tiny):
         Whisper(WhisperSettings(checkpoint=str(tiny), language="et"), "cpu")
 
 
-def test_an_english_only_checkpoint_is_not_asked_for_a_language(tmp_path, waveforms):
+def test_an_english_only_checkpoint_gets_no_language(tmp_path, waveforms):
     folder = checkpoint(tmp_path / "english", multilingual=False)
     assert len(Whisper(WhisperSettings(checkpoint=str(folder)), "cpu").transcribe(waveforms[:2])) == 2
     with pytest.raises(InputError, match=r"expected one of \['en'\]"):
@@ -177,17 +177,17 @@ def test_a_checkpoint_that_cannot_be_had_is_named_with_the_remedy():
     ],
 )
 def test_a_malformed_file_of_the_checkpoint_is_refused(tiny, tmp_path, file, change, expected):
-    place = shutil.copytree(tiny, tmp_path / "whisper")
-    (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
+    folder = shutil.copytree(tiny, tmp_path / "whisper")
+    (folder / file).write_text(json.dumps(change(json.loads((folder / file).read_text()))))
     with pytest.raises(InputError) as refused:
-        Whisper(WhisperSettings(checkpoint=str(place)), "cpu")
+        Whisper(WhisperSettings(checkpoint=str(folder)), "cpu")
     assert expected in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_weights_that_are_not_finite_are_refused(tiny, tmp_path):
-    place = shutil.copytree(tiny, tmp_path / "whisper")
-    tensors = load_file(place / "model.safetensors")
+    folder = shutil.copytree(tiny, tmp_path / "whisper")
+    tensors = load_file(folder / "model.safetensors")
     tensors["model.decoder.layers.0.fc1.weight"][0, 0] = torch.nan
-    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"model\.decoder\.layers\.0\.fc1\.weight holds NaN or infinity"):
-        Whisper(WhisperSettings(checkpoint=str(place)), "cpu")
+        Whisper(WhisperSettings(checkpoint=str(folder)), "cpu")
