@@ -46,7 +46,7 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
     tasks = _tasks(manifest, train, dev, settings)
     if not tasks:
         raise InputError(
-            "train and dev have no label and no attribute in common for the layer probe; set probe.enabled to false"
+            "the layer probe has no label and no attribute in both train and dev; set probe.enabled to false"
         )
     curve: Curve = {}
     for layer in info.layers:

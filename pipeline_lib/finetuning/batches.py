@@ -1,4 +1,4 @@
-"""Which utterances, and which chunk of each, make which batch: a function of seed, phase and epoch alone.
+"""Batches of an epoch, chunks of utterances: a function of seed, phase and epoch alone.
 
 A resumed run therefore sees the same audio, augmentation included: the plan holds a seed for each chunk and a speed for
 each batch. Batches are of like length; the epoch's rest that fills no batch is left out, another one each epoch.
@@ -42,11 +42,16 @@ class Batch:
         return len(self.rows)
 
     def pieces(self, splits: int) -> list["Batch"]:
-        """Return the batch cut into so many parts of like size, none empty."""
+        """Return the batch cut into at most ``splits`` parts of like size, none empty."""
         return [self._part(part) for part in np.array_split(np.arange(len(self)), splits) if len(part)]
 
     def of_process(self, index: int, count: int) -> "Batch":
-        """Return every ``count``-th utterance from the ``index``-th on."""
+        """Return the share of one process: every ``count``-th utterance from the ``index``-th on.
+
+        Args:
+            index: of the process, from 0
+            count: number of processes
+        """
         return self._part(slice(index, None, count))
 
     def _part(self, selection: np.ndarray | slice) -> "Batch":
@@ -99,7 +104,12 @@ def epoch(
 
 
 def steps_in_epoch(n_rows: int, phase: PhaseSettings) -> int:
-    """Return the optimiser steps of an epoch; a balanced sampler draws as many utterances as there are."""
+    """Return the optimiser steps of an epoch; a balanced sampler draws as many utterances as there are.
+
+    Args:
+        n_rows: utterances of an epoch
+        phase: batch size and accumulation
+    """
     n_batches = max(1, n_rows // phase.batch_size)
     return -(-n_batches // phase.accumulation)
 
@@ -119,10 +129,10 @@ class Loader(Dataset):
 
         Args:
             batches: one an item
-            read: row, start and duration to a waveform, a text, or a pair of both
-            prepare: the encoder's
-            targets: arrays over the manifest's rows
-            augment: what is done to chunks that have a seed; None leaves all as they are
+            read: row, start and duration in seconds to a waveform, a text, or a pair of both
+            prepare: of the encoder: what was read to tensors by name
+            targets: by name, over the manifest's rows, first axis of shape ``(n,)``
+            augment: applied to chunks that have a seed; None leaves all as they are
         """
         self.batches, self.read, self.prepare, self.targets = batches, read, prepare, targets
         self.augment = augment
@@ -151,7 +161,13 @@ class Loader(Dataset):
 
 
 def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
-    """Return an iterable of the batches in order; random numbers of the process are not touched."""
+    """Return an iterable of the batches in order; random numbers of the process are not touched.
+
+    Args:
+        loader: the batches
+        workers: processes that read and prepare, 0 for this one
+        device: memory is pinned for CUDA
+    """
     return DataLoader(
         loader,
         batch_size=None,
@@ -163,7 +179,12 @@ def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
 
 
 def to(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the tensors on the device, those of dicts in it too."""
+    """Return the tensors on a device, those of nested dicts too.
+
+    Args:
+        inputs: tensors by name, of any shape
+        device: to copy them to
+    """
     return {
         name: to(value, device) if isinstance(value, dict) else value.to(device, non_blocking=True)
         for name, value in inputs.items()
@@ -171,7 +192,15 @@ def to(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def whole(lengths: np.ndarray, settings: FinetuningSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return start and duration of whole utterances; NaN reads to the end, of what is too long the middle is taken."""
+    """Return start and duration of whole utterances; of what is too long the middle.
+
+    Args:
+        lengths: seconds or characters, shape ``(n,)``
+        settings: the entry, with ``predict.max_s``
+
+    Returns:
+        starts and durations, shape ``(n,)`` each; a duration of NaN reads to the end
+    """
     longest = np.inf if settings.modality == "text" else settings.predict.max_s
     too_long = lengths > longest
     return np.where(too_long, (lengths - longest) / 2, 0.0), np.where(too_long, longest, np.nan)

@@ -1,4 +1,4 @@
-"""Where training stands, on disk: safetensors and JSON, whole or absent.
+"""Checkpoints of a training on disk: safetensors and JSON, whole or absent.
 
 A checkpoint is a folder that is written aside, fsynced and renamed; its state.json holds the SHA-256 of itself and of
 the tensor files. The two newest are kept; one that is damaged is passed over for the one before. Random states are not
@@ -28,7 +28,7 @@ _WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
 
 @dataclass
 class State:
-    """Where training stands.
+    """State of a training.
 
     Attributes:
         phase: number of the phase, from 0
@@ -40,7 +40,7 @@ class State:
         best: the phase's best value of the early-stopping metric, None before the first epoch
         best_epoch: of the phase, from 1
         waited: epochs without a better one
-        tally: what the running epoch has scored so far
+        tally: scores of the running epoch so far
         history: rows of the training curve
     """
 
@@ -63,7 +63,17 @@ class State:
 
 
 def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> Path:
-    """Write a checkpoint and remove all but the newest two, and best weights that neither names."""
+    """Write a checkpoint and remove all but the newest two, and best weights that neither names.
+
+    Args:
+        folder: of the training
+        state: where training stands
+        weights: trained tensors by name, of any shape
+        optimiser: its flattened state, tensors by name, of any shape
+
+    Returns:
+        the checkpoint's folder
+    """
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"checkpoint_{state.total:08d}"
     temporary = folder / f".{place.name}.{os.getpid()}.tmp"
@@ -84,7 +94,14 @@ def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dic
 
 
 def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] | None:
-    """Return the newest whole checkpoint's state, weights and optimiser, or None."""
+    """Return the newest intact checkpoint, or None; damaged ones are reported on the console.
+
+    Args:
+        folder: of the training
+
+    Returns:
+        state, weights and the flattened optimiser's state: tensors by name, of the shapes that were written
+    """
     for path in reversed(_finished(folder)):
         try:
             record, digests = checksummed_json.read(path / "state.json")
@@ -98,7 +115,13 @@ def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] |
 
 
 def write_best(folder: Path, state: State, weights: dict[str, Tensor]) -> None:
-    """Keep the weights of the phase's best epoch."""
+    """Write the weights of the phase's best epoch.
+
+    Args:
+        folder: of the training
+        state: phase and best epoch
+        weights: trained tensors by name, of any shape
+    """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{state.best_file}.{os.getpid()}.tmp"
     _write(temporary, save(weights, metadata={"sha256": _digest(weights)}))
@@ -108,6 +131,13 @@ def write_best(folder: Path, state: State, weights: dict[str, Tensor]) -> None:
 
 def read_best(folder: Path, state: State) -> dict[str, Tensor]:
     """Return the weights of the phase's best epoch.
+
+    Args:
+        folder: of the training
+        state: phase and best epoch
+
+    Returns:
+        tensors by name, of the shapes that were written
 
     Raises:
         InputError: the file is damaged, or was removed while training ran

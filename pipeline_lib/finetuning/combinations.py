@@ -1,4 +1,4 @@
-"""What of audio and text each utterance has, and which combinations it therefore takes part in."""
+"""Modalities that an utterance has, and the combinations that it takes part in."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -13,10 +13,18 @@ from pipeline_lib.tables.manifest import Manifest
 
 
 def present(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
-    """Return which utterances have audio and which have text that the expert reads, bool, shape ``(n, 2)``.
+    """Return which utterances have audio and which have text that the expert reads.
 
-    To a text expert an empty text is a text, a missing one is none; to a joint one both are none, for the audio says
+    To a text expert an empty text is a text, a missing one is none; to a joint one both are none, for the audio holds
     more.
+
+    Args:
+        corpus: the manifest
+        texts: one a row, None where there is none; None in place of all where the expert reads no texts
+        settings: the entry
+
+    Returns:
+        bool, shape ``(n, 2)``
     """
     nothing = np.zeros(len(corpus), dtype=bool)
     audio = nothing if settings.modality == "text" else corpus.has_audio
@@ -29,7 +37,15 @@ def present(corpus: Manifest, texts: Sequence[str | None] | None, settings: Fine
 
 
 def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
-    """Return which utterances have anything of the combination, bool, shape ``(n,)``; of both, one will do."""
+    """Return which utterances have anything of the combination; of both, one will do.
+
+    Args:
+        present: which have audio and which text, bool, shape ``(n, 2)``
+        combination: audio, text or both
+
+    Returns:
+        bool, shape ``(n,)``
+    """
     match combination:
         case "audio":
             return present[:, 0]
@@ -40,18 +56,36 @@ def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
 
 
 def takes_part(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray:
-    """Return which utterances take part in any of the passes, bool, shape ``(n,)``; all where there are none named."""
+    """Return which utterances take part in any of the passes; all that have anything where no pass is named.
+
+    Args:
+        present: which have audio and which text, bool, shape ``(n, 2)``
+        passes: combinations
+
+    Returns:
+        bool, shape ``(n,)``
+    """
     masks = [shows(present, combination) for combination in passes]
     return np.logical_or.reduce(masks) if masks else present.any(axis=1)
 
 
 def measured_combinations(settings: FinetuningSettings, passes: Sequence[Combination]) -> list[Combination]:
-    """Return what of the development utterances is shown in a phase with these passes."""
+    """Return the combinations in which a phase measures the development utterances.
+
+    Args:
+        settings: the entry, with ``early_stopping.shown``
+        passes: of the phase
+    """
     return list(passes) if settings.early_stopping.shown is None else [settings.early_stopping.shown]
 
 
 def presence_lines(present: np.ndarray, modality: str) -> list[str]:
-    """Return how many utterances have what; of an audio or text expert a line only where some lack what it reads."""
+    """Return lines that count utterances by modality; of an audio or text expert one where some lack its modality.
+
+    Args:
+        present: which have audio and which text, bool, shape ``(n, 2)``
+        modality: of the expert
+    """
     neither = int((~present.any(axis=1)).sum())
     if modality != "joint":
         message = f"{neither} of {len(present)} utterances have no {modality} and are neither trained on nor predicted"

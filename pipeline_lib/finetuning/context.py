@@ -1,4 +1,4 @@
-"""All that a training is made of."""
+"""Parts of a training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +25,17 @@ class TrainingContext:
         name: of the expert, for messages
         network: on its device
         settings: the entry
-        targets: of all rows of the manifest, as are ``classes`` and ``lengths``
-        classes: label indices for a balanced sampler
-        lengths: seconds or characters
-        present: which of them have audio and which text
-        train: rows to train on
-        dev: rows that early stopping measures on
+        targets: of all rows of the manifest, as are ``classes``, ``lengths`` and ``present``
+        classes: label indices for a balanced sampler, shape ``(n,)``
+        lengths: seconds or characters, shape ``(n,)``
+        present: which have audio and which text, bool, shape ``(n, 2)``
+        train: rows to train on, shape ``(n_train,)``
+        dev: rows that early stopping measures on, shape ``(n_dev,)``
         read: row, start, duration to a waveform, a text, or both
         accelerator: of accelerate
         folder: for checkpoints
         logs: where values go
-        augment: what is done to training chunks, None for nothing
+        augment: augmentation of training chunks, None for none
     """
 
     name: str
@@ -54,11 +54,11 @@ class TrainingContext:
     augment: Augmentation | None = None
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
-        """Return the rows that a phase trains on: all of ``train`` that any of its passes can show."""
+        """Return the rows of ``train`` that take part in any pass of the phase, shape ``(n_rows,)``."""
         return self.train[combinations.takes_part(self.present[self.train], self.settings.passes_of(phase))]
 
     def development_rows(self, combination: Combination) -> np.ndarray:
-        """Return the rows of ``dev`` that have anything of the combination."""
+        """Return the rows of ``dev`` that have anything of the combination, shape ``(n_rows,)``."""
         return self.dev[combinations.shows(self.present[self.dev], combination)]
 
     @property
@@ -87,5 +87,5 @@ class TrainingContext:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the losses compare with, over all rows."""
+        """Targets of the losses by name, over all rows, first axis of shape ``(n,)``."""
         return self.targets.arrays()

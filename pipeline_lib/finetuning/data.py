@@ -1,4 +1,4 @@
-"""What an expert learns from: targets, and the recordings or texts; checked before a model is loaded."""
+"""Targets of an expert, and its recordings or texts; checked before a model is loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import combinations, votes
+from pipeline_lib.finetuning.sentiment import sentiments
 from pipeline_lib.labels import GENDERS, PSEUDO, indices
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
@@ -16,7 +17,7 @@ CHARACTERS_PER_S = 15.0  # of English speech; how long a text without audio is t
 
 @dataclass(frozen=True)
 class Targets:
-    """What is trained towards, one row an utterance of the manifest.
+    """Targets of the training, one row an utterance of the manifest.
 
     Attributes:
         labels: those trained on, the corpus's first, then O and X where they are trained on and occur in train
@@ -43,7 +44,7 @@ class Targets:
     sentiment: np.ndarray | None = None
 
     def known(self) -> np.ndarray:
-        """Return which utterances have anything to train towards, shape ``(n,)``."""
+        """Return which utterances have any target, bool, shape ``(n,)``."""
         known = (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
         if self.soft is not None:
             known = known | self.soft.any(axis=1)
@@ -52,13 +53,20 @@ class Targets:
         return known
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what the losses compare with, by the names of ``losses.combined``."""
+        """Return the targets of the losses by the names of ``losses.combined``, first axis of shape ``(n,)``."""
         arrays = {"emotion": self.emotion if self.soft is None else self.soft, "attributes": self.attributes}
         further = {"gender": self.gender, "sentiment": self.sentiment}
         return arrays | {name: values for name, values in further.items() if values is not None}
 
     def on_scale(self, attributes: np.ndarray) -> np.ndarray:
-        """Return trained values on the corpus's scale, float64; they are not clipped."""
+        """Return trained values on the corpus's scale, float64; they are not clipped.
+
+        Args:
+            attributes: on the trained range, shape ``(n, n_attributes)``
+
+        Returns:
+            of the same shape
+        """
         return to_scale(attributes, self.range, self.scale)
 
 
@@ -67,6 +75,10 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
 
     Attributes are mapped from the corpus's scale to [-1, 1] or [0, 1]. CCC changes when one of truth and prediction is
     mapped and the other not: predictions are mapped back before they are scored or written.
+
+    Args:
+        corpus: the manifest
+        settings: the entry
     """
     options = settings.targets
     train = corpus.mask("train")
@@ -93,23 +105,18 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
 
 
 def to_scale(values: np.ndarray, source: tuple[float, float], target: tuple[float, float]) -> np.ndarray:
-    """Return values mapped so that one scale's ends lie on the other's."""
-    share = (np.asarray(values, dtype=np.float64) - source[0]) / (source[1] - source[0])
-    return target[0] + share * (target[1] - target[0])
-
-
-def sentiments(valence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """Return 0, 1 or 2 for negative, neutral and positive, int64, shape ``(n,)``, -1 where the valence is missing.
-
-    Chochlakis et al. name the "thresholds 3 and 5" and not which side they belong to: here up to the first is negative,
-    from the second on positive.
+    """Return values mapped linearly so that one scale's ends lie on the other's.
 
     Args:
-        valence: on the corpus's scale, shape ``(n,)``, NaN where missing
-        thresholds: highest negative, lowest positive
+        values: of any shape
+        source: lowest and highest value of their scale
+        target: lowest and highest value of the scale to map to
+
+    Returns:
+        float64, of the same shape
     """
-    classes = np.select([valence <= thresholds[0], valence >= thresholds[1]], [0, 2], default=1)
-    return np.where(np.isnan(valence), -1, classes).astype(np.int64)
+    share = (np.asarray(values, dtype=np.float64) - source[0]) / (source[1] - source[0])
+    return target[0] + share * (target[1] - target[0])
 
 
 def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
@@ -119,12 +126,17 @@ def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
 def texts_of(
     corpus: Manifest, transcripts: Sequence[str] | None, settings: FinetuningSettings
 ) -> list[str | None] | None:
-    """Return what a text or joint expert reads of each utterance; None for an audio expert.
+    """Return the text of each utterance that a text or joint expert reads; None for an audio expert.
 
-    Where the corpus has no human text, that of the utterance is None.
+    Where the corpus has no reference transcript, the text of the utterance is None.
+
+    Args:
+        corpus: the manifest
+        transcripts: ASR transcripts in the manifest's order, None where there are none
+        settings: the entry
 
     Raises:
-        InputError: there are no transcripts, or no human text to a text expert
+        InputError: there are no ASR transcripts, or no reference transcripts for a text expert
     """
     if settings.modality == "audio":
         return None
@@ -144,16 +156,16 @@ def texts_of(
 def check_data(
     corpus: Manifest, targets: Targets, settings: FinetuningSettings, present: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the manifest's rows to train on and to develop on.
+    """Return the manifest's rows to train on and to develop on, shapes ``(n_train,)`` and ``(n_dev,)``.
 
     Args:
         corpus: the manifest
         targets: of all its rows
         settings: the entry
-        present: of a joint expert, see ``combinations.present``
+        present: see ``combinations.present``, shape ``(n, 2)``; None has it computed, of an expert without texts
 
     Raises:
-        InputError: something that the settings ask for is not in the corpus
+        InputError: the corpus lacks something that the settings name
     """
     present = combinations.present(corpus, None, settings) if present is None else present
     usable = present.any(axis=1)
@@ -182,9 +194,17 @@ def check_data(
 
 
 def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
-    """Return seconds of audio or characters of text, by which batches are of like length, shape ``(n,)``.
+    """Return seconds of audio or characters of text, by which batches are of like length.
 
     Of a joint expert: seconds of audio where there is some, else those in which the text would be spoken.
+
+    Args:
+        corpus: the manifest
+        texts: see ``texts_of``
+        settings: the entry
+
+    Returns:
+        float64, shape ``(n,)``
     """
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
     if texts is None:
@@ -196,7 +216,15 @@ def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: F
 
 
 def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:
-    """Return the labels that a balanced sampler evens out: those trained, or where none are, the corpus's."""
+    """Return the labels that a balanced sampler evens out: those trained, or where none are, the corpus's.
+
+    Args:
+        corpus: the manifest
+        targets: of its rows
+
+    Returns:
+        label indices, int64, shape ``(n,)``, -1 where missing
+    """
     return targets.emotion if targets.labels else corpus.truth()
 
 

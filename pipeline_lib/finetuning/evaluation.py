@@ -1,4 +1,4 @@
-"""How good an expert is while it trains: sums that can be added batch by batch and kept in a checkpoint."""
+"""Scores of an expert while it trains: sums that are added batch by batch and stored in a checkpoint."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -40,7 +40,12 @@ class Tally:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], targets: Targets) -> Self:
-        """Return what ``to_json`` gave, to the bit."""
+        """Return the tally that ``to_json`` was called on, to the bit.
+
+        Args:
+            values: of ``to_json``
+            targets: give the shapes
+        """
         shapes = cls.empty(targets)
         cells, genders = (
             np.array(values[name], np.int64).reshape(getattr(shapes, name).shape) for name in ("cells", "genders")
@@ -59,7 +64,8 @@ class Tally:
         Args:
             targets: of all rows of the manifest
             rows: of the manifest, shape ``(batch,)``
-            outputs: the network's, float, ``logits``, ``attributes`` and ``gender`` as far as there are any
+            outputs: the network's, float: ``logits``, ``attributes`` and ``gender`` as far as there are any, shape
+                ``(batch, n)`` each
             loss: mean over these utterances
         """
         self.loss += loss * len(rows)
@@ -95,7 +101,13 @@ class Tally:
 
 
 def is_better(score: float, best: float | None, settings: FinetuningSettings) -> bool:
-    """Return whether a score of the early-stopping metric beats the best so far; an equal one does not."""
+    """Return whether a score of the early-stopping metric beats the best so far; an equal one does not.
+
+    Args:
+        score: of this epoch
+        best: of the epochs before, None where there is none
+        settings: the entry, with the metric; of ``loss`` the lower is better
+    """
     if best is None:
         return True
     return score < best if settings.early_stopping.metric == "loss" else score > best

@@ -57,18 +57,18 @@ def finetune(
         settings: its entry
         corpus: the manifest
         root: of the corpus's audio
-        transcripts: machine-heard texts in the manifest's order, None where there are none
+        transcripts: ASR transcripts in the manifest's order, None where there are none
         expert: folder to save it in
         curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
-        alone: folder for what a joint expert says from one modality alone, ``audio.parquet`` and ``text.parquet``;
-            of others it holds a file that says so, as DVC warns of an empty folder
+        alone: folder for a joint expert's predictions from one modality alone, ``audio.parquet`` and ``text.parquet``;
+            of others it holds a file that states so, as DVC warns of an empty folder
 
     Returns:
         None in all processes but the main one
 
     Raises:
-        InputError: the corpus lacks what the settings ask for, the checkpoint cannot be had, memory ran out, or the
+        InputError: the corpus lacks what the settings name, the checkpoint cannot be loaded, memory ran out, or the
             loss is not finite
     """
     if settings.threads is not None:
@@ -180,7 +180,12 @@ def discard(folder: Path) -> None:
 
 
 def write_curve(path: Path, history: list[dict]) -> None:
-    """Write the training curve, a row an epoch; ``nan`` where an epoch was not measured, which ``dvc plots`` skips."""
+    """Write the training curve, a row an epoch; ``nan`` where an epoch was not measured, which ``dvc plots`` skips.
+
+    Args:
+        path: of the CSV file
+        history: rows of ``State.history``, one an epoch and split
+    """
     columns = [f"{split}_{name}" for split in ("train", "dev") for name in SCORES]
     epochs: dict[int, dict] = {}
     for row in history:

@@ -39,7 +39,7 @@ def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
 
     Args:
         context: the training
-        ids: of all utterances of the manifest
+        ids: of all utterances of the manifest, shape ``(n,)``
 
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
@@ -70,7 +70,12 @@ def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
 
 
 def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
-    """Return the settings of a modality's branch."""
+    """Return the settings of a modality's branch.
+
+    Args:
+        settings: of a joint expert
+        modality: audio or text
+    """
     return getattr(settings.branches, modality)
 
 

@@ -52,8 +52,8 @@ def read(
     Args:
         folder: of the embedding
         layers: numbers, in the order of the network's
-        rows: of the manifest
-        ids: of all its utterances
+        rows: of the manifest, shape ``(n_rows,)``
+        ids: of all its utterances, shape ``(n,)``
         advance: of a bar that counts each row in each layer
 
     Raises:
@@ -80,6 +80,13 @@ def read(
 
 def refuse_cut(folder: Path, rows: np.ndarray, lengths: np.ndarray, ids: np.ndarray, max_s: float) -> None:
     """Refuse development utterances of which only the middle would be measured on: their frames are of the whole.
+
+    Args:
+        folder: of the embedding
+        rows: to measure on, shape ``(n_rows,)``
+        lengths: seconds, of all utterances of the manifest, shape ``(n,)``
+        ids: of all of them, shape ``(n,)``
+        max_s: ``predict.max_s``, in seconds
 
     Raises:
         InputError: one is longer than ``max_s``

@@ -1,4 +1,4 @@
-"""What an expert is: the settings that are saved with it, and all that its weights depend on."""
+"""Identity of an expert: the settings that are saved with it, and all that its weights depend on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,12 @@ from pipeline_lib.tables.manifest import Manifest
 
 
 def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
-    """Return what the expert's network is built from."""
+    """Return the settings that the expert's network is built from.
+
+    Args:
+        settings: the entry
+        targets: give labels, attributes and scale
+    """
     joint = None
     if settings.is_joint:
         branches = {
@@ -44,7 +49,12 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
 
 
 def with_revisions(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings:
-    """Return the settings with the commits that the encoders were loaded at."""
+    """Return the settings with the commits that the encoders were loaded at.
+
+    Args:
+        built: settings that the network was built from
+        network: with its encoders
+    """
     if built.joint is None:
         return built.model_copy(update={"encoder": _pinned(built.encoder, network.encoder)})
     branches = {
@@ -65,7 +75,18 @@ def identity(
     texts: Sequence[str | None] | None,
     augmenting: Sounds,
 ) -> tuple[object, ...]:
-    """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
+    """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents.
+
+    Args:
+        settings: the entry
+        corpus: the manifest
+        targets: of its rows
+        texts: of its rows, None of an audio expert
+        augmenting: recordings that augmentation draws from
+
+    Returns:
+        parts of a fingerprint
+    """
     idle = {"after", "workers", "save_steps", "save_seconds"}
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
     trained = (targets.soft, targets.gender, targets.sentiment)

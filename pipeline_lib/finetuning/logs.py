@@ -1,4 +1,4 @@
-"""What is written and said while training: event files and dvclive logs under work/, lines on the console."""
+"""Logs of a training: event files and dvclive logs under work/, lines on the console."""
 
 import json
 import sys
@@ -26,12 +26,23 @@ class Logs:
         )
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Log a step to TensorBoard."""
+        """Log a step to TensorBoard.
+
+        Args:
+            step: of all phases, from 0
+            values: by name
+        """
         for name, value in values.items():
             self.writer.add_scalar(f"step/{name}", value, step)
 
     def epoch(self, epoch: int, split: str, values: dict[str, float]) -> None:
-        """Log an epoch to both."""
+        """Log an epoch to TensorBoard and dvclive.
+
+        Args:
+            epoch: of all phases, from 1
+            split: train or dev
+            values: by metric
+        """
         for name, value in values.items():
             self.writer.add_scalar(f"{split}/{name}", value, epoch)
             self.live.log_metric(f"{split}/{name}", value)
@@ -52,10 +63,21 @@ class NoLogs(Logs):
         """Open nothing."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Log nothing."""
+        """Log nothing.
+
+        Args:
+            step: ignored
+            values: ignored
+        """
 
     def epoch(self, epoch: int, split: str, values: dict[str, float]) -> None:
-        """Log nothing."""
+        """Log nothing.
+
+        Args:
+            epoch: ignored
+            split: ignored
+            values: ignored
+        """
 
     def close(self) -> None:
         """Close nothing."""
@@ -63,7 +85,12 @@ class NoLogs(Logs):
 
 @contextmanager
 def logs(folder: Path, *, enabled: bool) -> Iterator[Logs]:
-    """Open logs where expected and close them in the end."""
+    """Open logs and close them in the end.
+
+    Args:
+        folder: for both kinds of logs
+        enabled: False in processes that are not the main one: nothing is logged
+    """
     opened = Logs(folder) if enabled else NoLogs()
     try:
         yield opened

@@ -1,4 +1,4 @@
-"""What a phase minimises: its losses of one network's outputs, or of a joint network's passes.
+"""Objective of a phase: its losses of one network's outputs, or of a joint network's passes.
 
 A step has one loss, of all its utterances, however they are cut into batches, halves and processes. A loss that is a
 mean over rows is summed part by part and divided by what the whole step has; one of all utterances together
@@ -42,7 +42,7 @@ class Part:
     passes: frozenset[str]
 
     def summary(self) -> dict[str, Any]:
-        """Return what the other parts need to know: plain numbers, and tensors on the CPU without gradients."""
+        """Return what the other parts need: numbers, and tensors on the CPU without gradients, of any shape."""
         weights = {key: float(term.weight) for key, term in self.terms.items() if isinstance(term, Mean)}
         together = {
             key: replace(term, arguments=tuple(map(_detached, term.arguments)))
@@ -54,10 +54,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """What a part needs to know of the whole step.
+    """Sums over a whole step that its parts need.
 
     Attributes:
-        weights: what each mean over rows is divided by
+        weights: divisor of each mean over rows
         passes: those in which the step has anyone
         values: of each loss of all utterances together
         gradients: of these, for each part of this process, by the arguments that they reach
@@ -81,7 +81,12 @@ class Objective:
     """
 
     def __init__(self, context: TrainingContext, phase: PhaseSettings) -> None:
-        """Take the phase's weights, and class weights from the training examples of each label."""
+        """Take the phase's weights, and class weights from the training examples of each label.
+
+        Args:
+            context: the training
+            phase: the phase
+        """
         options = context.settings.losses_of(phase)
         self.weights = {name: weight for name, weight in options.weights().items() if name not in AUXILIARY}
         self.auxiliary = {name: getattr(options, name) for name in AUXILIARY if getattr(options, name) > 0}
@@ -99,11 +104,19 @@ class Objective:
 
     @property
     def auxiliary_inputs(self) -> list[str]:
-        """What the auxiliary losses read of a joint network."""
+        """Names of the results of a joint network that the auxiliary losses read."""
         return [AUXILIARY_INPUTS.get(name, name) for name in self.auxiliary]
 
     def supervised(self, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-        """Return the loss of some utterances' outputs."""
+        """Return the supervised loss of some utterances.
+
+        Args:
+            outputs: the network's, first axis of shape ``(batch,)``
+            truth: targets by name, first axis of shape ``(batch,)``
+
+        Returns:
+            a scalar
+        """
         return losses.combined(outputs, truth, self.weights, **self.options)[0]
 
     def part(self, outputs: Mapping[str, Any], truth: Mapping[str, Tensor]) -> Part:
@@ -111,7 +124,7 @@ class Objective:
 
         Args:
             outputs: an audio or text network's outputs, or the results of a joint network's passes
-            truth: the targets of the part's utterances, on the device
+            truth: the targets of the part's utterances, on the device, first axis of shape ``(batch,)``
         """
         if not self.combinations:
             return Part(self._supervised("", outputs, truth), frozenset([""]))
@@ -123,10 +136,10 @@ class Objective:
         return Part(terms | {("", *key): term for key, term in auxiliary.items()}, frozenset(passes))
 
     def from_targets(self, rows: np.ndarray) -> Whole:
-        """Return what is known of a step before its forward passes, where ``known_beforehand``.
+        """Return the sums over a step, before its forward passes, where ``known_beforehand``.
 
         Args:
-            rows: of the manifest, of the whole step in all processes
+            rows: of the manifest, of the whole step in all processes, shape ``(n_rows,)``
         """
         passes = {"": slice(None)}
         if self.combinations:
@@ -144,11 +157,12 @@ class Objective:
         return Whole(weights, frozenset(passes))
 
     def from_parts(self, parts: Sequence[Mapping[str, Any]], first: int, count: int) -> Whole:
-        """Return what all parts of a step, forwarded once, say of it together.
+        """Return the sums over a step from all its parts, each forwarded once.
 
         Args:
             parts: the summaries of the parts of all processes
-            first, count: the place of this process's among them
+            first: index of this process's first part among them
+            count: number of this process's parts
         """
         weights: dict[Key, float] = {}
         for part in parts:
@@ -165,11 +179,11 @@ class Objective:
         return Whole(weights, passes, values, gradients[first : first + count], len(parts))
 
     def loss(self, part: Part, whole: Whole | None = None, number: int = 0) -> tuple[Tensor, float]:
-        """Return what to take the gradient of, and the loss; both add up over the parts to those of the step.
+        """Return the scalar to differentiate, and the loss; both add up over the parts to those of the step.
 
         Args:
             part: one of the step's
-            whole: what the part needs to know of the step; None where it is the whole step itself
+            whole: sums over the step; None where the part is the whole step
             number: of the part among those of its process
         """
         if whole is None:

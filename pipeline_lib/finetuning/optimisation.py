@@ -15,7 +15,12 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
-    """Return the optimiser of a phase over all that takes gradients; weight decay is on all of it."""
+    """Return the optimiser of a phase over all that takes gradients; weight decay is on all of it.
+
+    Args:
+        network: its encoder's parameters have the phase's learning rate, the others that of the head
+        phase: optimiser, learning rates and weight decay
+    """
     trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     encoder = [parameter for name, parameter in trained if name.startswith("encoder.")]
     rest = [parameter for name, parameter in trained if not name.startswith("encoder.")]
@@ -26,10 +31,15 @@ def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
 
 
 def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
-    """Return the learning rate of a step, counted from 0, as a share of its peak: a linear rise, then the decay.
+    """Return the learning rate of a step as a share of its peak: a linear rise, then the decay.
 
     The first step of a warm-up of n steps has 1 / n of the peak, its last the whole. The step behind the phase's last
     would have 0.
+
+    Args:
+        step: of the phase, from 0
+        total: steps of the phase
+        phase: warm-up and decay
 
     Returns:
         in (0, 1]
@@ -48,7 +58,12 @@ def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
 
 
 def set_rate(optimiser: Optimizer, share: float) -> float:
-    """Set every group to that share of its peak and return the first group's rate."""
+    """Set every group to that share of its peak and return the first group's rate.
+
+    Args:
+        optimiser: of ``optimiser_of``
+        share: in (0, 1]
+    """
     for group in optimiser.param_groups:
         group["lr"] = share * group["peak"]
     return optimiser.param_groups[0]["lr"]
@@ -116,7 +131,15 @@ def training_prior(
 
 
 def flatten(optimiser: Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    """Return the optimiser's state as tensors named by parameter and quantity, on the CPU."""
+    """Return the optimiser's state as tensors on the CPU.
+
+    Args:
+        optimiser: with its state
+        network: whose parameters it has
+
+    Returns:
+        tensors by ``parameter:quantity``, of the shapes that the optimiser has
+    """
     names = {parameter: name for name, parameter in network.named_parameters()}
     return {
         f"{names[parameter]}:{quantity}": value.detach().cpu().clone().contiguous()
@@ -126,7 +149,13 @@ def flatten(optimiser: Optimizer, network: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -> None:
-    """Put a flattened state back; a step count stays where the optimiser keeps it."""
+    """Put a flattened state back; a step count stays where the optimiser has it.
+
+    Args:
+        optimiser: of the same phase
+        network: whose parameters it has
+        flat: of ``flatten``, of the same shapes
+    """
     parameters = dict(network.named_parameters())
     for key, value in flat.items():
         name, quantity = key.rsplit(":", 1)
@@ -136,12 +165,17 @@ def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -
 
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the statistics of all batch norms."""
+    """Return a copy of the statistics of all batch norms by name, shape ``(width,)`` or scalars."""
     return {name: values.clone() for name, values in _statistics(network)}
 
 
 def restore_statistics(network: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Put the statistics of all batch norms back."""
+    """Put the statistics of all batch norms back.
+
+    Args:
+        network: changed in place
+        saved: of ``statistics``, of the same shapes
+    """
     for name, values in _statistics(network):
         values.copy_(saved[name])
 

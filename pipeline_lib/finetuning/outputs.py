@@ -27,11 +27,14 @@ def outputs_of(
 
     Args:
         network: on its device; put into eval mode
-        plan: rows of the manifest, one array a batch
-        lengths: seconds or characters of all rows
-        read: row, start, duration to a waveform, a text, or both
+        plan: rows of the manifest, one array of shape ``(batch,)`` a batch
+        lengths: seconds or characters of all rows, shape ``(n,)``
+        read: row, start, duration in seconds to a waveform, a text, or both
         settings: the entry
         forward: inputs to outputs, one of the network's methods; None calls the network itself
+
+    Yields:
+        arrays by name, first axis of shape ``(batch,)``
     """
     if not len(plan):
         return
@@ -54,6 +57,14 @@ def repeatable(device: torch.device) -> None:
 
 
 def in_batches(rows: Sequence[int], settings: FinetuningSettings) -> list[np.ndarray]:
-    """Return rows in batches of ``predict.batch_size``, in their order."""
+    """Return rows in batches of ``predict.batch_size``, in their order.
+
+    Args:
+        rows: to cut into batches
+        settings: the entry
+
+    Returns:
+        arrays of shape ``(batch,)``
+    """
     size = settings.predict.batch_size
     return [np.asarray(rows[start : start + size]) for start in range(0, len(rows), size)]

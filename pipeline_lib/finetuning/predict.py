@@ -1,4 +1,4 @@
-"""A trained expert's word on every utterance of every split: resumable, batches fixed by length.
+"""Predictions of a trained expert for every utterance: resumable, batches fixed by length.
 
 Without autocast: in float32, or where the encoder's weights are in bfloat16 or 4 bit, the encoder in bfloat16.
 """
@@ -30,7 +30,7 @@ OUTPUTS = ("logits", "attributes", "embedding")
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """What a worker needs to predict: the saved expert, and what it reads.
+    """Job of a worker: the saved expert, and the reader of its inputs.
 
     Attributes:
         expert: its folder
@@ -51,7 +51,7 @@ class PredictionJob:
     ids: list[str]
 
     def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the expert and return what predicts some rows."""
+        """Load the expert and return a function that predicts rows."""
         device = pick(self.device)
         if self.settings.threads is not None:
             torch.set_num_threads(self.settings.threads)
@@ -59,7 +59,7 @@ class PredictionJob:
         return self.predicting_with(experts.load(self.expert, device))
 
     def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
-        """Return what predicts some rows with a network that is trained and on its device; a joint one by its views."""
+        """Return a function that predicts rows with a trained network on its device; a joint one by its views."""
         forward = network.views if isinstance(network, JointNetwork) else None
 
         def compute(positions: list[int]) -> pa.Table:
@@ -90,23 +90,23 @@ def predict(
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
-    A joint expert computes what it says from both and from each modality alone at once; the same call with another
-    ``modalities`` reads the shards of the first.
+    A joint expert predicts from both modalities and from each alone at once; the same call with other ``modalities``
+    reads the shards of the first.
 
     Args:
         name: of the expert
         network: trained
         settings: the entry
         expert: where the same network is saved, which workers load
-        ids: of all utterances of the manifest
-        rows: those to predict, ascending
-        lengths: seconds or characters, of all
+        ids: of all utterances of the manifest, shape ``(n,)``
+        rows: those to predict, ascending, shape ``(n_rows,)``
+        lengths: seconds or characters, of all, shape ``(n,)``
         read: row, start, duration to a waveform, a text, or both
         targets: label order, attribute names and scale
-        prior: the class prior that the posterior contains
+        prior: the class prior that the posterior contains, shape ``(n_labels,)``, None without labels
         folder: for unfinished shards
-        modalities: what is returned, of a joint expert
-        has_modalities: which of ``rows`` have any of that, bool; None for all
+        modalities: those of a joint expert whose predictions are returned
+        has_modalities: which of ``rows`` have any of them, bool, shape ``(n_rows,)``; None for all
     """
     executor = settings.predict.executor
     device = settings.device if executor.is_remote else next(network.parameters()).device.type

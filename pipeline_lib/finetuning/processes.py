@@ -25,10 +25,10 @@ SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM
 def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can.
 
-    What accelerate would read in its environment is passed to it.
+    Options that accelerate would read in its environment are passed to it.
 
     Raises:
-        InputError: the device lacks what is asked for, or the processes cannot share the batches
+        InputError: the device lacks the precision, or the processes cannot share the batches
     """
     device = pick(settings.device)
     if settings.precision == "bfloat16" and half_precision(device) is None:
@@ -61,7 +61,12 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
 
 
 def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike) -> None:
-    """Refuse processes that would go on from different places.
+    """Refuse processes that would go on from different checkpoints.
+
+    Args:
+        accelerator: of accelerate
+        state: of this process
+        folder: of its checkpoints, for the message
 
     Raises:
         InputError: they do not see the same checkpoints

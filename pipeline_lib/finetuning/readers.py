@@ -1,4 +1,4 @@
-"""What an encoder reads of a row of the manifest: a waveform, a text, or both as far as the utterance has them."""
+"""Readers of a row of the manifest: to a waveform, a text, or both as far as the utterance has them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,13 @@ class Recordings:
         self.spans: dict[int, tuple[int, int]] = {}
 
     def cache(self, rows: Sequence[int], durations_s: np.ndarray, limit_gb: float) -> bool:
-        """Decode the rows once and cache them where they fit into the limit; return whether they did."""
+        """Decode the rows once and cache them where they fit into the limit; return whether they did.
+
+        Args:
+            rows: of the manifest, shape ``(n_rows,)``
+            durations_s: of all its rows, shape ``(n,)``
+            limit_gb: 10^9 bytes, at 4 bytes a sample
+        """
         if not len(rows) or float(durations_s[rows].sum()) * BYTES_PER_S > limit_gb * 1e9:
             return False
         waveforms = [decode(self.paths[row]) for row in rows]
@@ -40,7 +46,13 @@ class Recordings:
         return True
 
     def __call__(self, row: int, start_s: float, duration_s: float | None) -> np.ndarray:
-        """Return a chunk, float32, 16 kHz, shape ``(n_samples,)``; duration None reads to the utterance's end."""
+        """Return a chunk, float32, 16 kHz, shape ``(n_samples,)``.
+
+        Args:
+            row: of the manifest
+            start_s: seconds from the utterance's beginning
+            duration_s: in seconds; None reads to the utterance's end
+        """
         if self.cached is not None and row in self.spans:
             first, end = self.spans[row]
             start = first + round(start_s * SAMPLE_RATE)
@@ -61,13 +73,19 @@ class Texts:
         self.texts = texts
 
     def __call__(self, row: int, start_s: float, duration_s: float | None) -> str:
-        """Return the whole text."""
+        """Return the whole text.
+
+        Args:
+            row: of the manifest
+            start_s: ignored
+            duration_s: ignored
+        """
         return self.texts[row]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Waveform and text of a corpus's rows, None in the place of what an utterance has not, or is not to show.
+    """Waveform and text of a corpus's rows, None for a modality that is missing or not among ``modalities``.
 
     Attributes:
         recordings: whose paths are None where there is no audio
@@ -82,7 +100,13 @@ class Pairs:
     cache: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
 
     def __call__(self, row: int, start_s: float, duration_s: float | None) -> tuple[Any, Any]:
-        """Return a chunk of the audio and the whole text; cached hidden states in place of either."""
+        """Return a chunk of the audio and the whole text; cached hidden states in place of either.
+
+        Args:
+            row: of the manifest
+            start_s: seconds from the utterance's beginning
+            duration_s: in seconds; None reads to the utterance's end
+        """
         return self._audio(row, start_s, duration_s), self._text(row)
 
     def with_modalities(self, modalities: Combination) -> Self:

@@ -38,11 +38,12 @@ Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, loss 
 
 @dataclass(frozen=True)
 class Piece:
-    """What goes through the network at once.
+    """Part of a step that goes through the network at once.
 
     Attributes:
         batch: of all processes
-        inputs, truth: this process's share of it
+        inputs: of this process's share of the batch, first axis of shape ``(share,)``
+        truth: targets of that share
         seeds: of its random numbers
     """
 
@@ -56,7 +57,13 @@ class Steps:
     """Model, optimiser and schedule of a phase."""
 
     def __init__(self, context: TrainingContext, name: str, phase: PhaseSettings) -> None:
-        """Make the optimiser, and on several processes the wrapper that shares gradients."""
+        """Make the optimiser, and on several processes the wrapper that shares gradients.
+
+        Args:
+            context: the training
+            name: of the phase
+            phase: the phase
+        """
         self.context, self.name, self.phase = context, name, phase
         self.optimiser = optimisation.optimiser_of(context.network, phase)
         self.model = context.accelerator.prepare_model(context.network)
@@ -149,7 +156,7 @@ class Steps:
         return [(rows, outputs, total) for rows, outputs in scored]
 
     def _pieces(self, state: State, window: list[Batch], loaded: Iterator) -> Iterator[Piece]:
-        """Yield what goes through the network at once, with the seeds of its random numbers."""
+        """Yield the pieces of a step with the seeds of their random numbers."""
         for i, batch in enumerate(window):
             for number in range(len(batch.pieces(state.splits))):
                 batch, (inputs, truth) = next(loaded)
@@ -160,7 +167,7 @@ class Steps:
         """Forward all pieces, for losses that take all of a step's utterances together, and return their whole step.
 
         Several are forwarded without keeping activations, and again to train: batch norm's statistics are those of
-        before. What a single one gave is returned too.
+        before. The outputs of a single one are returned too.
         """
         accelerator, alone = self.context.accelerator, len(pieces) == 1
         mine, forwarded = [], []
@@ -245,7 +252,12 @@ def _block(name: str) -> str:
 
 
 def planned(context: TrainingContext, phase: PhaseSettings) -> int:
-    """Return the steps of a phase that runs to its end."""
+    """Return the steps of a phase that runs to its end.
+
+    Args:
+        context: the training
+        phase: the phase
+    """
     rows = context.rows(phase)
     drawn = len(rows) if phase.sampler == "natural" else int((context.classes[rows] >= 0).sum())
     steps = phase.epochs * batches.steps_in_epoch(drawn, phase)

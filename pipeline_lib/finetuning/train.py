@@ -81,7 +81,7 @@ class Training:
             self._save(steps)
 
     def _finish_epoch(self, steps: Steps) -> None:
-        """Measure on the development split, keep the best weights, write a checkpoint."""
+        """Measure on the development split, write the best weights and a checkpoint."""
         state, context = self.state, self.context
         train = Tally.from_json(state.tally, context.targets).scores()
         state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
@@ -166,7 +166,12 @@ class Training:
 
 @contextmanager
 def freeze_untrained(network: nn.Module, phase: PhaseSettings) -> Iterator[None]:
-    """Hold still what the phase does not train: the encoder, or all but one head; afterwards it is as it was."""
+    """Freeze what the phase does not train: the encoder, or all but one head; afterwards they are as before.
+
+    Args:
+        network: changed in place
+        phase: names the part that is trained
+    """
     is_trained = {
         "all": lambda name: True,
         "head": lambda name: not name.startswith(ENCODER),

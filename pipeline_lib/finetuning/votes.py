@@ -12,7 +12,15 @@ from pipeline_lib.tables.manifest import Manifest
 
 
 def vote_counts(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
-    """Return how many annotators chose each label, float64, shape ``(n, n_labels)``; other labels are left out."""
+    """Return how many annotators chose each label; votes for other labels are left out.
+
+    Args:
+        corpus: the manifest, with the column ``votes``
+        labels: to count
+
+    Returns:
+        float64, shape ``(n, n_labels)``
+    """
     cast = [votes if isinstance(votes, dict) else {} for votes in corpus.frame["votes"]]
     return np.array([[votes.get(label, 0) for label in labels] for votes in cast], dtype=np.float64)
 
@@ -22,9 +30,9 @@ def soft_labels(corpus: Manifest, *, pseudo_labels: bool) -> tuple[tuple[str, ..
 
     .. math:: t_{ik} = \frac{v_{ik}}{\sum_j v_{ij}}
 
-    with :math:`v_{ik}` the votes for trained label k. X is never one of them: it says that the votes do not agree,
-    which the distribution says itself. O is one where asked for and voted for in train. An utterance without votes for
-    a trained label has its consensus label for certain, or where that is not trained either, no target.
+    with :math:`v_{ik}` the votes for trained label k. X is never one of them: it means that the votes do not agree,
+    which the distribution shows itself. O is one where it is requested and voted for in train. An utterance without
+    votes for a trained label has its consensus label for certain, or where that is not trained either, no target.
 
     Args:
         corpus: the manifest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import combinations, data
+from pipeline_lib.finetuning import combinations, data, sentiment
 from pipeline_lib.params.finetuning import FinetuningSettings
 from tests.finetuning import corpora
 
@@ -122,7 +122,7 @@ def test_a_single_expert_is_refused_what_only_a_joint_one_has(changes, message):
 
 def test_sentiment_is_read_off_the_valence_with_both_thresholds_inside():
     valence = np.array([1.0, 3.0, 3.01, 4.99, 5.0, 7.0, np.nan])
-    assert data.sentiments(valence, [3.0, 5.0]).tolist() == [0, 0, 1, 1, 2, 2, -1]
+    assert sentiment.sentiments(valence, [3.0, 5.0]).tolist() == [0, 0, 1, 1, 2, 2, -1]
 
 
 def test_an_empty_text_is_none_to_a_joint_expert_and_one_to_a_text_expert(tones):

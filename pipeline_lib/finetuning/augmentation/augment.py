@@ -1,12 +1,12 @@
-r"""What is done to a chunk of training audio: speed, then the room, then noise.
+r"""Augmentation of a chunk of training audio: speed, then the room, then noise.
 
 All of it follows from the chunk's seed and the batch's speed, which the epoch's plan holds: a resumed run, any number
-of workers and any number of processes hear the same. Neither speed nor room nor noise changes the chunk's labels.
+of workers and any number of processes get the same. Neither speed nor room nor noise changes the chunk's labels.
 
 *Speed.* The chunk is resampled as if it had been recorded at another rate: tempo and pitch change together.
 
 *Room.* The chunk is convolved with an impulse response, moved back by the response's direct sound and cut to its
-length, so that it keeps its timing; its energy is made what it was. What was said before the chunk does not ring into
+length, so that it keeps its timing; its energy is made what it was. Speech from before the chunk does not ring into
 it.
 
 *Noise.* A stretch of one recording, drawn with equal chances from all files, is added at a ratio drawn uniformly,
@@ -109,7 +109,15 @@ def make(
 
 
 def played(waveform: np.ndarray, speed: float) -> np.ndarray:
-    """Return the waveform at another speed, shape ``(round(n_samples / speed),)``."""
+    """Return the waveform at another speed; tempo and pitch change together.
+
+    Args:
+        waveform: float32, 16 kHz, shape ``(n_samples,)``
+        speed: factor, above 0; 1 returns the waveform itself
+
+    Returns:
+        shape ``(round(n_samples / speed),)``
+    """
     if speed == 1.0:
         return waveform
     expected = round(len(waveform) / speed)
@@ -118,7 +126,15 @@ def played(waveform: np.ndarray, speed: float) -> np.ndarray:
 
 
 def reverberant(waveform: np.ndarray, response: Response) -> np.ndarray:
-    """Return the waveform in a room, same length and energy; unchanged where either is silent."""
+    """Return the waveform in a room, at its own energy; unchanged where either of them is silent.
+
+    Args:
+        waveform: 16 kHz, shape ``(n_samples,)``
+        response: of the room
+
+    Returns:
+        shape ``(n_samples,)``
+    """
     wet = oaconvolve(waveform, response.samples)[response.direct : response.direct + len(waveform)]
     before, after = power(waveform), power(wet)
     if before == 0 or after == 0:
@@ -127,7 +143,16 @@ def reverberant(waveform: np.ndarray, response: Response) -> np.ndarray:
 
 
 def noisy(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Return the waveform with the noise at that ratio of mean powers in decibels; unchanged where either is silent."""
+    """Return the waveform with noise added; unchanged where either of them is silent.
+
+    Args:
+        waveform: shape ``(n_samples,)``
+        noise: shape ``(n_samples,)``
+        snr_db: ratio of the mean power of the waveform to that of the noise, in decibels
+
+    Returns:
+        shape ``(n_samples,)``
+    """
     signal, disturbance = power(waveform), power(noise)
     if min(signal, disturbance) <= SILENCE**2:
         return waveform
@@ -136,7 +161,7 @@ def noisy(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 def power(waveform: np.ndarray) -> np.float64:
-    """Return the mean square, >= 0."""
+    """Return the mean square of a waveform of shape ``(n_samples,)``, a scalar >= 0."""
     return np.mean(np.square(waveform, dtype=np.float64))
 
 
@@ -144,9 +169,12 @@ def stretch(sound: Sound, n_samples: int, position: float) -> np.ndarray:
     """Return so many samples of a recording; one that is shorter is repeated.
 
     Args:
-        sound: of any length
-        n_samples: expected, at 16 kHz
+        sound: a recording of any length
+        n_samples: number of samples to return, at 16 kHz
         position: where it begins, in [0, 1): of the recording less the stretch, or of a shorter recording itself
+
+    Returns:
+        float32, 16 kHz, shape ``(n_samples,)``
     """
     expected_s = n_samples / SAMPLE_RATE
     if sound.duration_s > expected_s:

@@ -46,7 +46,7 @@ class Response:
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def recorded(path: Path) -> Response:
-    """Return a recorded response; of several channels the first, since their mean is no response of any place.
+    """Return a recorded response; of several channels the first, since their mean is no response of any position.
 
     The direct sound is the first sample that reaches half of the largest.
 
@@ -72,8 +72,8 @@ def simulated(
     """Return responses of so many rooms, the same for the same seed.
 
     Args:
-        count: of rooms; the first ones do not depend on it
-        rt60_s: shortest and longest reverberation time
+        count: number of rooms; the first ones do not depend on it
+        rt60_s: shortest and longest reverberation time in seconds
         seed: of the training
         advance: called with 1 after each room
     """
@@ -87,12 +87,12 @@ def simulated(
 
 
 def simulate(sides_m: np.ndarray, rt60_s: float, rng: np.random.Generator) -> Response:
-    """Return the response of one room between two places in it.
+    """Return the response of one room between two positions in it.
 
     Args:
-        sides_m: length, width, height
-        rt60_s: reverberation time to aim at
-        rng: for the places
+        sides_m: length, width and height in metres, shape ``(3,)``
+        rt60_s: reverberation time to aim at, in seconds
+        rng: draws the positions of speaker and microphone
     """
     import pyroomacoustics  # takes a second to import
 
@@ -114,7 +114,15 @@ def simulate(sides_m: np.ndarray, rt60_s: float, rng: np.random.Generator) -> Re
 
 
 def fitting(sides_m: np.ndarray, rt60_s: float) -> np.ndarray:
-    """Return the sides, made smaller in proportion where the walls would have to absorb more than 0.8."""
+    """Return the sides, made smaller in proportion where the walls would have to absorb more than 0.8.
+
+    Args:
+        sides_m: length, width and height in metres, shape ``(3,)``
+        rt60_s: reverberation time to aim at, in seconds
+
+    Returns:
+        in metres, shape ``(3,)``
+    """
     import pyroomacoustics
 
     length, width, height = sides_m
@@ -125,7 +133,7 @@ def fitting(sides_m: np.ndarray, rt60_s: float) -> np.ndarray:
 
 
 def _positions(sides: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return two places that keep their distance from the walls and from each other."""
+    """Return two positions, each of shape ``(3,)``, that keep their distance from the walls and from each other."""
     while True:
         first, second = rng.uniform(MARGIN_M, sides - MARGIN_M, size=(2, 3))
         if np.linalg.norm(first - second) >= MARGIN_M:

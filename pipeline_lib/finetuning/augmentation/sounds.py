@@ -1,4 +1,4 @@
-"""Folders of noises and of impulse responses as lists of files with their category; headers are looked at, no more.
+"""Folders of noises and of impulse responses as lists of files with their category; headers alone are read.
 
 Without a table the folder is walked and the first sub-folder's name is the category: MUSAN's own layout
 (``noise/free-sound/...``, ``music/...``, ``speech/...``). With one, its column ``file``, ``audio`` or ``path`` holds
@@ -40,7 +40,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Sounds:
-    """All that an entry's augmentation reads; empty where it reads nothing."""
+    """Recordings that an entry's augmentation draws from; empty where it draws from none."""
 
     noises: tuple[Sound, ...] = ()
     responses: tuple[Sound, ...] = ()
@@ -53,7 +53,7 @@ class Sounds:
 
 
 def find(settings: AugmentationSettings) -> Sounds:
-    """Return the files that the settings ask for.
+    """Return the files that the settings name.
 
     Raises:
         InputError: a folder, table or file is missing or cannot be used
