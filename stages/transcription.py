@@ -22,7 +22,7 @@ def main(
     corpus = manifest.read(manifest_path)
     heard = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
     transcripts.write(
-        out, corpus.ids, heard.texts, engine=heard.engine, checkpoint=heard.checkpoint, decoding=heard.decoding
+        out, list(corpus.ids), heard.texts, engine=heard.engine, checkpoint=heard.checkpoint, decoding=heard.decoding
     )
     report(measure(corpus, heard.texts, None if heard.engine == "reference" else corpus.has_audio), metrics)
     store.discard(heard.folder)
