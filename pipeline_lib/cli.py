@@ -16,10 +16,16 @@ MANIFEST = Path("data/manifest.parquet")
 RECIPES = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml"))
 PAPERS = sorted(path.stem for path in (Path(__file__).parent / "recipes" / "papers").glob("*.yaml"))
 
-OPTIONS = {"add_completion": False, "pretty_exceptions_enable": False, "no_args_is_help": True}
-app = typer.Typer(help="Speech emotion recognition: recipes, checks, conversions, submissions and figures.", **OPTIONS)
-convert = typer.Typer(help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", **OPTIONS)
-plot = typer.Typer(help="Draw what trained experts and embeddings hold.", **OPTIONS)
+app = typer.Typer(
+    help="Speech emotion recognition: recipes, checks, conversions, submissions and figures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+convert = typer.Typer(
+    help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", no_args_is_help=True
+)
+plot = typer.Typer(help="Draw the layer weights of experts, or embeddings in the plane.", no_args_is_help=True)
 
 
 @app.command("apply")

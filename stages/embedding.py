@@ -24,7 +24,7 @@ def main(
     texts = None
     if settings.modality == "text":
         machine = settings.text == "transcripts"
-        texts = transcripts.read(transcripts_path).aligned(corpus.ids) if machine else reference_texts(corpus)
+        texts = transcripts.read(transcripts_path).aligned(list(corpus.ids)) if machine else reference_texts(corpus)
     store.discard(embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work))
 
 

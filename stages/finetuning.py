@@ -30,7 +30,7 @@ def main(
     corpus = manifest.read(manifest_path)
     texts = None
     if settings.modality != "audio" and settings.text == "transcripts":
-        texts = transcripts.read(transcripts_path).aligned(corpus.ids)
+        texts = transcripts.read(transcripts_path).aligned(list(corpus.ids))
     from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
 
     root = Path(read_value("corpus.root", params))

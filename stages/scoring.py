@@ -23,7 +23,7 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     scored = score(corpus, systems, settings)
-    scored.warnings[:0] = contamination(checkpoints(params["finetuning"]), corpus.corpus)
+    scored.warnings[:0] = contamination(list(checkpoints(params["finetuning"])), corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     atomic.write(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")

@@ -22,7 +22,12 @@ def main(
     corpus = manifest.read(manifest_path)
     result = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
     transcripts.write(
-        out, corpus.ids, result.texts, engine=result.engine, checkpoint=result.checkpoint, decoding=result.decoding
+        out,
+        list(corpus.ids),
+        result.texts,
+        engine=result.engine,
+        checkpoint=result.checkpoint,
+        decoding=result.decoding,
     )
     report(measure(corpus, result.texts, None if result.engine == "reference" else corpus.has_audio), metrics)
     store.discard(result.folder)

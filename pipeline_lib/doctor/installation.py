@@ -5,11 +5,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
+
+if TYPE_CHECKING:  # imports torch
+    from pipeline_lib.encoders.device import Device
 
 PYTHON = ((3, 11), (3, 13))  # from, below
 LEAST_MEMORY_GB = 4.0
@@ -53,7 +57,7 @@ def installation(root: Path) -> Iterator[Result]:
         yield Result("packages", "ok", f"{len(pinned) - len(absent)} as in constraints.txt")
 
 
-def hardware(device: str = "auto") -> Iterator[Result]:
+def hardware(device: "Device" = "auto") -> Iterator[Result]:
     """Yield the results for free memory and for the device that the stages will use: ``auto``, ``cpu``, ``cuda``."""
     free_gb = psutil.virtual_memory().available / 1e9
     few = free_gb < LEAST_MEMORY_GB

@@ -56,7 +56,8 @@ def _temporary(root: Path) -> Result:
 
 def _work(root: Path, params: dict[str, Any]) -> Iterator[Result]:
     done = _finished(root, params)
-    abandoned, unfinished = [], []
+    abandoned: list[Path] = []
+    unfinished: list[Path] = []
     for stage, name, folder in _folders(root):
         gone = name is not None and name not in params.get(stage, {})
         (abandoned if gone or (stage, name) in done else unfinished).append(folder)
