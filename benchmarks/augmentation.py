@@ -63,8 +63,8 @@ def main(
             plain = None
             for variant, (augmented, speed) in variants.items():
                 read = Recordings(paths, 1)
-                drawn = draw(paths, chunk_s * speed, chunks)
-                seconds = fastest(lambda: hear(read, drawn, chunk_s * speed, augmented, speed))  # noqa: B023
+                sample = draw(paths, chunk_s * speed, chunks)
+                seconds = fastest(lambda: read_all(read, sample, chunk_s * speed, augmented, speed))  # noqa: B023
                 plain = plain or seconds
                 print(f"  {variant:10} {chunks / seconds:7.0f} a second  {seconds / plain:5.2f} x")
 
@@ -89,9 +89,9 @@ def draw(paths: list[Path], read_s: float, count: int) -> Chunks:
     return [(int(i), float(rng.random() * (durations[i] - read_s))) for i in rng.choice(usable, count)]
 
 
-def hear(read: Recordings, drawn: Chunks, read_s: float, augmented: Augmentation | None, speed: float) -> None:
+def read_all(read: Recordings, sample: Chunks, read_s: float, augmented: Augmentation | None, speed: float) -> None:
     """Read all chunks, augmented or not."""
-    for seed, (row, start) in enumerate(drawn):
+    for seed, (row, start) in enumerate(sample):
         chunk = read(row, start, read_s)
         if augmented is not None:
             augmented(chunk, seed, speed)

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.demonstration_seeds`` runs every stage but embedding for seeds 1 to 5 (corpus, experts and all)
 in folders of their own under ``work/seeds/`` and prints a row a seed. With ``--shuffle`` the training labels are
-shuffled first: experts that still beat chance would have found a leak.
+shuffled first: experts that still beat chance would show a leak.
 """
 
 import json
@@ -65,10 +65,10 @@ def stages(folder: Path, names: list[str]) -> None:
         subprocess.run([sys.executable, "-m", f"stages.{name.split()[0]}", *name.split()[1:]], cwd=folder, check=True)
 
 
-def row(seed: int, scores: dict[str, Any], heard: dict[str, Any]) -> str:
+def row(seed: int, scores: dict[str, Any], transcription: dict[str, Any]) -> str:
     """Return one line: WER, macro-F1 with its interval a system, the gain of fusion and its p-values."""
     test = scores["test"]
-    cells = [str(seed), f"{heard['test']['wer']:.2%}"]
+    cells = [str(seed), f"{transcription['test']['wer']:.2%}"]
     for name in SHOWN:
         value, low, high = (test[name][key] for key in ("macro_f1", "macro_f1_lo", "macro_f1_hi"))
         cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")

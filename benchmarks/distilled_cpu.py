@@ -97,7 +97,7 @@ def build(name: str, device: torch.device) -> SpeechEncoder | TextEncoder:
 
 def n_parameters(encoder: SpeechEncoder | TextEncoder) -> int:
     """Return how many weights an encoder holds."""
-    return sum(each.numel() for each in encoder.parameters())
+    return sum(part.numel() for part in encoder.parameters())
 
 
 def head(speech_width: int, text_width: int = 0) -> int:
@@ -110,7 +110,7 @@ def measure(system: System) -> dict[str, float]:
     torch.set_num_threads(1)
     libraries = _peak_bytes()
     cpu = torch.device("cpu")
-    encoders = [build(each, cpu) for each in (system.speech, system.text) if each]
+    encoders = [build(part, cpu) for part in (system.speech, system.text) if part]
     noise = np.random.default_rng(0)
     words = " ".join(["word"] * TOKENS)
     seconds = []
@@ -124,24 +124,24 @@ def measure(system: System) -> dict[str, float]:
         seconds.append((time.process_time() - begun) / SECONDS)
     return {
         "encoders": sum(map(n_parameters, encoders)),
-        "head": head(*(each.width for each in encoders)),
+        "head": head(*(part.width for part in encoders)),
         "real_time_factor": statistics.median(seconds[1:]),  # the first warms up
         "peak": _peak_bytes(),
         "above": _peak_bytes() - libraries,
     }
 
 
-def row(name: str, found: dict[str, float]) -> str:
+def row(name: str, measured: dict[str, float]) -> str:
     """Return one line of the table."""
     published = SYSTEMS[name].published
     cells = [
         name,
-        f"{found['encoders']:,}",
-        f"{(found['encoders'] + found['head']) / 1e6:.1f}" if published else "–",
+        f"{measured['encoders']:,}",
+        f"{(measured['encoders'] + measured['head']) / 1e6:.1f}" if published else "–",
         str(published or "–"),
-        f"{found['real_time_factor']:.3f}",
-        f"{found['peak'] / 1e6:,.0f}",
-        f"{found['above'] / 1e6:,.0f}",
+        f"{measured['real_time_factor']:.3f}",
+        f"{measured['peak'] / 1e6:,.0f}",
+        f"{measured['above'] / 1e6:,.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 

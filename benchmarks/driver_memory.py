@@ -76,10 +76,14 @@ def transcription(rows: int, width: int, folder: Path) -> None:
     TranscriptionJob.transcribe = compute
     corpus = manifest.read(folder / "manifest.parquet")
     settings = TranscriptionSettings(engine="canary", canary=CanarySettings(checkpoint="none"))
-    result = room.transcribe(corpus, folder, settings, folder / "work")
-    origin = {"engine": result.engine, "checkpoint": result.checkpoint, "decoding": result.decoding}
-    transcripts.write(folder / "transcripts.parquet", corpus.ids, result.texts, **origin)
-    store.discard(result.folder)
+    transcription = room.transcribe(corpus, folder, settings, folder / "work")
+    source = {
+        "engine": transcription.engine,
+        "checkpoint": transcription.checkpoint,
+        "decoding": transcription.decoding,
+    }
+    transcripts.write(folder / "transcripts.parquet", corpus.ids, transcription.texts, **source)
+    store.discard(transcription.folder)
 
 
 def embedding(rows: int, width: int, folder: Path) -> None:
@@ -128,7 +132,7 @@ def prediction(rows: int, width: int, folder: Path) -> None:
     settings = FinetuningSettings.parse(
         {"modality": "text", "encoder": {"checkpoint": "none"}, "phases": {"only": {}}}, "finetuning.none"
     )
-    found = room.predict(
+    predicted = room.predict(
         "none",
         nn.Linear(1, 1),
         settings,
@@ -141,12 +145,12 @@ def prediction(rows: int, width: int, folder: Path) -> None:
         prior=np.full(8, 1 / 8),
         folder=folder / "predicted",
     )
-    predictions.write(folder / "predictions.parquet", found)
+    predictions.write(folder / "predictions.parquet", predicted)
 
 
 def write_manifest(rows: int, width: int, folder: Path) -> None:
     """Write a manifest with as much in it as a large corpus has."""
-    drawn = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     numbers = range(rows)
     frame = pd.DataFrame(
         {
@@ -154,14 +158,14 @@ def write_manifest(rows: int, width: int, folder: Path) -> None:
             "audio": [f"Audios/MSP-PODCAST_{n:06d}_{n % 100:04d}.wav" for n in numbers],
             "audio_sha256": [f"{n:064x}" for n in numbers],
             "video": None,
-            "duration_s": drawn.uniform(2, 11, rows).round(3),
+            "duration_s": generator.uniform(2, 11, rows).round(3),
             "split": [("train", "dev", "test")[n % 3] for n in numbers],
             "subsets": [[] for _ in numbers],
             "speaker": [f"{n % 1500}" for n in numbers],
             "gender": ["female" if n % 2 else "male" for n in numbers],
             "emotion": [("angry", "happy")[n % 2] for n in numbers],
             "votes": [{"angry": 3, "happy": 2} for _ in numbers],
-            **{name: drawn.uniform(1, 7, rows) for name in ("arousal", "valence", "dominance")},
+            **{name: generator.uniform(1, 7, rows) for name in ("arousal", "valence", "dominance")},
             "reference_text": None,
         }
     ).sort_values("utterance_id", ignore_index=True)

@@ -5,7 +5,7 @@
 eGeMAPS v02 functionals (Eyben et al. 2016) of whole utterances, standardised with the training split's mean and
 deviation, into a multinomial logistic regression with balanced class weights. Its C is the one with the highest UA on
 dev; nothing is fitted on the scored split. Splits and labels are those of data/manifest.parquet, intervals those of
-the scoring stage. Features are kept in work/egemaps/, by the recordings' checksums. Needs opensmile (a development
+the scoring stage. Features are stored in work/egemaps/, by the recordings' checksums. Needs opensmile (a development
 dependency).
 """
 
@@ -87,14 +87,14 @@ def evaluate(corpus: manifest.Manifest, values: np.ndarray, split: str) -> str:
     models = [_fitted(values[train], truth[train], penalty) for penalty in PENALTIES]
     on_dev = [unweighted_accuracy(truth[dev], model.predict(values[dev]), n_labels) for model in models]
     best = int(np.argmax(on_dev))
-    speakers = [each if isinstance(each, str) else None for each in corpus.frame["speaker"][scored]]
+    speakers = [name if isinstance(name, str) else None for name in corpus.frame["speaker"][scored]]
     tally = tally_categories(truth[scored], models[best].predict(values[scored]), clusters(speakers), n_labels)
-    found = intervals(tally, SAMPLES, SEED, CONFIDENCE)
+    scores = intervals(tally, SAMPLES, SEED, CONFIDENCE)
     lines = [f"{corpus.corpus}: eGeMAPS, logistic regression, C {PENALTIES[best]:g} (UA {on_dev[best]:.3f} on dev)"]
     lines += [corpus.notice] if corpus.notice else []
     lines += [f"{split}: {int(scored.sum())} utterances, {len(set(speakers))} speakers, chance UA {1 / n_labels:.3f}"]
-    for name, said in (("ua", "UA"), ("macro_f1", "macro-F1"), ("wa", "WA")):
-        lines += [f"{said} {found[name]:.3f} [{found[f'{name}_lo']:.3f}, {found[f'{name}_hi']:.3f}]"]
+    for name, title in (("ua", "UA"), ("macro_f1", "macro-F1"), ("wa", "WA")):
+        lines += [f"{title} {scores[name]:.3f} [{scores[f'{name}_lo']:.3f}, {scores[f'{name}_hi']:.3f}]"]
     return "\n".join(lines)
 
 

@@ -29,13 +29,13 @@ def main(checkpoint: str, audio: Path, clips: int = 12, rounds: int = 3) -> None
     if not files:
         raise InputError(f"{audio} has no recordings, expected .wav, .flac, .ogg, .opus or .mp3 below it")
     waveforms = [decode(files[i]) for i in np.linspace(0, len(files) - 1, min(clips, len(files))).astype(int)]
-    seconds = np.array([len(each) for each in waveforms]) / SAMPLE_RATE
+    seconds = np.array([len(waveform) for waveform in waveforms]) / SAMPLE_RATE
     print(f"{len(waveforms)} clips of {seconds.min():.1f} to {seconds.max():.1f} s, mean {seconds.mean():.2f} s")
     cost, pooled = {}, {}
     for length in ("padded_30s", "true_length"):
         encoder = load_speech(EncoderSettings(checkpoint=checkpoint, whisper_length=length), torch.device("cpu"))
         cost[length] = min(measured(encoder, waveforms) for _ in range(rounds))
-        pooled[length] = torch.stack([mean(encoder, each) for each in waveforms])  # (clips, layers, width)
+        pooled[length] = torch.stack([mean(encoder, waveform) for waveform in waveforms])  # (clips, layers, width)
         print(f"{length}: {1000 * cost[length] / len(waveforms):.0f} ms a clip")
     print(f"ratio: {cost['padded_30s'] / cost['true_length']:.1f}")
     cosine = functional.cosine_similarity(pooled["padded_30s"], pooled["true_length"], dim=2)
@@ -47,8 +47,8 @@ def main(checkpoint: str, audio: Path, clips: int = 12, rounds: int = 3) -> None
 def measured(encoder: SpeechEncoder, waveforms: list[np.ndarray]) -> float:
     """Return the CPU seconds that all clips take, one after the other."""
     begun = time.process_time()
-    for each in waveforms:
-        encoder(**encoder.prepare([each]))
+    for waveform in waveforms:
+        encoder(**encoder.prepare([waveform]))
     return time.process_time() - begun
 
 

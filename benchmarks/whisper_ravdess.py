@@ -11,7 +11,7 @@ and Wolf's rule, and logistic regression as in the embedding stage's probe. Noth
 curve shows every layer.
 
 ``--each`` takes so many recordings of every actor and emotion, drawn with a fixed seed (8, the default, is all of
-them). What is computed is kept in the work folder; the same command, or one with a larger ``--each``, goes on there.
+them). Results are stored in the work folder; the same command, or one with a larger ``--each``, goes on there.
 """
 
 from pathlib import Path
@@ -68,7 +68,7 @@ def main(
 
 
 def ranks(frame: pd.DataFrame) -> np.ndarray:
-    """Return the place of each recording in a drawn order of the recordings of its actor and emotion, from 0."""
+    """Return the rank of each recording in a random order of the recordings of its actor and emotion, from 0."""
     draw = pd.Series(np.random.default_rng(SEED).permutation(len(frame)), frame.index)
     return draw.groupby([frame["speaker"], frame["emotion"]]).rank().to_numpy().astype(int) - 1
 
@@ -91,13 +91,13 @@ def embedded(checkpoint: Path, paths: list[Path], shards: list[list[int]], work:
     layers = range(encoder.n_layers + 1)
 
     def compute(rows: list[int]) -> pa.Table:
-        found: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
+        states: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
         for part in (rows[i : i + BATCH] for i in range(0, len(rows), BATCH)):
             inputs = encoder.prepare([decoding.decode(paths[row]) for row in part])
             vectors, _ = embed_batch(encoder, inputs, [paths[row].stem for row in part], layers, "mean", frames=False)
             for layer in layers:
-                found[layer] += list(vectors[layer].astype(np.float32))
-        return pa.table({"row": rows, **{str(layer): found[layer] for layer in layers}})
+                states[layer] += list(vectors[layer].astype(np.float32))
+        return pa.table({"row": rows, **{str(layer): states[layer] for layer in layers}})
 
     table = pa.concat_tables(run_shards(work, shards, compute, "embedding"))
     return np.stack([np.array(table[str(layer)].to_pylist()) for layer in layers])
@@ -113,7 +113,7 @@ def words(frame: pd.DataFrame, texts: list[str]) -> str:
     references = frame["reference_text"].tolist()
     lines = ["emotion: recordings, word error rate, recordings without an error, empty, looping"]
     for emotion in [*LABELS, "all"]:
-        rows = [i for i, each in enumerate(frame["emotion"]) if emotion in (each, "all")]
+        rows = [i for i, label in enumerate(frame["emotion"]) if emotion in (label, "all")]
         if not rows:
             continue
         pairs = [([references[i]], [texts[i]]) for i in rows]
@@ -126,20 +126,20 @@ def words(frame: pd.DataFrame, texts: list[str]) -> str:
 
 def curve(frame: pd.DataFrame, layers: np.ndarray) -> str:
     """Return the unweighted accuracy of both classifiers on each layer, a line each."""
-    truth = np.array([LABELS.index(each) for each in frame["emotion"]])
+    truth = np.array([LABELS.index(label) for label in frame["emotion"]])
     fold, speakers = folds(frame), frame["speaker"].tolist()
     lines = [f"layer: UA by LDA, UA by logistic regression ({FOLDS} folds of actors, chance {1 / len(LABELS):.3f})"]
     for layer, values in enumerate(layers.astype(np.float64)):
         scores = []
         for fit in (by_lda, by_regression):
             prediction = np.empty_like(truth)
-            for each in range(FOLDS):
-                train, test = fold != each, fold == each
+            for number in range(FOLDS):
+                train, test = fold != number, fold == number
                 scale = StandardScaler().fit(values[train])
                 prediction[test] = fit(scale.transform(values[train]), truth[train], scale.transform(values[test]))
             tally = tally_categories(truth, prediction, clusters(speakers), len(LABELS))
-            found = intervals(tally, SAMPLES, SEED, CONFIDENCE)
-            scores.append(f"{found['ua']:.3f} [{found['ua_lo']:.3f}, {found['ua_hi']:.3f}]")
+            interval = intervals(tally, SAMPLES, SEED, CONFIDENCE)
+            scores.append(f"{interval['ua']:.3f} [{interval['ua_lo']:.3f}, {interval['ua_hi']:.3f}]")
         lines.append(f"{layer}: {', '.join(scores)}")
     return "\n".join(lines)
 

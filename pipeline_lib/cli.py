@@ -126,7 +126,7 @@ def _checksums(root: Annotated[Path, typer.Argument(help="folder of the corpus")
 def _alignment(
     expert: Annotated[str, typer.Argument(help="an entry of the section finetuning, trained")],
     split: Annotated[str, typer.Option(help="split or subset of the utterances")] = "test",
-    expected: Annotated[int, typer.Option(help="utterances that are drawn", min=2)] = 300,
+    largest: Annotated[int, typer.Option(help="utterances that are drawn at most", min=2)] = 300,
     seed: Annotated[int, typer.Option(help="of the draw", min=0)] = 1,
     params: Path = PARAMS,
     manifest_path: Path = MANIFEST,
@@ -137,7 +137,7 @@ def _alignment(
     """Count an expert's parameters, and measure how well a shared transformer aligns audio and text."""
     from pipeline_lib.reports.alignment import write_report
 
-    write_report(expert, split, expected, seed, params, manifest_path, transcripts_path, models, out)
+    write_report(expert, split, largest, seed, params, manifest_path, transcripts_path, models, out)
 
 
 @app.command("schema")

@@ -5,6 +5,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks import real_configurations as real
+from benchmarks import real_experts
 from pipeline_lib.networks.adapters import trained_by_module
 
 META = torch.device("meta")
@@ -35,14 +36,14 @@ CASES = {
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_real_configurations_hold_and_train_what_is_counted_by_hand(name):
     held, by_hand, trained = CASES[name]
-    expert = real.EXPERTS[name]
+    expert = real_experts.EXPERTS[name]
     settings = expert.settings(name)
     with META:
-        network = real.build(expert.config, settings, META, "float32")
+        network = real_experts.build(expert.config, settings, META, "float32")
     rows = trained_by_module(network)
     assert sum(row[1] for row in rows) == by_hand == trained
-    encoder = {name: each for name, each in network.named_parameters() if name.startswith("encoder.")}
-    assert sum(each.numel() for name, each in encoder.items() if "lora_" not in name) == held
+    encoder = {name: tensor for name, tensor in network.named_parameters() if name.startswith("encoder.")}
+    assert sum(tensor.numel() for name, tensor in encoder.items() if "lora_" not in name) == held
 
 
 def test_the_tables_of_the_paper_are_met_within_a_few_per_cent():
@@ -55,10 +56,10 @@ def test_the_tables_of_the_paper_are_met_within_a_few_per_cent():
 
 def sizes(name, **changes):
     """Return a tiny configuration of an expert and its settings with a batch of 4."""
-    expert = real.EXPERTS[name]
+    expert = real_experts.EXPERTS[name]
     settings = expert.settings(name)
     phases = {"main": next(iter(settings.phases.values())).model_copy(update={"batch_size": 4})}
-    return real.tiny(expert.config), settings.model_copy(update={"phases": phases, **changes})
+    return real_experts.tiny(expert.config), settings.model_copy(update={"phases": phases, **changes})
 
 
 @pytest.mark.parametrize("name", ["audio", "roberta", "text"])
@@ -66,20 +67,20 @@ def test_activations_of_fake_tensors_are_those_of_real_ones(name):
     config, settings = sizes(name)
     held = settings.encoder.weights
     cpu = torch.device("cpu")
-    network = real.build(config, settings, cpu, held)
-    own = {each.untyped_storage()._cdata for each in [*network.parameters(), *network.buffers()]}
-    kept = {}
+    network = real_experts.build(config, settings, cpu, held)
+    own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
+    saved = {}
 
     def keep(tensor):
         if tensor.untyped_storage()._cdata not in own:
-            kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+            saved.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    inputs = real.batch(settings, getattr(config, "feature_projection_input_dim", 0))
+    inputs = real_experts.batch(settings, getattr(config, "feature_projection_input_dim", 0))
     inputs["attention_mask"][0, -1] = 0  # a mask of ones would be dropped
     with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", dtype=torch.bfloat16):
         network(inputs)
-    measured = sum(each.untyped_storage().nbytes() for each in kept.values())
+    measured = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     assert real.estimate(config, settings).activations == pytest.approx(measured, rel=0.01)
 
 
@@ -91,7 +92,7 @@ def test_operations_of_a_decoder_by_hand():
     lora = 2 * 256 * (2 * 32 + 2 * 24)
     attention = 2 * 2 * 64 * 16
     head = 2 * 16 * 8
-    expected = real.TOKENS_PER_S * (2 * (linear + lora + attention) + head)
+    expected = real_experts.TOKENS_PER_S * (2 * (linear + lora + attention) + head)
     assert real.estimate(config, settings).forward_flop == pytest.approx(expected, rel=1e-9)
 
 
@@ -100,18 +101,18 @@ def test_weights_and_training_in_bytes_by_hand():
     linear = 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24)
     rest = 32_000 * 16 + 5 * 16
     trained = 2 * 16 * (2 * 32 + 2 * 24) + 8 * 16
-    found = real.estimate(config, settings)
-    assert found.weights == pytest.approx(linear * (0.5 + 1 / 64 + 1 / 4096) + 4 * (rest + trained))
-    assert found.training == 12 * trained
+    result = real.estimate(config, settings)
+    assert result.weights == pytest.approx(linear * (0.5 + 1 / 64 + 1 / 4096) + 4 * (rest + trained))
+    assert result.training == 12 * trained
 
 
 @pytest.mark.parametrize("name", ["audio", "llama70b"])
 def test_steps_can_be_timed_on_a_tiny_configuration(name):
     config, settings = sizes(name)
     cpu = torch.device("cpu")
-    network = real.build(config, settings, cpu, settings.encoder.weights)
-    before = {key: each.detach().clone() for key, each in network.named_parameters() if each.requires_grad}
-    found = real.train(network, settings, cpu, steps=1)
-    assert found["audio_h_per_h"] == pytest.approx(found["steps_per_s"] * (16 if name == "audio" else 64))
+    network = real_experts.build(config, settings, cpu, settings.encoder.weights)
+    before = {key: tensor.detach().clone() for key, tensor in network.named_parameters() if tensor.requires_grad}
+    result = real.train(network, settings, cpu, steps=1)
+    assert result["audio_h_per_h"] == pytest.approx(result["steps_per_s"] * (16 if name == "audio" else 64))
     after = dict(network.named_parameters())
-    assert all("lora_A" in key or not torch.equal(after[key], each) for key, each in before.items())
+    assert all("lora_A" in key or not torch.equal(after[key], tensor) for key, tensor in before.items())

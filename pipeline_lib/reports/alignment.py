@@ -1,4 +1,4 @@
-"""What a trained expert weighs, and of a shared transformer, how well it aligns and whether it collapsed.
+"""Size of a trained expert; of a shared transformer also its alignment and collapse.
 
     ser alignment joint
 
@@ -40,39 +40,45 @@ from pipeline_lib.tables import manifest, segments, transcripts
 from pipeline_lib.tables.manifest import Manifest
 
 AMONG = 32
-PLACES = ("input", "output")
+ENDS = ("input", "output")
 
 
 def parameters(network: torch.nn.Module) -> dict[str, int]:
-    """Return the number of weights: of all, of the encoders and of everything else; buffers are none."""
-    sizes = {name: each.numel() for name, each in network.named_parameters()}
+    """Return the number of weights: total, encoders and rest; buffers do not count."""
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
     encoders = sum(size for name, size in sizes.items() if name.startswith("encoder."))
     return {"total": sum(sizes.values()), "encoders": encoders, "rest": sum(sizes.values()) - encoders}
 
 
 def retrieval(audio: Tensor, text: Tensor, among: int = AMONG) -> dict[str, float] | None:
-    """Return how often audio finds its own text, and text its own audio, in [0, 1]; None with too few utterances.
+    """Return the accuracy of retrieving an utterance's text by its audio, and its audio by its text.
 
     Args:
         audio: vectors, shape ``(n, width)``
-        text: those of the same utterances, likewise
-        among: utterances in a group; a rest that fills none is left out
+        text: of the same utterances, shape ``(n, width)``
+        among: utterances in a group; an incomplete last group is left out
+
+    Returns:
+        by the modality that queries, in [0, 1]; None with fewer than ``among`` utterances
     """
-    found: dict[str, list[float]] = {"audio": [], "text": []}
+    result: dict[str, list[float]] = {"audio": [], "text": []}
     for start in range(0, len(audio) - among + 1, among):
         group = slice(start, start + among)
         similar = audio[group].double() @ text[group].double().T
         for name, rows in (("audio", similar), ("text", similar.T)):
             best = rows == rows.amax(dim=1, keepdim=True)
-            found[name] += (best.diagonal() / best.sum(dim=1)).tolist()
-    return {name: float(np.mean(each)) for name, each in found.items()} if found["audio"] else None
+            result[name] += (best.diagonal() / best.sum(dim=1)).tolist()
+    return {name: float(np.mean(hits)) for name, hits in result.items()} if result["audio"] else None
 
 
 def largest_distances(frames: Frames) -> Tensor:
-    """Return the largest distance between two of an utterance's own frames, shape ``(n,)``; who has fewer is left out.
+    """Return the largest Euclidean distance between two of an utterance's own frames.
 
     Args:
-        frames: values of any kind where the mask is False
+        frames: shape ``(n, time, width)``; values where the mask is False are ignored
+
+    Returns:
+        shape ``(n_with_two,)``; an utterance of fewer than two frames is left out
     """
     frames = frames.of(frames.mask.sum(dim=1) > 1).cleared()
     values = frames.values.double()
@@ -87,44 +93,65 @@ def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[st
     Args:
         network: in eval mode, its mixer a shared transformer
         inputs: batches of utterances that have audio and text, on the network's device
+
+    Returns:
+        ``utterances``, ``retrieval`` (see there) and ``collapse``: by modality and end the mean distance, a scalar
     """
     vectors: dict[str, list[Tensor]] = {name: [] for name in network.modalities}
-    distances: dict[str, dict[str, list[Tensor]]] = {name: {p: [] for p in PLACES} for name in network.modalities}
+    distances: dict[str, dict[str, list[Tensor]]] = {name: {p: [] for p in ENDS} for name in network.modalities}
     with torch.inference_mode():
         for batch in inputs:
             for name, frames in network.frames(batch).items():
                 tokens = network.mixer.tokens({name: frames})[name]
                 contextual = network.mixer.contextual({name: frames})[1][name]
                 vectors[name].append(network.mixer.align(contextual).cpu())
-                for place, each in zip(PLACES, (tokens, contextual), strict=True):
-                    distances[name][place].append(largest_distances(each).cpu())
+                for end, values in zip(ENDS, (tokens, contextual), strict=True):
+                    distances[name][end].append(largest_distances(values).cpu())
     audio, text = (torch.cat(vectors[name]) for name in ("audio", "text"))
     collapse = {
-        name: {place: float(torch.cat(each).mean()) for place, each in places.items() if torch.cat(each).numel()}
-        for name, places in distances.items()
+        name: {end: float(torch.cat(parts).mean()) for end, parts in ends.items() if torch.cat(parts).numel()}
+        for name, ends in distances.items()
     }
     return {"utterances": len(audio), "retrieval": retrieval(audio, text), "collapse": collapse}
 
 
-def drawn(corpus: Manifest, present: np.ndarray, split: str, expected: int, seed: int) -> np.ndarray:
-    """Return some rows of the split that have audio and text, in random order.
+def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed: int) -> np.ndarray:
+    """Return a random sample of the split's rows that have audio and text, in random order.
+
+    Args:
+        corpus: the manifest
+        present: which modalities an utterance has, bool, shape ``(n, n_modalities)``
+        split: split or subset
+        largest: size of the sample at most
+        seed: of the draw
+
+    Returns:
+        row indices, int64, shape ``(n_drawn,)``
 
     Raises:
-        InputError: there are none
+        InputError: no utterance of the split has both
     """
     rows = np.flatnonzero(corpus.mask(split) & present.all(axis=1))
     if not len(rows):
         raise InputError(f"no utterance of {split!r} has audio and text, there is nothing to align")
-    return np.random.default_rng([seed, 0]).permutation(rows)[:expected]
+    return np.random.default_rng([seed, 0]).permutation(rows)[:largest]
 
 
 def prepared(
     network: JointNetwork, read: Pairs, rows: np.ndarray, lengths: np.ndarray, settings: FinetuningSettings
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows' batches on the network's device; of an utterance that is too long the middle."""
+    """Yield the rows' batches on the network's device; an utterance that is too long is cut to its middle.
+
+    Args:
+        network: in eval mode
+        read: reader of audio and text by row
+        rows: row indices, shape ``(n_rows,)``
+        lengths: of all utterances, in the unit of the batching, shape ``(n,)``
+        settings: the expert's entry
+    """
     size, device = settings.predict.batch_size, next(network.parameters()).device
     parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
-    chunked = [Batch(each, *batches.whole(lengths[each], settings)) for each in parts]
+    chunked = [Batch(part, *batches.whole(lengths[part], settings)) for part in parts]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     for inputs, _ in batches.load(loader, settings.workers, device):
         yield batches.to(inputs, device)
@@ -133,35 +160,37 @@ def prepared(
 def diagnose(
     folder: Path, settings: FinetuningSettings, corpus: Manifest, root: Path, texts: Sequence[str] | None, **draw: Any
 ) -> dict[str, Any]:
-    """Return what is written of an expert.
+    """Return the diagnosis of a trained expert, as it is written.
 
     Args:
         folder: of the trained expert
-        settings: its entry
+        settings: its entry of the section finetuning
         corpus: the manifest
-        root: of the audio
+        root: folder of the audio
         texts: transcripts, None where the expert reads none
-        draw: ``split``, ``expected`` and ``seed`` of the utterances
+        draw: ``split``, ``largest`` and ``seed`` of the sample of utterances
     """
     device = pick(settings.device)
     network = experts.load(folder, device)
-    found: dict[str, Any] = {"parameters": parameters(network)}
+    result: dict[str, Any] = {"parameters": parameters(network)}
     if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
-        return found
-    heard = data.texts_of(corpus, texts, settings)
-    rows = drawn(corpus, combinations.present(corpus, heard, settings), **draw)
-    lengths = data.lengths_of(corpus, heard, settings)
-    read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), heard)
-    found |= measured(network, prepared(network, read, rows, lengths, settings))
+        return result
+    text_of = data.texts_of(corpus, texts, settings)
+    if text_of is None:
+        raise InputError(f"{folder} is a joint expert, its modality in params.yaml is 'audio'; train the expert again")
+    rows = drawn(corpus, combinations.present(corpus, text_of, settings), **draw)
+    lengths = data.lengths_of(corpus, text_of, settings)
+    read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), text_of)
+    result |= measured(network, prepared(network, read, rows, lengths, settings))
     fresh = experts.build(experts.read_settings(folder), device, folder).eval()
-    found["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings))["collapse"]
-    return found
+    result["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings))["collapse"]
+    return result
 
 
 def write_report(
     expert: str,
     split: str = "test",
-    expected: int = 300,
+    largest: int = 300,
     seed: int = 1,
     params: Path = PARAMS,
     manifest_path: Path = Path("data/manifest.parquet"),
@@ -169,16 +198,16 @@ def write_report(
     models: Path = Path("models"),
     out: Path = Path("metrics/finetuning"),
 ) -> None:
-    """Say what an expert weighs, and how well a shared transformer aligns audio and text."""
+    """Report an expert's number of weights, and how well a shared transformer aligns audio and text."""
     settings, corpus = FinetuningSettings.read(f"finetuning.{expert}", params), manifest.read(manifest_path)
     texts = None
     if settings.modality != "audio" and settings.text == "transcripts":
-        texts = transcripts.read(transcripts_path).aligned(corpus.ids)
+        texts = transcripts.read(transcripts_path).aligned(corpus.ids.tolist())
     root = Path(read_value("corpus.root", params))
-    found = diagnose(models / expert, settings, corpus, root, texts, split=split, expected=expected, seed=seed)
+    result = diagnose(models / expert, settings, corpus, root, texts, split=split, largest=largest, seed=seed)
     values = read_params(params)
-    kept = {name: values[name] for name in ("corpus", "transcription")}
-    said = {"notice": corpus.notice, "split": split, **found}
-    said["params"] = {**kept, "finetuning": {expert: values["finetuning"][expert]}}  # whose numbers these are
-    atomic.write(out / f"{expert}.json", json.dumps(said, indent=2, allow_nan=False) + "\n")
-    print(json.dumps({name: each for name, each in said.items() if name != "params"}, indent=2))
+    sections = {name: values[name] for name in ("corpus", "transcription")}
+    record = {"notice": corpus.notice, "split": split, **result}
+    record["params"] = {**sections, "finetuning": {expert: values["finetuning"][expert]}}  # whose numbers these are
+    atomic.write(out / f"{expert}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+    print(json.dumps({name: value for name, value in record.items() if name != "params"}, indent=2))

@@ -1,4 +1,4 @@
-"""How much of each of its encoder's layers a trained expert takes: figure 2 of de Oliveira et al.
+"""Learned weights of an encoder's layers in trained experts: figure 2 of de Oliveira et al.
 
     ser plot layer-weights arousal valence dominance
 
@@ -31,14 +31,20 @@ SCORES = ".scores"
 
 
 def weights_of(folder: Path) -> dict[str, np.ndarray]:
-    """Return a trained expert's weights of layers, each of shape ``(n_layers,)``, by modality.
+    """Return a trained expert's layer weights by modality.
+
+    Args:
+        folder: of the expert
+
+    Returns:
+        each of shape ``(n_layers,)``, in (0, 1), sum to 1
 
     Raises:
         InputError: there is no such expert, it is damaged, or it takes the last layer alone
     """
     settings, path = folder / "settings.json", folder / "head.safetensors"
     try:
-        said, digests = checksummed_json.read(settings, required=False)
+        record, checksums = checksummed_json.read(settings, required=False)
         tensors = load_file(path)
     except FileNotFoundError as error:
         raise InputError(
@@ -46,20 +52,25 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
         ) from None
     except SafetensorError as error:
         raise InputError(f"{path} is damaged: {error}; train the expert again") from None
-    checksummed_json.check(path, digests.get(path.name))
-    found = {}
+    checksummed_json.check(path, checksums.get(path.name))
+    weights = {}
     for name, scores in sorted(tensors.items()):
         if name.startswith("layer_weights") and name.endswith(SCORES):
-            modality = name.removeprefix("layer_weights").removesuffix(SCORES).strip(".") or said["modality"]
-            powers = np.exp(scores.astype(np.float64) - scores.max())
-            found[modality] = powers / powers.sum()
-    if not found:
+            modality = name.removeprefix("layer_weights").removesuffix(SCORES).strip(".") or record["modality"]
+            exponentials = np.exp(scores.astype(np.float64) - scores.max())
+            weights[modality] = exponentials / exponentials.sum()
+    if not weights:
         raise InputError(f"{folder} has no weights of layers; expected an expert with layers: weighted")
-    return found
+    return weights
 
 
 def write_table(path: Path, weights: np.ndarray) -> None:
-    """Write layer and weight, a row a layer."""
+    """Write layer and weight as CSV, a row a layer.
+
+    Args:
+        path: the file
+        weights: shape ``(n_layers,)``
+    """
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(("layer", "weight"))
@@ -68,7 +79,13 @@ def write_table(path: Path, weights: np.ndarray) -> None:
 
 
 def draw(path: Path, curves: Mapping[str, np.ndarray], notice: str) -> None:
-    """Draw each expert's weights over the layers; a dashed line is where they all began."""
+    """Draw the experts' weights over the layers; a dashed line marks the weights before training.
+
+    Args:
+        path: the PNG file
+        curves: by the expert's name its weights, shape ``(n_layers,)``
+        notice: the corpus's notice, at the foot
+    """
     figure = drawing.begin(6.4, 3.6, notice)
     axes = figure.subplots()
     marks = drawing.style(list(curves))
@@ -91,11 +108,11 @@ def write_figure(
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics"),
 ) -> None:
-    """Write and draw how much of each layer the experts take."""
-    curves = {}
+    """Write and draw the experts' weights of layers."""
+    curves: dict[str, np.ndarray] = {}
     for name in experts:
-        found = weights_of(models / name)
-        curves |= {name if len(found) == 1 else f"{name}_{modality}": each for modality, each in found.items()}
+        learned = weights_of(models / name)
+        curves |= {name if len(learned) == 1 else f"{name}_{modality}": part for modality, part in learned.items()}
     notice = manifest.read(manifest_path).notice
     for name, weights in curves.items():
         write_table(out / "plots" / "layer_weights" / f"{name}.csv", weights)
@@ -103,7 +120,7 @@ def write_figure(
         print(f"{name}: most of layers {order}; all began with {1 / len(weights):.3f}")
     atomic.write(
         out / "figures" / "layer_weights.json",
-        json.dumps({"notice": notice, "weights": {name: each.tolist() for name, each in curves.items()}}, indent=2)
+        json.dumps({"notice": notice, "weights": {name: curve.tolist() for name, curve in curves.items()}}, indent=2)
         + "\n",
     )
     draw(out / "figures" / "layer_weights.png", curves, notice)

@@ -1,4 +1,4 @@
-"""A cell of a paper's table: where a run keeps its score, and how the paper prints it.
+"""A cell of a paper's table: the position of its score in a run's metrics, and the paper's number format.
 
 A column is a place, or a mapping that has one under ``place``:
 
@@ -22,7 +22,16 @@ EVERYTHING = "both"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table, as a row reads it."""
+    """One column of a table, as a row reads it.
+
+    Attributes:
+        name: as the paper prints it
+        place: of the score in the metrics, None for a published column
+        mean_of: names of the scores whose mean it is
+        sets: parameters of this column's run
+        times: factor before printing
+        form: format specification of the number
+    """
 
     name: str
     place: str | None = None
@@ -42,21 +51,36 @@ class Column:
 
 
 def columns_of(table: dict[str, Any], row: dict[str, Any] | None = None) -> list[Column]:
-    """Return the table's columns in order; a row may have other places for some."""
+    """Return the table's columns in order; a row may override the places of some.
+
+    Args:
+        table: of a file of papers/
+        row: of the table
+    """
     own = (row or {}).get("columns", {})
-    return [_column(name, own.get(name, said), table.get("form", ".3f")) for name, said in table["columns"].items()]
+    return [_column(name, own.get(name, entry), table.get("form", ".3f")) for name, entry in table["columns"].items()]
 
 
 def published(table: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
-    """Return a row's published figures by column: the paper names them, or lists them in the columns' order."""
-    said = row["published"]
-    if not isinstance(said, dict):
-        said = dict(zip(table["columns"], said, strict=False))
-    return {name: value for name, value in said.items() if value is not None}
+    """Return a row's published figures by column: a mapping, or a list in the columns' order.
+
+    Args:
+        table: of a file of papers/
+        row: of the table
+    """
+    entry = row["published"]
+    if not isinstance(entry, dict):
+        entry = dict(zip(table["columns"], entry, strict=False))
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def system_of(row: dict[str, Any], view: str = EVERYTHING) -> str:
-    """Return which system of ``scoring.tables`` a row reads."""
+    """Return the system of ``scoring.tables`` that a row reads.
+
+    Args:
+        row: of a table, with ``system``
+        view: modality that the system predicts from, ``both`` for all
+    """
     system = row["system"]
     if isinstance(system, str):
         return system if view == EVERYTHING else f"{system}_{view}"
@@ -64,45 +88,53 @@ def system_of(row: dict[str, Any], view: str = EVERYTHING) -> str:
 
 
 def file_of(place: str, row: dict[str, Any]) -> tuple[str, str]:
-    """Return the file of metrics that holds a place, and the dotted place in it."""
+    """Return the file of metrics that holds a place, and the dotted key in it.
+
+    Args:
+        place: of a column
+        row: of the table, for its system
+    """
     if ":" not in place:
         return SCORES, place
-    name, inside = place.split(":")
-    return name.replace("{system}", system_of(row)) if "{system}" in name else name, inside
+    name, dotted = place.split(":")
+    return name.replace("{system}", system_of(row)) if "{system}" in name else name, dotted
 
 
 def score(column: Column, row: dict[str, Any], metrics: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return what a run says of the cell: by suffix (resubstitution, cross-fitted) the score and its interval.
+    """Return a run's scores for the cell.
 
     Args:
         column: with a place
         row: of the table
-        metrics: the run's files of metrics, read
+        metrics: the run's files of metrics by path, parsed
+
+    Returns:
+        by suffix (resubstitution, cross-fitted) the score and the bounds of its interval
     """
-    name, inside = file_of(column.place or "", row)
+    name, dotted = file_of(column.place or "", row)
     if name != SCORES:
-        value = _at(metrics.get(name, {}), inside)
+        value = _at(metrics.get(name, {}), dotted)
         return {} if value is None else {"": [value]}
-    split, *view, metric = inside.split(".")
-    found = {}
+    split, *view, metric = dotted.split(".")
+    scores = {}
     for suffix in SUFFIXES:
-        each = metrics[SCORES].get(split, {}).get(system_of(row, *view) + suffix, {})
-        if metric in each:
-            found[suffix] = [each[metric + end] for end in ("", "_lo", "_hi") if metric + end in each]
-    return found
+        values = metrics[SCORES].get(split, {}).get(system_of(row, *view) + suffix, {})
+        if metric in values:
+            scores[suffix] = [values[metric + end] for end in ("", "_lo", "_hi") if metric + end in values]
+    return scores
 
 
-def _column(name: str, said: Any, form: str) -> Column:
-    if not isinstance(said, dict):
-        return Column(name, said, form=form)
-    percent = said.get("percent", False)
+def _column(name: str, entry: Any, form: str) -> Column:
+    if not isinstance(entry, dict):
+        return Column(name, entry, form=form)
+    percent = entry.get("percent", False)
     return Column(
         name,
-        said.get("place"),
-        tuple(said.get("mean_of", ())),
-        said.get("set", {}),
-        100.0 if percent else said.get("times", 1.0),
-        ".1f" if percent else said.get("form", form),
+        entry.get("place"),
+        tuple(entry.get("mean_of", ())),
+        entry.get("set", {}),
+        100.0 if percent else entry.get("times", 1.0),
+        ".1f" if percent else entry.get("form", form),
     )
 
 

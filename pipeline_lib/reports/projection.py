@@ -1,4 +1,4 @@
-"""Embeddings in the plane by t-SNE, coloured by emotion, side by side: figure 3 of MERSA.
+"""Projection of embeddings to the plane by t-SNE, coloured by emotion: figure 3 of MERSA.
 
     ser plot projection before=data/embeddings/bert after=data/embeddings/aligned
 
@@ -34,7 +34,7 @@ class Cloud:
 
     Attributes:
         vectors: shape ``(n, width)``
-        points: their places in the plane, shape ``(n, 2)``
+        points: their coordinates in the plane, shape ``(n, 2)``
         silhouette: of the vectors by cosine, in [-1, 1]
         silhouette_in_the_plane: of the points by Euclid, in [-1, 1]
     """
@@ -46,7 +46,7 @@ class Cloud:
 
 
 def vectors_of(path: Path, layer: int | None, ids: Sequence[str]) -> np.ndarray:
-    """Return the embeddings of some utterances, shape ``(n, width)``.
+    """Return the embeddings of utterances, float64, shape ``(n, width)``.
 
     Args:
         path: a folder of data/embeddings, or a table of predictions that holds embeddings
@@ -57,15 +57,25 @@ def vectors_of(path: Path, layer: int | None, ids: Sequence[str]) -> np.ndarray:
         InputError: there is no such embedding, or it lacks an utterance
     """
     stored, vectors = _stored(path, layer)
-    places = {each: i for i, each in enumerate(stored)}
-    missing = [each for each in ids if each not in places]
+    row_of = {utterance: row for row, utterance in enumerate(stored)}
+    missing = [utterance for utterance in ids if utterance not in row_of]
     if missing:
         raise InputError(f"{path} lacks {len(missing)} of {len(ids)} utterances, {missing[0]!r} first")
-    return vectors[[places[each] for each in ids]].astype(np.float64)
+    return vectors[[row_of[utterance] for utterance in ids]].astype(np.float64)
 
 
 def held(corpus: Manifest, paths: Sequence[Path], layer: int | None, split: str) -> np.ndarray:
-    """Return which utterances all systems have an embedding of, bool, shape ``(n,)``, and print how many have not."""
+    """Return which utterances have embeddings of all systems, and print how many of the split have not.
+
+    Args:
+        corpus: the manifest
+        paths: of the systems' embeddings
+        layer: of a folder of embeddings; None takes the last that it stores
+        split: a split or subset
+
+    Returns:
+        bool, shape ``(n,)``
+    """
     has = np.logical_and.reduce([np.isin(corpus.ids, _stored(path, layer)[0]) for path in paths])
     without = corpus.ids[corpus.mask(split) & (corpus.truth() >= 0) & ~has]
     if len(without):
@@ -85,14 +95,17 @@ def _stored(path: Path, layer: int | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(corpus: Manifest, split: str, largest: int, seed: int, has: np.ndarray | None = None) -> np.ndarray:
-    """Return the places in the manifest of the utterances that are drawn: of the split, with a scored emotion.
+    """Return a sample of the split's utterances with a scored emotion.
 
     Args:
         corpus: the manifest
         split: a split or subset of it
-        largest: most that are drawn
+        largest: size of the sample at most
         seed: of the draw
-        has: which utterances may be drawn, bool; None for all
+        has: which utterances may be drawn, bool, shape ``(n,)``; None for all
+
+    Returns:
+        row indices in the manifest, increasing, shape ``(n_drawn,)``
 
     Raises:
         InputError: fewer than 5, or of one emotion only
@@ -108,13 +121,16 @@ def drawn(corpus: Manifest, split: str, largest: int, seed: int, has: np.ndarray
 
 
 def project(vectors: np.ndarray, truth: np.ndarray, perplexity: float, seed: int) -> Cloud:
-    """Return the vectors' places in the plane and how far emotions lie apart.
+    """Return the projection by t-SNE and the silhouettes of the emotions.
 
     Args:
         vectors: shape ``(n, width)``
-        truth: labels, shape ``(n,)``
-        perplexity: of t-SNE, lowered where there are too few utterances for it
+        truth: label indices, shape ``(n,)``
+        perplexity: of t-SNE, > 0, lowered to ``(n - 1) / 3`` where that is less
         seed: of t-SNE
+
+    Returns:
+        points of shape ``(n, 2)``, silhouettes in [-1, 1]
     """
     lowered = min(perplexity, (len(vectors) - 1) / 3)
     points = TSNE(2, perplexity=lowered, init="pca", random_state=seed).fit_transform(vectors.astype(np.float32))
@@ -127,17 +143,25 @@ def project(vectors: np.ndarray, truth: np.ndarray, perplexity: float, seed: int
 
 
 def write(out: Path, corpus: Manifest, rows: np.ndarray, split: str, clouds: Mapping[str, Cloud]) -> None:
-    """Write the picture, the points and the silhouettes."""
+    """Write the picture, the points and the silhouettes.
+
+    Args:
+        out: path without suffix; .png, .csv and .json are written
+        corpus: the manifest
+        rows: row indices of the sample, shape ``(n,)``
+        split: from which it was drawn
+        clouds: by the system's name
+    """
     truth = corpus.truth()[rows]
-    said = {"corpus": corpus.corpus, "notice": corpus.notice, "split": split, "utterances": len(rows)}
-    said["silhouette"] = {name: each.silhouette for name, each in clouds.items()}
-    said["silhouette_in_the_plane"] = {name: each.silhouette_in_the_plane for name, each in clouds.items()}
-    atomic.write(out.with_suffix(".json"), json.dumps(said, indent=2, allow_nan=False) + "\n")
+    record = {"corpus": corpus.corpus, "notice": corpus.notice, "split": split, "utterances": len(rows)}
+    record["silhouette"] = {name: cloud.silhouette for name, cloud in clouds.items()}
+    record["silhouette_in_the_plane"] = {name: cloud.silhouette_in_the_plane for name, cloud in clouds.items()}
+    atomic.write(out.with_suffix(".json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(("system", "utterance_id", "emotion", "x", "y"))
-    for name, each in clouds.items():
-        for row, label, (x, y) in zip(rows, truth, each.points, strict=True):
+    for name, cloud in clouds.items():
+        for row, label, (x, y) in zip(rows, truth, cloud.points, strict=True):
             table.writerow((name, corpus.ids[row], corpus.labels[label], f"{x:.4f}", f"{y:.4f}"))
     atomic.write(out.with_suffix(".csv"), file.getvalue())
     _draw(out.with_suffix(".png"), corpus, truth, split, clouds)
@@ -148,12 +172,12 @@ def _draw(path: Path, corpus: Manifest, truth: np.ndarray, split: str, clouds: M
     figure.suptitle(f"t-SNE of {len(truth)} utterances of {corpus.corpus}, {split}", fontsize=11)
     axes = figure.subplots(1, len(clouds), squeeze=False)[0]
     marks = drawing.style(corpus.labels)
-    for plane, (name, each) in zip(axes, clouds.items(), strict=True):
+    for plane, (name, cloud) in zip(axes, clouds.items(), strict=True):
         for i, label in enumerate(corpus.labels):
-            x, y = each.points[truth == i].T
+            x, y = cloud.points[truth == i].T
             colour, mark = marks[label]
             plane.scatter(x, y, s=14, c=colour, marker=mark, alpha=0.75, linewidths=0, label=label)
-        plane.set_title(f"{name}: silhouette {each.silhouette:.3f}", fontsize=10)
+        plane.set_title(f"{name}: silhouette {cloud.silhouette:.3f}", fontsize=10)
         plane.set_xticks([])
         plane.set_yticks([])
     handles, labels = axes[0].get_legend_handles_labels()
@@ -171,16 +195,16 @@ def write_figure(
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics/figures/projection"),
 ) -> None:
-    """Draw embeddings of one or more systems in the plane, and say how far emotions lie apart."""
-    bad = [each for each in systems if not all(each.partition("="))]
+    """Draw embeddings of one or more systems in the plane, and print the silhouettes of the emotions."""
+    bad = [system for system in systems if not all(system.partition("="))]
     if bad:
         raise InputError(f"{bad[0]!r} is no system, expected NAME=PATH, as in after=data/embeddings/aligned")
     corpus = manifest.read(manifest_path)
-    paths = [Path(each.partition("=")[2]) for each in systems]
+    paths = [Path(system.partition("=")[2]) for system in systems]
     rows = drawn(corpus, split, largest, seed, held(corpus, paths, layer, split))
     clouds = {}
-    for each in systems:
-        name, _, path = each.partition("=")
+    for system in systems:
+        name, _, path = system.partition("=")
         vectors = vectors_of(Path(path), layer, corpus.ids[rows])
         clouds[name] = project(vectors, corpus.truth()[rows], perplexity, seed)
         print(f"{name}: silhouette {clouds[name].silhouette:.4f} on {len(rows)} utterances of {split}")

@@ -50,34 +50,34 @@ def test_the_largest_distance_is_between_an_utterances_own_frames():
     )
     values[0, 2] = torch.nan
     mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
-    found = largest_distances(Frames(values, mask))
-    assert found.tolist() == [5.0, 1.0]  # the last has one frame, which is no pair
+    result = largest_distances(Frames(values, mask))
+    assert result.tolist() == [5.0, 1.0]  # the last has one frame, which is no pair
 
 
 def test_a_small_distance_between_far_vectors_is_not_lost_in_rounding():
     values = torch.tensor([[[1000.0, 1000.0], [1000.0, 1000.001]]])
-    found = largest_distances(Frames(values, torch.ones(1, 2, dtype=torch.bool)))
-    assert float(found) == pytest.approx(float(values[0, 1, 1] - values[0, 0, 1]), rel=1e-6)
+    result = largest_distances(Frames(values, torch.ones(1, 2, dtype=torch.bool)))
+    assert float(result) == pytest.approx(float(values[0, 1, 1] - values[0, 0, 1]), rel=1e-6)
 
 
 def test_a_shared_transformer_is_measured_in_its_unimodal_passes():
-    asked = network().eval()
-    found = measured(asked, [inputs([[1, 1]] * 5, seed) for seed in (1, 2)])
-    frames = asked.frames(inputs([[1, 1]] * 5, 1)), asked.frames(inputs([[1, 1]] * 5, 2))
+    joint = network().eval()
+    result = measured(joint, [inputs([[1, 1]] * 5, seed) for seed in (1, 2)])
+    frames = joint.frames(inputs([[1, 1]] * 5, 1)), joint.frames(inputs([[1, 1]] * 5, 2))
     distances = {"input": [], "output": []}
     for each in frames:
-        tokens = asked.mixer.tokens({"text": each["text"]})["text"]
-        contextual = asked.mixer.contextual({"text": each["text"]})[1]["text"]
-        for place, part in (("input", tokens), ("output", contextual)):
+        tokens = joint.mixer.tokens({"text": each["text"]})["text"]
+        contextual = joint.mixer.contextual({"text": each["text"]})[1]["text"]
+        for end, part in (("input", tokens), ("output", contextual)):
             for row in range(len(part.mask)):
                 own = part.values[row, part.mask[row]].detach().double().numpy()
                 if len(own) > 1:
                     pairs = [np.linalg.norm(a - b) for a in own for b in own]
-                    distances[place].append(max(pairs))
-    for place, each in distances.items():
-        assert found["collapse"]["text"][place] == pytest.approx(np.mean(each), rel=1e-5)
-    assert found["utterances"] == sum(len(each["text"].mask) for each in frames)
-    assert found["retrieval"] is None  # fewer than 32
+                    distances[end].append(max(pairs))
+    for end, each in distances.items():
+        assert result["collapse"]["text"][end] == pytest.approx(np.mean(each), rel=1e-5)
+    assert result["utterances"] == sum(len(each["text"].mask) for each in frames)
+    assert result["retrieval"] is None  # fewer than 32
 
 
 def test_parameters_are_counted_once_and_by_part():

@@ -25,16 +25,16 @@ def expert(folder, tensors, modality="audio"):
 
 
 def test_the_weights_are_the_scores_softmax(tmp_path):
-    found = layer_weights.weights_of(expert(tmp_path / "a", {"layer_weights.scores": SCORES, "head.bias": SCORES}))
-    assert list(found) == ["audio"]
-    np.testing.assert_allclose(found["audio"], [0.125, 0.25, 0.625], rtol=1e-6)
+    weights = layer_weights.weights_of(expert(tmp_path / "a", {"layer_weights.scores": SCORES, "head.bias": SCORES}))
+    assert list(weights) == ["audio"]
+    np.testing.assert_allclose(weights["audio"], [0.125, 0.25, 0.625], rtol=1e-6)
 
 
 def test_a_joint_expert_has_weights_of_each_branch(tmp_path):
     tensors = {"layer_weights.audio.scores": SCORES, "layer_weights.text.scores": np.zeros(2, np.float32)}
-    found = layer_weights.weights_of(expert(tmp_path / "joint", tensors, "joint"))
-    assert list(found) == ["audio", "text"]
-    np.testing.assert_allclose(found["text"], [0.5, 0.5])
+    weights = layer_weights.weights_of(expert(tmp_path / "joint", tensors, "joint"))
+    assert list(weights) == ["audio", "text"]
+    np.testing.assert_allclose(weights["text"], [0.5, 0.5])
 
 
 def test_they_are_what_the_network_multiplies_with(tmp_path):
@@ -44,9 +44,9 @@ def test_they_are_what_the_network_multiplies_with(tmp_path):
     network = LayerWeights(3)
     with torch.no_grad():
         network.scores.copy_(torch.tensor([0.3, -1.0, 2.0]))
-    state = {f"layer_weights.{name}": each.numpy() for name, each in network.state_dict().items()}
-    found = layer_weights.weights_of(expert(tmp_path / "a", state))["audio"]
-    np.testing.assert_allclose(found, network.weights().detach().numpy(), rtol=1e-6)
+    state = {f"layer_weights.{name}": values.numpy() for name, values in network.state_dict().items()}
+    weights = layer_weights.weights_of(expert(tmp_path / "a", state))["audio"]
+    np.testing.assert_allclose(weights, network.weights().detach().numpy(), rtol=1e-6)
 
 
 def test_an_expert_of_the_last_layer_is_refused(tmp_path):

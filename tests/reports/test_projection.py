@@ -24,9 +24,9 @@ def clustered(spread, seed=3):
 
 
 def predicted(path, vectors):
-    said = drawn_predictions(CORPUS, "text", 1)
+    record = drawn_predictions(CORPUS, "text", 1)
     predictions.write(
-        path, predictions.Predictions(said.utterance_ids, "text", said.labels, said.posterior, embedding=vectors)
+        path, predictions.Predictions(record.utterance_ids, "text", record.labels, record.posterior, embedding=vectors)
     )
     return path
 
@@ -34,14 +34,14 @@ def predicted(path, vectors):
 def plain_silhouette(vectors, truth):
     """Rousseeuw's definition, a loop over everything, with the cosine's distance."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = []
+    silhouettes = []
     for i, label in enumerate(truth):
         distances = 1 - unit @ unit[i]
         own = [distances[j] for j in range(len(truth)) if truth[j] == label and j != i]
         others = [np.mean(distances[truth == other]) for other in set(truth) - {label}]
         a, b = np.mean(own), min(others)
-        found.append((b - a) / max(a, b))
-    return np.mean(found)
+        silhouettes.append((b - a) / max(a, b))
+    return np.mean(silhouettes)
 
 
 def test_only_utterances_of_the_split_with_a_scored_emotion_are_drawn():
@@ -108,9 +108,9 @@ def test_the_command_writes_picture_points_and_silhouettes_the_same_twice(tmp_pa
         )
         written.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
     assert written[0] == written[1]
-    said = json.loads(written[0]["p.json"])
-    assert said["silhouette"]["after"] > 0.5 > said["silhouette"]["before"]
-    assert said["notice"] == "drawn numbers"
+    record = json.loads(written[0]["p.json"])
+    assert record["silhouette"]["after"] > 0.5 > record["silhouette"]["before"]
+    assert record["notice"] == "drawn numbers"
     points = list(csv.DictReader(written[0]["p.csv"].decode().splitlines()))
     assert len(points) == 2 * len(TEST)
     assert written[0]["p.png"].startswith(b"\x89PNG")

@@ -1,0 +1,115 @@
+"""The experts of the TalTech recipes with their real architectures and random weights; nothing is downloaded.
+
+The configurations are written out below, as they are in the checkpoints.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models
+from torch import Tensor, nn
+from transformers import (
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    Wav2Vec2BertConfig,
+)
+
+from pipeline_lib import experts
+from pipeline_lib.encoders.sonar import SonarSpeechConfig
+from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.labels import PRIMARY, PSEUDO
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.recipes.compose import compose
+
+LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+LLAMA_70B = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
+LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+CHUNK_S, TOKENS, TOKENS_PER_S = 4.0, 64, 4.0
+FRAMES = 199  # of 4 s: 398 of 25 ms every 10 ms, two stacked
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A recipe's expert, and its encoder's size in the paper's table 1."""
+
+    recipe: str
+    config: PretrainedConfig
+    published: str
+
+    def settings(self, name: str) -> FinetuningSettings:
+        """Return the recipe's entry."""
+        return FinetuningSettings.parse(compose(self.recipe)["finetuning"][name], f"finetuning.{name}")
+
+
+EXPERTS = {
+    "audio": Expert("taltech", Wav2Vec2BertConfig(**LARGE), "555 M"),
+    "sonar": Expert("taltech_postevaluation", SonarSpeechConfig(**LARGE), "628 M"),
+    "roberta": Expert(
+        "taltech",
+        RobertaConfig(**LARGE, vocab_size=50265, max_position_embeddings=514, type_vocab_size=1),
+        "355 M",
+    ),
+    "text": Expert("taltech", LlamaConfig(**LLAMA_7B, vocab_size=32000, max_position_embeddings=4096), "6.74 B"),
+    "llama70b": Expert(
+        "taltech_postevaluation",
+        LlamaConfig(**LLAMA_70B, num_key_value_heads=8, vocab_size=32000, max_position_embeddings=4096),
+        "69 B",
+    ),
+}
+
+
+def build(config: PretrainedConfig, settings: FinetuningSettings, device: torch.device, precision: str) -> nn.Module:
+    """Return the expert's network with random weights; on the meta device with none."""
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        if settings.modality == "audio":
+            record = {"feature_extractor_type": "SeamlessM4TFeatureExtractor", "num_mel_bins": 80, "stride": 2}
+            (Path(folder) / "preprocessor_config.json").write_text(json.dumps(record))
+        else:
+            words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>"))
+            PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(folder)
+        changes = {"checkpoint": folder, "revision": None, "pretrained": False, "weights": precision}
+        labels = (*PRIMARY, *PSEUDO) if settings.targets.pseudo_labels else PRIMARY
+        settings_of_expert = ExpertSettings(
+            modality=settings.modality,
+            encoder=settings.encoder.model_copy(update=changes),
+            network=settings.network,
+            labels=list(labels),
+            attributes=list(settings.targets.attributes),
+            attribute_scale=[1.0, 7.0],
+            attribute_range=settings.targets.attribute_range,
+            seed=settings.seed,
+        )
+        network = experts.build(settings_of_expert, device)
+    if settings.gradient_checkpointing:
+        network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return network.train()
+
+
+def batch_size(settings: FinetuningSettings) -> int:
+    """Return the batch size of the first phase."""
+    return next(iter(settings.phases.values())).batch_size
+
+
+def batch(settings: FinetuningSettings, width: int) -> dict[str, Tensor]:
+    """Return a batch of noise, or of one token."""
+    n = batch_size(settings)
+    if settings.modality == "audio":
+        return {
+            "input_features": torch.randn(n, FRAMES, width),
+            "attention_mask": torch.ones(n, FRAMES, dtype=torch.int64),
+        }
+    ones = torch.ones(n, TOKENS, dtype=torch.int64)
+    return {"input_ids": ones, "attention_mask": ones.clone()}
+
+
+def tiny(config: PretrainedConfig) -> PretrainedConfig:
+    """Return the architecture with a few thousand parameters."""
+    grouped = {"num_key_value_heads": 1, "head_dim": 8} if config.model_type == "llama" else {}
+    return type(config)(**{**config.to_diff_dict(), **TINY, **grouped})
