@@ -214,14 +214,13 @@ def submit(table: Path | None, task: Task, split: str, out: Path, manifest_path:
     Raises:
         InputError: neither or both of ``table`` and ``check`` are given, or one of them is wrong
     """
-    if (table is None) == (check is None):
+    if table is None and check is not None:
+        rows = check_submission(check, manifests.read(manifest_path), split, task)
+        print(f"{check}: {rows} utterances of {split}, all as the task requires")
+        return
+    if table is None or check is not None:
         raise InputError("give either a table of predictions or --check with a submission, not both and not neither")
     corpus = manifests.read(manifest_path)
-    if table is None:
-        print(
-            f"{check}: {check_submission(check, corpus, split, task)} utterances of {split}, all as the task requires"
-        )
-        return
     if corpus.notice:
         print(f"warning: {corpus.notice}", file=sys.stderr)
     for sentence in write_submission(out, table, predictions.read(table), corpus, split, task):
