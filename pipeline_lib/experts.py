@@ -14,7 +14,6 @@ Both tensor files are what ``state_dict`` calls them, sorted; nothing that is lo
 the same bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied.
 """
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -63,23 +62,20 @@ def build(settings: ExpertSettings, device: torch.device, folder: Path | None = 
 
 def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> None:
     """Write the expert through a temporary folder; a reader sees all of it or nothing."""
-    temporary = atomic.aside(folder)
-    temporary.mkdir()
     said = {"format_version": FORMAT_VERSION, **_told(settings)}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
     contents = {name: save(each) for name, each in tensors.items() if each}
-    for name, content in contents.items():
-        atomic.write(temporary / name, content)
-    for name, place in _origins(settings).items():
-        (temporary / name).mkdir()
-        for file in FILES:
-            if (place / file).exists():
-                atomic.write(temporary / name / file, (place / file).read_bytes())
-    atomic.write(temporary / "settings.json", checksummed_json.dumps(said, contents, indent=2, sort_keys=True) + "\n")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+    with atomic.replace_folder(folder) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        for name, place in _origins(settings).items():
+            (temporary / name).mkdir()
+            for file in FILES:
+                if (place / file).exists():
+                    (temporary / name / file).write_bytes((place / file).read_bytes())
+        text = checksummed_json.dumps(said, contents, indent=2, sort_keys=True) + "\n"
+        (temporary / "settings.json").write_bytes(text.encode())
 
 
 def read_settings(folder: Path) -> ExpertSettings:

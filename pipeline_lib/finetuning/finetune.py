@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,17 +127,14 @@ def _predict_alone(
     context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path
 ) -> None:
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
-    temporary = atomic.aside(alone)
-    temporary.mkdir()
-    for shown in ("audio", "text") if context.settings.is_joint else ():
-        if combinations.shows(context.present, shown).any():
-            found = _predictions(context, corpus, expert, prior, shown)
-            predictions.write(temporary / f"{shown}.parquet", found)
-    if not any(temporary.iterdir()):
-        (temporary / NONE_ALONE).write_text("no expert of several modalities, or no utterance with one of them alone\n")
-    if alone.exists():
-        shutil.rmtree(alone)
-    temporary.rename(alone)
+    with atomic.replace_folder(alone) as temporary:
+        for shown in ("audio", "text") if context.settings.is_joint else ():
+            if combinations.shows(context.present, shown).any():
+                found = _predictions(context, corpus, expert, prior, shown)
+                predictions.write(temporary / f"{shown}.parquet", found)
+        if not any(temporary.iterdir()):
+            note = "no expert of several modalities, or no utterance with one of them alone\n"
+            (temporary / NONE_ALONE).write_text(note)
 
 
 def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
@@ -193,7 +189,7 @@ def write_curve(path: Path, history: list[dict]) -> None:
     for row in epochs.values():
         scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
         writer.writerow([row["epoch"], row["phase"], *scores])
-    atomic.write(path, file.getvalue())
+    atomic.write_file(path, file.getvalue())
 
 
 def _augmentation(

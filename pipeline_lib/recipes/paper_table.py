@@ -26,6 +26,7 @@ from pipeline_lib.recipes.apply import change
 from pipeline_lib.recipes.compose import FOLDER, compose
 from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
 from pipeline_lib.reports.paper_page import key_of, page, run_of
+from pipeline_lib.storage import atomic
 
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
@@ -223,9 +224,8 @@ def main(
         raise InputError(f"{store} is not JSON: {error} (was it cut short?); remove it to begin anew") from None
     found = list(runs(files_of(said)))
     obtained = fill(said, found, kept)
-    out.mkdir(parents=True, exist_ok=True)
-    store.write_text(json.dumps(obtained, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (out / f"{paper}.md").write_text(page(said, obtained), encoding="utf-8")
+    atomic.write_file(store, json.dumps(obtained, indent=1, sort_keys=True) + "\n")
+    atomic.write_file(out / f"{paper}.md", page(said, obtained))
     print(f"{out / paper}.md: {len(obtained)} rows obtained, from {len(found)} runs and what was there before")
 
 

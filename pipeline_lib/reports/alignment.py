@@ -182,7 +182,7 @@ def main(
     kept = {name: values[name] for name in ("corpus", "transcription")}
     said = {"notice": corpus.notice, "split": split, **found}
     said["params"] = {**kept, "finetuning": {expert: values["finetuning"][expert]}}  # whose numbers these are
-    atomic.write(out / f"{expert}.json", json.dumps(said, indent=2, allow_nan=False) + "\n")
+    atomic.write_file(out / f"{expert}.json", json.dumps(said, indent=2, allow_nan=False) + "\n")
     print(json.dumps({name: each for name, each in said.items() if name != "params"}, indent=2))
 
 

@@ -106,7 +106,7 @@ class Worker:
         assert self._order is not None and self._compute is not None
         table = self._compute(task.rows)
         if task.whole:
-            files.commit(files.place(self._order.folder, task.number), table, task.rows, self._order.token)
+            files.commit(files.shard_path(self._order.folder, task.number), table, task.rows, self._order.token)
 
     @staticmethod
     def _guarded(act: Callable[[], None]) -> Failure | None:

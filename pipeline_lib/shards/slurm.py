@@ -22,6 +22,7 @@ from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
 from pipeline_lib.shards.job import OUTDATED, Failure, Order, Task, Worker
 from pipeline_lib.shards.schedule import Schedule
+from pipeline_lib.storage import atomic
 
 CLUSTER = "slurm"  # submitit's name; "local" runs the same on this machine
 POLL_S = 5.0
@@ -90,10 +91,7 @@ def serve(order: Order, tasks: list[Task], log: Path) -> None:
         said = {"event": event, "task": number}
         if failure is not None:
             said |= {"said": failure.said, "mistake": failure.mistake}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(said) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        atomic.append_line(log, json.dumps(said))
 
     worker = Worker()
     failure = worker.start(order)
@@ -191,9 +189,9 @@ def _beating(folder: Path) -> Iterator[None]:
         count = 0
         while not over.wait(BEAT_S):
             count += 1
-            files.write_whole(folder / HEARTBEAT, str(count).encode())
+            files.write(folder / HEARTBEAT, str(count).encode())
 
-    files.write_whole(folder / HEARTBEAT, b"0")
+    files.write(folder / HEARTBEAT, b"0")
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:

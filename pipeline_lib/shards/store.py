@@ -79,7 +79,7 @@ def run_shards(
         for stale in folder.glob(".*.tmp"):
             stale.unlink(missing_ok=True)
         token = files.raise_token(folder)
-        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.place(folder, n), rows)}
+        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.shard_path(folder, n), rows)}
         if finished:
             print(f"{description}: {len(finished)} of {len(plan)} shards taken from an earlier run", file=sys.stderr)
         tasks = [Task(number, rows) for number, rows in enumerate(plan) if number not in finished]
@@ -94,7 +94,7 @@ def run_shards(
                     while number not in finished:
                         finished.add(ready := next(computed))
                         advance(len(plan[ready]))
-                    yield files.read(files.place(folder, number))
+                    yield files.read(files.shard_path(folder, number))
             finally:
                 computed.close()  # ends the workers, whatever happened here
 
@@ -112,7 +112,7 @@ def _here(
     if compute is None:
         raise ValueError("compute is None and the executor has no workers")
     for task in tasks:
-        files.commit(files.place(folder, task.number), compute(task.rows), task.rows, token)
+        files.commit(files.shard_path(folder, task.number), compute(task.rows), task.rows, token)
         yield task.number
 
 

@@ -6,7 +6,6 @@ another page, type or length. What was read is therefore held against a digest o
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,15 +39,8 @@ def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -
     groups = [_digests(table[start : start + _GROUP]) for start in range(0, max(len(table), 1), _GROUP)]
     described = {**_described(table.schema, kind, metadata), _CONTENT: _listed(table.column_names, groups)}
     table = table.replace_schema_metadata(described)
-    temporary = atomic.aside(path)
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace_file(path) as file:
+        pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
 
 
 @contextmanager
@@ -63,18 +55,13 @@ def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any]
         options: of ParquetWriter, beyond compression and page checksums
     """
     schema = schema.with_metadata(_described(schema, kind, metadata))
-    temporary = atomic.aside(path)
-    try:
-        with temporary.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:
-                wrapped = Writer(writer, schema)
-                yield wrapped
-                writer.add_key_value_metadata({_CONTENT: _listed(schema.names, wrapped.groups)})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic.replace_file(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer,
+    ):
+        wrapped = Writer(writer, schema)
+        yield wrapped
+        writer.add_key_value_metadata({_CONTENT: _listed(schema.names, wrapped.groups)})
 
 
 class Writer:

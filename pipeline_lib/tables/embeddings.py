@@ -13,7 +13,6 @@ Neither dictionaries nor statistics are written, they took three quarters of the
 bytes of the float16 are stored split (BYTE_STREAM_SPLIT), which compresses noise-like values best.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -111,9 +110,7 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
     Raises:
         ValueError: identifiers out of order, twice, or not as many as ``info`` says
     """
-    temporary = atomic.aside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with atomic.replace_folder(folder) as temporary:
         with ExitStack() as stack:
             vectors = {layer: stack.enter_context(_open(temporary, layer, info)) for layer in info.layers}
             frames = {layer: stack.enter_context(_open_frames(temporary, layer, info)) for layer in _framed(info)}
@@ -123,9 +120,6 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
             if len(writer.ids) != info.n_utterances:
                 raise ValueError(f"{folder}: {len(writer.ids)} utterances were written, expected {info.n_utterances}")
         _write_info(temporary / INFO, info)
-        _replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def to_half(values: np.ndarray, layer: int, ids: Sequence[str]) -> np.ndarray:
@@ -242,13 +236,4 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 def _write_info(path: Path, info: Info) -> None:
     said = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
-    atomic.write(path, checksummed_json.dumps(said, indent=2, sort_keys=True) + "\n")
-
-
-def _replace(temporary: Path, folder: Path) -> None:
-    """Rename the folder into its place; an earlier one is moved aside first, renaming onto it is not possible."""
-    aside = atomic.aside(folder, "old")
-    if folder.exists():
-        folder.rename(aside)
-    temporary.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    atomic.write_file(path, checksummed_json.dumps(said, indent=2, sort_keys=True) + "\n")

@@ -65,7 +65,7 @@ def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | 
 
 def report(found: dict[str, Any], path: Path) -> None:
     """Write the metrics as JSON and print them, a line a split."""
-    atomic.write(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    atomic.write_file(path, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
     if "notice" in found:
         print(found["notice"])
     for split, values in found.items():
