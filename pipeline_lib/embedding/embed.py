@@ -25,6 +25,7 @@ from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
@@ -128,10 +129,10 @@ def _fingerprint(
 ) -> str:
     """Return what stands for all that the shards' values depend on."""
     folders = [Path(each) for each in (settings.expert, encoder.checkpoint) if each and Path(each).is_dir()]
-    weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
+    weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
-    code = store.code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
+    code = code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     said = settings.model_dump(exclude=IRRELEVANT)
-    return store.fingerprint(said, weights, device, content, shards, code, versions)
+    return fingerprint(said, weights, device, content, shards, code, versions)

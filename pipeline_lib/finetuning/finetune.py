@@ -28,6 +28,7 @@ from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
+from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import predictions, segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
@@ -83,7 +84,7 @@ def finetune(
     if settings.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    folder = work / name / store.fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
+    folder = work / name / fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
         split = corpus.frame["split"]
         counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
