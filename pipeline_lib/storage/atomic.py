@@ -2,7 +2,7 @@
 
 A temporary name, ``.<name>.<host>.<process>.tmp``, belongs to one process of one machine; several machines may write
 into one folder. ``.old`` at its end marks an earlier folder that is being replaced. Leftovers of killed processes are
-removed when the same machine writes the same path again; ``python -m pipeline_lib.doctor --mend`` removes all others.
+removed when the same machine writes the same path again; the doctor removes those of other machines.
 """
 
 import errno

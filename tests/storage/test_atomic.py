@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.doctor.leftovers import leftovers
 from pipeline_lib.storage import atomic
 
 HOST = socket.gethostname()
@@ -160,6 +161,17 @@ def test_only_leftovers_of_this_path_and_of_dead_processes_of_this_machine_are_r
         (tmp_path / name).touch()
     atomic.clear_leftovers(tmp_path / "a")
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_the_doctor_knows_the_temporary_names(tmp_path):
+    for path in (tmp_path / "data" / "fused.parquet", tmp_path / "models" / "audio"):
+        path.parent.mkdir()
+    assert next(leftovers(tmp_path, None)).state == "ok"
+    atomic.temporary_path(tmp_path / "data" / "fused.parquet").touch()
+    assert next(leftovers(tmp_path, None)).state == "warning"
+    atomic.temporary_path(tmp_path / "data" / "fused.parquet").unlink()
+    atomic.temporary_path(tmp_path / "models" / "audio", "old").mkdir()
+    assert next(leftovers(tmp_path, None)).state == "warning"
 
 
 def test_the_temporary_name_is_hidden_and_holds_machine_and_process(tmp_path):
