@@ -25,7 +25,8 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.metrics.categories import unweighted_accuracy
 from pipeline_lib.params.base import read_value
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
-from pipeline_lib.shards.store import by_length, fingerprint, run_shards
+from pipeline_lib.shards.store import by_length, run_shards
+from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import manifest, segments
 from pipeline_lib.tables.segments import Recording
 

@@ -35,7 +35,8 @@ from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.transcription import WhisperSettings
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
-from pipeline_lib.shards.store import file_digest, fingerprint, run_shards
+from pipeline_lib.shards.store import run_shards
+from pipeline_lib.storage.fingerprint import file_digest, fingerprint
 from pipeline_lib.transcription.quality import loops
 from pipeline_lib.transcription.whisper import Whisper
 

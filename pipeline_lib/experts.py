@@ -14,7 +14,6 @@ Tensors have the names of ``state_dict``, sorted; no file that is loaded can run
 bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied.
 """
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -69,23 +68,20 @@ def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> N
         network: trained
         settings: from which ``build`` builds it
     """
-    temporary = atomic.aside(folder)
-    temporary.mkdir()
     values = {"format_version": FORMAT_VERSION, **_values(settings)}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
     contents = {name: save(state) for name, state in tensors.items() if state}
-    for name, content in contents.items():
-        atomic.write(temporary / name, content)
-    for name, origin in _origins(settings).items():
-        (temporary / name).mkdir()
-        for file in FILES:
-            if (origin / file).exists():
-                atomic.write(temporary / name / file, (origin / file).read_bytes())
-    atomic.write(temporary / "settings.json", checksummed_json.dumps(values, contents, indent=2, sort_keys=True) + "\n")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+    with atomic.replace_folder(folder) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        for name, origin in _origins(settings).items():
+            (temporary / name).mkdir()
+            for file in FILES:
+                if (origin / file).exists():
+                    (temporary / name / file).write_bytes((origin / file).read_bytes())
+        text = checksummed_json.dumps(values, contents, indent=2, sort_keys=True) + "\n"
+        (temporary / "settings.json").write_bytes(text.encode())
 
 
 def read_settings(folder: Path) -> ExpertSettings:

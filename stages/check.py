@@ -10,7 +10,7 @@ from pipeline_lib.storage import atomic
 def main(out: Path = Path("data/check.txt")) -> None:
     """Refuse every wrong parameter of every section, in one list."""
     check()
-    atomic.write(out, "params.yaml can be run\n")
+    atomic.write_file(out, "params.yaml can be run\n")
 
 
 if __name__ == "__main__":

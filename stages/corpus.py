@@ -22,7 +22,7 @@ def main(
     collected = collect(CorpusSettings.read("corpus", params))
     manifest.write(out, collected.manifest)
     manifest.write_quarantine(quarantine, collected.quarantine)
-    atomic.write(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
+    atomic.write_file(metrics, json.dumps(collected.metrics, indent=2, ensure_ascii=False) + "\n")
     for notice in collected.notices:
         print(f"warning: {notice}", file=sys.stderr)
     if collected.metrics["warnings"]:

@@ -26,8 +26,8 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     scored.warnings[:0] = contamination(list(checkpoints(params["finetuning"])), corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    atomic.write(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
-    atomic.write(out / "report.md", report(scored, settings))
+    atomic.write_file(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
+    atomic.write_file(out / "report.md", report(scored, settings))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)
 

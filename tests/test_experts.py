@@ -256,7 +256,7 @@ def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
         experts.load(folder, CPU)
     values = json.loads((folder / "settings.json").read_text())
     (folder / "settings.json").write_text(json.dumps({**values, "seed": 6}))
-    with pytest.raises(InputError, match=r"settings.json does not match its seal"):
+    with pytest.raises(InputError, match=r"settings.json does not match its checksum"):
         experts.load(folder, CPU)
     del values["sha256"]
     (folder / "settings.json").write_text(json.dumps({**values, "format_version": 99}))

@@ -1,14 +1,12 @@
 """Functions that converters share: files are read without running code, folders are written whole or not at all."""
 
 import json
-import os
 import pickle
 import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import atomic
 
 
 def state_dict(path: Path, expected: str) -> dict[str, Tensor]:
@@ -89,20 +88,6 @@ def check_target(out: Path, model_type: str) -> None:
         raise InputError(f"{out} exists and holds something else; give a new folder")
 
 
-@contextmanager
-def replaced(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``out`` that takes its place at the end; after an error nothing is left of it."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def write(
     out: Path,
     config: PreTrainedConfig,
@@ -119,7 +104,7 @@ def write(
         tensors: as its ``state_dict`` names them, of the shapes that the configuration implies
         preprocessor: content of preprocessor_config.json; None writes no such file
     """
-    with replaced(out) as temporary:
+    with atomic.replace_folder(out) as temporary:
         config.architectures = [architecture]
         config.save_pretrained(temporary)
         save_file(dict(tensors), temporary / "model.safetensors", metadata={"format": "pt"})

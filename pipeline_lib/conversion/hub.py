@@ -11,7 +11,6 @@ from: name, commit, and the SHA-256 of each file before and after.
 The folder is put in place only after a comparison: transformers loads the published tensors by its own renaming and
 the new folder by its safetensors, and both models must agree in every number of every tensor and in the output of a
 forward pass; then this pipeline's own loader reads the folder, tokenizer and preprocessor included.
-
 Some old configurations name no architecture (TinyBERT's): ``--model-type bert`` adds it.
 """
 
@@ -36,6 +35,7 @@ from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.storage import atomic
 
 WEIGHTS, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 COPIED = (  # beside config.json; copied unchanged
@@ -68,7 +68,7 @@ def convert(name: str, out: Path, revision: str | None = None, model_type: str |
     check_target(out)
     source, commit = locate(name, revision)
     config_json = _configuration(source["config.json"], model_type)
-    with files.replaced(out) as folder:
+    with atomic.replace_folder(out) as folder:
         (folder / "config.json").write_text(config_json, encoding="utf-8")
         config = _parsed(folder, name)
         with torch.device("meta"):

@@ -6,7 +6,6 @@ since, or that is not named, goes to the quarantine; a changed or missing label 
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from pipeline_lib.audio.decoding import resolve_under
 from pipeline_lib.command import progress
 from pipeline_lib.corpus.layout import AUDIO_SUFFIXES, files
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import atomic
 
 SUMS = "SHA256SUMS"
 WRITE_AGAIN = "where the corpus is as it should be: ser checksums ROOT"
@@ -38,12 +38,7 @@ def write(root: Path) -> int:
         for path in paths:
             lines.append(_line(path, _digest(root / path)))
             advance(1)
-    temporary = root / f".{SUMS}.{os.getpid()}.tmp"
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(root / SUMS)
+    atomic.write_file(root / SUMS, "".join(lines))
     return len(paths)
 
 

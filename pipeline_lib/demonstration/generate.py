@@ -3,7 +3,6 @@
 It is synthetic speech for trying the pipeline out: its numbers say nothing about people.
 """
 
-import shutil
 from pathlib import Path
 
 from pipeline_lib.command import progress
@@ -11,6 +10,7 @@ from pipeline_lib.demonstration import msp_podcast_layout, table_layout
 from pipeline_lib.demonstration.plan import plan
 from pipeline_lib.demonstration.synthesis import Utterance, speak_all
 from pipeline_lib.params.demonstration import DemonstrationSettings
+from pipeline_lib.storage import atomic
 
 NOTICE = "synthetic demonstration speech (eSpeak NG): its numbers show that the pipeline works, not how people sound"
 LAYOUTS = {"table": table_layout, "msp_podcast": msp_podcast_layout}
@@ -25,16 +25,12 @@ def generate(settings: DemonstrationSettings, out: Path) -> None:
     """
     planned, layout = plan(settings), LAYOUTS[settings.layout]
     names = layout.names(planned)
-    temporary = out.with_name(out.name + ".part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    spoken = speak_all([Utterance(p.text, p.voice.espeak, p.prosody, p.phase) for p in planned], settings.workers)
-    with progress(len(planned), "speaking") as advance:
-        for name, wave in zip(names, spoken, strict=True):
-            layout.write_sound(temporary, name, wave)
-            advance(1)
-    layout.write_labels(temporary, names, planned)
-    readme = f"This is {NOTICE}.\nMade by stages/demonstration.py from seed {settings.seed}.\n"
-    (temporary / "README.txt").write_text(readme, encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    temporary.rename(out)
+    with atomic.replace_folder(out) as temporary:
+        spoken = speak_all([Utterance(p.text, p.voice.espeak, p.prosody, p.phase) for p in planned], settings.workers)
+        with progress(len(planned), "speaking") as advance:
+            for name, wave in zip(names, spoken, strict=True):
+                layout.write_sound(temporary, name, wave)
+                advance(1)
+        layout.write_labels(temporary, names, planned)
+        readme = f"This is {NOTICE}.\nMade by stages/demonstration.py from seed {settings.seed}.\n"
+        (temporary / "README.txt").write_text(readme, encoding="utf-8")

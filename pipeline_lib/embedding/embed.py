@@ -24,6 +24,7 @@ from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
@@ -131,10 +132,10 @@ def _fingerprint(
 ) -> str:
     """Return the fingerprint of all that the shards' values depend on."""
     folders = [Path(path) for path in (settings.expert, encoder.checkpoint) if path and Path(path).is_dir()]
-    weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
+    weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
-    code = store.code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
+    code = code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     options = settings.model_dump(exclude=IRRELEVANT)
-    return store.fingerprint(options, weights, device, content, shards, code, versions)
+    return fingerprint(options, weights, device, content, shards, code, versions)

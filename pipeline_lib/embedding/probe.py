@@ -82,13 +82,13 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["layer", *names])
     writer.writerows([layer, *(f"{scores[name]:.6f}" for name in names)] for layer, scores in curve.items())
-    atomic.write(plot, file.getvalue())
+    atomic.write_file(plot, file.getvalue())
     best: dict[str, Any] = {}
     for name in names if curve else []:
         layer = max(curve, key=lambda number: (curve[number][name], -number))  # of equal ones the first
         best[name] = {"layer": layer, "score": round(curve[layer][name], 6)}
     summary = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
-    atomic.write(metrics, json.dumps(summary, indent=2, sort_keys=True) + "\n")
+    atomic.write_file(metrics, json.dumps(summary, indent=2, sort_keys=True) + "\n")
 
 
 def _tasks(

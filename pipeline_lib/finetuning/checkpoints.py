@@ -1,13 +1,12 @@
 """Checkpoints of a training on disk: safetensors and JSON, whole or absent.
 
-A checkpoint is a folder that is written aside, fsynced and renamed; its state.json holds the SHA-256 of itself and of
-the tensor files. The two newest are kept; one that is damaged is passed over for the one before. Random states are not
-among the tensors: every batch seeds the generators from (seed, phase, epoch, batch, piece, process) before its forward
-pass.
+A checkpoint is a folder that is written under a temporary name, synced and renamed; its state.json holds the SHA-256
+of itself and of the tensor files. The two newest are kept; one that is damaged is passed over for the one before.
+Random states are not among the tensors: every batch seeds the generators from (seed, phase, epoch, batch, piece,
+process) before its forward pass.
 """
 
 import hashlib
-import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.storage import checksummed_json
+from pipeline_lib.storage import atomic, checksummed_json
 
 KEPT = 2
 _WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
@@ -74,23 +73,16 @@ def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dic
     Returns:
         the checkpoint's folder
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"checkpoint_{state.total:08d}"
-    temporary = folder / f".{place.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    path = folder / f"checkpoint_{state.total:08d}"
     contents = {_WEIGHTS: save(weights), _OPTIMISER: save(optimiser)}
-    for name, content in contents.items():
-        _write(temporary / name, content)
-    said = {"state": asdict(state), "best_file": state.best_file}
-    _write(temporary / "state.json", checksummed_json.dumps(said, contents, sort_keys=True).encode())
-    _sync(temporary)
-    if place.exists():  # the epoch's end falls on a step that was saved: same step, later state
-        place.rename(folder / f".{place.name}.{os.getpid()}.old")
-    temporary.rename(place)
-    _sync(folder)
+    record = {"state": asdict(state), "best_file": state.best_file}
+    # it replaces one where the epoch's end falls on a step that was saved: same step, later state
+    with atomic.replace_folder(path) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        (temporary / "state.json").write_bytes(checksummed_json.dumps(record, contents, sort_keys=True).encode())
     _tidy(folder)
-    return place
+    return path
 
 
 def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] | None:
@@ -122,11 +114,7 @@ def write_best(folder: Path, state: State, weights: dict[str, Tensor]) -> None:
         state: phase and best epoch
         weights: trained tensors by name, of any shape
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{state.best_file}.{os.getpid()}.tmp"
-    _write(temporary, save(weights, metadata={"sha256": _digest(weights)}))
-    temporary.replace(folder / state.best_file)
-    _sync(folder)
+    atomic.write_file(folder / state.best_file, save(weights, metadata={"sha256": _digest(weights)}))
 
 
 def read_best(folder: Path, state: State) -> dict[str, Tensor]:
@@ -184,18 +172,3 @@ def _digest(tensors: dict[str, Tensor]) -> str:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
+from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import predictions, segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
@@ -84,7 +84,7 @@ def finetune(
     if settings.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    folder = work / name / store.fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
+    folder = work / name / fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
     if accelerator.is_main_process:
         split = corpus.frame["split"]
         counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
@@ -128,17 +128,14 @@ def _predict_alone(
     context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path
 ) -> None:
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
-    temporary = atomic.aside(alone)
-    temporary.mkdir()
-    for shown in ("audio", "text") if context.settings.is_joint else ():
-        if combinations.shows(context.present, shown).any():
-            found = _predictions(context, corpus, expert, prior, shown)
-            predictions.write(temporary / f"{shown}.parquet", found)
-    if not any(temporary.iterdir()):
-        (temporary / NONE_ALONE).write_text("no expert of several modalities, or no utterance with one of them alone\n")
-    if alone.exists():
-        shutil.rmtree(alone)
-    temporary.rename(alone)
+    with atomic.replace_folder(alone) as temporary:
+        for shown in ("audio", "text") if context.settings.is_joint else ():
+            if combinations.shows(context.present, shown).any():
+                found = _predictions(context, corpus, expert, prior, shown)
+                predictions.write(temporary / f"{shown}.parquet", found)
+        if not any(temporary.iterdir()):
+            note = "no expert of several modalities, or no utterance with one of them alone\n"
+            (temporary / NONE_ALONE).write_text(note)
 
 
 def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
@@ -198,7 +195,7 @@ def write_curve(path: Path, history: list[dict]) -> None:
     for row in epochs.values():
         cells = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
         writer.writerow([row["epoch"], row["phase"], *cells])
-    atomic.write(path, file.getvalue())
+    atomic.write_file(path, file.getvalue())
 
 
 def _augmentation(

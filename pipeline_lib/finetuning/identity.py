@@ -15,7 +15,7 @@ from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 
@@ -97,8 +97,8 @@ def identity(
     modules = (losses, batch_losses, experts, expert_network, segments)
     return (
         settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
-        [store.file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
-        store.code_digest(*parts, *modules),
+        [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
+        code_digest(*parts, *modules),
         torch.__version__,
         [
             *columns,

@@ -6,7 +6,6 @@ in full. ``curve.csv`` holds every weight that the search tried with its criteri
 
 import csv
 import io
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +58,10 @@ def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
         fusion: fitted
         settings: the options it was fitted with
     """
-    temporary = atomic.aside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic.replace_folder(folder) as temporary:
         record = checksummed_json.dumps(_record(fusion, settings), indent=1)
         (temporary / "fusion.json").write_text(record + "\n", encoding="utf-8")
         (temporary / "curve.csv").write_text(_curve(fusion), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read(folder: Path) -> Loaded:

@@ -17,6 +17,7 @@ from pipeline_lib.params.check import absent, check
 from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.compose import compose, write_yaml
+from pipeline_lib.storage import atomic
 
 EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
 
@@ -131,10 +132,11 @@ def apply(
     for assignment in sets:
         change(values, assignment)
     draft = out.with_name(f".{out.name}.draft")
-    draft.write_text(write_yaml(values), encoding="utf-8")
+    text = write_yaml(values)
+    draft.write_text(text, encoding="utf-8")
     try:
         params = check(draft, present=False)
-        draft.replace(out)
+        atomic.write_file(out, text)
     finally:
         draft.unlink(missing_ok=True)
     for path in stale_outputs(params, out.parent):

@@ -24,6 +24,7 @@ from pipeline_lib.recipes.apply import change
 from pipeline_lib.recipes.compose import FOLDER, compose
 from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
 from pipeline_lib.reports.paper_page import key_of, page, run_of
+from pipeline_lib.storage import atomic
 
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
@@ -232,7 +233,6 @@ def write_tables(paper: str, out: Path = Path("metrics/paper_tables")) -> None:
         raise InputError(f"{store} is not JSON: {error} (was it cut short?); remove it to begin anew") from None
     finished = list(runs(files_of(content)))
     obtained = fill(content, finished, earlier)
-    out.mkdir(parents=True, exist_ok=True)
-    store.write_text(json.dumps(obtained, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (out / f"{paper}.md").write_text(page(content, obtained), encoding="utf-8")
+    atomic.write_file(store, json.dumps(obtained, indent=1, sort_keys=True) + "\n")
+    atomic.write_file(out / f"{paper}.md", page(content, obtained))
     print(f"{out / paper}.md: {len(obtained)} rows obtained, from {len(finished)} runs and earlier calls")

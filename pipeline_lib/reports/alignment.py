@@ -209,5 +209,5 @@ def write_report(
     sections = {name: values[name] for name in ("corpus", "transcription")}
     record = {"notice": corpus.notice, "split": split, **result}
     record["params"] = {**sections, "finetuning": {expert: values["finetuning"][expert]}}  # whose numbers these are
-    atomic.write(out / f"{expert}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+    atomic.write_file(out / f"{expert}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
     print(json.dumps({name: value for name, value in record.items() if name != "params"}, indent=2))

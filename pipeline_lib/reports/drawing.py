@@ -44,4 +44,4 @@ def write(path: Path, figure: Figure) -> None:
     file = io.BytesIO()
     with matplotlib.rc_context({"savefig.dpi": DOTS_PER_INCH}):
         figure.savefig(file, format="png", metadata={"Software": None})
-    atomic.write(path, file.getvalue())
+    atomic.write_file(path, file.getvalue())

@@ -75,7 +75,7 @@ def write_table(path: Path, weights: np.ndarray) -> None:
     table = csv.writer(file, lineterminator="\n")
     table.writerow(("layer", "weight"))
     table.writerows((layer, f"{weight:.6f}") for layer, weight in enumerate(weights))
-    atomic.write(path, file.getvalue())
+    atomic.write_file(path, file.getvalue())
 
 
 def draw(path: Path, curves: Mapping[str, np.ndarray], notice: str) -> None:
@@ -118,7 +118,7 @@ def write_figure(
         write_table(out / "plots" / "layer_weights" / f"{name}.csv", weights)
         order = ", ".join(f"{layer} ({weights[layer]:.3f})" for layer in np.argsort(-weights, kind="stable")[:3])
         print(f"{name}: most of layers {order}; all began with {1 / len(weights):.3f}")
-    atomic.write(
+    atomic.write_file(
         out / "figures" / "layer_weights.json",
         json.dumps({"notice": notice, "weights": {name: curve.tolist() for name, curve in curves.items()}}, indent=2)
         + "\n",

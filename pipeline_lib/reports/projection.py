@@ -156,14 +156,14 @@ def write(out: Path, corpus: Manifest, rows: np.ndarray, split: str, clouds: Map
     record = {"corpus": corpus.corpus, "notice": corpus.notice, "split": split, "utterances": len(rows)}
     record["silhouette"] = {name: cloud.silhouette for name, cloud in clouds.items()}
     record["silhouette_in_the_plane"] = {name: cloud.silhouette_in_the_plane for name, cloud in clouds.items()}
-    atomic.write(out.with_suffix(".json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
+    atomic.write_file(out.with_suffix(".json"), json.dumps(record, indent=2, allow_nan=False) + "\n")
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(("system", "utterance_id", "emotion", "x", "y"))
     for name, cloud in clouds.items():
         for row, label, (x, y) in zip(rows, truth, cloud.points, strict=True):
             table.writerow((name, corpus.ids[row], corpus.labels[label], f"{x:.4f}", f"{y:.4f}"))
-    atomic.write(out.with_suffix(".csv"), file.getvalue())
+    atomic.write_file(out.with_suffix(".csv"), file.getvalue())
     _draw(out.with_suffix(".png"), corpus, truth, split, clouds)
 
 

@@ -16,8 +16,8 @@ such rows there are is printed. Probability on O and X is dropped first, as scor
 """
 
 import csv
+import io
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +28,7 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, LETTERS
 from pipeline_lib.scoring.systems import align
+from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables import predictions
 from pipeline_lib.tables.manifest import Manifest
@@ -188,16 +189,9 @@ def _check_number(message: str, value: str) -> None:
 
 
 def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    atomic.write_file(out, text.getvalue())
 
 
 def submit(table: Path | None, task: Task, split: str, out: Path, manifest_path: Path, check: Path | None) -> None:

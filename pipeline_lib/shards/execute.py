@@ -1,9 +1,9 @@
-"""Share tasks out among workers, hire others for those who die, and stop them all in the end.
+"""Distribute tasks to workers, start new workers for those that die, and stop them all at the end.
 
-Ray and submitit are imported only by those who ask for them.
+Ray and submitit are imported only where ``executor.kind`` is theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.executor import ExecutorSettings
@@ -13,17 +13,20 @@ from pipeline_lib.shards.schedule import Schedule
 from pipeline_lib.shards.worker_pool import WorkerPool
 
 
-def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], description: str) -> Iterator[int]:
-    """Have the tasks done and yield each shard's number when it is finished, in any order.
+def execute(
+    settings: ExecutorSettings, order: Order, tasks: Sequence[Task], description: str
+) -> Generator[int, None, None]:
+    """Compute the tasks by workers and yield each shard's number when it is finished, in any order.
 
     Args:
-        settings: who computes
-        order: what every worker is started with
+        settings: kind and number of the workers
+        order: what every worker is started with: folder, token and job
         tasks: the shards that are not finished, in the order in which they are expected
         description: of the work, for messages
 
     Raises:
-        InputError: the job's own, at once; or, after everything else is finished, the utterances that kill workers
+        InputError: that of the job, at once; or, after everything else is finished, for utterances that kill workers
+        ValueError: the order has no job
     """
     if not tasks:
         return
@@ -33,17 +36,17 @@ def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], des
     try:
         match settings.kind:
             case "local":
-                from pipeline_lib.shards.local import LocalCrew
+                from pipeline_lib.shards.local import LocalPool
 
-                yield from _share_out(LocalCrew(order, settings), order, schedule, settings.workers)
+                yield from _distribute(LocalPool(order, settings), order, schedule, settings.workers)
             case "ray":
-                from pipeline_lib.shards.ray_actors import RayCrew
+                from pipeline_lib.shards.ray_actors import RayPool
 
-                yield from _share_out(RayCrew(order, settings), order, schedule, settings.workers)
+                yield from _distribute(RayPool(order, settings), order, schedule, settings.workers)
             case "slurm":
-                from pipeline_lib.shards.slurm import work_off
+                from pipeline_lib.shards.slurm import run_arrays
 
-                yield from work_off(order, schedule, settings)
+                yield from run_arrays(order, schedule, settings)
     except ModuleNotFoundError as error:
         if error.name not in ("ray", "submitit"):
             raise
@@ -54,8 +57,8 @@ def execute(settings: ExecutorSettings, order: Order, tasks: Sequence[Task], des
     schedule.refuse_poison_rows(order.job.ids)
 
 
-def _share_out(pool: WorkerPool, order: Order, schedule: Schedule, workers: int) -> Iterator[int]:
-    """Keep every worker busy until nothing is left; yield the numbers of finished shards."""
+def _distribute(pool: WorkerPool, order: Order, schedule: Schedule, workers: int) -> Generator[int, None, None]:
+    """Keep every worker busy until no task is left; yield the numbers of finished shards."""
     loading: set[int] = set()
     idle: list[int] = []
     busy: dict[int, Task] = {}
@@ -76,7 +79,7 @@ def _share_out(pool: WorkerPool, order: Order, schedule: Schedule, workers: int)
                         schedule.died_unready(event.how)
                     elif task is not None:
                         schedule.died(task, event.how)
-                    idle = [each for each in idle if each != event.worker]
+                    idle = [worker for worker in idle if worker != event.worker]
                 else:
                     idle.append(event.worker)
                     if task is None:

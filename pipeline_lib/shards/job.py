@@ -1,4 +1,4 @@
-"""What travels to a worker: a job, the tasks that it is cut into, and what comes back."""
+"""The job of a worker, the tasks that it is cut into, and the failure that comes back."""
 
 import os
 import traceback
@@ -20,8 +20,8 @@ class Job(Protocol):
     """A dataclass of paths and settings, which can be pickled; a model is no part of it.
 
     Attributes:
-        ids: what a row of the plan is called in messages
-        device: auto, cpu, cuda or mps; GPUs are shared out where it may be a GPU
+        ids: names of the plan's rows in messages
+        device: auto, cpu, cuda or mps; GPUs are distributed among workers where it may be a GPU
     """
 
     @property
@@ -31,7 +31,7 @@ class Job(Protocol):
     def device(self) -> str: ...
 
     def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the model, once a worker, and return what computes the table of some rows."""
+        """Load the model, once a worker, and return the function that computes the table of some rows."""
         ...
 
 
@@ -42,7 +42,7 @@ class Task:
     Attributes:
         number: of the shard
         rows: its rows, or those of the part
-        whole: False for a part, whose table is thrown away: its batches would not be those of the plan
+        whole: False for a part, whose table is dropped: its batches would not be those of the plan
     """
 
     number: int
@@ -52,12 +52,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is started with.
+    """Folder, token and job that a worker is started with.
 
     Attributes:
         folder: of the shards, absolute
         token: of this run
-        job: what to do
+        job: the computation; None where the driver computes
     """
 
     folder: Path
@@ -70,38 +70,38 @@ class Failure:
     """An exception of a worker.
 
     Attributes:
-        said: its message, or for what is no user's mistake its traceback
-        mistake: whether it was an InputError
+        message: of an InputError; of any other exception its traceback
+        is_input_error: whether it was an InputError
     """
 
-    said: str
-    mistake: bool
+    message: str
+    is_input_error: bool
 
     def error(self) -> Exception:
-        """Return it as the driver raises it."""
-        return InputError(self.said) if self.mistake else RuntimeError(f"a worker failed:\n{self.said}")
+        """Return the exception that the driver raises."""
+        return InputError(self.message) if self.is_input_error else RuntimeError(f"a worker failed:\n{self.message}")
 
 
 class Worker:
-    """Does tasks; its process does nothing else."""
+    """The part of a worker that loads the model and computes tasks, one a process."""
 
     def __init__(self) -> None:
-        """Have nothing to do yet; ``start`` gives it."""
+        """Hold no job yet; ``start`` loads it."""
         self._order: Order | None = None
         self._compute: Callable[[list[int]], pa.Table] | None = None
 
     def start(self, order: Order) -> Failure | None:
-        """Load the model; return what went wrong."""
+        """Load the model; return the failure, None where there was none."""
         self._order = order
         return self._guarded(lambda: self._load(order))
 
     def do(self, task: Task) -> Failure | None:
-        """Compute, and commit where the task is whole; return what went wrong."""
+        """Compute a task, and commit it where it is whole; return the failure, None where there was none."""
         return self._guarded(lambda: self._do(task))
 
     def _load(self, order: Order) -> None:
         assert order.job is not None
-        environment.check()  # on another machine it may be another
+        environment.check()  # another machine may have other libraries
         files.check_shared(order.folder, order.token)
         self._compute = order.job.start()
 
@@ -109,16 +109,16 @@ class Worker:
         assert self._order is not None and self._compute is not None
         table = self._compute(task.rows)
         if task.whole:
-            files.commit(files.place(self._order.folder, task.number), table, task.rows, self._order.token)
+            files.commit(files.shard_path(self._order.folder, task.number), table, task.rows, self._order.token)
 
     @staticmethod
-    def _guarded(act: Callable[[], None]) -> Failure | None:
+    def _guarded(action: Callable[[], None]) -> Failure | None:
         try:
-            act()
+            action()
         except files.Superseded:
             os._exit(OUTDATED)
         except InputError as error:
-            return Failure(str(error), mistake=True)
+            return Failure(str(error), is_input_error=True)
         except Exception:  # noqa: BLE001 - it is raised again by the driver
-            return Failure(traceback.format_exc(), mistake=False)
+            return Failure(traceback.format_exc(), is_input_error=False)
         return None

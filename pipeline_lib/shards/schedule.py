@@ -1,9 +1,9 @@
-"""Which task is next, and what becomes of one that killed its worker.
+"""The order of tasks, and the retries of one that killed its worker.
 
 A shard that kills its worker is tried ``max_attempts`` times in all, after the shards that wait. Then it is cut in
 halves, and those that kill are cut again, until single rows are left; a row that kills ``max_attempts`` workers on its
-own is a poison row. Parts are computed only to be watched, never kept. The run goes on with all that is left, then
-stops with the names of the poison rows.
+own is a poison row. Parts are computed only to see whether they kill, their tables are dropped. The run goes on with
+all other tasks, then stops with the names of the poison rows.
 """
 
 from collections import Counter, deque
@@ -14,18 +14,18 @@ from pipeline_lib.shards.job import Task
 
 
 class Schedule:
-    """Tasks that wait, and the toll of those that kill.
+    """Tasks that wait, and the deaths of workers by task.
 
     Attributes:
-        in_flight: tasks taken and not yet heard of
+        in_flight: number of tasks that were taken and are neither done, put back nor died with their worker
     """
 
     def __init__(self, tasks: Sequence[Task], max_attempts: int, description: str) -> None:
-        """Take what is to be done.
+        """Queue the tasks.
 
         Args:
             tasks: in the order in which they are expected
-            max_attempts: deaths after which a shard is cut, or a single row is blamed
+            max_attempts: deaths after which a shard is cut, or a single row is a poison row; at least 1
             description: of the work, for messages
         """
         self.max_attempts, self.description = max_attempts, description
@@ -34,11 +34,11 @@ class Schedule:
         self._deaths: Counter[tuple[int, ...]] = Counter()
         self._last: dict[int, str] = {}
         self._poison_rows: dict[int, int] = {}
-        self._cut: dict[int, int] = {}  # shards that were cut: how many of their parts are still out
-        self._in_a_row = self._before_ready = 0
+        self._cut: dict[int, int] = {}  # shards that were cut: number of their parts that are not done
+        self._deaths_in_a_row = self._deaths_before_ready = 0
 
     def __len__(self) -> int:
-        """Return how many tasks wait or are in flight."""
+        """Return the number of tasks that wait or are in flight."""
         return len(self._waiting) + self.in_flight
 
     def take(self) -> Task | None:
@@ -49,26 +49,30 @@ class Schedule:
         return self._waiting.popleft()
 
     def put_back(self, task: Task) -> None:
-        """Take a task back that nobody began."""
+        """Queue a task again, first, that no worker began."""
         self.in_flight -= 1
         self._waiting.appendleft(task)
 
     def ready(self) -> None:
-        """Note that a worker has loaded its model."""
-        self._before_ready = 0
+        """Record that a worker has loaded its model."""
+        self._deaths_before_ready = 0
 
     def done(self, task: Task) -> None:
-        """Note that a task was finished."""
+        """Record that a task was finished."""
         self.in_flight -= 1
-        self._in_a_row = 0
+        self._deaths_in_a_row = 0
         if not task.whole:
             self._cut[task.number] -= 1
 
     def died(self, task: Task, how: str) -> None:
-        """Note that a worker died with this task.
+        """Record that a worker died with this task.
+
+        Args:
+            task: that it computed
+            how: the way in which it died, for messages
 
         Raises:
-            InputError: workers die whatever they are given
+            InputError: workers die whatever the task
         """
         self.in_flight -= 1
         self._last[task.number] = how
@@ -85,32 +89,32 @@ class Schedule:
             middle = -(-len(task.rows) // 2)
             for half in (task.rows[:middle], task.rows[middle:]):
                 self._again(Task(task.number, half, whole=False))
-        self._in_a_row += 1
-        if self._in_a_row >= 12 + 6 * self.max_attempts:
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row >= 12 + 6 * self.max_attempts:
             raise InputError(
-                f"{self.description}: {self._in_a_row} workers died one after the other and nothing was finished in"
-                f" between, the last one {how}; no single utterance is to blame (does the memory suffice for"
-                " executor.workers models? lower workers or the batch size)"
+                f"{self.description}: {self._deaths_in_a_row} workers died one after the other and nothing was"
+                f" finished in between, the last one {how}; no single utterance is to blame (does the memory suffice"
+                " for executor.workers models? lower workers or the batch size)"
             )
 
     def died_unready(self, how: str) -> None:
-        """Note that a worker died before it had loaded its model.
+        """Record that a worker died before it had loaded its model.
 
         Raises:
-            InputError: it happens again and again
+            InputError: the ``max_attempts``-th in a row did
         """
-        self._before_ready += 1
-        if self._before_ready >= self.max_attempts:
+        self._deaths_before_ready += 1
+        if self._deaths_before_ready >= self.max_attempts:
             raise InputError(
-                f"{self.description}: {self._before_ready} workers died while they loaded the model, the last one"
-                f" {how} (does the memory suffice for executor.workers models?)"
+                f"{self.description}: {self._deaths_before_ready} workers died while they loaded the model, the last"
+                f" one {how} (does the memory suffice for executor.workers models?)"
             )
 
     def refuse_poison_rows(self, ids: Sequence[str]) -> None:
-        """Stop where something is missing, after all else is finished.
+        """Refuse to go on where a shard could not be computed, after all others are finished.
 
         Args:
-            ids: what a row is called
+            ids: names of the rows
 
         Raises:
             InputError: a row kills its workers, or a shard does so only as a whole
@@ -120,15 +124,15 @@ class Schedule:
             names = ", ".join(str(ids[row]) for row in sorted(self._poison_rows))
             raise InputError(
                 f"{self.description}: {len(named)} utterances killed every worker that took them, {self.max_attempts}"
-                f" times each: {', '.join(named)}. All other shards are finished and kept; the same command tries only"
-                f" their shards again. Mend the recordings, give workers more memory, or set corpus.exclude: [{names}]"
+                f" times each: {', '.join(named)}. All other shards are finished; the same command tries only their"
+                f" shards again. Repair the recordings, give workers more memory, or set corpus.exclude: [{names}]"
             )
         if self._cut:
             first = min(self._cut)
             raise InputError(
                 f"{self.description}: {len(self._cut)} shards killed their worker {self.max_attempts} times, shard"
                 f" {first} {self._last[first]}, but no part of them does on its own (memory?); lower shard_size, the"
-                " batch size or executor.workers. All other shards are finished and kept"
+                " batch size or executor.workers. All other shards are finished"
             )
 
     def _again(self, task: Task) -> None:

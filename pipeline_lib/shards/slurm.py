@@ -1,8 +1,8 @@
-"""Workers as tasks of a SLURM array, submitted and watched through submitit.
+"""Workers as tasks of a SLURM array, submitted and polled through submitit.
 
-Each task has a share of the shards, commits them itself, and writes into a log beside them what it began and finished;
-the driver on the login node reads the logs. What is left when a task ends, through a time limit for example, goes into
-the next array. A task whose driver shows no sign of life for five minutes ends by itself.
+Each array task has a share of the shards, commits them itself, and logs every shard that it begins and finishes; the
+driver on the login node reads the logs. Shards that are left when an array task ends, through a time limit for example,
+go into the next array. An array task whose driver's heartbeat stops for five minutes ends by itself.
 """
 
 import json
@@ -10,10 +10,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import submitit
 
@@ -22,6 +23,7 @@ from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
 from pipeline_lib.shards.job import OUTDATED, Failure, Order, Task, Worker
 from pipeline_lib.shards.schedule import Schedule
+from pipeline_lib.storage import atomic
 
 CLUSTER = "slurm"  # submitit's name; "local" runs the same on this machine
 POLL_S = 5.0
@@ -31,7 +33,7 @@ HEARTBEAT = ".heartbeat"
 
 @dataclass
 class _Share:
-    """An array task as the driver sees it."""
+    """The driver's record of an array task."""
 
     submitted: submitit.Job
     log: Path
@@ -40,37 +42,42 @@ class _Share:
     began: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
     read: int = 0
-    looks: int = 0
+    checks: int = 0
 
     def is_over(self) -> bool:
-        """Return whether it has ended; what it left undone is looked for three times, a shared disk may be slow."""
+        """Return whether it has ended; its log is read three times more for the rest, a shared disk may be slow."""
         if not self.submitted.done():
             return False
-        self.looks += 1
-        return len(self.ended) == len(self.tasks) or self.looks > 3
+        self.checks += 1
+        return len(self.ended) == len(self.tasks) or self.checks > 3
 
-    def news(self) -> list[dict]:
-        """Return the log's whole lines that were not read before."""
+    def new_events(self) -> list[dict[str, Any]]:
+        """Return the events of the log's complete lines that were not read before."""
         if not self.log.exists():
             return []
         with self.log.open("rb") as file:
             file.seek(self.read)
             content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self.read += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        complete = content[: content.rfind(b"\n") + 1]
+        self.read += len(complete)
+        return [json.loads(line) for line in complete.splitlines()]
 
 
-def work_off(order: Order, schedule: Schedule, settings: ExecutorSettings) -> Iterator[int]:
-    """Submit arrays until nothing is left; yield the numbers of finished shards.
+def run_arrays(order: Order, schedule: Schedule, settings: ExecutorSettings) -> Generator[int, None, None]:
+    """Submit arrays until no task is left; yield the numbers of finished shards.
+
+    Args:
+        order: what every array task is started with
+        schedule: tasks to compute
+        settings: number of array tasks, and their resources
 
     Raises:
-        InputError: there is no SLURM here, an array task was cancelled, or the job's own
+        InputError: this machine has no SLURM, an array task was cancelled, or that of the job
     """
     if CLUSTER == "slurm" and shutil.which("sbatch") is None:
         raise InputError("executor.kind is 'slurm' and this machine has no sbatch; run the command on a login node")
     round_ = 0
-    with _beating(order.folder):
+    with _heartbeat(order.folder):
         while len(schedule):
             shares = _submit(order, schedule, settings, order.folder / "slurm" / f"{order.token[-8:]}_{round_}")
             try:
@@ -83,33 +90,36 @@ def work_off(order: Order, schedule: Schedule, settings: ExecutorSettings) -> It
 
 
 def serve(order: Order, tasks: list[Task], log: Path) -> None:
-    """Be an array task: load the model, then do the share."""
+    """Run an array task: load the model, then compute its share.
+
+    Args:
+        order: folder, token and job
+        tasks: of the share, in order
+        log: file that the events are appended to
+    """
     threading.Thread(target=_watch, args=(order.folder / HEARTBEAT,), daemon=True).start()
 
-    def say(event: str, number: int = -1, failure: Failure | None = None) -> None:
-        said = {"event": event, "task": number}
+    def report(event: str, number: int = -1, failure: Failure | None = None) -> None:
+        record: dict[str, Any] = {"event": event, "task": number}
         if failure is not None:
-            said |= {"said": failure.said, "mistake": failure.mistake}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(said) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            record |= {"message": failure.message, "is_input_error": failure.is_input_error}
+        atomic.append_line(log, json.dumps(record))
 
     worker = Worker()
     failure = worker.start(order)
-    say("ready", failure=failure)
+    report("ready", failure=failure)
     if failure is not None:
         return
     for number, task in enumerate(tasks):
-        say("begun", number)
+        report("begun", number)
         failure = worker.do(task)
-        say("done", number, failure)
+        report("done", number, failure)
         if failure is not None:
             return
 
 
 def _submit(order: Order, schedule: Schedule, settings: ExecutorSettings, folder: Path) -> list[_Share]:
-    """Share out all that waits and submit it as one array."""
+    """Submit all tasks that wait as one array."""
     assert order.job is not None
     tasks = []
     while (task := schedule.take()) is not None:
@@ -118,7 +128,7 @@ def _submit(order: Order, schedule: Schedule, settings: ExecutorSettings, folder
     folder.mkdir(parents=True, exist_ok=True)
     executor = submitit.AutoExecutor(folder, cluster=CLUSTER)
     gpus = 0 if order.job.device in ("cpu", "mps") else int(settings.gpus_per_worker)
-    asked = {
+    resources: dict[str, Any] = {
         "name": "shards",
         "timeout_min": settings.slurm.time_min,
         "cpus_per_task": settings.slurm.cpus_per_worker,
@@ -127,31 +137,31 @@ def _submit(order: Order, schedule: Schedule, settings: ExecutorSettings, folder
         "slurm_array_parallelism": count,
     }
     if settings.slurm.partition is not None:
-        asked["slurm_partition"] = settings.slurm.partition
-    executor.update_parameters(**asked)
+        resources["slurm_partition"] = settings.slurm.partition
+    executor.update_parameters(**resources)
     logs = [folder / f"share_{i}.jsonl" for i in range(count)]
     with executor.batch():
         submitted = [executor.submit(serve, order, tasks[i::count], log) for i, log in enumerate(logs)]
     return [_Share(job, log, tasks[i::count]) for i, (job, log) in enumerate(zip(submitted, logs, strict=True))]
 
 
-def _follow(shares: list[_Share], order: Order, schedule: Schedule) -> Iterator[int]:
+def _follow(shares: list[_Share], order: Order, schedule: Schedule) -> Generator[int, None, None]:
     """Yield finished shards of one array until all its tasks have ended."""
     running = list(shares)
     while running:
         for share in list(running):
-            over = share.is_over()  # asked first: what it wrote before it ended is then in the log
-            for said in share.news():
-                if "said" in said:
-                    raise Failure(said["said"], said["mistake"]).error()
-                if said["event"] == "ready":
+            over = share.is_over()  # before the log is read: what it wrote before it ended is then in it
+            for event in share.new_events():
+                if "message" in event:
+                    raise Failure(event["message"], event["is_input_error"]).error()
+                if event["event"] == "ready":
                     share.ready = True
                     schedule.ready()
-                elif said["event"] == "begun":
-                    share.began.add(said["task"])
+                elif event["event"] == "begun":
+                    share.began.add(event["task"])
                 else:
-                    share.ended.add(said["task"])
-                    task = share.tasks[said["task"]]
+                    share.ended.add(event["task"])
+                    task = share.tasks[event["task"]]
                     schedule.done(task)
                     if task.whole:
                         yield task.number
@@ -164,7 +174,7 @@ def _follow(shares: list[_Share], order: Order, schedule: Schedule) -> Iterator[
 
 
 def _settle(share: _Share, schedule: Schedule) -> None:
-    """Give back what an array task left undone when it ended, and count against the task that it was at."""
+    """Put back the tasks that an array task left when it ended, and count a death for the one that it computed."""
     left = [number for number in range(len(share.tasks)) if number not in share.ended]
     if not left:
         return
@@ -183,17 +193,17 @@ def _settle(share: _Share, schedule: Schedule) -> None:
 
 
 @contextmanager
-def _beating(folder: Path) -> Iterator[None]:
-    """Show array tasks that their driver lives, from a thread of its own."""
+def _heartbeat(folder: Path) -> Iterator[None]:
+    """Write the driver's heartbeat for the array tasks, from a thread of its own."""
     over = threading.Event()
 
     def beat() -> None:
         count = 0
         while not over.wait(BEAT_S):
             count += 1
-            files.write_whole(folder / HEARTBEAT, str(count).encode())
+            files.write(folder / HEARTBEAT, str(count).encode())
 
-    files.write_whole(folder / HEARTBEAT, b"0")
+    files.write(folder / HEARTBEAT, b"0")
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
@@ -204,7 +214,7 @@ def _beating(folder: Path) -> Iterator[None]:
 
 
 def _watch(heartbeat: Path) -> None:
-    """End this process when the heartbeat stands still; contents are compared, clocks may differ between machines."""
+    """End this process when the heartbeat stops; contents are compared, clocks may differ between machines."""
     seen, since = b"", time.monotonic()
     while time.monotonic() - since < SILENCE_S:
         time.sleep(min(BEAT_S, SILENCE_S / 4))

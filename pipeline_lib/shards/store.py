@@ -1,19 +1,19 @@
-"""Long work cut into shards by a fixed plan: what is finished stays finished, whenever a process dies.
+"""Long work cut into shards by a fixed plan: finished shards stay finished, whenever a process dies.
 
-A shard is the rows of one list of the plan; how it is put on the disk is told in ``files``. A shard without a matching
-sidecar is computed again. A lock on the folder keeps two runs apart: the second waits, then goes on from what the first
-left. The folder is ``work/<stage>/<fingerprint>/``; whoever calls gives every input that matters to ``fingerprint`` and
+A shard is the rows of one list of the plan; ``files`` has its format on disk. A shard without a matching sidecar is
+computed again. A lock on the folder keeps two runs apart: the second waits, then continues from the shards of the
+first. The folder is ``work/<stage>/<fingerprint>/``; the caller passes every input that matters to ``fingerprint`` and
 discards the folder once its own outputs are in place.
 
-Shards are computed in this process, or by workers (``execute``) that commit them themselves. The plan does not know of
-workers, so that all commit the same bytes; the tables are put together by the driver alone.
+Shards are computed in this process, or by workers (``execute``) that commit them themselves. The plan is independent of
+the workers, so that all commit the same bytes; the driver alone puts the tables together.
 """
 
 import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,24 +25,24 @@ from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.shards import files
 from pipeline_lib.shards.execute import execute
 from pipeline_lib.shards.job import Job, Order, Task
-from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
-
-__all__ = ["Plan", "by_length", "code_digest", "discard", "file_digest", "fingerprint", "run_shards"]
 
 Plan = list[list[int]]
 IN_PROCESS = ExecutorSettings()
 
 
 def by_length(durations: Sequence[float], shard_size: int, batch: int = 1) -> Plan:
-    """Return a plan in which neighbours are of like length, longest first: what does not fit in memory fails at once.
+    """Return a plan sorted by length, longest first: items that do not fit in memory fail at once.
 
     Args:
         durations: one an item, in any unit; equal ones keep their order, NaN comes last
-        shard_size: rows a shard, rounded up to whole batches, so that no batch lies across two shards
-        batch: rows a batch
+        shard_size: rows a shard, at least 1; rounded up to whole batches, so that no batch lies across two shards
+        batch: rows a batch, at least 1
 
     Returns:
         every row number once
+
+    Raises:
+        ValueError: ``shard_size`` or ``batch`` is below 1
     """
     if shard_size < 1 or batch < 1:
         raise ValueError(f"shard_size is {shard_size} and batch {batch}, expected at least 1")
@@ -60,31 +60,31 @@ def run_shards(
     job: Job | None = None,
     executor: ExecutorSettings = IN_PROCESS,
 ) -> Iterator[pa.Table]:
-    """Yield the plan's tables in order; shards that an earlier run finished are read, the others computed and kept.
+    """Yield the plan's tables in order; shards that an earlier run finished are read, the others computed and stored.
 
-    One table at a time is in memory, and each comes from disk: a resumed run yields what an uninterrupted one would.
+    One table at a time is in memory, and each comes from disk: a resumed run yields the tables of an uninterrupted one.
 
     Args:
         folder: ``work/<stage>/<fingerprint>/``, made when missing
         plan: row numbers of each shard
-        compute: the table of these rows, the same whenever it is called; None where workers do it
+        compute: returns the table of some rows, the same at every call; None where workers compute
         description: of the progress bar, whose unit is a row
-        job: the same for workers, who start it for themselves; None where ``executor`` has none
-        executor: who computes
+        job: the same for workers, which start it for themselves; None where ``executor`` has none
+        executor: kind and number of the workers
 
     Raises:
-        InputError: an utterance kills every worker that takes it; all other shards are finished then
+        InputError: an utterance kills every worker that computes it; all other shards are finished then
     """
     with _locked(folder):
-        for stale in folder.glob(".*.tmp"):
-            stale.unlink(missing_ok=True)
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
         token = files.raise_token(folder)
-        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.place(folder, n), rows)}
+        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.shard_path(folder, n), rows)}
         if finished:
             print(f"{description}: {len(finished)} of {len(plan)} shards taken from an earlier run", file=sys.stderr)
         tasks = [Task(number, rows) for number, rows in enumerate(plan) if number not in finished]
         if executor.workers == 0:
-            computed = _here(folder, tasks, compute, token)
+            computed: Generator[int, None, None] = _compute_here(folder, tasks, compute, token)
         else:
             computed = execute(executor, Order(folder.absolute(), token, job), tasks, description)
         done = sum(len(plan[number]) for number in finished)
@@ -94,7 +94,7 @@ def run_shards(
                     while number not in finished:
                         finished.add(ready := next(computed))
                         advance(len(plan[ready]))
-                    yield files.read(files.place(folder, number))
+                    yield files.read(files.shard_path(folder, number))
             finally:
                 computed.close()  # ends the workers, whatever happened here
 
@@ -105,14 +105,14 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _here(
+def _compute_here(
     folder: Path, tasks: list[Task], compute: Callable[[list[int]], pa.Table] | None, token: str
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Compute the shards one after the other in this process, and yield their numbers."""
     if compute is None:
         raise ValueError("compute is None and the executor has no workers")
     for task in tasks:
-        files.commit(files.place(folder, task.number), compute(task.rows), task.rows, token)
+        files.commit(files.shard_path(folder, task.number), compute(task.rows), task.rows, token)
         yield task.number
 
 

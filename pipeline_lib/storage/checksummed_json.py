@@ -1,6 +1,6 @@
-"""JSON that notices a flipped bit: its own SHA-256 stands in it, and those of the files beside it.
+"""JSON that detects a flipped bit: it holds its own SHA-256, and those of the files that belong to it.
 
-``{"sha256": {"": <of all the rest, keys sorted>, "head.safetensors": <of that file>}, ...}``
+``{"sha256": {"": <of all other keys, sorted>, "head.safetensors": <of that file>}, ...}``
 """
 
 import hashlib
@@ -11,56 +11,60 @@ from typing import Any
 
 from pipeline_lib.errors import InputError
 
-SEAL = "sha256"
+CHECKSUM = "sha256"  # the key
 
 
-def dumps(said: Mapping[str, Any], beside: Mapping[str, bytes] | None = None, **options: Any) -> str:
-    """Return ``said`` as JSON with its seal.
+def dumps(record: Mapping[str, Any], files: Mapping[str, bytes] | None = None, **options: Any) -> str:
+    """Return the record as JSON with its checksum.
 
     Args:
-        said: what JSON can hold, NaN excepted
-        beside: contents of the files that belong to it, by name
+        record: what JSON can hold, NaN excepted; an earlier checksum is left out
+        files: contents of the files that belong to it, by name
         options: of ``json.dumps``
     """
-    said = {name: each for name, each in said.items() if name != SEAL}
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in (beside or {}).items()}
-    return json.dumps({**said, SEAL: {**files, "": _digest(said, files)}}, allow_nan=False, **options)
+    record = {name: value for name, value in record.items() if name != CHECKSUM}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
+    return json.dumps({**record, CHECKSUM: {**digests, "": _digest(record, digests)}}, allow_nan=False, **options)
 
 
 def read(path: Path, required: bool = True) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what the file says, without its seal, and the digests of the files beside it.
+    """Return the record without its checksum, and the SHA-256 of the files that belong to it, by name.
 
     Args:
-        path: the file
-        required: whether one without seal, as earlier code wrote them, is refused
+        path: the JSON file
+        required: whether a file without checksum, as earlier code wrote it, is refused
 
     Raises:
-        FileNotFoundError: there is none
-        InputError: it is not JSON, or its seal does not match
+        FileNotFoundError: there is no such file
+        InputError: it is not JSON, or does not match its checksum
     """
     try:
-        said = json.loads(path.read_bytes())
+        record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error} (was it damaged?)") from None
-    files = said.pop(SEAL, None) if isinstance(said, dict) else None
-    if not isinstance(said, dict) or (files is None and required) or not isinstance(files, dict | None):
-        raise InputError(f"{path} has no seal (damaged, or of older code?); run its stage again")
-    if files is not None and files.pop("", None) != _digest(said, files):
-        raise InputError(f"{path} does not match its seal (damaged, or changed by hand?); run its stage again")
-    return said, files or {}
+    digests = record.pop(CHECKSUM, None) if isinstance(record, dict) else None
+    if not isinstance(record, dict) or (digests is None and required) or not isinstance(digests, dict | None):
+        raise InputError(f"{path} has no checksum (damaged, or of older code?); run its stage again")
+    if digests is not None and digests.pop("", None) != _digest(record, digests):
+        raise InputError(f"{path} does not match its checksum (damaged, or changed by hand?); run its stage again")
+    return record, digests or {}
 
 
 def check(path: Path, digest: str | None) -> None:
-    """Refuse a file whose SHA-256 is not the sealed one; None checks nothing.
+    """Refuse a file whose SHA-256 is another than its record holds.
+
+    Args:
+        path: the file
+        digest: SHA-256, 64 hexadecimal digits; None checks nothing
 
     Raises:
-        InputError: it was damaged, or replaced
+        InputError: the file was damaged or replaced
     """
     with path.open("rb") as file:
         if digest is not None and hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise InputError(f"{path} is damaged: it is not what was sealed; run its stage again")
+            raise InputError(f"{path} is damaged: it does not match its checksum; run its stage again")
 
 
-def _digest(said: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    text = json.dumps([said, files], sort_keys=True, allow_nan=False, separators=(",", ":"))
+def _digest(record: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    text = json.dumps([record, digests], sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,12 +1,11 @@
-"""Parquet as every table here is kept: with kind and version, checksummed, atomic, same content same bytes.
+"""The Parquet format of every table here: with kind and version, checksummed, atomic, same content same bytes.
 
 Parquet's own checksums cover its pages and neither their headers nor the footer, in which a flipped bit can pass for
-another page, type or length. What was read is therefore held against a digest of every column of every row group.
+another page, type or length. What was read is therefore compared with a digest of every column of every row group.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,62 +22,55 @@ from pipeline_lib.storage import atomic
 FORMAT_VERSION = 1
 VERSIONS = {"manifest": 2}  # of the tables whose columns have changed since; the others have FORMAT_VERSION
 _META = b"ser_pipeline"
-_DIGEST = b"ser_pipeline_sha256"  # of the columns and of what the table says of itself
+_DIGEST = b"ser_pipeline_sha256"  # of the column types and of the metadata
 _CONTENT = b"ser_pipeline_content"  # column -> digest of each row group
-_GROUP = 1 << 14  # rows of a row group: what a writer holds beside the table
+_GROUP = 1 << 14  # rows of a row group, which a writer holds in memory beside the table
 
 
 def write(path: Path, table: pa.Table, kind: str, metadata: Mapping[str, Any]) -> None:
-    """Write the table through a temporary file, fsync and rename; a reader sees the old file or the new one.
+    """Write the table atomically; a reader sees the earlier file or the new one.
 
     Args:
-        path: where to; its folder is made
-        table: what to write; float16 and float32 columns are kept as they are
+        path: the file; its folder is made
+        table: the rows; float16 and float32 columns keep their type
         kind: the table's name ("manifest"), checked when read
-        metadata: what else the table says of itself, JSON
+        metadata: further metadata, what JSON can hold
     """
     groups = [_digests(table[start : start + _GROUP]) for start in range(0, max(len(table), 1), _GROUP)]
     described = {**_described(table.schema, kind, metadata), _CONTENT: _listed(table.column_names, groups)}
     table = table.replace_schema_metadata(described)
-    temporary = atomic.aside(path)
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replace_file(path) as file:
+        pq.write_table(table, file, _GROUP, compression="zstd", write_page_checksum=True, store_schema=True)
 
 
 @contextmanager
 def stream(path: Path, schema: pa.Schema, kind: str, metadata: Mapping[str, Any], **options: Any) -> Iterator["Writer"]:
-    """Yield a writer whose row groups go to disk one by one; on leaving the file is fsynced and renamed into place.
+    """Yield a writer whose row groups go to disk one by one; on leaving the file is synced and renamed into place.
 
     Args:
         path: see ``write``
-        schema: of every table that is written
+        schema: of every table that the writer gets
         kind: see ``write``
         metadata: see ``write``
         options: of ParquetWriter, beyond compression and page checksums
     """
     schema = schema.with_metadata(_described(schema, kind, metadata))
-    temporary = atomic.aside(path)
-    try:
-        with temporary.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer:
-                wrapped = Writer(writer, schema)
-                yield wrapped
-                writer.add_key_value_metadata({_CONTENT: _listed(schema.names, wrapped.groups)})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic.replace_file(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True, **options) as writer,
+    ):
+        wrapped = Writer(writer, schema)
+        yield wrapped
+        writer.add_key_value_metadata({_CONTENT: _listed(schema.names, wrapped.groups)})
 
 
 class Writer:
-    """Writes row groups, and remembers their digests."""
+    """Writes row groups, and collects their digests.
+
+    Args:
+        writer: of the open file
+        schema: of every table, with the file's metadata
+    """
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self.schema = writer, schema
@@ -95,65 +87,76 @@ class Writer:
 def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """Return the table and its metadata, verified.
 
+    Args:
+        path: the file
+        kind: the table's name, which the file must have
+        columns: names of the columns to read; None reads all
+
     Raises:
         InputError: the file is missing, damaged, of another kind or of another format version
     """
-    with _opened(path, kind) as (file, said, listed):
+    with _opened(path, kind) as (file, metadata, listed):
         groups = [_group(path, file, number, listed, columns) for number in range(file.num_row_groups)]
         schema = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(c) for c in columns])
-    return pa.concat_tables([schema.empty_table(), *groups]), said
+    return pa.concat_tables([schema.empty_table(), *groups]), metadata
 
 
 def iter_groups(path: Path, kind: str) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
     """Yield each row group and the table's metadata, verified, one in memory at a time.
 
+    Args:
+        path: the file
+        kind: the table's name, which the file must have
+
     Raises:
         InputError: see ``read``
     """
-    with _opened(path, kind) as (file, said, listed):
+    with _opened(path, kind) as (file, metadata, listed):
         for number in range(file.num_row_groups):
-            yield _group(path, file, number, listed, None), said
+            yield _group(path, file, number, listed, None), metadata
 
 
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[pq.ParquetFile, dict[str, Any], dict[str, list[str]]]]:
-    """Open a table whose description is whole: with what it says of itself and its digests."""
+    """Open a table and verify its metadata; yield the file, the metadata and the digests of each column."""
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)")
     with _as_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        schema, kept = file.schema_arrow, file.metadata.metadata or {}
+        schema, footer = file.schema_arrow, file.metadata.metadata or {}
         stored = (schema.metadata or {}).get(_META, b"null")
-        said = json.loads(stored)
-        if not isinstance(said, dict) or said.get("kind") != kind:
-            found = said.get("kind") if isinstance(said, dict) else "a Parquet file of another program"
-            raise InputError(f"{path} holds {found!r}, expected {kind!r}")
-        version, expected = said.get("format_version"), VERSIONS.get(kind, FORMAT_VERSION)
+        metadata = json.loads(stored)
+        if not isinstance(metadata, dict) or metadata.get("kind") != kind:
+            actual = metadata.get("kind") if isinstance(metadata, dict) else "a Parquet file of another program"
+            raise InputError(f"{path} holds {actual!r}, expected {kind!r}")
+        version, expected = metadata.get("format_version"), VERSIONS.get(kind, FORMAT_VERSION)
         if version != expected:
             raise InputError(
                 f"{path} has format version {version}, this code reads {expected}; run its stage again (dvc repro)"
             )
-        listed = json.loads(kept.get(_CONTENT, b"null"))
-        complete = isinstance(listed, dict) and all(len(each) == file.num_row_groups for each in listed.values())
+        listed = json.loads(footer.get(_CONTENT, b"null"))
+        complete = isinstance(listed, dict) and all(len(groups) == file.num_row_groups for groups in listed.values())
         if schema.metadata.get(_DIGEST) != _digest(schema, stored) or not complete or {*listed} != {*schema.names}:
-            raise InputError(f"{path} does not describe itself as it was written (damaged, or of older code?)")
-        yield file, said, listed
+            raise InputError(f"{path} has other metadata than were written (damaged, or of older code?)")
+        yield file, metadata, listed
 
 
 def _group(
     path: Path, file: pq.ParquetFile, number: int, listed: Mapping[str, list[str]], columns: Sequence[str] | None
 ) -> pa.Table:
-    """Return a row group whose columns are what was written."""
+    """Return a row group, verified."""
     with _as_damage(path):
         table = file.read_row_group(number, columns=None if columns is None else list(columns))
-        odd = [name for name, digest in _digests(table).items() if digest != listed[name][number]]
-    if odd or (columns is None and table.column_names != file.schema_arrow.names):
-        raise InputError(f"{path} cannot be read as Parquet: column {odd} is not what was written (was it damaged?)")
+        damaged = [name for name, digest in _digests(table).items() if digest != listed[name][number]]
+    if damaged or (columns is None and table.column_names != file.schema_arrow.names):
+        raise InputError(
+            f"{path} cannot be read as Parquet: column {damaged} does not match its checksum (was it damaged?)"
+        )
     return table
 
 
 @contextmanager
 def _as_damage(path: Path) -> Iterator[None]:
-    """Turn what Arrow, JSON and Unicode say of damaged bytes into one sentence."""
+    """Turn errors of Arrow, JSON and Unicode over damaged bytes into one sentence."""
     try:
         yield
     except InputError:
@@ -164,17 +167,17 @@ def _as_damage(path: Path) -> Iterator[None]:
 
 
 def _described(schema: pa.Schema, kind: str, metadata: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Return what the file says of itself, with a checksum: Parquet has one for its pages, none for its footer."""
+    """Return the file's metadata with their checksum: Parquet has one for its pages, none for its footer."""
     version = VERSIONS.get(kind, FORMAT_VERSION)
-    said = json.dumps({"kind": kind, "format_version": version, **metadata}, sort_keys=True).encode()
-    return {_META: said, _DIGEST: _digest(schema, said)}
+    stored = json.dumps({"kind": kind, "format_version": version, **metadata}, sort_keys=True).encode()
+    return {_META: stored, _DIGEST: _digest(schema, stored)}
 
 
-def _digest(schema: pa.Schema, said: bytes) -> bytes:
+def _digest(schema: pa.Schema, metadata: bytes) -> bytes:
     columns = "\n".join(f"{field.name}: {field.type}" for field in schema).replace(
         "<item: ", "<element: "
     )  # Parquet's word
-    return hashlib.sha256(columns.encode() + b"\n" + said).hexdigest().encode()
+    return hashlib.sha256(columns.encode() + b"\n" + metadata).hexdigest().encode()
 
 
 def _listed(names: Sequence[str], groups: Sequence[Mapping[str, str]]) -> bytes:
@@ -182,18 +185,18 @@ def _listed(names: Sequence[str], groups: Sequence[Mapping[str, str]]) -> bytes:
 
 
 def _digests(table: pa.Table) -> dict[str, str]:
-    """Return a digest of each column's values, however they are cut into chunks."""
-    found = {}
+    """Return a digest of each column's values, independent of their chunks."""
+    digests = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         digest = hashlib.sha256()
         joined = column.combine_chunks()
         _feed(digest, pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined)
-        found[name] = digest.hexdigest()[:32]
-    return found
+        digests[name] = digest.hexdigest()[:32]
+    return digests
 
 
 def _feed(digest: Any, array: pa.Array) -> None:
-    """Add which values there are, how long each is, and their bytes."""
+    """Update the digest with the number of values, which are null, their lengths and their bytes."""
     digest.update(f"{len(array)} ".encode())
     digest.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
     array = array.drop_null()
@@ -215,23 +218,33 @@ def _feed(digest: Any, array: pa.Array) -> None:
 def check_ids(path: Path, ids: Sequence[str]) -> None:
     """Refuse identifiers that are not sorted and unique.
 
+    Args:
+        path: of the table, for the message
+        ids: utterance identifiers, in the order of the rows
+
     Raises:
-        ValueError: the first place where the order breaks
+        ValueError: the first identifier out of order
     """
     for before, after in zip(ids, ids[1:], strict=False):
         if before >= after:
-            said = "appears twice" if before == after else f"comes after {before!r}"
-            raise ValueError(f"{path}: utterance_id {after!r} {said}; rows are sorted by utterance_id and unique")
+            defect = "appears twice" if before == after else f"comes after {before!r}"
+            raise ValueError(f"{path}: utterance_id {after!r} {defect}; rows are sorted by utterance_id and unique")
 
 
-def matrix(values: Any, width: int, dtype: pa.DataType) -> pa.FixedSizeListArray:
-    """Return a 2-D array of shape ``(n, width)`` as one fixed-size-list column."""
+def matrix(values: np.ndarray, width: int, dtype: pa.DataType) -> pa.FixedSizeListArray:
+    """Return an array as one fixed-size-list column.
+
+    Args:
+        values: shape ``(n, width)``
+        width: values a row
+        dtype: of the column's values
+    """
     flat = pa.array(values.reshape(-1), type=dtype)
     return pa.FixedSizeListArray.from_arrays(flat, width)
 
 
-def to_matrix(column: pa.ChunkedArray) -> Any:
-    """Return a fixed-size-list column as a 2-D array of shape ``(n, width)``."""
+def to_matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a fixed-size-list column as an array of shape ``(n, width)``."""
     joined = column.combine_chunks()
     chunk = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
     return chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), chunk.type.list_size)

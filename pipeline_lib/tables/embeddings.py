@@ -3,17 +3,16 @@
 ===================================  ==================================================================================
 embedding.json                       encoder, checkpoint, revision, width, frame rate, layers, pooling (``Info``)
 layer_00.parquet, layer_01 ...       an utterance a row: utterance_id, vector (fixed-size list of float16)
-frames/layer_00.parquet ...          on request; an utterance a row: utterance_id, n_frames, frames (n_frames x width
+frames/layer_00.parquet ...          optional; an utterance a row: utterance_id, n_frames, frames (n_frames x width
                                      float16, one frame behind the other)
 ===================================  ==================================================================================
 
 Layer 0 is what enters the first block, i the output of block i, the last one with the model's final norm where it has
-one. Rows are sorted by utterance_id; a row group is a shard. The folder is made beside its place and renamed into it.
-Neither dictionaries nor statistics are written, they took three quarters of the time and found nothing to save;
-bytes of the float16 are stored split (BYTE_STREAM_SPLIT), which compresses noise-like values best.
+one. Rows are sorted by utterance_id; a row group is a shard. The folder is written atomically. Neither dictionaries nor
+statistics are written, they took three quarters of the time and saved nothing; bytes of the float16 are stored split
+(BYTE_STREAM_SPLIT), which compresses noise-like values best.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -33,20 +32,20 @@ LARGEST = float(np.finfo(np.float16).max)  # 65504
 
 @dataclass(frozen=True)
 class Info:
-    """What an embedding says of itself.
+    """The metadata of an embedding.
 
     Attributes:
-        encoder: its architecture, transformers' model_type; "whisper of true length" where clips are not filled up
+        encoder: its architecture, transformers' model_type; "whisper of true length" where clips are not padded
         checkpoint: name on the hub, or folder; for a tuned encoder the expert's folder
         revision: commit on the hub, None for a folder
         modality: audio or text
         width: of a hidden state
         frame_rate_hz: None for text
-        layers: which are stored, ascending
-        pooling: mean, or mean_std: the standard deviation (population) behind the mean
+        layers: numbers of the stored layers, ascending
+        pooling: mean, or mean_std: the standard deviation (population) after the mean
         frames: whether every frame is stored too
         n_utterances: rows of each layer
-        n_without: utterances of the manifest that have nothing of the modality and no row
+        n_without: utterances of the manifest that lack the modality and have no row
     """
 
     encoder: str
@@ -63,12 +62,18 @@ class Info:
 
     @property
     def vector_width(self) -> int:
-        """Of a pooled vector."""
+        """Width of a pooled vector."""
         return self.width * (2 if self.pooling == "mean_std" else 1)
 
 
 class Writer:
-    """Takes utterances in the order of their identifiers, a row group at a time."""
+    """Writes utterances in the order of their identifiers, a row group at a time.
+
+    Args:
+        vectors: open file of each layer
+        frames: open file of each layer, none where frames are not stored
+        info: metadata of the embedding
+    """
 
     def __init__(
         self, vectors: Mapping[int, _parquet.Writer], frames: Mapping[int, _parquet.Writer], info: Info
@@ -86,7 +91,7 @@ class Writer:
         """Write the next utterances.
 
         Args:
-            ids: ascending, all behind the earlier ones
+            ids: ascending, all after the earlier ones
             vectors: of each layer, float16, shape ``(n, vector_width)``
             frames: of each layer one array an utterance, float16, shape ``(n_frames, width)``
         """
@@ -95,25 +100,27 @@ class Writer:
             table = [column, _parquet.matrix(_half(vectors[layer]), self._info.vector_width, pa.float16())]
             writer.write_table(pa.Table.from_arrays(table, schema=writer.schema))
         for layer, writer in self._frames.items():
-            each = [_half(states) for states in (frames or {})[layer]]
-            flat = pa.array(np.concatenate([states.reshape(-1) for states in each]), type=pa.float16())
-            ends = np.cumsum([0, *(states.size for states in each)])
+            halves = [_half(states) for states in (frames or {})[layer]]
+            flat = pa.array(np.concatenate([states.reshape(-1) for states in halves]), type=pa.float16())
+            ends = np.cumsum([0, *(states.size for states in halves)])
             lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat)
-            counts = pa.array([len(states) for states in each], pa.int32())
+            counts = pa.array([len(states) for states in halves], pa.int32())
             writer.write_table(pa.Table.from_arrays([column, counts, lists], schema=writer.schema))
         self.ids += ids
 
 
 @contextmanager
 def writing(folder: Path, info: Info) -> Iterator[Writer]:
-    """Yield a writer; on leaving, the folder takes the place of an earlier one, on an error nothing changes.
+    """Yield a writer; on leaving, the folder replaces an earlier one, on an error nothing changes.
+
+    Args:
+        folder: of the embedding
+        info: its metadata
 
     Raises:
         ValueError: identifiers out of order, twice, or not as many as ``info`` says
     """
-    temporary = atomic.aside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with atomic.replace_folder(folder) as temporary:
         with ExitStack() as stack:
             vectors = {layer: stack.enter_context(_open(temporary, layer, info)) for layer in info.layers}
             frames = {layer: stack.enter_context(_open_frames(temporary, layer, info)) for layer in _framed(info)}
@@ -123,18 +130,18 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
             if len(writer.ids) != info.n_utterances:
                 raise ValueError(f"{folder}: {len(writer.ids)} utterances were written, expected {info.n_utterances}")
         _write_info(temporary / INFO, info)
-        _replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def to_half(values: np.ndarray, layer: int, ids: Sequence[str]) -> np.ndarray:
     """Return values as float16.
 
     Args:
-        values: first axis an utterance
-        layer: for the message
-        ids: one an utterance
+        values: shape ``(n, ...)``, the first axis an utterance
+        layer: its number, for the message
+        ids: utterance identifiers, ``n`` in number
+
+    Returns:
+        of the same shape, in [-65504, 65504]
 
     Raises:
         InputError: a value that float16 cannot hold, or that is not finite
@@ -143,32 +150,39 @@ def to_half(values: np.ndarray, layer: int, ids: Sequence[str]) -> np.ndarray:
     if len(bad):
         worst = np.abs(values[bad[0]]).max()
         why = "is not finite (a damaged checkpoint?)" if not np.isfinite(worst) else f"reaches {worst:.6g}"
-        mend = f"embeddings are kept as float16, which ends at {LARGEST:.0f}: leave layer {layer} out of layers"
-        raise InputError(f"layer {layer} of {ids[bad[0]]!r} {why}; {mend}")
+        fix = f"embeddings are stored as float16, which ends at {LARGEST:.0f}: leave layer {layer} out of layers"
+        raise InputError(f"layer {layer} of {ids[bad[0]]!r} {why}; {fix}")
     return values.astype(np.float16)
 
 
 def read_info(folder: Path) -> Info:
-    """Return what the embedding says of itself.
+    """Return the metadata of the embedding.
 
     Raises:
         InputError: missing, damaged or of another format version
     """
     path = folder / INFO
     try:
-        said, _ = checksummed_json.read(path)
+        metadata, _ = checksummed_json.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage embedding writes it (dvc repro)") from None
-    version = said.pop("format_version", None)
+    version = metadata.pop("format_version", None)
     if version != _parquet.FORMAT_VERSION:
         raise InputError(
             f"{path} has format version {version}, this code reads {_parquet.FORMAT_VERSION}; run its stage again"
         )
-    return Info(**{**said, "layers": tuple(said["layers"])})
+    return Info(**{**metadata, "layers": tuple(metadata["layers"])})
 
 
 def read_layer(folder: Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return identifiers ``(n,)`` and pooled vectors of one layer, float32 ``(n, vector_width)``; opens no other file.
+    """Return identifiers and pooled vectors of one layer; opens no other file.
+
+    Args:
+        folder: of the embedding
+        layer: its number
+
+    Returns:
+        identifiers, shape ``(n,)``, and vectors, float32, shape ``(n, vector_width)``
 
     Raises:
         InputError: the layer is not stored, or damaged
@@ -179,15 +193,22 @@ def read_layer(folder: Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def iter_frames(folder: Path, layer: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield identifier and frames of each utterance, float32 ``(n_frames, width)``, a row group in memory at a time.
+    """Yield identifier and frames of each utterance, a row group in memory at a time.
+
+    Args:
+        folder: of the embedding
+        layer: its number
+
+    Yields:
+        the identifier, and frames, float32, shape ``(n_frames, width)``
 
     Raises:
         InputError: frames of this layer are not stored, or damaged
     """
-    for table, said in _parquet.iter_groups(_path(folder, layer, frames=True), "embedding_frames"):
+    for table, metadata in _parquet.iter_groups(_path(folder, layer, frames=True), "embedding_frames"):
         for row in range(len(table)):
             states = table.column("frames")[row].values.to_numpy(zero_copy_only=False)
-            shaped = states.reshape(table.column("n_frames")[row].as_py(), said["width"])
+            shaped = states.reshape(table.column("n_frames")[row].as_py(), metadata["width"])
             yield table.column("utterance_id")[row].as_py(), shaped.astype(np.float32)
 
 
@@ -211,23 +232,23 @@ def _framed(info: Info) -> tuple[int, ...]:
 def _open(folder: Path, layer: int, info: Info) -> Any:
     schema = pa.schema([("utterance_id", pa.string()), ("vector", pa.list_(pa.float16(), info.vector_width))])
     path = folder / f"layer_{layer:02d}.parquet"
-    said = {"layer": layer, "pooling": info.pooling}
+    metadata = {"layer": layer, "pooling": info.pooling}
     encoding = {"vector.list.element": "BYTE_STREAM_SPLIT"}
     return _parquet.stream(
-        path, schema, "embedding", said, use_dictionary=False, write_statistics=False, column_encoding=encoding
+        path, schema, "embedding", metadata, use_dictionary=False, write_statistics=False, column_encoding=encoding
     )
 
 
 def _open_frames(folder: Path, layer: int, info: Info) -> Any:
     columns = [("utterance_id", pa.string()), ("n_frames", pa.int32()), ("frames", pa.large_list(pa.float16()))]
     path = folder / "frames" / f"layer_{layer:02d}.parquet"
-    said = {"layer": layer, "width": info.width}
+    metadata = {"layer": layer, "width": info.width}
     encoding = {"frames.list.element": "BYTE_STREAM_SPLIT"}
     return _parquet.stream(
         path,
         pa.schema(columns),
         "embedding_frames",
-        said,
+        metadata,
         use_dictionary=False,
         write_statistics=False,
         column_encoding=encoding,
@@ -241,14 +262,5 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 
 def _write_info(path: Path, info: Info) -> None:
-    said = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
-    atomic.write(path, checksummed_json.dumps(said, indent=2, sort_keys=True) + "\n")
-
-
-def _replace(temporary: Path, folder: Path) -> None:
-    """Rename the folder into its place; an earlier one is moved aside first, renaming onto it is not possible."""
-    aside = atomic.aside(folder, "old")
-    if folder.exists():
-        folder.rename(aside)
-    temporary.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    metadata = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
+    atomic.write_file(path, checksummed_json.dumps(metadata, indent=2, sort_keys=True) + "\n")

@@ -1,7 +1,7 @@
-"""data/manifest.parquet: what is spoken, by whom, with which label, in which split; and the quarantine beside it.
+"""data/manifest.parquet: utterances with recording, speaker, labels and split; and the quarantine beside it.
 
 A row is an utterance. ``audio`` is relative to the corpus's root, which is not part of the table: the same corpus in
-another place gives the same bytes. ``audio_sha256`` makes a recording replaced under its path change what follows.
+another folder gives the same bytes. ``audio_sha256`` makes a recording replaced under its path change what follows.
 ``start_s`` and ``end_s`` name the part of the recording that is the utterance, null where it is the whole. A row
 without a usable recording has text alone: ``audio``, ``audio_sha256`` and ``duration_s`` are then null.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,12 +47,12 @@ QUARANTINE = pa.schema([(name, pa.string()) for name in ("utterance_id", "file",
 
 @dataclass(frozen=True)
 class Manifest:
-    """A corpus as the stages see it.
+    """The utterances of a corpus.
 
     Attributes:
         frame: one row an utterance, sorted by utterance_id, columns of ``SCHEMA``
         corpus: its name
-        notice: a sentence shown wherever its numbers are shown, may be empty
+        notice: a sentence shown with all scores of the corpus, may be empty
         labels: scored emotions in order, without O and X
         attribute_scale: lowest and highest value of arousal, valence and dominance
     """
@@ -100,22 +101,32 @@ class Manifest:
 
 
 def write(path: Path, manifest: Manifest) -> None:
-    """Write the manifest, sorted by utterance_id."""
+    """Write the manifest, sorted by utterance_id.
+
+    Args:
+        path: the file
+        manifest: utterances in any order; a column of ``SCHEMA`` that its frame lacks is null
+
+    Raises:
+        ValueError: an identifier twice
+    """
     frame = manifest.frame.sort_values("utterance_id", kind="stable").reset_index(drop=True)
     _parquet.check_ids(path, frame["utterance_id"].tolist())
     columns = []
     for field in SCHEMA:
-        values = [_plain(value) for value in frame[field.name]] if field.name in frame else [None] * len(frame)
+        values: list[Any] = (
+            [_plain(value) for value in frame[field.name]] if field.name in frame else [None] * len(frame)
+        )
         if field.name == "votes":
             values = [None if v is None else json.dumps({k: int(v[k]) for k in sorted(v)}) for v in values]
         columns.append(pa.array(values, type=field.type))
-    said = {
+    metadata = {
         "corpus": manifest.corpus,
         "notice": manifest.notice,
         "labels": list(manifest.labels),
         "attribute_scale": list(manifest.attribute_scale),
     }
-    _parquet.write(path, pa.Table.from_arrays(columns, schema=SCHEMA), "manifest", said)
+    _parquet.write(path, pa.Table.from_arrays(columns, schema=SCHEMA), "manifest", metadata)
 
 
 def read(path: Path) -> Manifest:
@@ -124,7 +135,7 @@ def read(path: Path) -> Manifest:
     Raises:
         InputError: see ``_parquet.read``
     """
-    table, said = _parquet.read(path, "manifest")
+    table, metadata = _parquet.read(path, "manifest")
     data = {}
     for name in table.column_names:
         values = _values(table.column(name))
@@ -135,12 +146,17 @@ def read(path: Path) -> Manifest:
         data[name] = pd.Series(values, dtype=_dtype(name))
     pa.default_memory_pool().release_unused()
     frame = pd.DataFrame(data)
-    low, high = said["attribute_scale"]
-    return Manifest(frame, said["corpus"], tuple(said["labels"]), (low, high), said["notice"])
+    low, high = metadata["attribute_scale"]
+    return Manifest(frame, metadata["corpus"], tuple(metadata["labels"]), (low, high), metadata["notice"])
 
 
 def write_quarantine(path: Path, rows: pd.DataFrame) -> None:
-    """Write rejected items: utterance_id or file, the stage that refused it, and the reason."""
+    """Write rejected items, sorted.
+
+    Args:
+        path: the file
+        rows: utterance_id or file, the stage that rejected it, and the reason
+    """
     order = rows.reindex(columns=QUARANTINE.names).astype(object)
     order = order.where(order.notna(), None).sort_values(["utterance_id", "file", "reason"], kind="stable")
     table = pa.table({name: pa.array(order[name].tolist(), type=pa.string()) for name in QUARANTINE.names})
@@ -154,12 +170,17 @@ def read_quarantine(path: Path) -> pd.DataFrame:
 
 
 def keep(manifest: Manifest, rows: np.ndarray) -> Manifest:
-    """Return the manifest with only the rows of the mask."""
+    """Return the manifest with only the rows of the mask.
+
+    Args:
+        manifest: of n utterances
+        rows: bool, shape ``(n,)``
+    """
     return replace(manifest, frame=manifest.frame[rows].reset_index(drop=True))
 
 
 def _values(column: pa.ChunkedArray) -> list | np.ndarray:
-    """Return Python's objects, equal strings being one, or numbers with NaN for what is missing."""
+    """Return Python objects, equal strings being one object, or numbers with NaN where they are missing."""
     if pa.types.is_floating(column.type):
         return column.to_numpy()
     if not pa.types.is_string(column.type):
@@ -173,7 +194,7 @@ def _dtype(name: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return None for every kind of missing, Python's own types for NumPy's."""
+    """Return None for every kind of missing value, Python's own types for NumPy's."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if value is None or isinstance(value, (list, tuple, dict)):

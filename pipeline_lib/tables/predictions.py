@@ -1,4 +1,4 @@
-"""What an expert says of each utterance: data/predictions/, data/rebalanced/ and data/fused.parquet.
+"""Predictions of an expert for each utterance: data/predictions/, data/rebalanced/ and data/fused.parquet.
 
 Fine-tuning, rebalancing and fusion are closed over this table: scoring reads any of them, an experiment may skip any.
 """
@@ -18,11 +18,11 @@ SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Predictions:
-    """Posterior, attributes and embedding of each utterance; whatever the expert does not give is None.
+    """Posterior, attributes and embedding of each utterance; None where the expert has no such output.
 
     Attributes:
         utterance_ids: shape ``(n,)``, sorted and unique
-        expert: who says it
+        expert: its name
         labels: the posterior's columns; may include O and X
         posterior: P(y|x), float64, shape ``(n, n_labels)``, rows sum to 1
         training_prior: the class prior that the posterior contains, shape ``(n_labels,)``
@@ -49,13 +49,17 @@ class Predictions:
 def write(path: Path, predictions: Predictions) -> None:
     """Write the predictions, sorted by utterance_id.
 
+    Args:
+        path: the file
+        predictions: of one expert, in any order
+
     Raises:
         ValueError: a value is not finite, a posterior's row does not sum to 1, or shapes do not fit
     """
-    order = np.argsort(predictions.utterance_ids.astype(str), kind="stable")
-    if (np.diff(order) == 1).all():
-        order = slice(None)  # a view in place of a copy: embeddings of a large corpus are hundreds of MB
-    ids = [str(each) for each in predictions.utterance_ids[order]]
+    ranks = np.argsort(predictions.utterance_ids.astype(str), kind="stable")
+    # sorted already: a view in place of a copy, embeddings of a large corpus are hundreds of MB
+    order: np.ndarray | slice = slice(None) if (np.diff(ranks) == 1).all() else ranks
+    ids = [str(name) for name in predictions.utterance_ids[order]]
     _parquet.check_ids(path, ids)
     _check(path, predictions)
     columns: dict[str, pa.Array] = {"utterance_id": pa.array(ids, pa.string())}
@@ -65,33 +69,33 @@ def write(path: Path, predictions: Predictions) -> None:
             values = np.asarray(values, dtype=dtype.to_pandas_dtype())[order]
             columns[name] = _parquet.matrix(values, values.shape[1], dtype)
     prior = predictions.training_prior
-    said = {
+    metadata = {
         "expert": predictions.expert,
         "labels": list(predictions.labels),
         "trained_prior": None if prior is None else [float(p) for p in prior],
         "attribute_names": list(predictions.attribute_names),
         "fitted_on": list(predictions.fitted_on),
     }
-    _parquet.write(path, pa.table(columns), "predictions", said)
+    _parquet.write(path, pa.table(columns), "predictions", metadata)
 
 
 def read(path: Path) -> Predictions:
     """Return the predictions, verified.
 
     Raises:
-        InputError: the file is missing or damaged, or holds numbers that are no predictions
+        InputError: the file is missing or damaged, or holds numbers that are not predictions
     """
-    table, said = _parquet.read(path, "predictions")
-    found = {name: _parquet.to_matrix(table.column(name)) for name in table.column_names if name != "utterance_id"}
-    prior = said["trained_prior"]
+    table, metadata = _parquet.read(path, "predictions")
+    arrays = {name: _parquet.to_matrix(table.column(name)) for name in table.column_names if name != "utterance_id"}
+    prior = metadata["trained_prior"]
     predictions = Predictions(
         utterance_ids=np.array(table.column("utterance_id").to_pylist(), dtype=object),
-        expert=said["expert"],
-        labels=tuple(said["labels"]),
+        expert=metadata["expert"],
+        labels=tuple(metadata["labels"]),
         training_prior=None if prior is None else np.array(prior, dtype=np.float64),
-        attribute_names=tuple(said["attribute_names"]),
-        fitted_on=tuple(said["fitted_on"]),
-        **found,
+        attribute_names=tuple(metadata["attribute_names"]),
+        fitted_on=tuple(metadata["fitted_on"]),
+        **arrays,
     )
     try:
         _check(path, predictions)
@@ -101,14 +105,15 @@ def read(path: Path) -> Predictions:
 
 
 def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return posteriors and attributes side by side, NaN rows where an expert lacks an utterance.
+    """Return the experts' posteriors and attributes, stacked, NaN rows where an expert lacks an utterance.
 
     Args:
         experts: in the order of the first axis; all with the same labels and attribute names
         ids: utterances, in the order of the second axis
 
     Returns:
-        ``(n_experts, n, n_labels)`` or None where no expert has posteriors, and attributes alike
+        posteriors, shape ``(n_experts, n, n_labels)``, None where no expert has any; and attributes, shape
+        ``(n_experts, n, n_attributes)``, None likewise
 
     Raises:
         InputError: two experts differ in labels or attribute names
@@ -121,22 +126,22 @@ def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarra
                 raise InputError(f"experts {first.expert!r} and {other.expert!r} differ in {name}: {one} and {two}")
     posteriors = [_at(expert, expert.posterior, ids) for expert in experts]
     attributes = [_at(expert, expert.attributes, ids) for expert in experts]
-    return _pile(posteriors), _pile(attributes)
+    return _stacked(posteriors), _stacked(attributes)
 
 
 def _at(expert: Predictions, values: np.ndarray | None, ids: Sequence[str]) -> np.ndarray | None:
     if values is None:
         return None
-    rows = {each: i for i, each in enumerate(expert.utterance_ids)}
-    found = np.full((len(ids), values.shape[1]), np.nan)
-    for i, each in enumerate(ids):
-        if each in rows:
-            found[i] = values[rows[each]]
-    return found
+    rows = {name: i for i, name in enumerate(expert.utterance_ids)}
+    aligned = np.full((len(ids), values.shape[1]), np.nan)
+    for i, name in enumerate(ids):
+        if name in rows:
+            aligned[i] = values[rows[name]]
+    return aligned
 
 
-def _pile(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    """Return the parts under one first axis; an expert that gives nothing gives NaN."""
+def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return the parts stacked along a new first axis; an expert without the output is NaN."""
     present = next((part for part in parts if part is not None), None)
     if present is None:
         return None

@@ -1,4 +1,4 @@
-"""What of a recording is an utterance: all of it, or the part between two times; and who has a recording at all.
+"""The part of a recording that is an utterance: all of it, or the part between two times.
 
 A whole recording is its path, a part of one a ``Segment``. Times count in samples at 16 kHz: a segment that begins at
 ``start_s`` equals, sample for sample, a file into which the same samples were cut.
@@ -22,8 +22,8 @@ class Segment:
 
     Attributes:
         path: the recording
-        start_s: where the part begins, in seconds, >= 0
-        end_s: where it ends; None for the recording's end
+        start_s: beginning of the part, in seconds, >= 0
+        end_s: its end, in seconds; None for the recording's end
     """
 
     path: Path
@@ -41,18 +41,18 @@ WHOLE: Part = (None, None)
 
 
 def decode(recording: Recording, start_s: float = 0.0, duration_s: float | None = None) -> np.ndarray:
-    """Return an utterance's sound, or a chunk of it; of a recording no more is read than that.
+    """Return an utterance's waveform, or a chunk of it; no more of the recording is read.
 
     Args:
         recording: a whole one, or a part
-        start_s: where the chunk begins, in seconds from the utterance's beginning
-        duration_s: length of the chunk; None and whatever reaches past the utterance's end give what there is
+        start_s: beginning of the chunk, in seconds from the utterance's beginning, >= 0
+        duration_s: length of the chunk, in seconds; None, and any that reaches past the utterance's end, is cut there
 
     Returns:
         float32 in [-1, 1], one channel at 16 kHz, shape ``(n_samples,)``
 
     Raises:
-        BadAudio: see ``audio``
+        BadAudio: see ``audio.decoding.decode``; or the chunk begins after the segment's end
     """
     if not isinstance(recording, Segment):
         return decoding.decode(recording, start_s, duration_s)
@@ -62,7 +62,7 @@ def decode(recording: Recording, start_s: float = 0.0, duration_s: float | None 
         end = round(recording.end_s * SAMPLE_RATE)
         last = end if last is None else min(last, end)
     if last is not None and last <= first:
-        raise BadAudio("too short", f"{recording}: the chunk begins at {start_s:g} s, behind the segment's end")
+        raise BadAudio("too short", f"{recording}: the chunk begins at {start_s:g} s, after the segment's end")
     length_s = None if last is None else (last - first) / SAMPLE_RATE
     return decoding.decode(recording.path, first / SAMPLE_RATE, length_s)
 
@@ -72,7 +72,7 @@ def of(manifest: Manifest, root: Path) -> list[Recording | None]:
 
     Args:
         manifest: the utterances
-        root: folder that the manifest's audio paths start from
+        root: folder that the manifest's audio paths are relative to
 
     Raises:
         InputError: a path leaves the root
@@ -90,12 +90,18 @@ def named(frame: pd.DataFrame) -> list[tuple[str, Part]]:
 
 
 def recording(path: Path, start_s: float | None, end_s: float | None) -> Recording:
-    """Return the recording, or the part between two times of which either may be None."""
+    """Return the recording, or a part of it.
+
+    Args:
+        path: of the recording
+        start_s: beginning of the part, in seconds; None for the recording's own
+        end_s: end of the part, in seconds; None for the recording's own
+    """
     return path if start_s is None and end_s is None else Segment(path, start_s or 0.0, end_s)
 
 
 def content(manifest: Manifest) -> list[list[Any]]:
-    """Return what stands for every utterance's sound in a fingerprint: digest of the file, start and end, in JSON."""
+    """Return for every utterance the file's digest, start and end in seconds, as JSON can hold: for fingerprints."""
     digests = [digest if isinstance(digest, str) else None for digest in manifest.frame["audio_sha256"]]
     return [[digest, *part] for digest, part in zip(digests, times(manifest.frame), strict=True)]
 
@@ -105,7 +111,7 @@ def missing_message(manifest: Manifest, what: str) -> str:
 
     Args:
         manifest: the utterances
-        what: what becomes of them, a verb first
+        what: the treatment of these utterances, a verb first
     """
     without = manifest.ids[~manifest.has_audio]
     if not len(without):
@@ -114,7 +120,11 @@ def missing_message(manifest: Manifest, what: str) -> str:
 
 
 def times(frame: pd.DataFrame) -> list[Part]:
-    """Return start and end of each row of a manifest, None where it names none or has no such column."""
-    nothing = np.full(len(frame), np.nan)
-    both = (np.asarray(frame.get(name, nothing), np.float64).tolist() for name in ("start_s", "end_s"))
-    return [tuple(None if np.isnan(time) else time for time in pair) for pair in zip(*both, strict=True)]
+    """Return start and end in seconds of each row of a manifest, None where the cell or the column is missing."""
+    missing = np.full(len(frame), np.nan)
+    starts, ends = (np.asarray(frame.get(name, missing), np.float64).tolist() for name in ("start_s", "end_s"))
+    return [(_time(start), _time(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _time(seconds: float) -> float | None:
+    return None if np.isnan(seconds) else seconds

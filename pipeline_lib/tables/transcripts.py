@@ -1,4 +1,4 @@
-"""data/transcripts.parquet: what a machine heard, one text an utterance; empty is allowed, missing is not."""
+"""data/transcripts.parquet: ASR transcripts, one text an utterance; empty is allowed, missing is not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,15 @@ from pipeline_lib.tables import _parquet
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Texts with where they come from: engine, checkpoint and decoding options."""
+    """ASR transcripts.
+
+    Attributes:
+        utterance_ids: shape ``(n,)``, sorted and unique
+        texts: one an utterance, "" where nothing was recognised
+        engine: kind of the recogniser
+        checkpoint: its name or path
+        decoding: its options
+    """
 
     utterance_ids: np.ndarray
     texts: list[str]
@@ -29,11 +37,11 @@ class Transcripts:
             InputError: an utterance has no transcript
         """
         known = dict(zip(self.utterance_ids, self.texts, strict=True))
-        missing = [each for each in ids if each not in known]
+        missing = [name for name in ids if name not in known]
         if missing:
             first = f"{missing[0]!r} first (was the corpus changed since?)"
             raise InputError(f"{len(missing)} utterances have no transcript, {first}")
-        return [known[each] for each in ids]
+        return [known[name] for name in ids]
 
 
 def write(
@@ -41,21 +49,35 @@ def write(
 ) -> None:
     """Write one text an utterance, sorted by utterance_id.
 
+    Args:
+        path: the file
+        ids: utterance identifiers, in any order
+        texts: one an utterance, in the order of ``ids``
+        engine: kind of the recogniser
+        checkpoint: its name or path
+        decoding: its options, what JSON can hold
+
     Raises:
         ValueError: an identifier twice, or a text that is None
     """
     if any(text is None for text in texts):
-        raise ValueError(f"{path}: a transcript is None; an utterance in which nothing is heard has the text ''")
+        raise ValueError(f"{path}: a transcript is None; an utterance without recognised speech has the text ''")
     order = sorted(range(len(ids)), key=lambda i: ids[i])
     ordered = [str(ids[i]) for i in order]
     _parquet.check_ids(path, ordered)
     columns = {"utterance_id": pa.array(ordered, pa.string()), "text": pa.array([texts[i] for i in order], pa.string())}
-    said = {"engine": engine, "checkpoint": checkpoint, "decoding": dict(decoding)}
-    _parquet.write(path, pa.table(columns), "transcripts", said)
+    metadata = {"engine": engine, "checkpoint": checkpoint, "decoding": dict(decoding)}
+    _parquet.write(path, pa.table(columns), "transcripts", metadata)
 
 
 def read(path: Path) -> Transcripts:
-    """Return the transcripts, verified."""
-    table, said = _parquet.read(path, "transcripts")
+    """Return the transcripts, verified.
+
+    Raises:
+        InputError: the file is missing or damaged
+    """
+    table, metadata = _parquet.read(path, "transcripts")
     ids = np.array(table.column("utterance_id").to_pylist(), dtype=object)
-    return Transcripts(ids, table.column("text").to_pylist(), said["engine"], said["checkpoint"], said["decoding"])
+    return Transcripts(
+        ids, table.column("text").to_pylist(), metadata["engine"], metadata["checkpoint"], metadata["decoding"]
+    )

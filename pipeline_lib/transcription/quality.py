@@ -70,7 +70,7 @@ def report(metrics: dict[str, Any], path: Path) -> None:
         metrics: see ``measure``
         path: of the JSON file
     """
-    atomic.write(path, json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    atomic.write_file(path, json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     if "notice" in metrics:
         print(metrics["notice"])
     for split, values in metrics.items():

@@ -18,6 +18,7 @@ from pipeline_lib import audio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.transcription.job import TranscriptionJob
@@ -77,12 +78,12 @@ def transcribe(
     decoding = {**options.model_dump(), "strategy": "greedy", "silence_dbfs": settings.silence_dbfs}
     checkpoint = decoding.pop("checkpoint")
     if Path(checkpoint).exists():
-        decoding["checkpoint_sha256"] = store.file_digest(Path(checkpoint))
+        decoding["checkpoint_sha256"] = file_digest(Path(checkpoint))
     content = segments.content(manifest)
     inputs = [[manifest.ids[row], *content[row]] for row in rows]
-    code = store.code_digest(Path(__file__).parent, audio, segments, store)
+    code = code_digest(Path(__file__).parent, audio, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
-    folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
+    folder = work / fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
     job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
     recognizer, executor = job.recognizer(), settings.executor
     texts = np.full(len(manifest), None, dtype=object)

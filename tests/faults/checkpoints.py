@@ -7,6 +7,7 @@ written or half of a folder removed. The tiny experts of ``tests/finetuning`` tr
 import os
 import random
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -74,7 +75,8 @@ class Dying:
     def __enter__(self) -> "Dying":
         """Stand around."""
         replaced = [
-            mock.patch.object(checkpoints, "_write", self.around(checkpoints._write, _half_a_file)),
+            mock.patch.object(os, "fsync", self.around(os.fsync, _half_a_file)),
+            mock.patch.object(Path, "write_bytes", self.around(Path.write_bytes, _nothing)),
             mock.patch.object(shutil, "rmtree", self.around(shutil.rmtree, _half_a_folder)),
             *(mock.patch.object(Path, name, self.around(getattr(Path, name))) for name in ("rename", "replace")),
             mock.patch.object(Path, "unlink", self.around(Path.unlink)),
@@ -95,8 +97,14 @@ class Dying:
             each.stop()
 
 
-def _half_a_file(path: Path, content: bytes) -> None:
-    path.write_bytes(content[: len(content) // 2])
+def _half_a_file(descriptor: int) -> None:
+    """Cut the file to half of its length, as a disk does whose cache was lost before the sync; folders stay."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.truncate(f"/proc/self/fd/{descriptor}", os.fstat(descriptor).st_size // 2)
+
+
+def _nothing(path: Path, _: bytes) -> None:
+    path.touch()
 
 
 def _half_a_folder(folder: Path, *_: object) -> None:

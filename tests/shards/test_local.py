@@ -192,10 +192,10 @@ def test_a_worker_of_an_earlier_run_cannot_commit(tmp_path):
     new = files.raise_token(tmp_path)
     assert (old.split()[0], new.split()[0]) == ("1", "2")
     with pytest.raises(files.Superseded, match="run 2 has taken .* over from run 1"):
-        files.commit(files.place(tmp_path, 0), table, [1], old)
+        files.commit(files.shard_path(tmp_path, 0), table, [1], old)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".token"]
-    files.commit(files.place(tmp_path, 0), table, [1], new)
-    assert files.is_finished(files.place(tmp_path, 0), [1])
+    files.commit(files.shard_path(tmp_path, 0), table, [1], new)
+    assert files.is_finished(files.shard_path(tmp_path, 0), [1])
 
 
 def test_a_folder_made_anew_has_another_token_than_the_discarded_one(tmp_path):

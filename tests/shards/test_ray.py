@@ -53,7 +53,7 @@ def test_two_actors_one_of_which_is_killed_write_the_bytes_of_none(tmp_path, exp
 
 def test_the_row_that_kills_actors_is_found(tmp_path):
     once = TWO.model_copy(update={"max_attempts": 1})
-    with pytest.raises(InputError, match="1 utterances killed every worker .*'u39' .ended by Ray's account"):
+    with pytest.raises(InputError, match="1 utterances killed every worker .*'u39' .ended, Ray reports"):
         run(tmp_path, Squares(str(tmp_path / "notes"), deadly=(39,)), once)
     assert len(list(tmp_path.glob("shard_*.json"))) == len(PLAN) - 1
 

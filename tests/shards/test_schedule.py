@@ -70,9 +70,9 @@ def test_workers_that_die_whatever_they_are_given_end_the_run():
         play(Schedule(tasks(), 1, "work"), lambda rows: True)
 
 
-@pytest.mark.parametrize("culprit", [0, 4095])
-def test_the_limit_is_out_of_reach_of_a_single_culprit_in_a_large_shard(culprit):
+@pytest.mark.parametrize("poison_row", [0, 4095])
+def test_the_limit_is_out_of_reach_of_a_single_poison_row_in_a_large_shard(poison_row):
     schedule = Schedule([Task(0, list(range(4096)))], 1, "work")
-    play(schedule, lambda rows: culprit in rows)
-    with pytest.raises(InputError, match=rf"'{culprit}'"):
+    play(schedule, lambda rows: poison_row in rows)
+    with pytest.raises(InputError, match=rf"'{poison_row}'"):
         schedule.refuse_poison_rows([str(row) for row in range(4096)])

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 
 PLAN = [[4, 2], [0, 1], [3]]
 
@@ -188,36 +189,36 @@ def test_by_length_has_every_row_once():
 
 
 def test_fingerprint_follows_content_and_not_the_order_of_keys():
-    assert store.fingerprint({"a": 1, "b": [2]}, "x") == store.fingerprint({"b": [2], "a": 1}, "x")
-    assert store.fingerprint({"a": 1}) != store.fingerprint({"a": 1.5})
-    assert store.fingerprint("ab", "c") != store.fingerprint("a", "bc")
-    assert len(store.fingerprint()) == 16
+    assert fingerprint({"a": 1, "b": [2]}, "x") == fingerprint({"b": [2], "a": 1}, "x")
+    assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})
+    assert fingerprint("ab", "c") != fingerprint("a", "bc")
+    assert len(fingerprint()) == 16
 
 
 def test_file_digest_of_a_file_is_its_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert store.file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_file_digest_of_a_folder_follows_names_and_contents_and_not_its_place(tmp_path):
     (tmp_path / "one" / "deep").mkdir(parents=True)
     (tmp_path / "one" / "deep" / "x").write_bytes(b"1")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    assert store.file_digest(tmp_path / "one") == store.file_digest(tmp_path / "two")
+    assert file_digest(tmp_path / "one") == file_digest(tmp_path / "two")
     (tmp_path / "two" / "deep" / "x").rename(tmp_path / "two" / "deep" / "y")
-    assert store.file_digest(tmp_path / "one") != store.file_digest(tmp_path / "two")
+    assert file_digest(tmp_path / "one") != file_digest(tmp_path / "two")
 
 
 def test_file_digest_of_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="no.nemo does not exist"):
-        store.file_digest(tmp_path / "no.nemo")
+        file_digest(tmp_path / "no.nemo")
 
 
 def test_code_digest_follows_the_code(tmp_path):
     (tmp_path / "room").mkdir()
     (tmp_path / "room" / "a.py").write_text("x = 1\n")
-    before = store.code_digest(tmp_path / "room", store)
+    before = code_digest(tmp_path / "room", store)
     (tmp_path / "room" / "notes.txt").write_text("no code")
-    assert store.code_digest(tmp_path / "room", store) == before
+    assert code_digest(tmp_path / "room", store) == before
     (tmp_path / "room" / "a.py").write_text("x = 2\n")
-    assert store.code_digest(tmp_path / "room", store) != before
+    assert code_digest(tmp_path / "room", store) != before

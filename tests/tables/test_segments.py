@@ -59,7 +59,7 @@ def test_only_the_segment_is_read(noise, monkeypatch):
 
 
 def test_a_chunk_behind_the_segment_is_refused_as_behind_a_file(noise):
-    with pytest.raises(BadAudio, match="the chunk begins at 1.5 s, behind the segment's end"):
+    with pytest.raises(BadAudio, match="the chunk begins at 1.5 s, after the segment's end"):
         segments.decode(Segment(noise / "whole.wav", 1.0, 2.0), 1.5)
 
 
