@@ -35,7 +35,6 @@ class LinearDiscriminantAnalysis:
         mean_: mean of all rows, shape ``(width,)``
         components_: discriminants, the most discriminating first, shape ``(width, kept)``; largest entry positive
         means_: projected class means, shape ``(n_classes, kept)``
-        ratio_: between-class over within-class variance of each kept discriminant, shape ``(kept,)``
     """
 
     def __init__(self, components: int | None = None, shrinkage: Shrinkage = 0.0) -> None:
@@ -65,7 +64,6 @@ class LinearDiscriminantAnalysis:
             raise InputError(f"the means of all {len(self.classes_)} classes are equal, nothing tells them apart")
         self.components_ = signed(white @ axes[:kept].T)
         self.means_ = away @ self.components_
-        self.ratio_ = spread[:kept] ** 2
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
