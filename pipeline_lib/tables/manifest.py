@@ -163,12 +163,6 @@ def write_quarantine(path: Path, rows: pd.DataFrame) -> None:
     _parquet.write(path, table, "quarantine", {})
 
 
-def read_quarantine(path: Path) -> pd.DataFrame:
-    """Return the rejected items."""
-    table, _ = _parquet.read(path, "quarantine")
-    return pd.DataFrame({name: pd.Series(table.column(name).to_pylist(), dtype=object) for name in QUARANTINE.names})
-
-
 def keep(manifest: Manifest, rows: np.ndarray) -> Manifest:
     """Return the manifest with only the rows of the mask.
 

@@ -205,13 +205,6 @@ def kinds(root: Path) -> dict[str, Kind]:
         "manifest": Kind(
             lambda f: manifest.write(f / "m.parquet", a_manifest()), lambda f: frozen(manifest.read(f / "m.parquet"))
         ),
-        "quarantine": Kind(
-            lambda f: manifest.write_quarantine(
-                f / "q.parquet",
-                pd.DataFrame({"utterance_id": IDS, "file": IDS, "stage": "corpus", "reason": "silent: it is"}),
-            ),
-            lambda f: frozen(manifest.read_quarantine(f / "q.parquet")),
-        ),
         "transcripts": Kind(
             lambda f: transcripts.write(
                 f / "t.parquet", IDS, [f"heard {i}" for i in IDS], engine="x", checkpoint="y", decoding={"beam": 1}

@@ -179,14 +179,14 @@ def test_the_quarantine_keeps_what_is_known_of_each_item(tmp_path):
         }
     )
     manifest.write_quarantine(tmp_path / "q.parquet", rows)
-    found = manifest.read_quarantine(tmp_path / "q.parquet")
-    assert found.values.tolist() == [
-        ["a", "a.wav", "corpus", "nan"],
-        ["b", None, "corpus", "too long: 300 s"],
-        [None, "x.wav", "corpus", "empty"],
-    ]
+    assert pq.read_table(tmp_path / "q.parquet").to_pydict() == {
+        "utterance_id": ["a", "b", None],
+        "file": ["a.wav", None, "x.wav"],
+        "stage": ["corpus"] * 3,
+        "reason": ["nan", "too long: 300 s", "empty"],
+    }
     manifest.write_quarantine(tmp_path / "none.parquet", rows.iloc[:0])
-    assert manifest.read_quarantine(tmp_path / "none.parquet").empty
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
 
 
 def test_missing_times_are_null_in_the_file_and_a_row_without_audio_is_known(tmp_path):
