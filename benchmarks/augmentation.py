@@ -2,7 +2,7 @@
 
     python -m benchmarks.augmentation [--recordings DIR] [--long FILE] [--noise DIR --noise-table T] [--rirs DIR ...]
 
-Chunks at random places of one long FLAC and of many short ones, first decoded alone, then each with noise, with an
+Chunks at random positions of one long FLAC and of many short ones, first decoded alone, then each with noise, with an
 impulse response, at another speed, with all three. CPU seconds of one process: times the data-loader workers it is what
 they deliver, less the features. What is not given is made: 30 minutes and 100 times 6 s of pulsed noise as FLAC, 20
 noises of 60 s as WAV, 50 simulated rooms. Run it with OMP_NUM_THREADS=1.

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.driver_memory`` runs each stage's own assembly on a synthetic manifest, each in a process of its
 own, and prints the peak of the resident memory. Shards are computed by a trivial job, in this process; of embeddings
-four layers are kept (the memory does not depend on how many, the time does). ``--rows``, ``--width`` of a hidden state
+four layers are stored (memory does not depend on how many, time does). ``--rows``, ``--width`` of a hidden state
 and ``--head``, the width of an expert's embedding, change the size. It needs 4 GB of disk in ``--place``.
 """
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are found in parameters, and for which corpora they are warned of."""
+"""Checkpoints named in parameters, and the corpora that they are warned of."""
 
 import pytest
 
