@@ -198,7 +198,19 @@ def write_report(
     models: Path = Path("models"),
     out: Path = Path("metrics/finetuning"),
 ) -> None:
-    """Report an expert's number of weights, and how well a shared transformer aligns audio and text."""
+    """Report an expert's number of weights, and how well a shared transformer aligns audio and text.
+
+    Args:
+        expert: an entry of the section finetuning, trained
+        split: split or subset of the utterances
+        largest: utterances that are drawn at most, 2 or more
+        seed: of the draw
+        params: the parameters
+        manifest_path: the corpus
+        transcripts_path: the transcripts, read where the expert reads them
+        models: folder of the trained experts
+        out: folder to write to
+    """
     settings, corpus = FinetuningSettings.read(f"finetuning.{expert}", params), manifest.read(manifest_path)
     texts = None
     if settings.modality != "audio" and settings.text == "transcripts":

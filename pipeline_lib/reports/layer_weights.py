@@ -108,7 +108,14 @@ def write_figure(
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics"),
 ) -> None:
-    """Write and draw the experts' weights of layers."""
+    """Write and draw the experts' weights of layers.
+
+    Args:
+        experts: entries of finetuning, trained with ``layers: weighted``
+        models: folder of the trained experts
+        manifest_path: the corpus
+        out: folder to write to
+    """
     curves: dict[str, np.ndarray] = {}
     for name in experts:
         learned = weights_of(models / name)

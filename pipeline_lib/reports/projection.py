@@ -195,7 +195,18 @@ def write_figure(
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics/figures/projection"),
 ) -> None:
-    """Draw embeddings of one or more systems in the plane, and print the silhouettes of the emotions."""
+    """Draw embeddings of one or more systems in the plane, and print the silhouettes of the emotions.
+
+    Args:
+        systems: ``NAME=PATH`` of embeddings or of an expert's predictions
+        split: split or subset that is drawn
+        layer: of embeddings; None for the last one
+        largest: more utterances than these are sampled
+        perplexity: of t-SNE, the effective number of neighbours, at least 1
+        seed: of t-SNE and of the sample
+        manifest_path: the corpus
+        out: path to write to, without suffix
+    """
     bad = [system for system in systems if not all(system.partition("="))]
     if bad:
         raise InputError(f"{bad[0]!r} is no system, expected NAME=PATH, as in after=data/embeddings/aligned")
