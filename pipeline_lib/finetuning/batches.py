@@ -56,8 +56,8 @@ class Batch:
 
     def _part(self, selection: np.ndarray | slice) -> "Batch":
         seeds = None if self.seeds is None else self.seeds[selection]
-        chunks = {"starts_s": self.starts_s[selection], "durations_s": self.durations_s[selection]}
-        return replace(self, rows=self.rows[selection], seeds=seeds, **chunks)
+        starts_s, durations_s = self.starts_s[selection], self.durations_s[selection]
+        return replace(self, rows=self.rows[selection], starts_s=starts_s, durations_s=durations_s, seeds=seeds)
 
 
 def epoch(
@@ -149,15 +149,11 @@ class Loader(Dataset):
         ]
         if self.augment is not None and batch.seeds is not None:
             seeds = batch.seeds.tolist()
-            samples = [self._augmented(sample, seed, batch.speed) for sample, seed in zip(samples, seeds, strict=True)]
+            samples = [
+                _augmented(self.augment, sample, seed, batch.speed) for sample, seed in zip(samples, seeds, strict=True)
+            ]
         targets = {name: torch.from_numpy(values[batch.rows]) for name, values in self.targets.items()}
         return self.prepare(samples), targets
-
-    def _augmented(self, sample: Any, seed: int, speed: float) -> Any:
-        if not isinstance(sample, tuple):
-            return self.augment(sample, seed, speed)
-        audio, text = sample
-        return (None if audio is None else self.augment(audio, seed, speed)), text
 
 
 def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
@@ -204,6 +200,14 @@ def whole(lengths: np.ndarray, settings: FinetuningSettings) -> tuple[np.ndarray
     longest = np.inf if settings.modality == "text" else settings.predict.max_s
     too_long = lengths > longest
     return np.where(too_long, (lengths - longest) / 2, 0.0), np.where(too_long, longest, np.nan)
+
+
+def _augmented(augment: Augmentation, sample: Any, seed: int, speed: float) -> Any:
+    """Return what was read with its audio augmented."""
+    if not isinstance(sample, tuple):
+        return augment(sample, seed, speed)
+    audio, text = sample
+    return (None if audio is None else augment(audio, seed, speed)), text
 
 
 def _chunks(lengths: np.ndarray, bounds: list[float] | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

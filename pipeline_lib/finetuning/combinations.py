@@ -52,7 +52,7 @@ def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
         case "text":
             return present[:, 1]
         case "both":
-            return present.any(axis=1)
+            return np.logical_or.reduce(present, axis=1)
 
 
 def takes_part(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray:
@@ -66,7 +66,7 @@ def takes_part(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray
         bool, shape ``(n,)``
     """
     masks = [shows(present, combination) for combination in passes]
-    return np.logical_or.reduce(masks) if masks else present.any(axis=1)
+    return np.logical_or.reduce(masks) if masks else shows(present, "both")
 
 
 def measured_combinations(settings: FinetuningSettings, passes: Sequence[Combination]) -> list[Combination]:

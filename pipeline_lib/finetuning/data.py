@@ -168,7 +168,7 @@ def check_data(
         InputError: the corpus lacks something that the settings name
     """
     present = combinations.present(corpus, None, settings) if present is None else present
-    usable = present.any(axis=1)
+    usable = combinations.shows(present, "both")
     if not usable.any() and settings.is_joint:
         raise InputError(f"{corpus.corpus} has neither audio nor text, there is nothing to train a joint expert on")
     if not usable.any():

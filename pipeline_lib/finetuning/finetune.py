@@ -216,7 +216,7 @@ def _reader(
     rows: np.ndarray,
 ) -> Reader:
     if settings.modality == "text":
-        return Texts(texts)
+        return Texts(texts or [])
     recordings = Recordings(segments.of(corpus, root), network.encoder.minimum_samples)
     rows = rows[corpus.has_audio[rows]]
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
@@ -224,4 +224,4 @@ def _reader(
         print_line(
             f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed"
         )
-    return Pairs(recordings, texts) if settings.is_joint else recordings
+    return Pairs(recordings, texts or []) if settings.is_joint else recordings

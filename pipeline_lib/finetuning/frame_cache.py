@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.outputs import in_batches
 from pipeline_lib.finetuning.readers import Pairs
-from pipeline_lib.params.branches import BranchSettings
+from pipeline_lib.params.branches import BranchSettings, Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards.store import by_length
 
@@ -44,13 +45,14 @@ def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
-    left, cached = context.settings.cache_embeddings_gb, {}
+    left, pairs = context.settings.cache_embeddings_gb, cast(Pairs, context.read)
+    cached: dict[str, dict[int, Tensor]] = {}
     if left == 0:
         if context.accelerator.is_main_process:
             print_line(
                 f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0"
             )
-        return context.read
+        return pairs
     used = np.union1d(context.train, context.dev)
     rows = {modality: used[context.present[used, i]] for i, modality in enumerate(MODALITIES)}
     stored_layers = _stored_layers(context, rows, ids)
@@ -66,7 +68,7 @@ def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
         if why is None and len(rows[modality]):
             left -= sizes[modality]
             cached[modality] = _frames(context, modality, rows[modality], ids, stored_layers.get(modality))
-    return replace(context.read, cache=cached)
+    return replace(pairs, cache=cached)
 
 
 def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
@@ -101,7 +103,8 @@ def _size_gb(context: TrainingContext, modality: str, rows: np.ndarray) -> float
     if modality == "audio":
         frames = float(np.ceil(context.lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
     else:
-        frames = sum(int(branch.lengths(branch.prepare([context.read.texts[row]])).sum()) for row in rows)
+        texts = cast(Pairs, context.read).texts
+        frames = float(sum(int(branch.lengths(branch.prepare([texts[row]])).sum()) for row in rows))
     n_layers = branch.n_layers + 1 if branch_of(context.settings, modality).layers == "weighted" else 1
     return frames * n_layers * branch.width * BYTES / 1e9
 
@@ -132,7 +135,7 @@ def _frames(
     ):
         if layers is None:
             return dict(_states(context, modality, rows, advance))
-        return frame_store.read(Path(branch_of(context.settings, modality).embedding), layers, rows, ids, advance)
+        return frame_store.read(Path(str(branch_of(context.settings, modality).embedding)), layers, rows, ids, advance)
 
 
 @torch.no_grad()
@@ -152,7 +155,7 @@ def _states(
     starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
     loader = batches.Loader(
         [Batch(batch, starts[batch], durations[batch]) for batch in plan],
-        context.read.with_modalities(modality),
+        cast(Pairs, context.read).with_modalities(cast(Combination, modality)),
         encoder.prepare,
         {},
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from pipeline_lib import batch_losses, expert_network, experts, losses
 from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.storage.fingerprint import code_digest, file_digest
@@ -28,9 +30,10 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         targets: give labels, attributes and scale
     """
     joint = None
-    if settings.is_joint:
-        branches = {
-            name: ExpertBranch(**branch.model_dump(exclude={"embedding"})) for name, branch in settings.branches.items()
+    if settings.branches is not None and settings.mixer is not None:  # a joint expert has both
+        branches: dict[Literal["audio", "text"], ExpertBranch] = {
+            "audio": _expert_branch(settings.branches.audio),
+            "text": _expert_branch(settings.branches.text),
         }
         joint = JointSettings(branches=branches, mixer=settings.mixer, heads=settings.heads, head=settings.head)
     return ExpertSettings(
@@ -62,6 +65,10 @@ def with_revisions(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings
         for name, branch in built.joint.branches.items()
     }
     return built.model_copy(update={"joint": built.joint.model_copy(update={"branches": branches})})
+
+
+def _expert_branch(branch: BranchSettings) -> ExpertBranch:
+    return ExpertBranch(**branch.model_dump(exclude={"embedding"}))
 
 
 def _pinned(settings: EncoderSettings | None, encoder: Encoder) -> EncoderSettings | None:
@@ -115,9 +122,14 @@ def identity(
 
 
 def _folders(settings: FinetuningSettings) -> list[str]:
-    """Return what the encoders are loaded from, and the embeddings that are read in their place."""
+    """Return checkpoints and folders of the encoders, and the embeddings that are read in their place."""
     if settings.branches is None:
-        return [settings.encoder.checkpoint]
+        return [] if settings.encoder is None else [settings.encoder.checkpoint]
     branches = [branch for _, branch in settings.branches.items()]
-    loaded = [branch.expert or branch.encoder.checkpoint for branch in branches]
+    loaded: list[str] = []
+    for branch in branches:
+        if branch.expert:
+            loaded.append(branch.expert)
+        elif branch.encoder is not None:
+            loaded.append(branch.encoder.checkpoint)
     return loaded + [branch.embedding for branch in branches if branch.embedding is not None]

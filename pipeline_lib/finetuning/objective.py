@@ -92,7 +92,7 @@ class Objective:
         self.auxiliary = {name: getattr(options, name) for name in AUXILIARY if getattr(options, name) > 0}
         counts = context.counts if context.soft_counts is None else context.soft_counts.sum(axis=0)
         by_class = optimisation.class_weights(counts, options)
-        self.options = {
+        self.options: dict[str, Any] = {
             "class_weights": None if by_class is None else torch.from_numpy(by_class),
             "focal_gamma": options.focal_gamma,
             "similarity": options.pairs.model_dump(),

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from torch import nn
 
 from pipeline_lib import experts
-from pipeline_lib.encoders.device import pick
+from pipeline_lib.encoders.device import Device, pick
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings
@@ -44,7 +44,7 @@ class PredictionJob:
 
     expert: Path
     settings: FinetuningSettings
-    device: str
+    device: Device
     read: Reader
     rows: np.ndarray
     lengths: np.ndarray

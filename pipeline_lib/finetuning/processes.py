@@ -36,7 +36,9 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     _refuse_shards()
     environment.check()
     repeatable(device)
-    some_unused = settings.is_joint or settings.adaptation.method == "full" or settings.encoder.layerdrop > 0
+    adaptation, encoder = settings.adaptation, settings.encoder
+    some_unused = settings.is_joint or adaptation is None or adaptation.method == "full"
+    some_unused = some_unused or encoder is None or encoder.layerdrop > 0
     unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
     accelerator = Accelerator(
         cpu=device.type == "cpu",

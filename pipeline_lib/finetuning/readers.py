@@ -29,7 +29,7 @@ class Recordings:
         self.cached: np.ndarray | None = None
         self.spans: dict[int, tuple[int, int]] = {}
 
-    def cache(self, rows: Sequence[int], durations_s: np.ndarray, limit_gb: float) -> bool:
+    def cache(self, rows: Sequence[int] | np.ndarray, durations_s: np.ndarray, limit_gb: float) -> bool:
         """Decode the rows once and cache them where they fit into the limit; return whether they did.
 
         Args:
@@ -39,7 +39,7 @@ class Recordings:
         """
         if not len(rows) or float(durations_s[rows].sum()) * BYTES_PER_S > limit_gb * 1e9:
             return False
-        waveforms = [decode(self.paths[row]) for row in rows]
+        waveforms = [decode(self._recording(row)) for row in rows]
         ends = np.cumsum([len(waveform) for waveform in waveforms])
         self.cached = np.concatenate(waveforms)
         self.spans = {int(row): (int(end) - len(x), int(end)) for row, end, x in zip(rows, ends, waveforms)}
@@ -60,19 +60,25 @@ class Recordings:
                 start : end if duration_s is None else min(end, start + round(duration_s * SAMPLE_RATE))
             ]
         else:
-            chunk = decode(self.paths[row], start_s, duration_s)
+            chunk = decode(self._recording(row), start_s, duration_s)
         if len(chunk) < self.minimum_samples:
             chunk = np.pad(chunk, (0, self.minimum_samples - len(chunk)))
         return chunk
+
+    def _recording(self, row: int) -> Recording:
+        recording = self.paths[row]
+        if recording is None:
+            raise ValueError(f"row {row} of the manifest has no audio, expected rows with audio alone")
+        return recording
 
 
 class Texts:
     """Texts of a corpus's rows; a text has no chunks."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str | None]) -> None:
         self.texts = texts
 
-    def __call__(self, row: int, start_s: float, duration_s: float | None) -> str:
+    def __call__(self, row: int, start_s: float, duration_s: float | None) -> str | None:
         """Return the whole text.
 
         Args:

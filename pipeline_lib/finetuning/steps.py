@@ -8,7 +8,7 @@ halves: the loss is of all utterances of a step, see ``objective``.
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline_lib.networks.joint import Pass
 from pipeline_lib.params.training import PhaseSettings
 
 PassOutputs = tuple[np.ndarray | slice, dict[str, Tensor]]  # rows of the batch, outputs
+Forwarded = tuple[dict[str, PassOutputs], Part]  # outputs by pass, losses
 Outputs = tuple[np.ndarray, dict[str, np.ndarray]]  # rows, outputs
 Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, loss of their step
 
@@ -128,7 +129,9 @@ class Steps:
         self.optimiser.zero_grad(set_to_none=True)
         rate = optimisation.set_rate(self.optimiser, optimisation.share_of_peak(state.step, self.planned, self.phase))
         self.statistics = optimisation.statistics(context.network)
-        pieces, whole, forwarded = self._pieces(state, window, loaded), None, []
+        pieces: Iterable[Piece] = self._pieces(state, window, loaded)
+        whole: Whole | None = None
+        forwarded: list[Forwarded] = []
         n_pieces = sum(len(batch.pieces(state.splits)) for batch in window)
         if n_pieces * context.accelerator.num_processes > 1:
             if self.objective.known_beforehand:
@@ -163,14 +166,15 @@ class Steps:
                 seeds = (state.phase, state.epoch, state.batch + i, number, self.context.accelerator.process_index)
                 yield Piece(batch, inputs, truth, (self.context.settings.seed, *seeds))
 
-    def _forward_all(self, pieces: list[Piece]) -> tuple[Whole, list[tuple[dict[str, PassOutputs], Part]]]:
+    def _forward_all(self, pieces: list[Piece]) -> tuple[Whole, list[Forwarded]]:
         """Forward all pieces, for losses that take all of a step's utterances together, and return their whole step.
 
         Several are forwarded without keeping activations, and again to train: batch norm's statistics are those of
         before. The outputs of a single one are returned too.
         """
         accelerator, alone = self.context.accelerator, len(pieces) == 1
-        mine, forwarded = [], []
+        mine: list[dict[str, Any]] = []
+        forwarded: list[Forwarded] = []
         with nullcontext() if alone else torch.no_grad():
             for piece in pieces:
                 by_pass, part = self._forward(self.model if alone else self.context.network, piece)
@@ -181,7 +185,7 @@ class Steps:
         parts = mine if accelerator.num_processes == 1 else gather_object(mine)
         return self.objective.from_parts(parts, accelerator.process_index * len(mine), len(mine)), forwarded
 
-    def _forward(self, model: nn.Module, piece: Piece) -> tuple[dict[str, PassOutputs], Part]:
+    def _forward(self, model: nn.Module, piece: Piece) -> Forwarded:
         """Return the outputs of each pass, of an audio or text expert the only one, and the losses."""
         seed_all(*piece.seeds)
         device = self.context.accelerator.device
@@ -248,7 +252,8 @@ class Steps:
 
 def _block(name: str) -> str:
     """Return a parameter's name up to the number of its block."""
-    return re.match(r".*?\.layers?\.\d+|.*", name)[0]
+    match = re.match(r".*?\.layers?\.\d+", name)
+    return match[0] if match else name
 
 
 def planned(context: TrainingContext, phase: PhaseSettings) -> int:

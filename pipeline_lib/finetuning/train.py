@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from pipeline_lib.finetuning.evaluation import Tally, is_better
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
 from pipeline_lib.finetuning.processes import check_same_start
-from pipeline_lib.finetuning.readers import Reader
+from pipeline_lib.finetuning.readers import Pairs, Reader
 from pipeline_lib.finetuning.steps import Steps, planned
 from pipeline_lib.networks.joint import BOTH
 from pipeline_lib.params.training import PhaseSettings
@@ -83,7 +84,7 @@ class Training:
     def _finish_epoch(self, steps: Steps) -> None:
         """Measure on the development split, write the best weights and a checkpoint."""
         state, context = self.state, self.context
-        train = Tally.from_json(state.tally, context.targets).scores()
+        train = Tally.from_json(state.tally or {}, context.targets).scores()
         state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
         over = state.epoch >= steps.phase.epochs or state.step >= steps.planned
         measured = over or state.epoch % context.settings.early_stopping.every == 0
@@ -123,7 +124,7 @@ class Training:
         for combination in combinations.measured_combinations(context.settings, passes):
             rows = context.development_rows(combination)
             if len(rows):
-                self._score(steps, tally, rows, context.read.with_modalities(combination))
+                self._score(steps, tally, rows, cast(Pairs, context.read).with_modalities(combination))
         return tally.scores()
 
     def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Reader) -> None:

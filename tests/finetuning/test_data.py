@@ -136,7 +136,7 @@ def test_a_tally_is_the_same_in_one_batch_or_many_and_through_json(tones):
     whole, parts = Tally.empty(targets), Tally.empty(targets)
     whole.add(targets, np.arange(48), outputs, 1.5)
     for rows in np.array_split(np.arange(48), 5):
-        parts.add(targets, rows, {name: each[rows] for name, each in outputs.items()}, 1.5)
+        parts.add(targets, rows, {name: values[rows] for name, values in outputs.items()}, 1.5)
         parts = Tally.from_json(parts.to_json(), targets)
     assert whole.scores() == pytest.approx(parts.scores(), rel=1e-12)
 

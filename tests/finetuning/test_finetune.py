@@ -75,7 +75,7 @@ def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path,
     losses, weights = [0.9, 0.5, 0.7, 0.5, 0.1], []  # measured by script: nothing hangs on how a processor rounds
 
     def scores(training, steps):
-        weights.append({name: each.clone() for name, each in training._weights().items()})
+        weights.append({name: values.clone() for name, values in training._weights().items()})
         return {"loss": losses[len(weights) - 1]}
 
     def run_and_keep(training, run=Training.run):
@@ -89,7 +89,7 @@ def test_early_stopping_ends_a_phase_and_the_best_epoch_is_kept(tones, tmp_path,
     run(tones, tmp_path, corpora.settings(tones.llama, "text", **{**SCORED, **changes}))
     assert [float(row["loss"]) for row in curve(tmp_path, "dev")] == losses[:4]  # the second, and two not better
     *measured, best = weights
-    same = [all(torch.equal(each[name], best[name]) for name in best) for each in measured]
+    same = [all(torch.equal(epoch[name], best[name]) for name in best) for epoch in measured]
     assert same == [False, True, False, False]
 
 

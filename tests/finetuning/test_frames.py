@@ -25,9 +25,9 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
     assert console.count("frames of audio are computed anew each time: they would take 0.000") == 1
     assert "of cache_embeddings_gb 5e-05 there is" in console
     for name in ("some", "all"):
-        for modalities, each in result[name].items():
-            np.testing.assert_allclose(each.posterior, result["none"][modalities].posterior, atol=1e-6)
-            np.testing.assert_allclose(each.attributes, result["none"][modalities].attributes, atol=1e-5)
+        for modalities, table in result[name].items():
+            np.testing.assert_allclose(table.posterior, result["none"][modalities].posterior, atol=1e-6)
+            np.testing.assert_allclose(table.attributes, result["none"][modalities].attributes, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_frames_read_from_an_embedding_train_the_expert_that_computed_ones_train
     read, _ = run(tones, tmp_path / "read", settings)
     console = capsys.readouterr().err
     assert console.count("cached in memory") == 2 and f"read from {tmp_path / 'audio'}" in console
-    for modalities, each in read.items():
-        np.testing.assert_allclose(each.posterior, computed[modalities].posterior, atol=2e-5)
-        np.testing.assert_allclose(each.attributes, computed[modalities].attributes, atol=1e-4)
+    for modalities, table in read.items():
+        np.testing.assert_allclose(table.posterior, computed[modalities].posterior, atol=2e-5)
+        np.testing.assert_allclose(table.attributes, computed[modalities].attributes, atol=1e-4)
 
 
 def test_an_encoder_whose_frames_are_read_runs_to_predict_only(tones, tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):
     options = {"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}
     with pytest.raises(InputError, match=r"text is of .*; run the embedding again"):
         run(tones, tmp_path, corpora.joint(tones, **options))
-    frame = tones.corpus.frame.assign(utterance_id=[f"other_{each}" for each in tones.corpus.ids])
+    frame = tones.corpus.frame.assign(utterance_id=[f"other_{name}" for name in tones.corpus.ids])
     options["branches"] = {"text": {"embedding": str(folder)}}
     with pytest.raises(InputError, match=r"has no frames of 'other_.* and 35 others that are trained on"):
         run(tones, tmp_path, corpora.joint(tones, **options), replace(tones.corpus, frame=frame))

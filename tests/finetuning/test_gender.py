@@ -36,7 +36,7 @@ def check(corpus, options):
 def test_genders_are_targets_where_they_are_known(tones):
     corpus = spoken(tones.corpus)
     targets, *_ = check(corpus, corpora.settings(tones.w2v_bert, "audio", **GENDER))
-    expected = [{"female": 0, "male": 1}.get(each, -1) for each in corpus.frame["gender"]]
+    expected = [{"female": 0, "male": 1}.get(gender, -1) for gender in corpus.frame["gender"]]
     np.testing.assert_array_equal(targets.gender, expected)
     assert "gender" in targets.arrays()
     assert data.targets_of(corpus, corpora.settings(tones.w2v_bert, "audio")).gender is None
@@ -74,7 +74,7 @@ def test_a_tally_counts_genders_in_one_batch_or_many_and_through_json(tones):
     outputs = {"logits": rng.normal(size=(48, 4)), "gender": rng.normal(size=(48, 2))}
     tally = Tally.empty(targets)
     for rows in np.array_split(np.arange(48), 5):
-        tally.add(targets, rows, {name: each[rows] for name, each in outputs.items()}, 1.5)
+        tally.add(targets, rows, {name: values[rows] for name, values in outputs.items()}, 1.5)
         tally = Tally.from_json(tally.to_json(), targets)
     known = targets.gender >= 0
     right = (outputs["gender"].argmax(axis=1) == targets.gender)[known]

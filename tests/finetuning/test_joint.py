@@ -168,7 +168,7 @@ def test_late_fusion_trains_two_experts_and_then_one_head(tones, tmp_path):
     run(tones, tmp_path / "first", first)
     run(tones, tmp_path / "both", settings)
     before, after = (
-        experts.load(tmp_path / each / "models" / "tones", torch.device("cpu")) for each in ("first", "both")
+        experts.load(tmp_path / folder / "models" / "tones", torch.device("cpu")) for folder in ("first", "both")
     )
     known = before.state_dict()
     changed = {name for name, tensor in after.state_dict().items() if not torch.equal(tensor, known[name])}

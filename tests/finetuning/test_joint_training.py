@@ -88,7 +88,7 @@ def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch
     )
     run(tones, tmp_path, corpora.joint(tones, early_stopping={"shown": shown}, phases={"only": {"epochs": 1}}))
     assert [n for n, _ in seen] == expected
-    assert [each for _, each in seen] == ([shown] if shown else ["audio", "text", "both"])
+    assert [combination for _, combination in seen] == ([shown] if shown else ["audio", "text", "both"])
 
 
 def test_a_mean_over_passes_is_what_is_minimised(tones, tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_the_stage_writes_what_is_said_of_one_modality_alone_and_a_note_for_othe
     }
     params = {
         "corpus": {"root": str(tones.root)},
-        "finetuning": {name: each.model_dump() for name, each in entries.items()},
+        "finetuning": {name: entry.model_dump() for name, entry in entries.items()},
     }
     YAML().dump(params, tmp_path / "params.yaml")
     manifest.write(tmp_path / "manifest.parquet", tones.corpus)
@@ -142,7 +142,7 @@ def test_the_stage_writes_what_is_said_of_one_modality_alone_and_a_note_for_othe
     for name in entries:
         main(name, **paths)
     alone = tmp_path / "p_alone"
-    assert sorted(each.name for each in (alone / "joint").iterdir()) == ["audio.parquet", "text.parquet"]
-    assert [each.name for each in (alone / "text").iterdir()] == ["none.txt"]
+    assert sorted(path.name for path in (alone / "joint").iterdir()) == ["audio.parquet", "text.parquet"]
+    assert [path.name for path in (alone / "text").iterdir()] == ["none.txt"]
     assert predictions.read(alone / "joint" / "audio.parquet").expert == "joint"
     assert len(predictions.read(tmp_path / "p" / "joint.parquet").utterance_ids) == 48

@@ -94,4 +94,4 @@ def test_an_optimiser_put_back_steps_on_as_if_it_had_never_stopped():
     again.load_state_dict(weights)
     optimisation.restore(other, again, flat)
     step(again, other, 2.0)
-    assert all(torch.equal(again.state_dict()[name], each) for name, each in network.state_dict().items())
+    assert all(torch.equal(again.state_dict()[name], values) for name, values in network.state_dict().items())

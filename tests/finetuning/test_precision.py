@@ -40,11 +40,11 @@ def floating(values):
         if values.is_floating_point():
             yield values
     elif isinstance(values, dict):
-        for each in values.values():
-            yield from floating(each)
+        for value in values.values():
+            yield from floating(value)
     elif isinstance(values, (tuple, list)):
-        for each in values:
-            yield from floating(each)
+        for value in values:
+            yield from floating(value)
     elif hasattr(values, "__dict__"):
         yield from floating(vars(values))
 
@@ -58,7 +58,7 @@ def test_what_stands_on_the_encoder_is_in_float32(tones, tmp_path, half, name):
 
     def watch(module_name):
         def hook(module, given, returned):
-            kinds = {each.dtype for each in floating(returned)}
+            kinds = {tensor.dtype for tensor in floating(returned)}
             (inside if module_name.startswith(ENCODER) else outside.setdefault(module_name, set())).update(kinds)
 
         return hook
@@ -76,7 +76,7 @@ def test_what_stands_on_the_encoder_is_in_float32(tones, tmp_path, half, name):
     if name != "shared_transformer" and name != "imagination":  # whose encoders are frozen
         assert torch.bfloat16 in inside
     assert outside and {name: kinds for name, kinds in outside.items() if kinds - {torch.float32}} == {}
-    assert {each.dtype for each in floating(returned)} == {torch.float32}
+    assert {tensor.dtype for tensor in floating(returned)} == {torch.float32}
 
 
 def test_the_development_split_is_measured_in_the_precision_of_prediction(tones, tmp_path, half, monkeypatch):

@@ -29,7 +29,7 @@ BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordan
 def write(folder: Path, tones, **experts) -> Path:
     """Write what the stage reads and return the folder."""
     folder.mkdir()
-    entries = {name: each.model_dump() for name, each in experts.items()}
+    entries = {name: entry.model_dump() for name, entry in experts.items()}
     YAML().dump({"corpus": {"root": str(tones.root)}, "finetuning": entries}, folder / "params.yaml")
     manifest.write(folder / "manifest.parquet", tones.corpus)
     metadata = {"engine": "none", "checkpoint": "", "decoding": {}}
@@ -48,7 +48,7 @@ def launch(*runs: tuple[Path, str, int]) -> subprocess.CompletedProcess:
         "-m",
         "tests.finetuning.launched",
     ]
-    command = [sys.executable, *several, *(str(part) for each in runs for part in each)]
+    command = [sys.executable, *several, *(str(part) for run in runs for part in run)]
     return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
 
 

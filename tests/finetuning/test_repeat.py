@@ -13,7 +13,7 @@ from tests.finetuning.runs import BOTH, SCORED, run
 @pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", BOTH), ("llama", "text", SCORED)])
 def test_two_runs_give_the_same_bytes(tones, tmp_path, name, modality, changes):
     settings = corpora.settings(getattr(tones, name), modality, **changes)
-    one, two = (run(tones, tmp_path / each, settings)[1] for each in "12")
+    one, two = (run(tones, tmp_path / folder, settings)[1] for folder in "12")
     assert one == two
 
 
@@ -122,5 +122,5 @@ def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_pa
     executor = settings.predict.model_copy(update={"executor": ExecutorSettings(workers=2)})
     _, spread = run(tones, tmp_path / "spread", settings.model_copy(update={"predict": executor}))
     assert spread == alone
-    folders = [next((tmp_path / each / "work" / "tones").iterdir()).name for each in ("alone", "spread")]
+    folders = [next((tmp_path / folder / "work" / "tones").iterdir()).name for folder in ("alone", "spread")]
     assert folders[0] == folders[1]

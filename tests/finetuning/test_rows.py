@@ -21,7 +21,7 @@ def in_one(tones):
     """Return the corpus with all its recordings one behind the other in a single file."""
     audio = [soundfile.read(tones.root / name, dtype="float32")[0] for name in tones.corpus.frame["audio"]]
     soundfile.write(tones.root / "all.wav", np.concatenate(audio), 16_000, subtype="FLOAT")
-    ends = np.cumsum([len(each) for each in audio]) / 16_000
+    ends = np.cumsum([len(samples) for samples in audio]) / 16_000
     times = {"start_s": [0.0, *ends[:-1]], "end_s": ends}
     return replace(tones.corpus, frame=tones.corpus.frame.assign(audio="all.wav", audio_sha256="0" * 64, **times))
 
@@ -53,7 +53,7 @@ def test_another_segment_of_the_same_file_is_another_training(tones, in_one):
     targets = data.targets_of(in_one, settings)
     nothing = sounds.find(settings.augmentation)
     moved = replace(in_one, frame=in_one.frame.assign(end_s=in_one.frame["end_s"] - 0.01))
-    one, other = (identity.identity(settings, each, targets, None, nothing) for each in (in_one, moved))
+    one, other = (identity.identity(settings, corpus, targets, None, nothing) for corpus in (in_one, moved))
     assert one != other and one == identity.identity(settings, in_one, targets, None, nothing)
 
 

@@ -93,7 +93,7 @@ def objective_of(settings, present, *, soft=False):
     truth = truth_of(soft=soft)
     counts = np.array([6, 2, 1, 1]), truth["emotion"] if soft else None
     job = SimpleNamespace(settings=settings, counts=counts[0], soft_counts=counts[1], arrays=truth, present=present)
-    return Objective(job, settings.phases["only"]), {name: torch.from_numpy(each) for name, each in truth.items()}
+    return Objective(job, settings.phases["only"]), {name: torch.from_numpy(values) for name, values in truth.items()}
 
 
 def gradients(network, forward, objective, truth, sizes):
@@ -102,7 +102,7 @@ def gradients(network, forward, objective, truth, sizes):
     parts = torch.arange(N).split(sizes)
 
     def part(rows):
-        return objective.part(forward(rows), {name: each[rows] for name, each in truth.items()})
+        return objective.part(forward(rows), {name: values[rows] for name, values in truth.items()})
 
     if len(sizes) == 1:
         whole = None
@@ -116,7 +116,9 @@ def gradients(network, forward, objective, truth, sizes):
         loss, value = objective.loss(part(rows), whole, number)
         loss.backward()
         total += value
-    return torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None]), total
+    return torch.cat(
+        [parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None]
+    ), total
 
 
 def check(network, forward, objective, truth, sizes):
@@ -147,7 +149,9 @@ def test_split_equals_whole_for_every_loss_of_a_joint_expert(name, sizes):
     given = joint_networks.inputs(PRESENT)
 
     def forward(rows):
-        some = {key: each[rows] if key == "present" else tuple(x[rows] for x in each) for key, each in given.items()}
+        some = {
+            key: values[rows] if key == "present" else tuple(x[rows] for x in values) for key, values in given.items()
+        }
         return network(some, joint_networks.ALL, objective.auxiliary_inputs)
 
     check(network, forward, objective, truth, sizes)
@@ -161,7 +165,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step
     logits = torch.randn(N, N_LABELS, generator=torch.Generator().manual_seed(5), requires_grad=True)
     whole = objective.from_targets(np.arange(N))
     for rows in torch.arange(N).split([2, 3, 7]):
-        part = objective.part({"logits": logits[rows]}, {name: each[rows] for name, each in truth.items()})
+        part = objective.part({"logits": logits[rows]}, {name: values[rows] for name, values in truth.items()})
         objective.loss(part, whole)[0].backward()
     labels = truth["emotion"].numpy()
     weights = np.where(labels >= 0, by_class[labels], 0.0)
@@ -187,7 +191,7 @@ def job_of(tones, settings, folder):
     present = combinations.present(tones.corpus, texts, settings)
     train, dev = data.check_data(tones.corpus, targets, settings, present)
     network = experts.build(identity.expert_settings(settings, targets), torch.device("cpu"))
-    recordings = Recordings([tones.root / each for each in tones.corpus.frame["audio"]], 400)
+    recordings = Recordings([tones.root / name for name in tones.corpus.frame["audio"]], 400)
     with logs(folder, enabled=False) as opened:
         return TrainingContext(
             name="tones",
@@ -210,11 +214,13 @@ def step_gradient(job, sizes, monkeypatch):
     """Return the gradient of one step over twelve utterances in batches of these sizes, and the step's loss."""
     rows, phase = job.train[:N], job.settings.phases["only"].model_copy(update={"accumulation": len(sizes)})
     plan = [
-        Batch(each, np.zeros(len(each)), np.full(len(each), np.nan)) for each in np.split(rows, np.cumsum(sizes)[:-1])
+        Batch(part, np.zeros(len(part)), np.full(len(part), np.nan)) for part in np.split(rows, np.cumsum(sizes)[:-1])
     ]
     monkeypatch.setattr(batches, "epoch", lambda *_: plan)
     steps, state, result = Steps(job, "only", phase), State(), []
-    monkeypatch.setattr(steps.optimiser, "step", lambda: result.extend(each.grad.flatten() for each in steps.trained))
+    monkeypatch.setattr(
+        steps.optimiser, "step", lambda: result.extend(parameter.grad.flatten() for parameter in steps.trained)
+    )
     steps.run_epoch(state, lambda: None)
     assert state.step == 1
     return torch.cat(result), state.tally["loss"]

@@ -26,7 +26,7 @@ TARGETS = {"anger": [0.75, 0, 0.25, 0], "happiness": [0, 1, 0, 0], "sadness": [0
 def voted(corpus, cast=CAST):
     """Return the corpus with votes by what was meant, and X where sadness was meant."""
     meant = corpus.frame["emotion"]
-    frame = corpus.frame.assign(votes=[cast.get(each) for each in meant])
+    frame = corpus.frame.assign(votes=[cast.get(label) for label in meant])
     frame.loc[meant == "sadness", "emotion"] = "X"
     return replace(corpus, frame=frame)
 
@@ -43,7 +43,7 @@ def counts_of(targets, train):
 def test_targets_are_the_shares_of_the_votes_without_x(tones):
     meant, targets = tones.corpus.frame["emotion"], data.targets_of(voted(tones.corpus), settings(tones))
     assert targets.labels == ("anger", "happiness", "sadness", "O")
-    np.testing.assert_allclose(targets.soft, [TARGETS[each] for each in meant])
+    np.testing.assert_allclose(targets.soft, [TARGETS[label] for label in meant])
     assert targets.soft.dtype == np.float32
     np.testing.assert_array_equal(targets.emotion == -1, meant == "sadness")  # the consensus is kept for scores
 
@@ -108,7 +108,7 @@ def test_class_weights_and_prior_come_from_the_mean_target(tones):
     train, _ = data.check_data(corpus, targets, options)
     counts, soft = counts_of(targets, train)
     assert counts.tolist() == [6, 6, 0, 6]
-    mean = np.mean([TARGETS[each] for each in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)
+    mean = np.mean([TARGETS[label] for label in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)
     np.testing.assert_allclose(soft.sum(axis=0), 24 * mean, atol=1e-6)
     phase, plain, balanced = PhaseSettings(), LossSettings(), LossSettings(class_weights="balanced")
     np.testing.assert_allclose(optimisation.training_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
@@ -148,6 +148,6 @@ def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     changes = corpora.merged({**LONG, **SCORED, **SOFT}, {"phases": phases, "early_stopping": stopping})
     result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)
     assert result.labels == ("anger", "happiness", "sadness", "O")
-    expected = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
+    expected = np.array([TARGETS[label] for label in tones.corpus.frame["emotion"]])
     np.testing.assert_allclose(result.posterior, expected, atol=0.05)
     np.testing.assert_allclose(result.training_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)

@@ -71,11 +71,12 @@ class Augmentation:
         chances = rng.random(2)
         augmented = played(waveform, speed)
         if chances[0] < self.settings.reverberation.probability:
-            response = self.responses[rng.integers(len(self.responses))]
+            response = self.responses[int(rng.integers(len(self.responses)))]
             augmented = reverberant(augmented, rooms.recorded(response) if isinstance(response, Path) else response)
         if chances[1] < self.settings.noise.probability:
-            sound = self.noises[rng.integers(len(self.noises))]
-            ratio = rng.uniform(*self.settings.noise.snr_db[str(sound.category)])
+            sound = self.noises[int(rng.integers(len(self.noises)))]
+            low, high = self.settings.noise.snr_db[str(sound.category)]
+            ratio = rng.uniform(low, high)
             augmented = noisy(augmented, stretch(sound, len(augmented), float(rng.random())), ratio)
         return np.pad(augmented, (0, max(0, self.minimum_samples - len(augmented))))
 

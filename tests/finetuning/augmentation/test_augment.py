@@ -94,7 +94,7 @@ def made(folder, **changes):
 def test_a_chunk_keeps_its_type_and_length_and_follows_from_its_seed(folder):
     chunk, augmentation = SPEECH.astype(np.float32), made(folder)
     augmented = [augmentation(chunk, seed, 1.0) for seed in (1, 1, 2)]
-    assert [each.dtype for each in augmented] == [np.float32] * 3
+    assert [samples.dtype for samples in augmented] == [np.float32] * 3
     assert augmented[0].shape == chunk.shape
     assert augmented[0].tobytes() == augmented[1].tobytes()
     assert not np.allclose(augmented[0], augmented[2])
@@ -108,7 +108,7 @@ def test_each_category_is_added_at_its_own_ratios(folder):
     ratios = [
         10 * np.log10(np.mean(chunk**2) / np.mean((augmentation(chunk, seed, 1.0) - chunk) ** 2)) for seed in range(60)
     ]
-    counts = [sum(low - 1e-3 <= each <= high + 1e-3 for each in ratios) for low, high in ranges.values()]
+    counts = [sum(low - 1e-3 <= ratio <= high + 1e-3 for ratio in ratios) for low, high in ranges.values()]
     assert sum(counts) == 60
     assert counts[0] > counts[1] > 0  # two files of noise, one each of the others
     assert counts[2] > 0
@@ -139,5 +139,5 @@ def test_rooms_are_simulated_where_no_folder_is_given():
     settings = AugmentationSettings.model_validate(entry)
     augmentation = augment.make(settings, sounds.find(settings), 1, 1, show_progress=True)
     assert len(augmentation.responses) == 3
-    assert all(isinstance(each, rooms.Response) for each in augmentation.responses)
+    assert all(isinstance(response, rooms.Response) for response in augmentation.responses)
     assert augmentation(SPEECH.astype(np.float32), 1, 1.0).dtype == np.float32

@@ -44,7 +44,7 @@ def test_images_left_out_do_not_change_the_measured_time(monkeypatch):
 
 def test_the_same_seed_gives_the_same_rooms_however_many_there_are():
     def drawn(count, seed):
-        return [(each.samples.tobytes(), each.direct) for each in rooms.simulated(count, (0.15, 0.2), seed)]
+        return [(response.samples.tobytes(), response.direct) for response in rooms.simulated(count, (0.15, 0.2), seed)]
 
     assert drawn(3, 1)[:2] == drawn(2, 1)
     assert drawn(2, 1) != drawn(2, 2)

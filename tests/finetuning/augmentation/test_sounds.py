@@ -20,7 +20,7 @@ def find(root, noise=None, reverberation=None):
 
 
 def names(result):
-    return [(each.name, each.category) for each in result]
+    return [(sound.name, sound.category) for sound in result]
 
 
 def table(root, text, name="table.csv"):
@@ -44,7 +44,7 @@ def test_of_a_walked_folder_the_first_sub_folder_is_the_category(folder):
         ("noise/free-sound/tap.wav", "noise"),
         ("speech/librivox/read.wav", "speech"),
     ]
-    assert [each.duration_s for each in result.noises] == [3.0, 2.0, 0.05, 1.5]
+    assert [sound.duration_s for sound in result.noises] == [3.0, 2.0, 0.05, 1.5]
     assert result.responses == ()
 
 
@@ -61,7 +61,7 @@ def test_a_folder_of_responses_gives_every_recording_but_noises(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / name, np.ones(10) / 2, 16_000)
     result = find(tmp_path, reverberation={}).responses
-    assert [each.name for each in result] == ["real/air_type1_a.wav", "simulated_rirs/smallroom/Room001/a.wav"]
+    assert [sound.name for sound in result] == ["real/air_type1_a.wav", "simulated_rirs/smallroom/Room001/a.wav"]
 
 
 @pytest.mark.parametrize("header", ["file,category", "audio,kind", "id,path,kind"])

@@ -49,14 +49,14 @@ def loaded(tones, folder):
 
 def as_tensors(waveforms):
     """Stand in for an encoder's ``prepare``: padded waveforms."""
-    tensors = [torch.from_numpy(each) for each in waveforms]
+    tensors = [torch.from_numpy(waveform) for waveform in waveforms]
     return {"waveforms": torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)}
 
 
 def test_two_workers_make_the_tensors_of_none(loaded):
     (_, alone), (_, helped) = loaded(), loaded(workers=2)
     assert all(torch.equal(one, two) for one, two in zip(alone, helped, strict=True))
-    assert {each.dtype for each in alone} == {torch.float32}
+    assert {tensor.dtype for tensor in alone} == {torch.float32}
 
 
 def test_an_epoch_resumed_in_its_middle_and_cut_up_sounds_the_same(loaded):
@@ -78,7 +78,7 @@ def test_two_epochs_and_two_occurrences_differ(loaded):
 
 def test_without_a_seed_or_an_augmentation_a_chunk_stays_as_it_is(loaded, tones, folder):
     plan, plain = loaded(augmenting=False)
-    seedless = [batches.Batch(each.rows, each.starts_s, each.durations_s) for each in plan]
+    seedless = [batches.Batch(batch.rows, batch.starts_s, batch.durations_s) for batch in plan]
     _, development = loaded(seedless)
     _, augmented = loaded(plan)
     assert all(torch.equal(one, two) for one, two in zip(plain, development, strict=True))
