@@ -166,7 +166,8 @@ def _model(
     options: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
     dtype = torch.bfloat16 if settings.weights == "bfloat16" else torch.float32
     try:
-        contents.check_memory(config, settings.checkpoint, WEIGHT_BYTES[settings.weights], **options)
+        if device.type != "meta":
+            contents.check_memory(config, settings.checkpoint, WEIGHT_BYTES[settings.weights], **options)
     except InputError:
         raise
     except Exception as error:
