@@ -29,7 +29,7 @@ from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 
-IRRELEVANT = {"after", "device", "workers", "executor", "limit_gb", "probe"}  # to the values of an embedding
+IRRELEVANT = {"reads", "device", "workers", "executor", "limit_gb", "probe"}  # to the values of an embedding
 
 
 def embed(

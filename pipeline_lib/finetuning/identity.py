@@ -66,7 +66,7 @@ def identity(
     augmenting: Sounds,
 ) -> tuple[object, ...]:
     """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
-    idle = {"after", "workers", "save_steps", "save_seconds"}
+    idle = {"reads", "workers", "save_steps", "save_seconds"}
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if each is None else each.tolist() for each in trained]

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.params.inputs import made_by_stages, missing_checkpoints, missing_sounds, slots_missing
+from pipeline_lib.params.inputs import made_by_stages, missing_checkpoints, missing_sounds, wrong_slots
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -25,7 +25,7 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *slots_missing(params), *(absent(params) if present else [])]
+    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params

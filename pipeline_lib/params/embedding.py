@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import AfterSettings, Settings
+from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.executor import ExecutorSettings
 
@@ -21,10 +21,20 @@ class ProbeSettings(Settings):
     max_iterations: Count = Field(200, description="of the logistic regression")
 
 
+class EmbeddingReads(Settings):
+    """What an entry reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing."""
+
+    encoder: Slot = Field(FILLER, description="the encoder's checkpoint where it is a folder, or the expert's folder")
+    transcripts: Slot = Field(FILLER, description="data/transcripts.parquet where texts are ASR transcripts")
+    faces: Slot = Field(FILLER, description="nothing yet: for crops of faces")
+
+
 class EmbeddingSettings(Settings):
     """A frozen encoder, or the encoder of an expert, and which of its hidden states are kept."""
 
-    after: AfterSettings = AfterSettings()
+    old_keys = {"after": "'reads', with a slot a role"}
+
+    reads: EmbeddingReads = EmbeddingReads()
     modality: Literal["audio", "text"] = Field(description="what the encoder reads")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
     encoder: EncoderSettings | None = Field(None, description="a checkpoint; null where expert is given")

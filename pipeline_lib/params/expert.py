@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline_lib.params.augmentation import AugmentationSettings
-from pipeline_lib.params.base import AfterSettings, Settings
+from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.branches import BranchesSettings, Combination, Passes
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.executor import ExecutorSettings
@@ -40,10 +40,27 @@ class PredictSettings(Settings):
     executor: ExecutorSettings = ExecutorSettings()
 
 
+class FinetuningReads(Settings):
+    """What an entry reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing.
+
+    A branch that reads an embedding names the embedding, whose own entry reads the checkpoint or expert behind it.
+    """
+
+    audio: Slot = Field(FILLER, description="local checkpoint, expert or embedding of the audio encoder")
+    text: Slot = Field(FILLER, description="local checkpoint, expert or embedding of the text encoder")
+    video: Slot = Field(FILLER, description="nothing yet: of the video encoder")
+    transcripts: Slot = Field(FILLER, description="data/transcripts.parquet where texts are ASR transcripts")
+    noise: Slot = Field(FILLER, description="augmentation.noise.root where its probability is above 0")
+    rooms: Slot = Field(FILLER, description="augmentation.reverberation.root where its probability is above 0")
+    teacher: Slot = Field(FILLER, description="nothing yet: an expert to learn from")
+
+
 class ExpertEntry(Settings):
     """One expert: its encoder or, of a joint expert, its encoders; what is trained of it, on what, how."""
 
-    after: AfterSettings = AfterSettings()
+    old_keys = {"after": "'reads', with a slot a role"}
+
+    reads: FinetuningReads = FinetuningReads()
     modality: Literal["audio", "text", "joint"] = Field(description="what the expert reads; joint is audio and text")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.params.base import AfterSettings, Revision, Settings
+from pipeline_lib.params.base import FILLER, Revision, Settings, Slot
 from pipeline_lib.params.executor import ExecutorSettings
 
 
@@ -45,11 +45,19 @@ class ReferenceSettings(Settings):
     missing: Annotated[Literal["refuse", "empty"], Field(description="an utterance without a human text")] = "refuse"
 
 
+class TranscriptionReads(Settings):
+    """What the stage reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing."""
+
+    checkpoint: Annotated[Slot, Field(description="the engine's checkpoint, where it is a file or folder")] = FILLER
+
+
 class TranscriptionSettings(Settings):
     """Each engine keeps its own options; ``engine`` chooses."""
 
+    old_keys = {"after": "'reads', with a slot a role"}
+
     engine: Annotated[Literal["canary", "whisper", "reference"], Field(description="who transcribes")]
-    after: AfterSettings = AfterSettings()
+    reads: TranscriptionReads = TranscriptionReads()
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where the model runs")] = "auto"
     shard_size: Annotated[int, Field(ge=1, description="utterances a shard: what an interruption costs at most")] = 256
     executor: ExecutorSettings = ExecutorSettings()

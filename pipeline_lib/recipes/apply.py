@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline_lib.command import run
-from pipeline_lib.params.base import PARAMS, ParameterError
-from pipeline_lib.params.check import absent, check
+from pipeline_lib.params.base import PARAMS, ParameterError, read_params
+from pipeline_lib.params.check import absent, check, read_all
 from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, names, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, names, write_yaml
 
 EXPERT = "settings.json"  # a trained expert has it; what somebody else keeps in models/ is left alone
 
@@ -106,6 +106,8 @@ def main(
     draft = out.with_name(f".{out.name}.draft")
     draft.write_text(write_yaml(values), encoding="utf-8")
     try:
+        fill_slots(values, read_all(read_params(draft), draft))
+        draft.write_text(write_yaml(values), encoding="utf-8")
         params = check(draft, present=False)
         draft.replace(out)
     finally:

@@ -10,8 +10,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from pipeline_lib.params.base import FILLER, ParameterError
-from pipeline_lib.params.inputs import TRANSCRIPTS
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 
 STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
@@ -38,22 +37,18 @@ def shrink(params: CommentedMap) -> None:
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
-    reads = [_load_stand_in(each, checkpoints) for each in (entry.get("branches") or {"only": entry}).values()]
-    if entry["modality"] in ("text", "joint") and entry["text"] == "transcripts":
-        reads.append(TRANSCRIPTS)
-    entry["after"] = dict(zip("abc", [*reads, FILLER, FILLER]))
+    for part in (entry.get("branches") or {"only": entry}).values():
+        if part["encoder"] is not None:
+            _load_stand_in(part, checkpoints)
 
 
-def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> str:
-    """Give an entry or a branch its small checkpoint, and return what it reads."""
-    if part["encoder"] is None:
-        return part["expert"]
+def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> None:
+    """Give an entry or a branch its small checkpoint."""
     asked = part["encoder"]["checkpoint"]
     checkpoints = checkpoints | {small: small for small in checkpoints.values()}
     if asked not in checkpoints:
         raise ParameterError(f"{STAND_INS.name} has no stand-in for {asked!r}, only for {sorted(checkpoints)}")
     part["encoder"] |= {"checkpoint": checkpoints[asked], "revision": None, "layers_kept": None}
-    return checkpoints[asked]
 
 
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
