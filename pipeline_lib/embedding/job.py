@@ -29,6 +29,7 @@ class EmbeddingJob:
         layers: which are kept
         source: of the inputs, without a model
         ids: every utterance's identifier
+        workers: threads that decode and make features ahead
     """
 
     settings: EmbeddingSettings
@@ -36,6 +37,7 @@ class EmbeddingJob:
     layers: tuple[int, ...]
     source: Source
     ids: list[str]
+    workers: int
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the encoder and return what embeds some rows."""
@@ -46,7 +48,7 @@ class EmbeddingJob:
         self, encoder: SpeechEncoder | TextEncoder, device: torch.device
     ) -> Callable[[list[int]], pa.Table]:
         """Return what embeds some rows with an encoder that is loaded."""
-        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids)
+        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
 
         def compute(rows: list[int]) -> pa.Table:
             with _exact(device):

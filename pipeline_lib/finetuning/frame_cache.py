@@ -44,17 +44,18 @@ def keep(context: TrainingContext, ids: np.ndarray) -> Pairs:
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
-    left, kept = context.settings.cache_embeddings_gb, {}
-    if left == 0:
+    left: float = context.machine.cache_embeddings_gb
+    kept: dict[str, dict[int, Tensor]] = {}
+    if not context.settings.cache_embeddings:
         if context.accelerator.is_main_process:
-            say(f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0")
+            say(f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings is false")
         return context.read
     used = np.union1d(context.train, context.dev)
     rows = {each: used[context.present[used, i]] for i, each in enumerate(MODALITIES)}
     stored = _stored_layers(context, rows, ids)
     sizes = {each: _size_gb(context, each, rows[each]) for each in MODALITIES}
     for each in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(context.settings, each, sizes[each], left)
+        why = _refusal(context, each, sizes[each], left)
         if context.accelerator.is_main_process:
             origin = f", read from {branch_of(context.settings, each).embedding}" if each in stored else ""
             done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB{origin}"
@@ -70,8 +71,9 @@ def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
     return getattr(settings.branches, modality)
 
 
-def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_gb: float) -> str | None:
+def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:
     """Return why a branch's frames cannot be kept, or None."""
+    settings = context.settings
     method = branch_of(settings, modality).adaptation.method
     if method != "frozen":
         return f"branches.{modality}.adaptation.method is {method!r}, its encoder changes"
@@ -81,7 +83,7 @@ def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_g
     if modality == "audio" and settings.augmentation.is_on:
         return "augmentation changes the audio each epoch"
     if size_gb > left_gb:
-        limit = f"of cache_embeddings_gb {settings.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
+        limit = f"of cache_embeddings_gb {context.machine.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
         return f"they would take {size_gb:.3g} GB, {limit}"
     return None
 
@@ -143,7 +145,7 @@ def _states(
         encoder.prepare,
         {},
     )
-    for each, (inputs, _) in zip(plan, batches.load(loader, context.settings.workers, device)):
+    for each, (inputs, _) in zip(plan, batches.load(loader, context.machine.workers, device)):
         given = batches.to(inputs, device)[modality]
         hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])

@@ -66,7 +66,6 @@ def identity(
     augmenting: Sounds,
 ) -> tuple[object, ...]:
     """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
-    idle = {"reads", "workers", "save_steps", "save_seconds"}
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if each is None else each.tolist() for each in trained]
@@ -75,7 +74,7 @@ def identity(
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
     modules = (losses, batch_losses, experts, expert_network, segments)
     return (
-        settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
+        settings.model_dump(exclude={"reads"}),
         [store.file_digest(place) if place.is_dir() else None for place in map(Path, _folders(settings))],
         store.code_digest(*parts, *modules),
         torch.__version__,

@@ -21,6 +21,7 @@ def outputs_of(
     read: Read,
     settings: FinetuningSettings,
     *,
+    workers: int = 0,
     say: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
@@ -31,6 +32,7 @@ def outputs_of(
         lengths: seconds or characters of all rows
         read: row, start, duration to a waveform, a text, or both
         settings: the entry
+        workers: processes that load batches
         say: inputs to outputs, one of the network's methods; None calls the network itself
     """
     if not len(plan):
@@ -40,7 +42,7 @@ def outputs_of(
     chunked = [Batch(rows, *batches.whole(lengths[rows], settings)) for rows in plan]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode():
-        for inputs, _ in batches.load(loader, settings.workers, device):
+        for inputs, _ in batches.load(loader, workers, device):
             outputs = (say or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 

@@ -21,6 +21,7 @@ from pipeline_lib.finetuning.reading import Pairs, Read, Recordings
 from pipeline_lib.networks.joint import BOTH, JointNetwork
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
 
@@ -40,6 +41,8 @@ class PredictionJob:
         rows: of the manifest, those to predict; the plan counts in places of this list
         lengths: seconds or characters, of all rows of the manifest
         ids: of the rows to predict
+        workers: processes that load batches
+        threads: of the CPU's arithmetic in a worker, None as torch chooses
     """
 
     expert: Path
@@ -49,12 +52,14 @@ class PredictionJob:
     rows: np.ndarray
     lengths: np.ndarray
     ids: list[str]
+    workers: int = 0
+    threads: int | None = None
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the expert and return what predicts some rows."""
         device = pick(self.device)
-        if self.settings.threads is not None:
-            torch.set_num_threads(self.settings.threads)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         repeatable(device)
         return self.predicting_with(experts.load(self.expert, device))
 
@@ -64,7 +69,8 @@ class PredictionJob:
 
         def compute(places: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(places, self.settings)]
-            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, say=say))
+            given = (plan, self.lengths, self.read, self.settings)
+            parts = list(outputs_of(network, *given, workers=self.workers, say=say))
             found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in found.items()}
             return pa.table({"row": pa.array(self.rows[places]), **columns})
@@ -87,6 +93,7 @@ def predict(
     folder: Path,
     shown: Combination = "both",
     showing: np.ndarray | None = None,
+    machine: FinetuningMachine = FINETUNING,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
@@ -107,14 +114,16 @@ def predict(
         folder: for unfinished shards
         shown: what is returned, of a joint expert
         showing: which of ``rows`` have any of that, bool; None for all
+        machine: executor, device, workers and threads
     """
-    executor = settings.predict.executor
-    device = settings.device if executor.is_remote else next(network.parameters()).device.type
+    executor = machine.executor
+    device = machine.device if executor.is_remote else next(network.parameters()).device.type
     if isinstance(read, Pairs):
         read = read.plain() if executor.workers else replace(read, kept={})  # frames were kept as training made them
     elif executor.workers and isinstance(read, Recordings):
         read = Recordings(read.paths, read.minimum_samples)  # without audio that was kept in memory
-    job = PredictionJob(expert, settings, device, read, rows, lengths, ids[rows].tolist())
+    names = ids[rows].tolist()
+    job = PredictionJob(expert, settings, device, read, rows, lengths, names, machine.workers, machine.threads)
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
     compute = None if executor.workers else job.predicting_with(network)
     tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)

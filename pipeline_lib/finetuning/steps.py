@@ -102,7 +102,7 @@ class Steps:
             piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
         ]
         loader = batches.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
-        loaded = zip(todo, batches.load(loader, context.settings.workers, context.accelerator.device))
+        loaded = zip(todo, batches.load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
             window = plan[state.batch : state.batch + self.phase.accumulation]

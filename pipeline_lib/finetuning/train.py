@@ -75,7 +75,7 @@ class Training:
     def _after_step(self, steps: Steps) -> None:
         """Show the step and write a checkpoint where one is due."""
         self.advance(1)
-        every, seconds = self.context.settings.save_steps, self.context.settings.save_seconds
+        every, seconds = self.context.machine.save_steps, self.context.machine.save_seconds
         due = every is not None and self.state.step % every == 0
         if due or (seconds is not None and time.monotonic() - self.saved > seconds):
             self._save(steps)
@@ -137,7 +137,9 @@ class Training:
         (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
         plan = in_batches(order, context.settings)
         mine = [rows[places] for places in plan[process::count]]
-        found = outputs_of(context.network, mine, context.lengths, read, context.settings)
+        found = outputs_of(
+            context.network, mine, context.lengths, read, context.settings, workers=context.machine.workers
+        )
         parts = list(zip(range(process, len(plan), count), found))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")

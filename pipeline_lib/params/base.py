@@ -29,11 +29,21 @@ class ParameterError(InputError):
     """params.yaml holds something that no stage could run with."""
 
 
+def renamed(new: str) -> str:
+    """Return what an error says of a key that has another name now."""
+    return f"is now {new}: rename it"
+
+
+def moved(new: str) -> str:
+    """Return what an error says of a key that stands in machine.yaml now."""
+    return f"has moved to machine.yaml: remove it here, and set {new} there (docs/machine.md)"
+
+
 class Settings(BaseModel):
     """Base of every section: frozen, strict types, finite numbers, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    old_keys: ClassVar[Mapping[str, str]] = {}  # a key of earlier versions: what stands in its place, for the message
+    old_keys: ClassVar[Mapping[str, str]] = {}  # a key of earlier versions: what became of it, for the message
 
     @model_validator(mode="after")
     def _texts_are_names(self) -> Self:
@@ -82,8 +92,20 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     Raises:
         ParameterError: the file is missing or is not YAML
     """
+    values = load_yaml(path)
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
+    return values
+
+
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        ParameterError: the file is missing, cannot be read or is not YAML
+    """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; commands are run from the project's root") from None
     except OSError as error:
@@ -94,9 +116,6 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         raise ParameterError(f"{path} is not YAML: brackets are nested too deeply") from None
     except YAMLError as error:
         raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
-    return values
 
 
 def read_value(dotted: str, path: Path = PARAMS) -> Any:
@@ -119,11 +138,11 @@ def read_value(dotted: str, path: Path = PARAMS) -> Any:
 
 def _explain(cls: type[Settings], section: str, detail: ErrorDetails) -> str:
     """Return one mistake in one line: where, what is, what was expected."""
-    where = ".".join([section, *(str(part) for part in detail["loc"])])
+    where = ".".join(filter(None, [section, *(str(part) for part in detail["loc"])]))
     if detail["type"] == "extra_forbidden":
         for model in _models_at(cls, detail["loc"][:-1]):
             if replacement := model.old_keys.get(str(detail["loc"][-1])):
-                return f"{where} is a key of earlier versions, expected {replacement}"
+                return f"{where} {replacement}"
         return f"{where} is not a parameter, expected one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{where} is missing"

@@ -113,7 +113,8 @@ def _unknown_names(params: Params) -> list[str]:
 
 def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
     """Return why an encoder of that modality cannot be taken from an expert, as far as its entry tells."""
-    found = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder)
+    experts: dict[str | None, FinetuningSettings] = {f"models/{name}": e for name, e in params.finetuning.items()}
+    found = experts.get(folder)
     if found is None or found.modality == modality:
         return None
     return f"whose modality is {found.modality!r}, expected an expert of modality {modality!r}"

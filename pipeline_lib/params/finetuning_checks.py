@@ -111,7 +111,7 @@ def _check_single(entry: ExpertEntry) -> None:
     for name in ("branches", "mixer", "passes"):
         if getattr(entry, name) is not None:
             raise ValueError(f"{name} {said}; expected null")
-    for name, idle in (("heads", "shared"), ("modality_dropout", 0), ("cache_embeddings_gb", 0)):
+    for name, idle in (("heads", "shared"), ("modality_dropout", 0), ("cache_embeddings", False)):
         if getattr(entry, name) != idle:
             raise ValueError(f"{name} {said}; expected {idle!r}")
     if entry.early_stopping.shown is not None:
@@ -160,10 +160,8 @@ def _check_embeddings(entry: ExpertEntry) -> None:
         if branch.embedding is None:
             continue
         said = f"branches.{modality}.embedding is {branch.embedding!r}"
-        if entry.cache_embeddings_gb == 0:
-            raise ValueError(
-                f"{said} and cache_embeddings_gb 0, the memory that it is read into; expected more, or null"
-            )
+        if not entry.cache_embeddings:
+            raise ValueError(f"{said} and cache_embeddings false; expected true, which reads it into memory, or null")
         chunked = [name for name, phase in entry.phases.items() if phase.chunk_s is not None]
         if modality == "audio" and chunked:
             raise ValueError(

@@ -76,6 +76,7 @@ def checkpoint_of(part: Part, params: Params) -> tuple[str, str | None]:
     """
     if part.encoder is not None:
         return part.encoder.checkpoint, part.encoder.revision
+    assert not isinstance(part, FinetuningSettings) and part.expert is not None  # either an encoder or an expert
     trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(part.expert)
     if trained is None or trained.encoder is None:
         return part.expert, None

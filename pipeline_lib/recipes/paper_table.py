@@ -30,8 +30,7 @@ from pipeline_lib.reports.paper_page import key_of, page, run_of
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
 FREE_KEYS = (  # where things lie and how fast they go, at any depth
-    *("notice", "reads", "revision", "workers", "device", "threads", "cache_audio_gb", "cache_embeddings_gb"),
-    *("save_steps", "save_seconds", "gradient_checkpointing", "predict"),
+    *("notice", "reads", "revision", "cache_embeddings", "gradient_checkpointing", "predict"),
 )
 FREE_PLACES = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
 # DVC names an experiment by the commit that it began on; other references hold parameters of runs that still wait in

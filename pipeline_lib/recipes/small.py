@@ -68,5 +68,4 @@ def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     entry["early_stopping"] |= {key: default["early_stopping"][key] for key in ("every", "patience")}
     entry["augmentation"]["noise"] |= {"probability": 0.0, "root": None}
     entry["augmentation"]["reverberation"] |= {"root": None, "rooms": 20}
-    for key in ("workers", "cache_audio_gb", "predict"):
-        entry[key] = default[key]
+    entry["predict"] = default["predict"]

@@ -37,6 +37,7 @@ from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
 from pipeline_lib.params.base import PARAMS, read_params, read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, segments, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -121,14 +122,19 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, expected: int, seed
 
 
 def prepared(
-    network: JointNetwork, read: Pairs, rows: np.ndarray, lengths: np.ndarray, settings: FinetuningSettings
+    network: JointNetwork,
+    read: Pairs,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    settings: FinetuningSettings,
+    workers: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows' batches on the network's device; of an utterance that is too long the middle."""
     size, device = settings.predict.batch_size, next(network.parameters()).device
     parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
     chunked = [Batch(each, *batches.whole(lengths[each], settings)) for each in parts]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
-    for inputs, _ in batches.load(loader, settings.workers, device):
+    for inputs, _ in batches.load(loader, workers, device):
         yield batches.to(inputs, device)
 
 
@@ -145,7 +151,8 @@ def diagnose(
         texts: transcripts, None where the expert reads none
         draw: ``split``, ``expected`` and ``seed`` of the utterances
     """
-    device = pick(settings.device)
+    machine = read_machine().finetuning
+    device = pick(machine.device)
     network = experts.load(folder, device)
     found: dict[str, Any] = {"parameters": parameters(network)}
     if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
@@ -154,9 +161,11 @@ def diagnose(
     rows = drawn(corpus, combinations.present(corpus, heard, settings), **draw)
     lengths = data.lengths_of(corpus, heard, settings)
     read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), heard)
-    found |= measured(network, prepared(network, read, rows, lengths, settings))
+    found |= measured(network, prepared(network, read, rows, lengths, settings, machine.workers))
     fresh = experts.build(experts.read_settings(folder), device, folder).eval()
-    found["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings))["collapse"]
+    found["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings, machine.workers))[
+        "collapse"
+    ]
     return found
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.tables.segments import Recording
-from pipeline_lib.transcription.recognition import Engine, Recognizer, load
+from pipeline_lib.transcription.recognition import Engine, Recognizer
 
 
 @dataclass(frozen=True)
@@ -19,18 +19,15 @@ class TranscriptionJob:
         settings: engine and options
         recordings: every utterance's file or part of one, None where it has none, which is never read
         ids: every utterance's identifier
+        device: auto, cpu, cuda or mps
         make: loads the engine; for workers a function of a module
     """
 
     settings: TranscriptionSettings
     recordings: list[Recording | None]
     ids: list[str]
-    make: Callable[[TranscriptionSettings], Engine] = load
-
-    @property
-    def device(self) -> str:
-        """Where the engine runs."""
-        return self.settings.device
+    device: str
+    make: Callable[[TranscriptionSettings], Engine]
 
     def listener(self) -> Recognizer:
         """Return one whose engine is not loaded yet."""

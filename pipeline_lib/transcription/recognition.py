@@ -28,8 +28,12 @@ class Engine(Protocol):
         ...
 
 
-def load(settings: TranscriptionSettings) -> Engine:
+def load(settings: TranscriptionSettings, device: str = "auto") -> Engine:
     """Return the chosen engine with its model.
+
+    Args:
+        settings: of the whole section
+        device: auto, cpu, cuda or mps
 
     Raises:
         InputError: the checkpoint cannot be had
@@ -40,11 +44,11 @@ def load(settings: TranscriptionSettings) -> Engine:
         case "canary":
             from pipeline_lib.transcription.canary import Canary
 
-            return Canary(settings.canary, settings.device)
+            return Canary(settings.canary, device)
         case "whisper":
             from pipeline_lib.transcription.whisper import Whisper
 
-            return Whisper(settings.whisper, settings.device)
+            return Whisper(settings.whisper, device)
         case other:
             raise ValueError(f"engine {other!r} does not listen")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline_lib import audio
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.machine import TRANSCRIPTION, TranscriptionMachine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import store
 from pipeline_lib.tables import segments
@@ -51,7 +52,9 @@ def transcribe(
     root: Path,
     settings: TranscriptionSettings,
     work: Path,
-    make: Callable[[TranscriptionSettings], Engine] = load,
+    make: Callable[[TranscriptionSettings], Engine] | None = None,
+    *,
+    machine: TranscriptionMachine = TRANSCRIPTION,
 ) -> Transcription:
     """Return the texts of all utterances.
 
@@ -60,7 +63,9 @@ def transcribe(
         root: folder that the manifest's audio paths start from
         settings: engine and options
         work: where unfinished shards live
-        make: loads the engine, called only when something is left to hear; by every worker where there are any
+        make: loads the engine, called only when something is left to hear, by every worker where there are any; None
+            loads the one that the settings name
+        machine: device and executor
 
     Raises:
         InputError: no utterance has audio (one has no human text for ``reference``), a file has changed since the
@@ -83,8 +88,9 @@ def transcribe(
     code = store.code_digest(Path(__file__).parent, audio, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / store.fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
-    job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
-    listener, executor = job.listener(), settings.executor
+    make = make or partial(load, device=machine.device)
+    job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), machine.device, make)
+    listener, executor = job.listener(), machine.executor
     texts = np.full(len(manifest), None, dtype=object)
     texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
     hear = partial(job.hear, listener)

@@ -21,6 +21,7 @@ from pipeline_lib.experts import ExpertSettings, build, save_expert
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.params.network import AdaptationSettings, NetworkSettings
 from pipeline_lib.tables import embeddings
 from tests.embedding.conftest import TEXTS
@@ -33,9 +34,10 @@ def digest(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def run(corpus, settings, tmp_path, out="out") -> Path:
+def run(corpus, settings, tmp_path, out="out", **how) -> Path:
     texts = TEXTS if settings.modality == "text" else None
-    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / "work")
+    machine = EmbeddingMachine.parse({"device": "cpu"} | how, "embedding")
+    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / "work", machine)
     return tmp_path / out
 
 
@@ -129,7 +131,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(corpus, entry, tmp_pa
 
 def test_another_setting_begins_anew(corpus, entry, tmp_path):
     run(corpus, entry("bert"), tmp_path)
-    run(corpus, entry("bert", limit_gb=1.0, workers=2), tmp_path)  # changes no value
+    run(corpus, entry("bert"), tmp_path, limit_gb=1.0, workers=2)  # changes no value
     assert len(list((tmp_path / "work").iterdir())) == 1
     run(corpus, entry("bert", pooling="mean_std"), tmp_path)
     assert len(list((tmp_path / "work").iterdir())) == 2
@@ -141,7 +143,7 @@ def test_an_output_over_the_limit_is_refused_before_the_first_forward_pass(corpu
     with pytest.raises(
         InputError, match="4 layers with all frames of 10 utterances would take 9.04e-05 GB, limit_gb is 5e-05"
     ):
-        run(corpus, entry("hubert_group", frames=True, limit_gb=5e-5), tmp_path)
+        run(corpus, entry("hubert_group", frames=True), tmp_path, limit_gb=5e-5)
     assert not (tmp_path / "out").exists()
 
 
@@ -296,8 +298,8 @@ def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):
     shards = digest(leftover)
     for file in leftover.iterdir():
         file.unlink()
-    spread = entry("hubert_group", frames=True, executor={"workers": 2})
-    assert digest(run(corpus, spread, tmp_path, "spread")) == alone
+    spread = run(corpus, entry("hubert_group", frames=True), tmp_path, "spread", executor={"workers": 2})
+    assert digest(spread) == alone
     assert list((tmp_path / "work").iterdir()) == [leftover]
     again = digest(leftover)
     assert {k: v for k, v in again.items() if k != ".token"} == {k: v for k, v in shards.items() if k != ".token"}

@@ -35,7 +35,13 @@ def train(folder: Path, expert: str, killed_after: int) -> None:
     tables = {"manifest_path": folder / "manifest.parquet", "transcripts_path": folder / "transcripts.parquet"}
     places = {"models": "models", "out": "predictions", "curves": "curves", "work": "work"}
     try:
-        main(expert, folder / "params.yaml", **tables, **{name: folder / place for name, place in places.items()})
+        main(
+            expert,
+            folder / "params.yaml",
+            folder / "machine.yaml",
+            **tables,
+            **{name: folder / place for name, place in places.items()},
+        )
     finally:
         Training.run, Steps._step = run, step
 

@@ -20,7 +20,7 @@ WITHOUT_EFFECT = {
 def trained(tones, folder):
     settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1, "accumulation": 2}})
     places = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    found, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **places)
+    found, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **places, machine=corpora.machine())
     return found.posterior.tobytes(), (folder / "curve.csv").read_bytes()
 
 

@@ -14,16 +14,16 @@ from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import Network
-from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 
 
-def run(tones, folder, settings, corpus=None, name="tones"):
+def run(tones, folder, settings, corpus=None, name="tones", **how):
     """Train into a folder; return the predictions and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
     texts = tones.texts if settings.modality == "text" else None
     places = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
+    places |= {"machine": corpora.machine(**how)}
     found, unfinished = finetune(name, settings, corpus, tones.root, texts, **places)
     predictions.write(folder / "predictions.parquet", found)
     discard(unfinished)
@@ -86,8 +86,8 @@ def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_pa
     # steps 1 to 8 are the first phase (2 epochs of 4), 9 to 12 the second: killed mid-epoch in both
     phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003, "chunk_s": [0.3, 0.4]}
     second = {**phase, "epochs": 1, "train": "head", "sampler": "balanced", "optimiser": "adamw"}
-    settings = corpora.settings(tones.w2v_bert, "audio", phases={"only": phase, "then": second}, save_steps=1, **BOTH)
-    _, whole = run(tones, tmp_path / "whole", settings)
+    settings = corpora.settings(tones.w2v_bert, "audio", phases={"only": phase, "then": second}, **BOTH)
+    _, whole = run(tones, tmp_path / "whole", settings, save_steps=1)
 
     step = Steps._step
 
@@ -98,13 +98,13 @@ def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_pa
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", settings)
+        run(tones, tmp_path / "killed", settings, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
     steps = []
     monkeypatch.setattr(
         Steps, "_step", lambda self, state, *rest: steps.append(state.total) or step(self, state, *rest)
     )
-    _, resumed = run(tones, tmp_path / "killed", settings)
+    _, resumed = run(tones, tmp_path / "killed", settings, save_steps=1)
     assert steps == list(range(killed_after, 12))
     assert resumed == whole
 
@@ -112,13 +112,14 @@ def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_pa
 def test_workers_and_process_restarts_do_not_change_what_is_learned(tones, tmp_path):
     settings = corpora.settings(tones.w2v_bert, "audio")
     _, alone = run(tones, tmp_path / "0", settings)
-    _, helped = run(tones, tmp_path / "2", settings.model_copy(update={"workers": 2}))
+    _, helped = run(tones, tmp_path / "2", settings, workers=2)
     assert alone == helped
 
 
 def test_audio_kept_in_memory_trains_the_same(tones, tmp_path):
-    _, decoded = run(tones, tmp_path / "decoded", corpora.settings(tones.w2v_bert, "audio"))
-    _, kept = run(tones, tmp_path / "kept", corpora.settings(tones.w2v_bert, "audio", cache_audio_gb=1.0))
+    settings = corpora.settings(tones.w2v_bert, "audio")
+    _, decoded = run(tones, tmp_path / "decoded", settings, cache_audio_gb=0.0)
+    _, kept = run(tones, tmp_path / "kept", settings, cache_audio_gb=1.0)
     assert decoded == kept
 
 
@@ -227,8 +228,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_likely_cause(tone
 
 
 def test_a_damaged_checkpoint_is_passed_over(tones, tmp_path, monkeypatch):
-    settings = corpora.settings(tones.w2v_bert, "audio", save_steps=1)
-    _, whole = run(tones, tmp_path / "whole", settings)
+    settings = corpora.settings(tones.w2v_bert, "audio")
+    _, whole = run(tones, tmp_path / "whole", settings, save_steps=1)
     step = Steps._step
 
     def killed(self, state, *rest):
@@ -238,11 +239,11 @@ def test_a_damaged_checkpoint_is_passed_over(tones, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", settings)
+        run(tones, tmp_path / "killed", settings, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
     newest = max((tmp_path / "killed").rglob("checkpoint_*/weights.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])
-    assert run(tones, tmp_path / "killed", settings)[1] == whole
+    assert run(tones, tmp_path / "killed", settings, save_steps=1)[1] == whole
 
 
 def test_gradient_checkpointing_changes_nothing_but_the_memory(tones, tmp_path):
@@ -282,6 +283,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
         expert=tmp_path / "m",
         curve=tmp_path / "c",
         work=tmp_path / "w",
+        machine=corpora.machine(),
     )
     other = settings.model_copy(update={"seed": 2})
     finetune(
@@ -293,6 +295,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
         expert=tmp_path / "m",
         curve=tmp_path / "c",
         work=tmp_path / "w",
+        machine=corpora.machine(),
     )
     assert len(list((tmp_path / "w" / "t").iterdir())) == 2
     assert all(checkpoints.latest(place) is not None for place in (tmp_path / "w" / "t").iterdir())
@@ -305,8 +308,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
 def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path, name, modality, changes):
     settings = corpora.settings(getattr(tones, name), modality, **changes)
     _, alone = run(tones, tmp_path / "alone", settings)
-    executor = settings.predict.model_copy(update={"executor": ExecutorSettings(workers=2)})
-    _, spread = run(tones, tmp_path / "spread", settings.model_copy(update={"predict": executor}))
+    _, spread = run(tones, tmp_path / "spread", settings, executor={"workers": 2})
     assert spread == alone
     folders = [next((tmp_path / each / "work" / "tones").iterdir()).name for each in ("alone", "spread")]
     assert folders[0] == folders[1]

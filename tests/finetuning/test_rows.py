@@ -38,12 +38,9 @@ def lacking(tones, *columns):
 
 
 def test_an_expert_trained_on_segments_is_that_of_files_of_their_own(tones, in_one, tmp_path):
-    settings = corpora.settings(
-        tones.w2v_bert, "audio", augmentation={"speed": {"share": 0.5, "factors": [0.9, 1.1]}}, cache_audio_gb=0.0
-    )
-    found, files = test_finetune.run(tones, tmp_path / "own", settings)
-    kept = settings.model_copy(update={"cache_audio_gb": 1.0})
-    again, same = test_finetune.run(tones, tmp_path / "part", kept, in_one)
+    settings = corpora.settings(tones.w2v_bert, "audio", augmentation={"speed": {"share": 0.5, "factors": [0.9, 1.1]}})
+    found, files = test_finetune.run(tones, tmp_path / "own", settings, cache_audio_gb=0.0)
+    again, same = test_finetune.run(tones, tmp_path / "part", settings, in_one, cache_audio_gb=1.0)
     np.testing.assert_array_equal(again.posterior, found.posterior)
     assert same == files
 

@@ -200,7 +200,7 @@ def job_of(tones, settings, folder):
             train=train,
             dev=dev,
             read=Texts(texts) if settings.modality == "text" else Pairs(recordings, texts or []),
-            accelerator=accelerator_of(settings),
+            accelerator=accelerator_of(settings, "cpu"),
             folder=folder,
             logs=opened,
         )

@@ -22,7 +22,7 @@ def run(tones, folder, settings):
     """Train an expert and return its predictions."""
     texts = tones.texts if settings.modality == "text" else None
     places = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    found, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **places)
+    found, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **places, machine=corpora.machine())
     return found
 
 

@@ -77,7 +77,7 @@ def test_the_slots_of_earlier_versions_are_refused_with_the_new_name(tmp_path):
     with pytest.raises(ParameterError) as error:
         check(path)
     assert [line.removeprefix(f"{path}: ") for line in str(error.value).splitlines()] == [
-        f"{where}.after is a key of earlier versions, expected 'reads', with a slot a role"
+        f"{where}.after is now reads, with one slot a role: apply the recipe again"
         for where in ("transcription", "embedding.audio", "finetuning.text")
     ]
 
@@ -100,7 +100,7 @@ def test_a_joint_entry_reads_its_checkpoints_its_experts_and_the_transcripts():
 
 def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encoder_behind_it():
     params = overlaid("""finetuning:
-  both: {like: joint, cache_embeddings_gb: 1.0, branches: {text: {embedding: data/embeddings/text}}}""")
+  both: {like: joint, cache_embeddings: true, branches: {text: {embedding: data/embeddings/text}}}""")
     sounds = params["finetuning"]["both"]["augmentation"]
     sounds["noise"] |= {"probability": 0.5, "root": "/data/sounds/musan"}
     sounds["reverberation"] |= {"probability": 0.5, "root": "/data/sounds/rirs"}
@@ -151,7 +151,7 @@ def test_frames_are_read_from_an_embedding_of_the_branchs_own_encoder(tmp_path, 
     params = overlaid("""finetuning:
   audio: {}
   text: {}
-  both: {like: joint, cache_embeddings_gb: 1.0, branches: {audio: {embedding: data/embeddings/audio}}}""")
+  both: {like: joint, cache_embeddings: true, branches: {audio: {embedding: data/embeddings/audio}}}""")
     both = params["finetuning"]["both"]
     params["embedding"]["audio"] = merged(params["embedding"]["audio"], {"frames": True} | entry)
     both["branches"]["audio"] |= branch
