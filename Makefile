@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro test acceptance lint faults audit clean
+.PHONY: install repro test acceptance coverage lint faults audit clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,9 +17,9 @@ export DVC_NO_ANALYTICS := 1
 
 install: .venv/installed
 
-# A kill of dvc itself can leave half a file that blocks every later dvc; the first line mends that, and else says nothing.
+# A kill of dvc itself can leave half a file that blocks every later dvc; the first line repairs that, and is else silent.
 repro: install
-	$(BIN)/python -m pipeline_lib.doctor --dvc-only --mend
+	$(BIN)/ser doctor --dvc-only --fix
 	$(BIN)/dvc repro
 
 lint: install
@@ -35,14 +35,19 @@ test: lint
 acceptance: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m acceptance
 
+# Share of lines that the tests run, by file; subprocesses are not counted.
+coverage: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not acceptance" \
+		--cov=pipeline_lib --cov=stages --cov-report=term:skip-covered
+
 # Longer still: kills, damaged files, bit flips, full disks, at the counts that docs/faults.md reports.
 faults: install
 	for suite in $(SUITES); do $(BIN)/python -m tests.faults.$$suite || exit 1; done
 
-# Known vulnerabilities of the pinned packages; AUDIT=--strict fails where they cannot be looked up.
+# Known vulnerabilities of the pinned packages; AUDIT=--strict fails where one cannot be looked up, else it is listed.
 audit: install
 	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
-	$(BIN)/python -m pipeline_lib.doctor.audit $(AUDIT)
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off $(AUDIT)
 
 clean:
 	rm -rf work .pytest_cache .ruff_cache

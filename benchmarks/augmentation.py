@@ -22,7 +22,7 @@ from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.params.augmentation import AugmentationSettings
 
 ROUNDS = 3
@@ -73,7 +73,7 @@ def augmentation(noise: dict[str, Any], reverberation: dict[str, Any]) -> Augmen
     """Return what is done to every chunk; ``OFF`` for nothing."""
     entry = {"noise": {**ON, **noise}, "reverberation": {**ON, **reverberation}, "speed": {"share": 1.0}}
     settings = AugmentationSettings.parse(entry, "augmentation")
-    made = augment.make(settings, sounds.find(settings), 1, 1, shown=True)
+    made = augment.make(settings, sounds.find(settings), 1, 1, show_progress=True)
     if made is None:
         raise ValueError("nothing is augmented")
     return made

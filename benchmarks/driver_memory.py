@@ -110,7 +110,7 @@ def prediction(rows: int, width: int, folder: Path) -> None:
 
     from pipeline_lib.finetuning import predict as room
     from pipeline_lib.finetuning.data import Targets
-    from pipeline_lib.finetuning.reading import Texts
+    from pipeline_lib.finetuning.readers import Texts
     from pipeline_lib.params.finetuning import FinetuningSettings
 
     corpus = manifest.read(folder / "manifest.parquet")

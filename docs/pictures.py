@@ -1,7 +1,8 @@
-"""Draw the README's two pictures: ``python -m docs.pictures``.
+"""Draw the pictures of README.md and docs/: ``python -m docs.pictures``.
 
-``docs/pipeline.svg`` is the pipeline; ``docs/result.svg`` is read from metrics/scores.json, so it shows what the last
-run obtained, with the corpus's notice under it.
+``docs/pipeline.svg`` is the pipeline, ``docs/levels.svg`` the packages by level, as ``tests/test_levels.py`` has them;
+``docs/result.svg`` is read from metrics/scores.json, so it shows what the last run obtained, with the corpus's notice
+under it.
 """
 
 import json
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from pipeline_lib.command import run
+from tests.test_levels import LEVELS
 
 HERE = Path(__file__).parent
 INK, QUIET = "#1f2933", "#7b8794"
@@ -27,7 +29,8 @@ STYLE = {"svg.hashsalt": "pictures", "svg.fonttype": "none", "font.family": "san
 STAGES = {
     "corpus": ((0, 0), "manifest"),
     "transcription": ((1, 0), "transcripts"),
-    "embedding": ((2, -1), "layers, layer curve"),
+    "embedding": ((2, -1), "layers"),
+    "probing": ((3, -1), "layer curve"),
     "finetuning\naudio": ((2, 1), "posteriors"),
     "finetuning\ntext": ((2, 0), "posteriors"),
     "rebalancing\naudio": ((3, 1), "prior replaced"),
@@ -40,6 +43,7 @@ ARROWS = [
     ("corpus", "finetuning\naudio"),
     ("corpus", "embedding"),
     ("transcription", "finetuning\ntext"),
+    ("embedding", "probing"),
     ("finetuning\naudio", "rebalancing\naudio"),
     ("finetuning\ntext", "rebalancing\ntext"),
     ("rebalancing\naudio", "fusion"),
@@ -80,6 +84,23 @@ def _arrow(axes: Axes, source: tuple[float, float], target: tuple[float, float])
     axes.add_patch(FancyArrowPatch(start, end, **options))
 
 
+def levels(path: Path) -> None:
+    """Draw the packages in rows by level: each imports from the rows below it only."""
+    figure, axes = plt.subplots(figsize=(11, 4.6))
+    for level, names in enumerate(LEVELS):
+        width = min(1.6, 11.6 / len(names) - 0.1)
+        for i, name in enumerate(names):
+            x = (i - (len(names) - 1) / 2) * (width + 0.1)
+            box = FancyBboxPatch((x - width / 2, level - 0.26), width, 0.52, boxstyle="round,pad=0.02", lw=1.1)
+            box.set(facecolor="white", edgecolor=COLOURS["audio"])
+            axes.add_patch(box)
+            axes.text(x, level, name.replace("_", "\n"), ha="center", va="center", color=INK, size=8, linespacing=1.0)
+        axes.text(-6.3, level, str(level), ha="center", va="center", color=QUIET)
+    axes.set(xlim=(-6.6, 6.1), ylim=(-0.5, len(LEVELS) - 0.5))
+    axes.axis("off")
+    _save(figure, path)
+
+
 def result(scores: dict[str, Any], path: Path) -> None:
     """Draw macro-F1 of each expert and of the fusion on the test split, with intervals and the chance level."""
     test = scores["test"]
@@ -110,8 +131,9 @@ def _save(figure: plt.Figure, path: Path) -> None:
 
 
 def main(scores: Path = Path("metrics/scores.json"), out: Path = HERE) -> None:
-    """Draw both pictures anew."""
+    """Draw the pictures anew."""
     with plt.rc_context(STYLE):
+        levels(out / "levels.svg")
         pipeline(out / "pipeline.svg")
         result(json.loads(scores.read_text()), out / "result.svg")
 

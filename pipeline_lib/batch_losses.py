@@ -1,4 +1,4 @@
-"""Losses of all utterances of a batch together: no sum over them, so that the batch has to be seen whole.
+"""Losses of all utterances of a batch together: they are no sum over utterances, so they need the whole batch.
 
 Conventions are those of ``losses``. ``concordance`` (1 - CCC) compares distributions, ``contrastive`` (Chochlakis et
 al.), ``invariance`` (CIF-MMIN) and ``multi_similarity`` (Wang et al. 2019) compare utterances with one another.
@@ -45,7 +45,7 @@ def concordance(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def contrastive(audio: Tensor, text: Tensor, both: Tensor | None = None) -> Tensor:
-    r"""Return how badly an utterance's audio and text find each other within the batch.
+    r"""Return the symmetric cross-entropy of retrieving an utterance's text by its audio, and its audio by its text.
 
     .. math:: -\frac{1}{2N} \sum_i \left(\log \frac{e^{a_i \cdot t_i}}{\sum_j e^{a_i \cdot t_j}}
         + \log \frac{e^{a_i \cdot t_i}}{\sum_j e^{a_j \cdot t_i}}\right)
@@ -56,7 +56,7 @@ def contrastive(audio: Tensor, text: Tensor, both: Tensor | None = None) -> Tens
 
     Args:
         audio, text: shape ``(batch, width)``
-        both: which utterances have both modalities, bool, shape ``(batch,)``; others are nobody's counterpart
+        both: which utterances have both modalities, bool, shape ``(batch,)``; others are left out. None for all
 
     Returns:
         a scalar in [0, inf); 0 for fewer than two utterances
@@ -79,13 +79,13 @@ def invariance(audio: Tensor, text: Tensor, both: Tensor | None = None, temperat
 
     Args:
         audio, text: shape ``(batch, width)``
-        both: which utterances have both modalities, bool, shape ``(batch,)``
+        both: which utterances have both modalities, bool, shape ``(batch,)``; None for all
         temperature: above 0
 
     Returns:
         a scalar in [0, inf); 0 for fewer than two utterances
     """
-    audio, text = (functional.normalize(each.float(), dim=1) for each in (audio, text))
+    audio, text = (functional.normalize(vectors.float(), dim=1) for vectors in (audio, text))
     return contrastive(audio / temperature, text, both)
 
 
@@ -98,7 +98,7 @@ def multi_similarity(
     base: float = 0.5,
     margin: float | None = None,
 ) -> Tensor:
-    r"""Return how far utterances of one label are from each other and how near to others.
+    r"""Return the multi-similarity loss: utterances of one label are drawn together and away from all others.
 
     .. math:: \frac{1}{m} \sum_i \left[
         \frac{1}{\alpha} \log\left(1 + \sum_{k \in P_i} e^{-\alpha (S_{ik} - \lambda)}\right) +
@@ -113,15 +113,18 @@ def multi_similarity(
         labels: int64, shape ``(batch,)``, -1 where missing
         alpha, beta: above 0
         base: lambda
-        margin: epsilon. Wang et al. keep only pairs that are hard: a negative above the utterance's farthest positive
+        margin: epsilon. Wang et al. count only hard pairs: a negative above the utterance's farthest positive
             less epsilon, a positive below its nearest negative plus epsilon, 0.1 in the paper. MERSA's equation has no
-            such choice: None keeps all
+            such choice: None counts all
 
     Returns:
         a scalar in [0, inf)
+
+    Raises:
+        ValueError: ``labels`` hold distributions
     """
     if labels.is_floating_point():
-        raise ValueError("multi_similarity wants one label an utterance, the truth holds distributions")
+        raise ValueError("multi_similarity expects one label an utterance, got distributions over labels")
     known = labels >= 0
     labels, vectors = labels[known], functional.normalize(embeddings[known].float(), dim=1)
     if not len(labels):

@@ -1,4 +1,4 @@
-"""How every command of the project starts, shows its progress and fails."""
+"""Start of every command, its progress bar, and its errors in one sentence."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,52 +20,91 @@ from pipeline_lib import environment, interrupt
 from pipeline_lib.errors import InputError
 
 _STDERR = Console(stderr=True)
+EXTRAS = {  # packages that the core does not install, and which extra of pyproject.toml does
+    **dict.fromkeys(("accelerate", "dvc", "dvclive", "espeakng_loader", "matplotlib"), "pipeline"),
+    **dict.fromkeys(("pyroomacoustics", "tensorboard", "voluptuous"), "pipeline"),
+    **dict.fromkeys(("nemo", "nemo_toolkit", "omegaconf"), "asr"),
+    "bitsandbytes": "qlora",
+    **dict.fromkeys(("ray", "submitit"), "cluster"),
+}
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run ``main`` as a typer command, where the environment changes no result.
+    """Run ``main`` as a command of its own: a stage, a benchmark."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(guarded(main))
+    start(app)
 
-    An InputError or a full disk is printed and the exit status 1, of Ctrl-C 130.
+
+def start(app: typer.Typer) -> None:
+    """Run an app whose commands are ``guarded``."""
+    threading.excepthook = _thread_died
+    app()
+
+
+def guarded(main: Callable[..., None]) -> Callable[..., None]:
+    """Return ``main`` as a command that starts only where the environment changes no result, and fails in a sentence.
+
+    An InputError, a full disk or a package of an extra that is not installed is printed and the exit status 1, of
+    Ctrl-C 130; any other error keeps its traceback.
     """
 
     @wraps(main)
-    def guarded(*args: Any, **options: Any) -> None:
+    def command(*args: Any, **options: Any) -> None:
         try:
             interrupt.raise_again()
             environment.check()
             main(*args, **options)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except Exception as error:
-            place = full_disk(error)
-            if place is None:
-                raise
-            print(f"error: the disk is full at {place}; free some space and run the same command", file=sys.stderr)
-            sys.exit(1)
         except KeyboardInterrupt:
-            print(interrupt.MESSAGE, file=sys.stderr)
-            sys.exit(interrupt.STATUS)
+            _interrupted()
+        except Exception as error:
+            if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
+                _interrupted()  # a library that was being imported made another error of it
+            message = _message(error)
+            if message is None:
+                raise
+            print(f"error: {message}", file=sys.stderr)
+            sys.exit(1)
 
-    threading.excepthook = _thread_died
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(guarded)
-    app()
+    return command
+
+
+def _interrupted() -> NoReturn:
+    print(interrupt.MESSAGE, file=sys.stderr)
+    sys.exit(interrupt.STATUS)
+
+
+def _message(error: Exception) -> str | None:
+    """Return the sentence for an error that a user can fix, None for any other."""
+    if isinstance(error, InputError):
+        return str(error)
+    path = full_disk(error)
+    if path is not None:
+        return f"the disk is full at {path}; free some space and run the same command"
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        package = error.name.partition(".")[0]
+        if package in EXTRAS:
+            return f"{package} is not installed; pip install 'speech-emotion-pipeline[{EXTRAS[package]}]'"
+    return None
 
 
 def _thread_died(died: threading.ExceptHookArgs) -> None:
-    """Say a full disk in a line, as TensorBoard's writer meets it first; its next value ends the run."""
-    place = full_disk(died.exc_value)
-    if place is None:
+    """Print a full disk in a line, as TensorBoard's writer meets it first; its next value ends the run."""
+    path = full_disk(died.exc_value)
+    if path is None:
         threading.__excepthook__(died)
     else:
-        print(f"the disk is full at {place}", file=sys.stderr)
+        print(f"the disk is full at {path}", file=sys.stderr)
 
 
 def end_with(parent: int, status: int = 1) -> None:
-    """Let this process end, within a second, once it has another parent: a worker's first call.
+    """Let this process end within a second of its parent's end; a worker's first call.
 
-    A worker of a pool whose parent was killed else waits for ever, for tasks or for somebody to take its result.
+    A worker of a pool whose parent was killed would otherwise wait for ever, for tasks or for its result to be taken.
+
+    Args:
+        parent: process id of the present parent
+        status: exit status to end with
     """
     threading.Thread(target=_watch, args=(parent, status), daemon=True).start()
 
@@ -77,13 +116,19 @@ def _watch(parent: int, status: int) -> None:
 
 
 def full_disk(error: BaseException | None) -> str | None:
-    """Return where there was no space left, or None where that is not what went wrong."""
-    while error is not None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or f"[Errno {errno.ENOSPC}]" in str(error):  # Arrow says the number in words only
-            return str(getattr(error, "filename", None) or Path.cwd())
-        error = error.__cause__ or error.__context__
+    """Return the path where no space was left, or None where the error has another cause."""
+    for cause in _causes(error):
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or f"[Errno {errno.ENOSPC}]" in str(cause):  # Arrow gives the number in its message only
+            return str(getattr(cause, "filename", None) or Path.cwd())
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and, outwards to inwards, what it was raised from or during."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _Rate(ProgressColumn):
@@ -103,7 +148,7 @@ class _TimeLeft(TimeRemainingColumn):
 
 @contextmanager
 def progress(total: int, description: str, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show one bar on stderr with rate and time left, none where nothing is left; yields ``advance(n)``.
+    """Show a bar on stderr with rate and time left, none where nothing is left; yields ``advance(n)``.
 
     Args:
         total: units in all

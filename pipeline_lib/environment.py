@@ -1,8 +1,8 @@
-"""Variables of the environment by which libraries change results, without a word in params.yaml: refused by name.
+"""Environment variables by which libraries change results although params.yaml stays the same: refused by name.
 
-Read out of the sources of accelerate 1.15, torch 2.13, transformers 5.23, peft 0.21, bitsandbytes 0.50, NeMo 3.0,
-lightning 2.4, scikit-learn, SciPy, soxr and oneDNN; ``docs/environment.md`` is the list with what each does. Of a
-family of variables those are named that change nothing, and all others are refused, those of later versions too.
+Taken from the sources of accelerate 1.15, torch 2.13, transformers 5.23, peft 0.21, bitsandbytes 0.50, NeMo 3.0,
+lightning 2.4, scikit-learn, SciPy, soxr and oneDNN; ``docs/environment.md`` lists them with their effect. Of each
+family the variables that change nothing are named and all others are refused, those of later versions too.
 
 Not refused: what chooses among a processor's instructions, or how many threads share the work. Results then differ by
 rounding, as from one machine to another.
@@ -101,10 +101,10 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
 
 
 def check() -> None:
-    """Refuse variables of the environment that change results.
+    """Refuse environment variables that change results.
 
     Raises:
-        InputError: there is one; of several the first by name
+        InputError: such a variable is set; of several the first by name is reported
     """
     for name in sorted(os.environ):
         for family, (harmless, what) in FAMILIES.items():
@@ -116,6 +116,6 @@ def _check(name: str, value: str, harmless: Mapping[str, frozenset[str] | None],
     allowed = harmless.get(name, frozenset())
     if allowed is ANY or value.strip().lower() in allowed:
         return
-    values = " or ".join(repr(each) for each in sorted(allowed) if each)
+    values = " or ".join(repr(choice) for choice in sorted(allowed) if choice)
     expected = f"expected {values} or none" if values else "expected none"
     raise InputError(f"the environment has {name}={value!r}, {expected}: it changes {what}; unset {name}")

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command imports its libraries, which takes seconds: one line, and no traceback out of their middle."""
+"""Ctrl-C while a command imports its libraries, which takes seconds: one line instead of a traceback."""
 
 import os
 import signal
@@ -7,22 +7,23 @@ from types import FrameType
 
 MESSAGE = "interrupted; the same command goes on from here"
 STATUS = 130
+COMMANDS = ("-m", "ser")  # what sys.argv[0] is while ``python -m`` or our script imports this project
 
 
 def end_while_importing() -> None:
-    """Let Ctrl-C end this process at once where it runs a module of this project, until ``command.run`` calls it.
+    """Let Ctrl-C end this process at once where it is a command of this project, until ``raise_again`` is called.
 
-    Nothing has begun by then that would have to be left in order. An exception would not do: a library whose import
-    another one catches, or compiled code that imports, can swallow it or make another error of it. While ``python -m``
-    imports the packages above a module that it is to run, ``sys.argv[0]`` is "-m"; whoever else imports this project
-    keeps a handler of their own.
+    No work has begun by then that would have to be cleaned up. An exception is not enough: a library that catches a
+    failed import, or compiled code that imports, can swallow it or raise another error. While ``python -m`` imports the
+    packages above the module that it will run, ``sys.argv[0]`` is "-m". Any other program that imports this project
+    keeps its own handler.
     """
-    if sys.argv[:1] == ["-m"]:
+    if sys.argv and sys.argv[0].rpartition(os.sep)[2] in COMMANDS:
         signal.signal(signal.SIGINT, _end)
 
 
 def raise_again() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, as it does in Python, where ``end_while_importing`` has changed that."""
+    """Let Ctrl-C raise KeyboardInterrupt again, as Python does by default, after ``end_while_importing``."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

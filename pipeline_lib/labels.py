@@ -27,9 +27,13 @@ GENDERS = ("female", "male")  # those that are trained on; a manifest may hold o
 
 
 def consensus(votes: Mapping[str, int]) -> str:
-    """Return the label with the most votes, X when the first place is shared or nobody voted.
+    """Return the label with the most votes, X where several have the most or nobody voted.
 
     MSP-Podcast's plurality rule. TalTech, section 3.1, trains on these labels.
+
+    Examples:
+        >>> consensus({"anger": 3, "neutral": 2}), consensus({"anger": 2, "neutral": 2})
+        ('anger', 'X')
     """
     ranked = sorted(votes.values(), reverse=True)
     if not ranked or ranked[0] <= 0 or (len(ranked) > 1 and ranked[0] == ranked[1]):
@@ -38,10 +42,18 @@ def consensus(votes: Mapping[str, int]) -> str:
 
 
 def indices(emotions: Sequence[str | None], labels: Sequence[str]) -> np.ndarray:
-    """Return the place of each emotion in ``labels``, -1 where it is missing or not among them.
+    """Return the index of each emotion in ``labels``, -1 where it is missing or not among them.
+
+    Args:
+        emotions: one an utterance, None where it is missing
+        labels: the label list, in order
 
     Returns:
         int64, shape ``(n,)``, in [-1, n_labels)
+
+    Examples:
+        >>> indices(["fear", "X", None], PRIMARY).tolist()
+        [3, -1, -1]
     """
-    places = {label: i for i, label in enumerate(labels)}
-    return np.array([places.get(emotion, -1) for emotion in emotions], dtype=np.int64)
+    index_of: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
+    return np.array([index_of.get(emotion, -1) for emotion in emotions], dtype=np.int64)

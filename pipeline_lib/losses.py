@@ -1,10 +1,10 @@
-"""What training minimises: pure functions of float32 tensors, and the dict of weights that combines them.
+"""Losses: pure functions of float32 tensors, and the dict of weights that combines them.
 
-Aim: one definition of each loss, held equal to ``pipeline_lib.metrics.categories`` (NumPy) by a test to 1e-6.
+Aim: one definition of each loss, tested to equal ``pipeline_lib.metrics.categories`` (NumPy) to 1e-6.
 
 Conventions: a label of -1, a distribution of zeros and an attribute of NaN are missing: they add nothing to a loss and
 nothing to a gradient. A batch in which everything is missing has loss 0 and gradient 0. Logits of any precision are
-taken to float32 first.
+cast to float32 first.
 
 Losses: ``cross_entropy`` (class weights), ``focal`` (Lin et al. 2017, class weights), ``reconstruction`` (Chochlakis et
 al.) and ``imagination`` (CIF-MMIN) are means over rows: their sum over a part of a batch, divided by the ``total`` of
@@ -26,14 +26,14 @@ from pipeline_lib.batch_losses import concordance, contrastive, invariance, mult
 SMALLEST = 1e-12  # of 1 - p under the focal exponent, whose slope at 0 is infinite for exponents below 1
 TINY = torch.finfo(torch.float32).tiny  # a total of 0 has a sum of 0
 
-TOGETHER = {  # and how many of the first arguments a gradient reaches
+TOGETHER: dict[str, tuple[Callable[..., Tensor], int]] = {  # and how many of the first arguments a gradient reaches
     "concordance": (concordance, 1),
     "contrastive": (contrastive, 2),
     "invariance": (invariance, 2),
     "multi_similarity": (multi_similarity, 1),
 }
 
-Key = tuple[str, str]  # a loss, and which part of it: of a reconstruction one a pass and modality
+Key = tuple[str, str]  # a loss and its part: reconstruction has one a pass and modality, others ''
 
 
 def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None, total: Tensor | None = None) -> Tensor:
@@ -46,7 +46,7 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None, 
         truth: label indices, int64, shape ``(batch,)``, -1 where missing; or distributions t, float, shape
             ``(batch, n_labels)``, zeros where missing
         weights: one weight a label, shape ``(n_labels,)``; None for 1
-        total: the denominator, of the whole of which this batch is a part; None for that of this batch
+        total: the denominator, a scalar, of the whole of which this batch is a part; None for that of this batch
 
     Returns:
         a scalar in [0, inf)
@@ -57,7 +57,7 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None, 
 def focal(
     logits: Tensor, truth: Tensor, gamma: float, weights: Tensor | None = None, total: Tensor | None = None
 ) -> Tensor:
-    r"""Return the focal loss, which counts less what is already right.
+    r"""Return the focal loss, which down-weights utterances that are already classified well.
 
     .. math:: -\frac{\sum_i \sum_k t_{ik} w_k (1 - p_{ik})^\gamma \log p_{ik}}{\sum_i \sum_k t_{ik} w_k}
 
@@ -72,7 +72,7 @@ def focal(
             ``(batch, n_labels)``, zeros where missing
         gamma: 0 or more; 2 in the paper
         weights: one weight a label, shape ``(n_labels,)``; None for 1
-        total: the denominator, of the whole of which this batch is a part; None for that of this batch
+        total: the denominator, a scalar, of the whole of which this batch is a part; None for that of this batch
 
     Returns:
         a scalar in [0, inf)
@@ -90,7 +90,12 @@ def focal(
 
 
 def label_weight(truth: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the denominator of ``cross_entropy`` and ``focal``, a float32 scalar; 0 where no label is known."""
+    """Return the denominator of ``cross_entropy`` and ``focal``, a float32 scalar; 0 where no label is known.
+
+    Args:
+        truth: labels, shape ``(batch,)``, or distributions, shape ``(batch, n_labels)``, as in ``focal``
+        weights: one weight a label, shape ``(n_labels,)``; None for 1
+    """
     if truth.is_floating_point():
         known = truth[truth.sum(dim=1) > 0].float()
         return (known if weights is None else known * weights.to(known)).sum(dim=1).sum()
@@ -109,14 +114,14 @@ def reconstruction(estimate: Tensor, target: Tensor, mask: Tensor, total: Tensor
         estimate, target: shape ``(batch, time, d)``
         mask: positions that count, bool, shape ``(batch, time)``: all of an utterance's, as the equation has it, or
             those that were masked
-        total: N of the whole of which this batch is a part; None for that of this batch
+        total: N of the whole of which this batch is a part, a scalar; None for that of this batch
 
     Returns:
         a scalar in [0, inf)
     """
     error = (estimate.float() - target.float()).masked_fill(~mask[..., None], 0.0).square().sum(dim=(1, 2))
-    each = error / (mask.sum(dim=1) * target.shape[2]).clamp_min(1)  # (batch,)
-    return _divided(each.sum(), mask.any(dim=1).sum() if total is None else total)
+    of_utterances = error / (mask.sum(dim=1) * target.shape[2]).clamp_min(1)  # (batch,)
+    return _divided(of_utterances.sum(), mask.any(dim=1).sum() if total is None else total)
 
 
 def imagination(estimate: Tensor, target: Tensor, total: Tensor | None = None) -> Tensor:
@@ -124,7 +129,7 @@ def imagination(estimate: Tensor, target: Tensor, total: Tensor | None = None) -
 
     Args:
         estimate, target: shape ``(n, width)``
-        total: numbers in the vectors of the whole of which these are a part; None for those of these
+        total: number of values of the whole of which these vectors are a part, a scalar; None for that of these
 
     Returns:
         a scalar in [0, inf)
@@ -140,21 +145,21 @@ class Mean:
     """A loss that is a mean over rows.
 
     Attributes:
-        over: the sum over these rows divided by a total, None for their own
-        weight: their own total
+        over: function of a total, a scalar: the sum over these rows divided by it; of None, by ``weight``
+        weight: the total of these rows, a scalar
     """
 
     over: Callable[[Tensor | None], Tensor]
     weight: Tensor
 
     def value(self) -> Tensor:
-        """Return the loss of these rows alone."""
+        """Return the loss of these rows, a scalar."""
         return self.over(None)
 
 
 @dataclass(frozen=True)
 class Together:
-    """A loss of all utterances together.
+    """A loss of all utterances together, no sum over them.
 
     Attributes:
         name: of the loss, in ``TOGETHER``
@@ -168,11 +173,11 @@ class Together:
 
     @property
     def reached(self) -> int:
-        """How many of the first arguments a gradient reaches."""
+        """Number of the first arguments that a gradient reaches."""
         return TOGETHER[self.name][1]
 
     def value(self) -> Tensor:
-        """Return the loss of these utterances alone."""
+        """Return the loss of these utterances, a scalar."""
         return TOGETHER[self.name][0](*self.arguments, **self.options)
 
 
@@ -185,7 +190,15 @@ def terms(
     focal_gamma: float = 2.0,
     similarity: Mapping[str, float | None] | None = None,
 ) -> dict[Key, Mean | Together]:
-    """Return the named losses of a batch, in the order of their names; for the arguments see ``combined``.
+    """Return the named losses of a batch, in the order of their names.
+
+    Args:
+        outputs: a network's, see ``combined``
+        batch: the targets, see ``combined``
+        names: of the losses
+        class_weights: shape ``(n_labels,)``, for cross_entropy and focal; None for 1
+        focal_gamma: 0 or more, for focal
+        similarity: options of multi_similarity
 
     Raises:
         ValueError: there is no loss of that name
@@ -195,30 +208,30 @@ def terms(
         scored = partial(focal, outputs[output], batch[truth], gamma, weights)
         return Mean(scored, label_weight(batch[truth], weights))
 
-    found: dict[Key, Mean | Together] = {}
+    named: dict[Key, Mean | Together] = {}
     for name in sorted(names):
         match name:
             case "cross_entropy":
-                found[name, ""] = classes("logits", "emotion", class_weights)
+                named[name, ""] = classes("logits", "emotion", class_weights)
             case "focal":
-                found[name, ""] = classes("logits", "emotion", class_weights, focal_gamma)
+                named[name, ""] = classes("logits", "emotion", class_weights, focal_gamma)
             case "gender" | "sentiment":
-                found[name, ""] = classes(name, name)
+                named[name, ""] = classes(name, name)
             case "reconstruction":
-                for part, each in outputs[name].items():
-                    found[name, part] = Mean(partial(reconstruction, *each), each[2].any(dim=1).sum())
+                for part, arguments in outputs[name].items():
+                    named[name, part] = Mean(partial(reconstruction, *arguments), arguments[2].any(dim=1).sum())
             case "imagination":
                 estimate, target = outputs[name]
-                found[name, ""] = Mean(partial(imagination, estimate, target), torch.tensor(estimate.numel()))
+                named[name, ""] = Mean(partial(imagination, estimate, target), torch.tensor(estimate.numel()))
             case "concordance":
-                found[name, ""] = Together(name, (outputs["attributes"], batch["attributes"]))
+                named[name, ""] = Together(name, (outputs["attributes"], batch["attributes"]))
             case "contrastive" | "invariance":
-                found[name, ""] = Together(name, tuple(outputs["aligned" if name == "contrastive" else name]))
+                named[name, ""] = Together(name, tuple(outputs["aligned" if name == "contrastive" else name]))
             case "multi_similarity":
-                found[name, ""] = Together(name, (outputs["embedding"], batch["emotion"]), dict(similarity or {}))
+                named[name, ""] = Together(name, (outputs["embedding"], batch["emotion"]), dict(similarity or {}))
             case _:
-                raise ValueError(f"there is no loss {name!r}")
-    return found
+                raise ValueError(f"unknown loss {name!r}")
+    return named
 
 
 def combined(
@@ -227,24 +240,28 @@ def combined(
     """Return the weighted sum of the named losses, and each of them unweighted.
 
     Args:
-        outputs: a network's ``logits``, ``attributes``, ``gender``, ``sentiment`` and ``embedding``, as far as its
-            losses read them; of a joint network also ``aligned``, the arguments of ``contrastive``, and
-            ``reconstruction``, the arguments of ``reconstruction`` by pass and modality, whose losses are summed, and
-            ``imagination`` and ``invariance``, the arguments of these
-        batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` (batch, n_attributes) with NaN for
-            missing; ``gender`` and ``sentiment`` (batch,) with -1 for missing
+        outputs: a network's ``logits`` ``(batch, n_labels)``, ``attributes`` ``(batch, n_attributes)``, ``gender``
+            ``(batch, 2)``, ``sentiment`` ``(batch, 3)`` and ``embedding`` ``(batch, width)``, as far as its losses read
+            them; of a joint network also ``aligned``, the arguments of ``contrastive``, and ``reconstruction``, the
+            arguments of ``reconstruction`` by pass and modality, whose losses are summed, and ``imagination`` and
+            ``invariance``, the arguments of these
+        batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` ``(batch, n_attributes)`` with NaN
+            for missing; ``gender`` and ``sentiment`` ``(batch,)`` with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed
         options: ``class_weights``, shape ``(n_labels,)``, for cross_entropy and focal; ``focal_gamma`` for focal;
             ``similarity``, options of multi_similarity
 
+    Returns:
+        the sum, a scalar in [0, inf), and by name the losses, scalars
+
     Raises:
         ValueError: there is no loss of that name, or all weights are 0
     """
-    given = terms(outputs, batch, (name for name, weight in weights.items() if weight > 0), **options)
-    if not given:
+    chosen = terms(outputs, batch, (name for name, weight in weights.items() if weight > 0), **options)
+    if not chosen:
         raise ValueError(f"no loss has a weight above 0 in {dict(weights)}")
     parts: dict[str, Tensor] = {}
-    for (name, _), term in given.items():
+    for (name, _), term in chosen.items():
         parts[name] = parts[name] + term.value() if name in parts else term.value()
     return torch.stack([weights[name] * part for name, part in parts.items()]).sum(), parts
 

@@ -10,7 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 ROOT = Path(__file__).parent.parent
-LONGEST_FIRST = ("test_pipeline.py", "test_joint.py", "test_processes.py", "test_fast_cuts.py", "test_finetune.py")
+LONGEST_FIRST = (
+    "test_pipeline.py",
+    "test_joint.py",
+    "test_processes.py",
+    "test_fast_cuts.py",
+    "test_finetune.py",
+    "test_repeat.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,8 +49,8 @@ def test_who_lacks_a_modality_is_nobodys_counterpart_and_gets_no_gradient():
     loss = contrastive(audio, text, both)
     torch.testing.assert_close(loss, contrastive(audio[both], text[both]))
     loss.backward()
-    for each in (audio, text):
-        assert (each.grad[1] == 0).all() and (each.grad[both] != 0).any(dim=1).all()
+    for vectors in (audio, text):
+        assert (vectors.grad[1] == 0).all() and (vectors.grad[both] != 0).any(dim=1).all()
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -205,7 +205,7 @@ def test_a_step_against_its_gradient_moves_labels_together_and_apart():
 
 
 def test_distributions_are_no_labels_of_pairs():
-    with pytest.raises(ValueError, match="multi_similarity wants one label an utterance"):
+    with pytest.raises(ValueError, match="multi_similarity expects one label an utterance"):
         multi_similarity(torch.eye(2), torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
 
 
@@ -223,7 +223,7 @@ def test_the_new_losses_are_found_by_their_names():
     weights = {"contrastive": 1.0, "reconstruction": 10.0, "multi_similarity": 0.5, "sentiment": 2.0}
     total, parts = combined(outputs, batch, weights, similarity={"alpha": 1.0, "margin": 0.2})
     torch.testing.assert_close(parts["contrastive"], contrastive(*outputs["aligned"]))
-    two = [reconstruction(*each) for each in outputs["reconstruction"].values()]
+    two = [reconstruction(*arguments) for arguments in outputs["reconstruction"].values()]
     torch.testing.assert_close(parts["reconstruction"], two[0] + two[1])  # equation 5 sums over modalities
     expected = multi_similarity(outputs["embedding"], batch["emotion"], alpha=1.0, margin=0.2)
     torch.testing.assert_close(parts["multi_similarity"], expected)
@@ -236,4 +236,4 @@ def test_with_no_label_known_the_new_losses_have_gradient_zero():
     batch = {"emotion": torch.full((4,), -1), "sentiment": torch.full((4,), -1)}
     loss, _ = combined(outputs, batch, {"multi_similarity": 1.0, "sentiment": 1.0})
     loss.backward()
-    assert loss.item() == 0 and all((each.grad == 0).all() for each in outputs.values())
+    assert loss.item() == 0 and all((value.grad == 0).all() for value in outputs.values())

@@ -1,4 +1,4 @@
-"""Commands fail in one sentence for what a user can mend, with a traceback for what only we can."""
+"""Commands fail in one sentence where the user can fix the cause, with a traceback where only we can."""
 
 import os
 import signal
@@ -57,7 +57,22 @@ def test_ctrl_c_says_that_the_same_command_goes_on():
     assert "the same command goes on" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["stages.check", "pipeline_lib.doctor"])
+def test_an_interrupt_of_which_a_library_made_another_error_is_an_interrupt():
+    body = "    try:\n        raise KeyboardInterrupt\n"
+    body += "    except BaseException as error:\n        raise ImportError from error"
+    done = run(f"def main() -> None:\n{body}")
+    assert (done.returncode, done.stderr) == (130, "interrupted; the same command goes on from here\n")
+
+
+def test_a_package_of_an_extra_is_named_with_the_extra_and_any_other_keeps_its_traceback():
+    done = run("def main() -> None:\n    raise ModuleNotFoundError('no', name='matplotlib.pyplot')")
+    message = "error: matplotlib is not installed; pip install 'speech-emotion-pipeline[pipeline]'\n"
+    assert (done.returncode, done.stderr) == (1, message)
+    done = run("def main() -> None:\n    raise ModuleNotFoundError('no', name='pipeline_lib.nothing')")
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["stages.check", "pipeline_lib.cli"])
 def test_ctrl_c_while_libraries_are_imported_is_one_line(module, tmp_path):
     # whatever library is imported first here waits, and raises what a library makes of an interrupt inside itself
     body = "import sys, time\nprint('importing', flush=True)\ntry:\n    time.sleep(60)\n"

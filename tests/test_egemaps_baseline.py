@@ -17,7 +17,7 @@ def ua(lines):
 
 
 def test_evidence_is_scored_above_chance_and_noise_about_at_it():
-    corpus = drawn_manifest(each=30)
+    corpus = drawn_manifest(utterances=30)
     corpus = keep(corpus, corpus.truth() >= 0)
     noise = np.random.default_rng(1).normal(size=(len(corpus), 5))
     evident = evaluate(corpus, noise + 3 * np.eye(5)[corpus.truth()], "dev_filt")
@@ -31,7 +31,7 @@ def test_evidence_is_scored_above_chance_and_noise_about_at_it():
 @pytest.fixture
 def spoken(tmp_path):
     """Four recordings: a tone with another pitch each."""
-    corpus = drawn_manifest(each=1)
+    corpus = drawn_manifest(utterances=1)
     for i in range(4):
         wave = 0.3 * np.sin(2 * np.pi * (110 + 40 * i) * np.arange(16_000) / 16_000)
         soundfile.write(tmp_path / f"{i}.wav", wave, 16_000)

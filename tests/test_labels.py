@@ -1,8 +1,11 @@
 """The plurality rule and label indices by hand."""
 
+import doctest
+
 import numpy as np
 import pytest
 
+from pipeline_lib import labels
 from pipeline_lib.labels import PRIMARY, consensus, indices
 
 
@@ -27,3 +30,8 @@ def test_labels_outside_the_list_are_minus_one():
 
 def test_the_eight_primary_emotions_are_in_the_order_of_their_letters():
     assert PRIMARY == ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def test_the_examples_in_the_docstrings_run():
+    result = doctest.testmod(labels)
+    assert result.failed == 0 and result.attempted >= 1

@@ -111,10 +111,10 @@ def test_soft_labels_by_hand():
     logits, truth = logits_of([0.5, 0.5], [0.25, 0.75]), torch.tensor([[0.75, 0.25], [0.0, 1.0]])
     weights, two, four_thirds = torch.tensor([2.0, 1.0]), np.log(2), np.log(4 / 3)
     assert cross_entropy(logits, truth).item() == pytest.approx((two + four_thirds) / 2, rel=1e-6)
-    wanted = (1.75 * two + four_thirds) / 2.75
-    assert cross_entropy(logits, truth, weights).item() == pytest.approx(wanted, rel=1e-6)
-    wanted = (0.875 * two + 0.25 * four_thirds) / 2.75
-    assert focal(logits, truth, 1.0, weights).item() == pytest.approx(wanted, rel=1e-6)
+    expected = (1.75 * two + four_thirds) / 2.75
+    assert cross_entropy(logits, truth, weights).item() == pytest.approx(expected, rel=1e-6)
+    expected = (0.875 * two + 0.25 * four_thirds) / 2.75
+    assert focal(logits, truth, 1.0, weights).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
@@ -136,8 +136,10 @@ def test_the_loss_of_soft_labels_written_again(gamma, weighted):
 def test_cross_entropy_of_soft_labels_equals_torchs():
     logits, shares, _ = soft()
     known = shares.sum(axis=1) > 0
-    wanted = torch.nn.functional.cross_entropy(torch.tensor(logits[known]).float(), torch.tensor(shares[known]).float())
-    torch.testing.assert_close(cross_entropy(torch.tensor(logits), torch.tensor(shares)), wanted)
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(logits[known]).float(), torch.tensor(shares[known]).float()
+    )
+    torch.testing.assert_close(cross_entropy(torch.tensor(logits), torch.tensor(shares)), expected)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
@@ -146,24 +148,24 @@ def test_certain_soft_labels_are_labels_to_the_bit_in_loss_and_gradient(gamma):
     truth, weights = torch.randint(-1, 4, (50,), generator=generator), torch.tensor([0.5, 2.0, 1.0, 4.0])
     certain = torch.nn.functional.one_hot(truth + 1, 5)[:, 1:].float()  # zeros where -1
     values = torch.randn(50, 4, generator=generator)
-    found = []
-    for each in (truth, certain):
+    result = []
+    for target in (truth, certain):
         logits = values.clone().requires_grad_()
-        loss = focal(logits, each, gamma, weights)
+        loss = focal(logits, target, gamma, weights)
         loss.backward()
-        found.append((loss, logits.grad))
-    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+        result.append((loss, logits.grad))
+    assert torch.equal(result[0][0], result[1][0]) and torch.equal(result[0][1], result[1][1])
 
 
 def test_the_gradient_of_soft_labels_is_posterior_minus_target_and_nothing_where_missing():
     logits, shares, _ = soft()
-    given = torch.tensor(logits, dtype=torch.float32).requires_grad_()
-    cross_entropy(given, torch.tensor(shares).float()).backward()
+    leaf = torch.tensor(logits, dtype=torch.float32).requires_grad_()
+    cross_entropy(leaf, torch.tensor(shares).float()).backward()
     posterior = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     known = shares.sum(axis=1) > 0
-    wanted = np.where(known[:, None], posterior - shares, 0.0) / known.sum()
-    np.testing.assert_allclose(given.grad.numpy(), wanted, atol=1e-7)
-    assert (given.grad[::5] == 0).all()
+    expected = np.where(known[:, None], posterior - shares, 0.0) / known.sum()
+    np.testing.assert_allclose(leaf.grad.numpy(), expected, atol=1e-7)
+    assert (leaf.grad[::5] == 0).all()
 
 
 def test_missing_labels_get_no_gradient():
@@ -227,7 +229,7 @@ def test_losses_are_combined_by_their_weights():
 
 
 def test_an_unknown_loss_and_no_loss_are_refused():
-    with pytest.raises(ValueError, match="there is no loss 'hinge'"):
+    with pytest.raises(ValueError, match="unknown loss 'hinge'"):
         combined({}, {}, {"hinge": 1.0})
     with pytest.raises(ValueError, match="no loss has a weight above 0"):
         combined({}, {}, {"focal": 0.0})

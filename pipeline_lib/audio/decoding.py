@@ -1,7 +1,7 @@
 """Recordings as the stages read them: one channel, 16 kHz, float32 in [-1, 1]; a bad one is refused with its reason.
 
 Taken are the containers that are inspected (``containers.inspect.TAKEN``), at any rate. Channels become one as
-``containers.channels`` says, rates are converted by soxr's VHQ filter. Reasons of ``BadAudio``:
+``containers.channels`` describes, rates are converted by soxr's VHQ filter. Reasons of ``BadAudio``:
 
 ================  ====================================================================================================
 missing           no such file, or a link to nothing
@@ -61,7 +61,7 @@ MARGIN_S = 0.05  # read around a chunk; VHQ's filter is shorter than 20 ms at ev
 
 @dataclass(frozen=True)
 class Probe:
-    """What a recording holds, in its own samples."""
+    """Duration in seconds, sample rate in Hz and number of channels of a recording, before resampling."""
 
     duration_s: float
     sample_rate_hz: int
@@ -84,7 +84,7 @@ class Examined:
 
 
 def probe(path: Path) -> Probe:
-    """Return duration, rate and channels, as ``decode`` would find them; decoded only where nothing declares them.
+    """Return duration, rate and channels as ``decode`` yields them; decoded only where nothing declares them.
 
     Raises:
         BadAudio: the file cannot be opened as audio, or is cut short by its container's own account
@@ -106,14 +106,15 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
 
     Args:
         path: the recording
-        start_s: where the chunk begins, rounded to a sample at 16 kHz
-        duration_s: length of the chunk; None and whatever reaches past the end give what there is
+        start_s: begin of the chunk in seconds, at least 0, rounded to a sample at 16 kHz
+        duration_s: length of the chunk in seconds, above 0; what reaches past the end is cut off; None for all the rest
 
     Returns:
         float32 in [-1, 1], shape ``(n_samples,)``
 
     Raises:
-        BadAudio: see the module; silence and length are not looked at
+        BadAudio: see the module; silence and length are not tested
+        ValueError: ``start_s`` or ``duration_s`` is out of range
     """
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise ValueError(f"start_s is {start_s} and duration_s {duration_s}, expected >= 0 and > 0")
@@ -124,7 +125,20 @@ def decode(path: Path, start_s: float = 0.0, duration_s: float | None = None) ->
 
 
 def check(path: Path, min_s: float = 0.0, max_s: float | None = None, allow_silent: bool = False) -> np.ndarray:
-    """Return the whole recording as ``decode`` does, after every test of this module; see ``examine``."""
+    """Return the whole recording as ``decode`` does, after every test of this module but for clipping.
+
+    Args:
+        path: the recording
+        min_s: shortest duration that is taken, seconds
+        max_s: longest duration that is taken, seconds; None for ``LONGEST_S``
+        allow_silent: whether a recording without sound is taken
+
+    Returns:
+        float32 in [-1, 1], shape ``(n_samples,)``, 16 kHz
+
+    Raises:
+        BadAudio: see the module
+    """
     return examine(path, min_s, max_s, allow_silent=allow_silent).samples
 
 
@@ -140,12 +154,16 @@ def examine(
 
     Args:
         path: the recording
-        min_s: shortest duration that is taken
-        max_s: longest duration that is taken, None for ``LONGEST_S``; no more is decoded, whatever the file declares
-        max_clipped: largest share of samples at full scale that is taken
+        min_s: shortest duration that is taken, seconds
+        max_s: longest duration that is taken, seconds; None for ``LONGEST_S``; no more is decoded, whatever the file
+            declares
+        max_clipped: largest share of samples at full scale that is taken, in [0, 1]
         allow_silent: whether a recording without sound is taken
         segment: start and end in seconds of the part that is tested, None for the recording's beginning or end; only
             that part is decoded
+
+    Returns:
+        the samples, the share that is clipped, and the mixing
 
     Raises:
         BadAudio: see the module
@@ -172,7 +190,7 @@ def examine(
 
 
 def verify(path: Path) -> None:
-    """Refuse a recording whose container is broken anywhere, without decoding it: once, before parts of it are taken.
+    """Refuse a recording whose container is broken anywhere, without decoding it; once, before parts of it are read.
 
     Raises:
         BadAudio: see the module
@@ -184,6 +202,10 @@ def verify(path: Path) -> None:
 def resolve_under(root: Path, relative: str) -> Path:
     """Return ``root / relative`` with links followed, for paths that come from tables.
 
+    Args:
+        root: the folder that the path may not leave
+        relative: the path, with ``/`` between its parts
+
     Raises:
         InputError: the path is empty or absolute, climbs with ``..``, or a link in it leaves the root
     """
@@ -192,12 +214,12 @@ def resolve_under(root: Path, relative: str) -> Path:
         raise InputError(f"{relative!r} is no path below {root}; expected a relative one without '..'")
     try:
         inside = root.resolve()
-        found = (inside / parts).resolve()
+        resolved = (inside / parts).resolve()
     except (OSError, RuntimeError) as error:  # links in a circle
         raise InputError(f"{root / parts} cannot be followed: {error}") from None
-    if not found.is_relative_to(inside):
-        raise InputError(f"{root / parts} leads to {found}, outside {inside} (a symbolic link?)")
-    return found
+    if not resolved.is_relative_to(inside):
+        raise InputError(f"{root / parts} leads to {resolved}, outside {inside} (a symbolic link?)")
+    return resolved
 
 
 def _segment(reading: Reading, start_s: float | None, end_s: float | None, max_s: float | None) -> np.ndarray:
@@ -257,6 +279,6 @@ def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _ratio(rate: int) -> tuple[int, int]:
-    """Return by what a rate is multiplied and divided to become 16 kHz, in lowest terms."""
+    """Return numerator and denominator of 16 kHz over a rate, in lowest terms."""
     divisor = gcd(rate, SAMPLE_RATE)
     return SAMPLE_RATE // divisor, rate // divisor

@@ -1,11 +1,11 @@
-"""Class means and the within-class covariance, and what is done when that is singular.
+"""Class means and the within-class covariance, with remedies where it is singular.
 
 Fewer utterances than dimensions, a constant feature or a feature that is a sum of others make the covariance singular.
 Two remedies, in this order:
 
 - *shrinkage* blends it with a sphere of the same mean variance, ``(1 - s) C + s trace(C)/d I``. ``s`` is given, or
   chosen by Ledoit and Wolf's formula ("A well-conditioned estimator for large-dimensional covariance matrices", 2004).
-- directions that still have no variance (below 1e-10 of the largest) are *left out*, as scikit-learn's svd solver does.
+- directions still without variance (below 1e-10 of the largest) are *left out*, as by scikit-learn's svd solver.
 """
 
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ _ROUNDING = 1e-12  # a deviation smaller than this, relative to the values, is n
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """All that LDA and PLDA need of the training data.
+    """Sufficient statistics of the training data for LDA and PLDA.
 
     Attributes:
         classes: labels that occur, sorted, shape ``(n_classes,)``
-        counts: rows of each, float64, shape ``(n_classes,)``
+        counts: rows of each class, float64, shape ``(n_classes,)``
         means: shape ``(n_classes, width)``
         scatter: sum over rows of the squared distance to the class mean, shrunk, shape ``(width, width)``
     """
@@ -51,18 +51,21 @@ def class_statistics(features: np.ndarray, truth: np.ndarray, shrinkage: Shrinka
         truth: label indices, shape ``(n,)``
         shrinkage: in [0, 1], or "ledoit_wolf"
 
+    Returns:
+        means of shape ``(n_classes, width)``, scatter of shape ``(width, width)``
+
     Raises:
         InputError: fewer than two classes, or no class varies within itself
         ValueError: the shrinkage is outside [0, 1]
     """
-    features, classes, places = labelled(features, truth)
+    features, classes, class_of = labelled(features, truth)
     width = features.shape[1]
-    counts = np.bincount(places).astype(np.float64)
-    means = np.stack([features[places == k].mean(axis=0) for k in range(len(classes))])
+    counts = np.bincount(class_of).astype(np.float64)
+    means = np.stack([features[class_of == k].mean(axis=0) for k in range(len(classes))])
     scatter = np.zeros((width, width))
     fourth = 0.0  # sum over rows of the squared squared length, for Ledoit and Wolf
     for k in range(len(classes)):
-        centred = features[places == k] - means[k]
+        centred = features[class_of == k] - means[k]
         scatter += centred.T @ centred
         fourth += float(((centred**2).sum(axis=1) ** 2).sum())
     if np.trace(scatter) <= _ROUNDING**2 * (features**2).sum():
@@ -79,7 +82,9 @@ def class_statistics(features: np.ndarray, truth: np.ndarray, shrinkage: Shrinka
 
 
 def ledoit_wolf(scatter: np.ndarray, fourth: float, n: int) -> float:
-    r"""Share of the sphere that makes the expected squared error of the covariance smallest.
+    r"""Return the share of the sphere with the smallest expected squared error of the covariance.
+
+    Ledoit and Wolf 2004, section 3.
 
     .. math:: s = \min\left(1, \frac{1}{n^2} \sum_i \lVert x_i x_i^T - C \rVert^2 / \lVert C - \mu I \rVert^2\right)
 
@@ -106,16 +111,26 @@ def ledoit_wolf(scatter: np.ndarray, fourth: float, n: int) -> float:
 def whitening(covariance: np.ndarray) -> tuple[np.ndarray, float]:
     """Return ``A`` with ``A.T @ covariance @ A = I`` on the directions that have variance, and log |A|.
 
+    Args:
+        covariance: symmetric, positive semidefinite, shape ``(width, width)``
+
     Returns:
-        shape ``(width, rank)``, and minus half the sum of the logarithms of the variances that were kept
+        shape ``(width, rank)``, and minus half the sum of the logarithms of the variances along the ``rank`` axes
     """
     variances, axes = np.linalg.eigh(covariance)
-    kept = variances > _NO_VARIANCE * variances[-1]
-    variances, axes = variances[kept], axes[:, kept]
+    varying = variances > _NO_VARIANCE * variances[-1]
+    variances, axes = variances[varying], axes[:, varying]
     return axes / np.sqrt(variances), float(-0.5 * np.log(variances).sum())
 
 
 def signed(axes: np.ndarray) -> np.ndarray:
-    """Return the columns with the largest entry of each made positive: an eigenvector's sign is arbitrary."""
+    """Return the axes with the largest entry of each made positive: an eigenvector's sign is arbitrary.
+
+    Args:
+        axes: one axis a column, shape ``(width, n_axes)``
+
+    Returns:
+        same shape
+    """
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     return axes * np.where(largest < 0, -1.0, 1.0)

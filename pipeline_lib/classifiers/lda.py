@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from pipeline_lib.classifiers.covariance import Shrinkage, class_statistics, signed, whitening
-from pipeline_lib.classifiers.inputs import plain, softmax
+from pipeline_lib.classifiers.inputs import as_features, softmax
 from pipeline_lib.errors import InputError
 
 _NO_SPREAD = 1e-9  # relative to the largest singular value of the class means
@@ -25,17 +25,17 @@ class LinearDiscriminantAnalysis:
     """Projection on the discriminants, and the Gaussian classifier on them.
 
     Args:
-        components: how many discriminants to keep at most; ``min(components, classes - 1, rank)`` are kept, all by
-            default
-        shrinkage: of the within-class covariance, see ``covariance``
+        components: largest number of discriminants; ``n_components = min(components, classes - 1, rank)`` remain, by
+            default without the first limit
+        shrinkage: of the within-class covariance, in [0, 1] or "ledoit_wolf", see ``covariance``
 
     Attributes:
         classes_: labels that occur, shape ``(n_classes,)``
-        priors_: their frequencies
+        priors_: their frequencies, shape ``(n_classes,)``, sum to 1
         mean_: mean of all rows, shape ``(width,)``
-        components_: discriminants, the most discriminating first, shape ``(width, kept)``; largest entry positive
-        means_: projected class means, shape ``(n_classes, kept)``
-        ratio_: between-class over within-class variance of each kept discriminant, shape ``(kept,)``
+        components_: discriminants, the most discriminating first, shape ``(width, n_components)``; the largest entry
+            of each is positive
+        means_: projected class means, shape ``(n_classes, n_components)``
     """
 
     def __init__(self, components: int | None = None, shrinkage: Shrinkage = 0.0) -> None:
@@ -49,6 +49,9 @@ class LinearDiscriminantAnalysis:
             features: shape ``(n, width)``
             truth: label indices, shape ``(n,)``
 
+        Returns:
+            self, fitted
+
         Raises:
             InputError: fewer than two classes, no variation within any class, or all class means equal
         """
@@ -60,20 +63,29 @@ class LinearDiscriminantAnalysis:
         white, _ = whitening(statistics.scatter / len(truth))
         _, spread, axes = np.linalg.svd(np.sqrt(self.priors_)[:, None] * away @ white, full_matrices=False)
         most = len(self.classes_) - 1 if self.components is None else min(self.components, len(self.classes_) - 1)
-        kept = min(most, int((spread > _NO_SPREAD * max(spread[0], 1.0)).sum()))
-        if not kept:
+        n_components = min(most, int((spread > _NO_SPREAD * max(spread[0], 1.0)).sum()))
+        if not n_components:
             raise InputError(f"the means of all {len(self.classes_)} classes are equal, nothing tells them apart")
-        self.components_ = signed(white @ axes[:kept].T)
+        self.components_ = signed(white @ axes[:n_components].T)
         self.means_ = away @ self.components_
-        self.ratio_ = spread[:kept] ** 2
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """Return the features on the discriminants, shape ``(n, kept)``."""
-        return (plain(features) - self.mean_) @ self.components_
+        """Return the features on the discriminants, shape ``(n, n_components)``.
+
+        Args:
+            features: shape ``(n, width)``
+
+        Raises:
+            InputError: a value is not finite
+        """
+        return (as_features(features) - self.mean_) @ self.components_
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return P(class | features) of one Gaussian a class with a common covariance, on the kept discriminants.
+        """Return P(class | features) of one Gaussian a class with a common covariance, on the discriminants.
+
+        Args:
+            features: shape ``(n, width)``
 
         Returns:
             shape ``(n, n_classes)``, rows sum to 1; contains the training prior

@@ -12,15 +12,15 @@ from typing import Self
 
 import numpy as np
 
-from pipeline_lib.classifiers.inputs import labelled, plain, softmax
+from pipeline_lib.classifiers.inputs import as_features, labelled, softmax
 from pipeline_lib.errors import InputError
 
 _ITERATIONS = 20_000
-_FLAT = 1e-5  # largest slope, an utterance, that counts as the minimum
+_FLAT = 1e-5  # largest slope, a row, that counts as the minimum
 
 
 class MultinomialLogisticRegression:
-    """Multinomial logistic regression.
+    """Multinomial logistic regression with an L2 penalty and scikit-learn's contract.
 
     Two classes are scikit-learn's binomial model, whose first class has weights and bias 0.
 
@@ -43,6 +43,9 @@ class MultinomialLogisticRegression:
             features: shape ``(n, width)``
             truth: label indices, shape ``(n,)``
 
+        Returns:
+            self, fitted
+
         Raises:
             InputError: fewer than two classes, or no minimum was reached
         """
@@ -51,16 +54,16 @@ class MultinomialLogisticRegression:
         from sklearn.exceptions import ConvergenceWarning  # scikit-learn takes 1.7 s to import
         from sklearn.linear_model import LogisticRegression
 
-        features, self.classes_, places = labelled(features, truth)
+        features, self.classes_, class_of = labelled(features, truth)
         model = LogisticRegression(C=1 / self.penalty, tol=1e-10, max_iter=_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it stops at rounding; the slope is what we check
-            model.fit(features, places)
+            model.fit(features, class_of)
         self.coef_, self.intercept_ = model.coef_, model.intercept_
         if len(self.classes_) == 2:
             self.coef_ = np.concatenate([np.zeros_like(self.coef_), self.coef_])
             self.intercept_ = np.array([0.0, self.intercept_[0]])
-        slope = self._slope(features, places)
+        slope = self._slope(features, class_of)
         if not slope <= _FLAT:
             raise InputError(
                 f"logistic regression of {len(features)} rows and {features.shape[1]} features stopped at slope"
@@ -70,14 +73,21 @@ class MultinomialLogisticRegression:
         return self
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return P(class | features), shape ``(n, n_classes)``, rows sum to 1; contains the training prior."""
-        return softmax(plain(features) @ self.coef_.T + self.intercept_)
+        """Return P(class | features), which contains the training prior.
 
-    def _slope(self, features: np.ndarray, places: np.ndarray) -> float:
+        Args:
+            features: shape ``(n, width)``
+
+        Returns:
+            shape ``(n, n_classes)``, rows sum to 1
+        """
+        return softmax(as_features(features) @ self.coef_.T + self.intercept_)
+
+    def _slope(self, features: np.ndarray, class_of: np.ndarray) -> float:
         """Return the largest entry of the objective's gradient by weights and biases, divided by the rows."""
         excess = self.predict_proba(features)
-        excess[np.arange(len(places)), places] -= 1
+        excess[np.arange(len(class_of)), class_of] -= 1
         by_weight, by_bias = excess.T @ features + self.penalty * self.coef_, excess.sum(axis=0)
         if len(self.classes_) == 2:
             by_weight, by_bias = by_weight[1:], by_bias[1:]
-        return float(max(np.abs(by_weight).max(), np.abs(by_bias).max()) / len(places))
+        return float(max(np.abs(by_weight).max(), np.abs(by_bias).max()) / len(class_of))

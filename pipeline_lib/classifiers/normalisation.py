@@ -1,20 +1,23 @@
-"""Bring features to one scale before LDA, logistic regression or PLDA."""
+"""Normalisation of features before LDA, logistic regression or PLDA."""
 
 from typing import Literal, Self
 
 import numpy as np
 
-from pipeline_lib.classifiers.inputs import plain
+from pipeline_lib.classifiers.inputs import as_features
 
 _CONSTANT = 1e-7  # a feature whose deviation is smaller, relative to its size, is rounding
 
 
 class Normalisation:
-    """Features centred on the training mean, then scaled.
+    """Centring on the training mean, then scaling.
 
     ``standardise`` divides each feature by its training deviation (population); a constant feature becomes 0
     everywhere. ``length`` divides each row by its Euclidean norm (Garcia-Romero and Espy-Wilson 2011, without their
     whitening); a row that equals the mean stays 0. ``none`` leaves the features as they are.
+
+    Args:
+        kind: "none", "standardise" or "length"
 
     Attributes:
         mean_: shape ``(width,)``
@@ -25,8 +28,15 @@ class Normalisation:
         self.kind = kind
 
     def fit(self, features: np.ndarray) -> Self:
-        """Learn mean and deviation of ``features``, shape ``(n, width)``."""
-        features = plain(features)
+        """Learn mean and deviation.
+
+        Args:
+            features: shape ``(n, width)``
+
+        Returns:
+            self, fitted
+        """
+        features = as_features(features)
         self.mean_ = features.mean(axis=0)
         deviation = features.std(axis=0)
         constant = deviation <= _CONSTANT * np.abs(features).max(axis=0, initial=0.0)
@@ -35,8 +45,15 @@ class Normalisation:
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """Return the features normalised, float64, same shape."""
-        features = plain(features)
+        """Return the features normalised.
+
+        Args:
+            features: shape ``(n, width)``
+
+        Returns:
+            float64, shape ``(n, width)``
+        """
+        features = as_features(features)
         if self.kind == "none":
             return features
         centred = features - self.mean_

@@ -49,17 +49,17 @@ from typing import Literal, Self
 import numpy as np
 
 from pipeline_lib.classifiers.covariance import ClassStatistics, Shrinkage, class_statistics, signed, whitening
-from pipeline_lib.classifiers.inputs import plain, softmax
+from pipeline_lib.classifiers.inputs import as_features, softmax
 
 
 class PLDA:
     """Two-covariance PLDA with known classes.
 
     Args:
-        shrinkage: of the within-class covariance, see ``covariance``
+        shrinkage: of the within-class covariance, in [0, 1] or "ledoit_wolf", see ``covariance``
         estimation: "closed_form" or "em"
         iterations: of EM at most
-        tolerance: EM stops when a row's mean log-likelihood rises by less
+        tolerance: EM stops when a row's mean log-likelihood rises by less, in nats
 
     Attributes:
         classes_: labels that occur, shape ``(n_classes,)``
@@ -68,7 +68,7 @@ class PLDA:
         between_: psi, between-class variance along each axis where the within-class variance is 1, shape ``(rank,)``
         centres_: mean of each class's predictive density on the axes, shape ``(n_classes, rank)``
         variances_: its variance, shape ``(n_classes, rank)``
-        log_volume_: log |V|
+        log_volume_: log |V|, a scalar
         log_likelihood_: of the training rows before the first and after each iteration of EM; empty for closed form
     """
 
@@ -90,6 +90,9 @@ class PLDA:
         Args:
             features: shape ``(n, width)``
             truth: label indices, shape ``(n,)``
+
+        Returns:
+            self, fitted
 
         Raises:
             InputError: fewer than two classes, or no variation within any class
@@ -117,18 +120,31 @@ class PLDA:
         return self
 
     def log_densities(self, features: np.ndarray) -> np.ndarray:
-        """Return log p(x | the training rows of each class), shape ``(n, n_classes)``.
+        """Return log p(x | the training rows of each class), in nats.
 
         Where directions without variance were left out it is the density on the others.
+
+        Args:
+            features: shape ``(n, width)``
+
+        Returns:
+            shape ``(n, n_classes)``
         """
-        on_axes = (plain(features) - self.mean_) @ self.axes_  # (n, rank)
-        found = np.empty((len(on_axes), len(self.classes_)))
+        on_axes = (as_features(features) - self.mean_) @ self.axes_  # (n, rank)
+        log_densities = np.empty((len(on_axes), len(self.classes_)))
         for k, (centre, variance) in enumerate(zip(self.centres_, self.variances_, strict=True)):
-            found[:, k] = -0.5 * ((on_axes - centre) ** 2 / variance + np.log(2 * np.pi * variance)).sum(axis=1)
-        return found + self.log_volume_
+            log_densities[:, k] = -0.5 * ((on_axes - centre) ** 2 / variance + np.log(2 * np.pi * variance)).sum(axis=1)
+        return log_densities + self.log_volume_
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return P(class | features) under a uniform class prior, shape ``(n, n_classes)``, rows sum to 1."""
+        """Return P(class | features) under a uniform class prior.
+
+        Args:
+            features: shape ``(n, width)``
+
+        Returns:
+            shape ``(n, n_classes)``, rows sum to 1
+        """
         return softmax(self.log_densities(features))
 
     def _climb(

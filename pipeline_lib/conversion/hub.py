@@ -1,9 +1,9 @@
 """A checkpoint of transformers that has its weights in ``.bin`` files only -> a folder of safetensors.
 
-``python -m pipeline_lib.conversion.hub facebook/hubert-base-ls960 models/hubert_base``
+``ser convert hub facebook/hubert-base-ls960 models/hubert_base``
 
 NAME is a name on the hub or a folder. Only files of known names are fetched and copied. The weights are read with
-``weights_only``, so that a file that would run code is refused without running; they are renamed as ``renaming`` says,
+``weights_only``, so that a file that would run code is refused without running; they are renamed by ``renaming``,
 written in the precision that they have, and one shard becomes one shard. What is written is the backbone (of Whisper
 encoder, decoder and output layer); heads are left out and counted. ``conversion.json`` records where the files came
 from: name, commit, and the SHA-256 of each file before and after.
@@ -20,27 +20,25 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from huggingface_hub import HfApi, hf_hub_download
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel, WhisperForConditionalGeneration
+from transformers import AutoConfig, PretrainedConfig
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
+from pipeline_lib.conversion.comparison import compare, model_class, model_options
 from pipeline_lib.conversion.renaming import Renaming
-from pipeline_lib.encoders import checkpoint_safety, contents, speech, text
+from pipeline_lib.encoders import checkpoint_safety, contents, text
 from pipeline_lib.encoders.load import load_speech, load_text
-from pipeline_lib.encoders.load_errors import explain, quiet
+from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 
 WEIGHTS, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-COPIED = (  # beside config.json; taken over as they are
+COPIED = (  # beside config.json; copied unchanged
     *("preprocessor_config.json", "processor_config.json", "generation_config.json", "normalizer.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "sentencepiece.bpe.model"),
@@ -61,27 +59,27 @@ def convert(name: str, out: Path, revision: str | None = None, model_type: str |
         model_type: architecture, where config.json names none
 
     Returns:
-        what was kept, left out and compared, a sentence each
+        sentences on the tensors that were kept, left out and compared
 
     Raises:
         InputError: the checkpoint cannot be read, is of no known architecture, has safetensors already, holds more
             than tensors, or does not load as transformers loads it; the folder holds something else
     """
-    check_place(out)
+    check_target(out)
     source, commit = locate(name, revision)
     config_json = _configuration(source["config.json"], model_type)
     with files.replaced(out) as folder:
         (folder / "config.json").write_text(config_json, encoding="utf-8")
         config = _parsed(folder, name)
         with torch.device("meta"):
-            renaming = Renaming(_class(config)(config, **_options(config)))
+            renaming = Renaming(model_class(config)(config, **model_options(config)))
         published = [files.state_dict(path, f"weights of {name}") for path in _weights(source)]
         kept = [renaming(shard, path) for shard, path in zip(published, _weights(source), strict=True)]
         kept = [shard for shard in renaming.untied(kept, _weights(source)[0]) if shard]
         _write_weights(folder, kept)
-        for each in COPIED:
-            if each in source:
-                shutil.copyfile(source[each], folder / each)
+        for file in COPIED:
+            if file in source:
+                shutil.copyfile(source[file], folder / file)
         compared = compare(folder, config, {key: value for shard in published for key, value in shard.items()})
         read = _read_back(folder, name, config)
         record = {
@@ -91,29 +89,33 @@ def convert(name: str, out: Path, revision: str | None = None, model_type: str |
             "converted": _digests({path.name: path for path in folder.iterdir()}),
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    total = sum(each.numel() for shard in kept for each in shard.values())
+    total = sum(tensor.numel() for shard in kept for tensor in shard.values())
     shards = f"{len(kept)} shards" if len(kept) > 1 else "1 shard"
-    left = [f"left out {what}: {n} tensors" for what, n in sorted(renaming.left_out.items())]
+    left = [f"left out {reason}: {n} tensors" for reason, n in sorted(renaming.left_out.items())]
     return [f"kept {sum(map(len, kept))} tensors ({total:,} numbers) in {shards}", *left, compared, read]
 
 
 def locate(name: str, revision: str | None) -> tuple[dict[str, Path], str | None]:
     """Return the known files of a checkpoint by name, fetched where it is on the hub, and the commit.
 
+    Args:
+        name: on the hub, or a folder
+        revision: commit, branch or tag on the hub; None is its main branch
+
     Raises:
         InputError: there is no such checkpoint, it cannot be reached, or it has nothing to convert
     """
     settings = EncoderSettings(checkpoint=name, revision=revision)
     if Path(name).is_dir():
-        there, commit = {path.name for path in Path(name).iterdir() if path.is_file()}, None
+        names, commit = {path.name for path in Path(name).iterdir() if path.is_file()}, None
         fetch: Callable[[str], Path] = Path(name).joinpath
     else:
         contents.check_folder(name)
         try:
-            found = HfApi().model_info(name, revision=revision, timeout=30)
+            info = HfApi().model_info(name, revision=revision, timeout=30)
         except Exception as error:
             raise explain(error, settings, "list of files") from error
-        there, commit = {each.rfilename for each in found.siblings or ()}, found.sha
+        names, commit = {sibling.rfilename for sibling in info.siblings or ()}, info.sha
 
         def fetch(file: str) -> Path:
             try:
@@ -121,77 +123,32 @@ def locate(name: str, revision: str | None) -> tuple[dict[str, Path], str | None
             except Exception as error:
                 raise explain(error, settings, file) from error
 
-    if "config.json" not in there:
+    if "config.json" not in names:
         raise InputError(f"{name} has no config.json, so it is no checkpoint of transformers")
-    if there & {"model.safetensors", checkpoint_safety.INDEX}:
-        raise InputError(f"{name} has safetensors already; give it as checkpoint, nothing is to be converted")
-    source = {each: fetch(each) for each in ("config.json", *COPIED) if each in there}
-    if INDEX in there:
+    if names & {"model.safetensors", checkpoint_safety.INDEX}:
+        raise InputError(f"{name} has safetensors already; give it as checkpoint, it needs no conversion")
+    source = {file: fetch(file) for file in ("config.json", *COPIED) if file in names}
+    if INDEX in names:
         source[INDEX] = fetch(INDEX)
         shards = checkpoint_safety.shards(source[INDEX], ".bin")
-        if absent := [each for each in shards if each not in there]:
+        if absent := [shard for shard in shards if shard not in names]:
             raise InputError(f"{name} lacks {len(absent)} shards that its index names, {absent[0]!r} first")
-        source |= {each: fetch(each) for each in shards}
-    elif WEIGHTS in there:
+        source |= {shard: fetch(shard) for shard in shards}
+    elif WEIGHTS in names:
         source[WEIGHTS] = fetch(WEIGHTS)
     else:
         raise InputError(f"{name} has neither {WEIGHTS} nor {INDEX}, so it has no weights that can be converted")
     return source, commit
 
 
-def check_place(out: Path) -> None:
+def check_target(out: Path) -> None:
     """Refuse a folder that anything but an earlier conversion wrote.
 
     Raises:
-        InputError: it exists and holds something else
+        InputError: the folder exists and holds something else
     """
     if out.exists() and not (out / RECORD).is_file():
         raise InputError(f"{out} exists and holds something else; give a new folder")
-
-
-@torch.no_grad()
-def compare(folder: Path, config: PretrainedConfig, published: Mapping[str, Tensor]) -> str:
-    """Load the published tensors by transformers' own renaming and the folder by its safetensors, and compare.
-
-    Raises:
-        InputError: a tensor or the output of a forward pass differs in a bit, or is not finite
-    """
-    kind, dtype, options = _class(config), _precision(published), _options(config)
-    with quiet():
-        theirs = kind.from_pretrained(None, config=config, state_dict=dict(published), dtype=dtype, **options).eval()
-        ours = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options).eval()
-    expected, actual = theirs.state_dict(), ours.state_dict()
-    if expected.keys() != actual.keys():
-        raise InputError(f"{folder.name}: the models differ in {sorted(expected.keys() ^ actual.keys())[:3]}")
-    skipped = {name for name in actual if name.endswith("masked_spec_embed") and name not in _names(folder)}
-    different = [name for name in actual if name not in skipped and not torch.equal(expected[name], actual[name])]
-    if different:
-        raise InputError(
-            f"{len(different)} tensors differ from what transformers makes of the .bin file, {different[0]!r} first"
-        )
-    one, other = (model(**example(config, dtype))[0] for model in (theirs, ours))
-    if not torch.isfinite(other).all() or not torch.equal(one, other):
-        raise InputError("a forward pass differs from that of the .bin file as transformers loads it, or is not finite")
-    n = len(actual) - len(skipped)
-    return f"compared with transformers' loading of the .bin file: {n} tensors and a forward pass, equal in every bit"
-
-
-def example(config: PretrainedConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the inputs of a forward pass: noise, or random tokens."""
-    noise = torch.Generator().manual_seed(0)
-    match config.model_type:
-        case "whisper":
-            frames = 2 * config.max_source_positions
-            mels = torch.randn(1, config.num_mel_bins, frames, generator=noise).to(dtype)
-            return {"input_features": mels, "decoder_input_ids": torch.tensor([[config.decoder_start_token_id]])}
-        case "wav2vec2-bert":
-            bands = config.feature_projection_input_dim
-            return {"input_features": torch.randn(1, 50, bands, generator=noise).to(dtype)}
-        case kind if kind in speech.CONVOLUTIONAL:
-            return {"input_values": torch.randn(1, 16_000, generator=noise).to(dtype)}
-        case _:
-            length = min(12, config.max_position_embeddings - 4)
-            return {"input_ids": torch.randint(config.vocab_size, (1, length), generator=noise)}
 
 
 def _configuration(path: Path, model_type: str | None) -> str:
@@ -220,14 +177,6 @@ def _parsed(folder: Path, name: str) -> PretrainedConfig:
     return config
 
 
-def _class(config: PretrainedConfig) -> Callable[..., PreTrainedModel]:
-    return WhisperForConditionalGeneration if config.model_type == "whisper" else MODEL_MAPPING[type(config)]
-
-
-def _options(config: PretrainedConfig) -> dict[str, bool]:
-    return {"add_pooling_layer": False} if config.model_type in text.BIDIRECTIONAL else {}
-
-
 def _weights(source: Mapping[str, Path]) -> list[Path]:
     return [path for name, path in sorted(source.items()) if name.endswith(".bin")]
 
@@ -238,13 +187,13 @@ def _write_weights(folder: Path, shards: list[dict[str, Tensor]]) -> None:
     if len(shards) == 1:
         names = ["model.safetensors"]
     for name, shard in zip(names, shards, strict=True):
-        plain = {key: shard[key].clone(memory_format=torch.contiguous_format) for key in sorted(shard)}
-        save_file(plain, folder / name, metadata={"format": "pt"})
+        tensors = {key: shard[key].clone(memory_format=torch.contiguous_format) for key in sorted(shard)}
+        save_file(tensors, folder / name, metadata={"format": "pt"})
         shutil.copymode(folder / "config.json", folder / name)  # safetensors shuts others out
     if len(shards) > 1:
-        size = sum(each.numel() * each.element_size() for shard in shards for each in shard.values())
-        places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
+        size = sum(tensor.numel() * tensor.element_size() for shard in shards for tensor in shard.values())
+        weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
         (folder / checkpoint_safety.INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
@@ -258,24 +207,6 @@ def _read_back(folder: Path, name: str, config: PretrainedConfig) -> str:
     return f"read by this pipeline: {encoder.n_layers} blocks of width {encoder.width}"
 
 
-def _precision(published: Mapping[str, Tensor]) -> torch.dtype:
-    """Return the widest floating-point type among the tensors."""
-    widest = torch.float16 if all(each.dtype != torch.bfloat16 for each in published.values()) else torch.bfloat16
-    for tensor in published.values():
-        if tensor.is_floating_point():
-            widest = torch.promote_types(widest, tensor.dtype)
-    return widest
-
-
-def _names(folder: Path) -> set[str]:
-    """Return the names of all tensors of the folder."""
-    names: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as opened:
-            names |= set(opened.keys())
-    return names
-
-
 def _digests(paths: Mapping[str, Path]) -> dict[str, Any]:
     """Return the SHA-256 of each file by its name."""
     digests = {}
@@ -283,18 +214,3 @@ def _digests(paths: Mapping[str, Path]) -> dict[str, Any]:
         with path.open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
-
-
-def main(
-    name: str,
-    out: Path,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
-    model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
-) -> None:
-    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base)."""
-    for sentence in convert(name, out, revision, model_type):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -23,7 +23,7 @@ ENDINGS = (  # of a published name: of today's
     (".weight_g", ".parametrizations.weight.original0"),
     (".weight_v", ".parametrizations.weight.original1"),
 )
-LEFT_OUT = {  # beginning of a name behind the backbone's: what it is
+LEFT_OUT = {  # kind of a tensor: beginnings of its name behind the backbone's
     "an output layer": ("lm_head.", "score.", "classifier.", "projector.", "qa_outputs.", "layer_weights"),
     "the head of pretraining": ("cls.", "quantizer.", "project_hid.", "project_q.", "final_proj.", "label_embs_concat"),
     "the layer of distillation": ("fit_dense.", "fit_denses."),
@@ -36,29 +36,27 @@ MAY_LACK = ("masked_spec_embed",)  # read by SpecAugment in training alone
 
 
 class Renaming:
-    """The expected tensors of a model, and which of them a published tensor is.
+    """The expected tensors of a model, and the published names that stand for them.
+
+    Args:
+        model: on the meta device
 
     Attributes:
         expected: names and tensors on the meta device
-        left_out: what was left out so far, numbers of tensors by reason
+        left_out: number of tensors left out so far, by reason
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Take the names.
-
-        Args:
-            model: on the meta device
-        """
         self.expected = model.state_dict()
         self.prefix = f"{model.base_model_prefix}."
         self.tied = {copy: source for copy, source in _tied(model) if copy in self.expected}
         self.left_out: dict[str, int] = {}
 
     def __call__(self, shard: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-        """Return a shard's tensors by today's names; what has no place is left out.
+        """Return a shard's tensors by today's names, without those of heads.
 
         Args:
-            shard: by published names
+            shard: tensors by published names, of any shape
             path: the file, for messages
 
         Raises:
@@ -85,6 +83,10 @@ class Renaming:
     def untied(self, shards: Sequence[dict[str, Tensor]], path: Path) -> list[dict[str, Tensor]]:
         """Return the shards without the copies of tied tensors.
 
+        Args:
+            shards: tensors by today's names, of the shapes of ``expected``
+            path: the file, for messages
+
         Raises:
             InputError: a copy differs from its source, or an expected tensor is in no shard
         """
@@ -99,7 +101,7 @@ class Renaming:
                 f"{path} lacks {len(missing)} tensors of the architecture in config.json, {_short(missing[0])} first"
                 " (is it a checkpoint of another architecture, or a shard missing?)"
             )
-        return [{name: each for name, each in shard.items() if name not in copies} for shard in shards]
+        return [{name: tensor for name, tensor in shard.items() if name not in copies} for shard in shards]
 
     def _today(self, name: str) -> str | None:
         """Return today's name of a tensor, None where the model has no such tensor."""
@@ -111,11 +113,11 @@ class Renaming:
         return None
 
     def _reason(self, name: str) -> str | None:
-        """Return why a tensor is left out, None where it is not to be."""
+        """Return why a tensor is left out, None for one that belongs to the model or is not known."""
         stem = name.removeprefix(self.prefix)
         if ROTARY.fullmatch(stem):
             return "angles of positions, which are worked out anew"
-        return next((what for what, starts in LEFT_OUT.items() if stem.startswith(starts)), None)
+        return next((kind for kind, starts in LEFT_OUT.items() if stem.startswith(starts)), None)
 
 
 def _tied(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
@@ -140,6 +142,6 @@ def _check(tensor: Tensor, like: Tensor, name: str, path: Path) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a name as a message shows it."""
+    """Return a name quoted for a message, a long one cut."""
     text = repr(name)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,19 +1,19 @@
 """A published SONAR speech encoder (``spenc.eng.pt``) -> a folder that ``encoder.checkpoint`` loads.
 
-``python -m pipeline_lib.conversion.sonar spenc.eng.pt models/sonar_eng``
+``ser convert sonar spenc.eng.pt models/sonar_eng``
 
 Duquenne, Schwenk and Sagot 2023; TalTech's post-evaluation system, section 5. The published files hold a Conformer
 under fairseq's names; fairseq2, which SONAR runs on, has names of its own, and files saved from there are read too.
-``encoders.sonar`` says what the model is: the first w2v-BERT, not w2v-BERT 2.0. Its front end is ours: filterbanks of
+``encoders.sonar`` describes the model: the first w2v-BERT, not w2v-BERT 2.0. Its front end is ours: filterbanks of
 the waveform times 2^15, 80 bands, each at mean 0 and sample variance 1 over the utterance, two frames stacked, a last
 odd frame left out. (SONAR divides by the deviation without the 1e-7 that we add to the variance.)
 
-Left out, and said so: the pooler that turns the states into a sentence's vector (a decoder of one step that attends to
-them, 52.5 M parameters in the English encoder; TalTech's paper calls it "simple mean pooling"), and what pretraining
-left behind. Any other name that is not known, and any that is missing, is an error: nothing is dropped in silence.
+Left out, and printed: the pooler that turns the states into a sentence's vector (a decoder of one step that attends to
+them, 52.5 M parameters in the English encoder; TalTech's paper calls it "simple mean pooling"), and traces of
+pretraining. Any other name that is not known, and any that is missing, is an error: nothing is dropped in silence.
 
-The names and sizes are from SONAR's own loader and fairseq2's definition of the model; the tests hold them against a
-list and an arithmetic of their own, on random weights. The published file itself was not to be had: that it holds these
+The names and sizes are from SONAR's own loader and fairseq2's definition of the model; the tests compare them with a
+list and an arithmetic of their own, on random weights. The published file itself was not available: that it holds these
 names and nothing that is refused, and that the states are those of SONAR's own program, has not been tried.
 """
 
@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.encoders.sonar import MODEL_TYPE, SonarSpeechConfig, SonarSpeechModel
 from pipeline_lib.errors import InputError
@@ -60,7 +59,7 @@ IN_A_BLOCK = {
     "final_layer_norm": ("final_layer_norm", "layer_norm"),
 }
 POOLER, TRACES = "the sentence pooler", "traces of pretraining, not part of the encoder"
-LEFT_OUT = {  # beginning of a name: what it is
+LEFT_OUT = {  # beginning of a name: kind of the tensor
     "encoder_pooler.": POOLER,
     "decoder.embed_tokens.": POOLER,
     "decoder.layers.": POOLER,
@@ -79,16 +78,16 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
 
     Args:
         checkpoint: the published file
-        out: a folder that is not there yet, or that an earlier conversion wrote
+        out: a folder that does not exist yet, or that an earlier conversion wrote
 
     Returns:
-        what was kept and what was left out, a sentence each
+        sentences on the tensors that were kept and left out
 
     Raises:
         InputError: the file is damaged, holds more than tensors, or is of another model; the folder holds something
             else
     """
-    files.check_place(out, MODEL_TYPE)
+    files.check_target(out, MODEL_TYPE)
     published = files.state_dict(checkpoint, "the file that SONAR publishes, spenc.eng.pt for English")
     generation = _generation(published, checkpoint)
     config = sizes(published, generation, checkpoint)
@@ -102,23 +101,29 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
         "padding_value": 0.0,
     }
     files.write(out, config, SonarSpeechModel.__name__, kept, extractor)
-    n_parameters = sum(each.numel() for each in kept.values() if each.is_floating_point()) / 1e6
-    made = f"{config.num_hidden_layers} blocks of width {config.hidden_size}"
-    said = [f"kept {len(kept)} tensors ({n_parameters:.1f} M numbers), named as in {GENERATIONS[generation]}: {made}"]
-    for what in (POOLER, TRACES):
-        left = [each for name, each in published.items() if _reason(name) == what]
+    n_parameters = sum(tensor.numel() for tensor in kept.values() if tensor.is_floating_point()) / 1e6
+    model = f"{config.num_hidden_layers} blocks of width {config.hidden_size}"
+    sentences = [
+        f"kept {len(kept)} tensors ({n_parameters:.1f} M numbers), named as in {GENERATIONS[generation]}: {model}"
+    ]
+    for kind in (POOLER, TRACES):
+        left = [tensor for name, tensor in published.items() if _reason(name) == kind]
         if left:
-            said.append(
-                f"left out {what}: {len(left)} tensors ({sum(each.numel() for each in left) / 1e6:.1f} M numbers)"
-            )
-    return said
+            n_left = sum(tensor.numel() for tensor in left) / 1e6
+            sentences.append(f"left out {kind}: {len(left)} tensors ({n_left:.1f} M numbers)")
+    return sentences
 
 
 def sizes(published: Mapping[str, Tensor], generation: int, path: Path) -> SonarSpeechConfig:
-    """Return the model's sizes as the tensors have them.
+    """Return the model's sizes, taken from the shapes of the tensors.
+
+    Args:
+        published: tensors by published names
+        generation: index into ``GENERATIONS``
+        path: the file, for messages
 
     Raises:
-        InputError: a tensor that says one of them is missing or has another number of dimensions
+        InputError: a tensor that gives one of them is missing or has another number of dimensions
     """
     prefix = BLOCKS[generation]
     blocks = {int(m.group(1)) for name in published if (m := re.match(re.escape(prefix) + r"(\d+)\.", name))}
@@ -138,8 +143,8 @@ def sizes(published: Mapping[str, Tensor], generation: int, path: Path) -> Sonar
     width, bands = shape(f"{AROUND['feature_projection.projection'][generation]}.weight", 2)
     kernel = in_first("conv_module.depthwise_conv", 3)[2]
     if bands % BANDS or kernel % 2 == 0:
-        said = f"takes {bands} bands and convolves over {kernel} frames"
-        raise InputError(f"{path} {said}, SONAR takes a multiple of {BANDS} and convolves over an odd number")
+        taken = f"takes {bands} bands and convolves over {kernel} frames"
+        raise InputError(f"{path} {taken}, SONAR takes a multiple of {BANDS} and convolves over an odd number")
     return SonarSpeechConfig(
         hidden_size=width,
         feature_projection_input_dim=bands,
@@ -153,7 +158,13 @@ def sizes(published: Mapping[str, Tensor], generation: int, path: Path) -> Sonar
 def renamed(
     published: Mapping[str, Tensor], generation: int, config: SonarSpeechConfig, path: Path
 ) -> dict[str, Tensor]:
-    """Return the encoder's tensors under the names of ``SonarSpeechModel``, float32.
+    """Return the encoder's tensors under the names of ``SonarSpeechModel``, float32, of the shapes that it has.
+
+    Args:
+        published: tensors by published names
+        generation: index into ``GENERATIONS``
+        config: see ``sizes``
+        path: the file, for messages
 
     Raises:
         InputError: a name is missing or unknown, a tensor has another shape, or a number is not finite
@@ -170,7 +181,7 @@ def renamed(
     for name, like in expected.items():
         tensor = published[theirs[name]]
         if tensor.shape != like.shape:
-            shapes = f"has shape {tuple(tensor.shape)}, the others ask for {tuple(like.shape)}"
+            shapes = f"has shape {tuple(tensor.shape)}, expected {tuple(like.shape)} by the other tensors"
             raise InputError(f"{path}: {theirs[name]!r} {shapes}")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path}: {theirs[name]!r} holds a number that is not finite (is the file damaged?)")
@@ -179,11 +190,22 @@ def renamed(
 
 
 def published_name(name: str, generation: int) -> str:
-    """Return what a tensor of ``SonarSpeechModel`` is called in a published file of that generation."""
+    """Return the published name of a tensor of ``SonarSpeechModel``.
+
+    Args:
+        name: in the model's state dict
+        generation: index into ``GENERATIONS``
+
+    Raises:
+        ValueError: the model has no tensor of that name
+    """
     module, _, kind = name.rpartition(".")
     if module in AROUND:
         return f"{AROUND[module][generation]}.{kind}"
-    block, part = re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)", name).groups()
+    match = re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)", name)
+    if match is None:
+        raise ValueError(f"SonarSpeechModel has no tensor {name!r}")
+    block, part = match.groups()
     if part in IN_A_BLOCK:  # a parameter of the attention itself
         return f"{BLOCKS[generation]}{block}.{IN_A_BLOCK[part][generation]}"
     module, _, kind = part.rpartition(".")
@@ -202,15 +224,5 @@ def _generation(published: Mapping[str, Tensor], path: Path) -> int:
 
 
 def _reason(name: str) -> str | None:
-    """Return why a tensor is left out, None where it is not to be."""
-    return next((what for beginning, what in LEFT_OUT.items() if name.startswith(beginning)), None)
-
-
-def main(checkpoint: Path, out: Path) -> None:
-    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng)."""
-    for sentence in convert(checkpoint, out):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)
+    """Return why a tensor is left out, None for one that belongs to the encoder or is not known."""
+    return next((kind for beginning, kind in LEFT_OUT.items() if name.startswith(beginning)), None)

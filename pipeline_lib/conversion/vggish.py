@@ -1,6 +1,6 @@
 """Published VGGish weights -> a folder that ``encoder.checkpoint`` loads.
 
-``python -m pipeline_lib.conversion.vggish vggish.npz models/vggish``
+``ser convert vggish vggish.npz models/vggish``
 
 Google publishes a checkpoint of TensorFlow 1, ``vggish_model.ckpt``, which nothing here reads. Where TensorFlow is,
 these lines make ``vggish.npz`` of it::
@@ -12,27 +12,25 @@ these lines make ``vggish.npz`` of it::
 
 Or take the torch port's file, ``vggish-10086976.pth``: the same numbers, convolutions and layers turned round. Both
 flatten the last map with the channels last, and so does ``encoders.vggish``; a port that flattens channels first has
-the same shapes and would be wrong in silence. So the folder is asked: Google's test sound, 3 s of a sine of 1 kHz, has
-vectors (before any ReLU) of mean 0.000657 and deviation 0.343, and what the folder makes of it is said beside that.
+the same shapes and would be wrong in silence. So the folder is tested: Google's test sound, 3 s of a sine of 1 kHz, has
+vectors (before any ReLU) of mean 0.000657 and deviation 0.343, and the folder's result is printed beside these.
 
 ``--pca vggish_pca_params.npz`` puts the published postprocessing behind it, ``--no-final-relu`` takes the last ReLU
-away; ``encoders.vggish`` says who does which. Any name that is not known, and any that is missing, is an error.
+away; ``encoders.vggish`` lists which implementation does which. Any name that is not known, and any that is missing, is
+an error.
 
-The names are from Google's definition and the port's; the tests hold them against a list and a convolution of their
-own, on random weights. The published files were not to be had: that they hold these names and nothing that is refused,
+The names are from Google's definition and the port's; the tests compare them with a list and a convolution of their
+own, on random weights. The published files were not available: that they hold these names and nothing that is refused,
 and that the test sound comes out as published, has not been tried; nor have the lines above, for want of TensorFlow.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from torch import Tensor
 
-from pipeline_lib.command import run
 from pipeline_lib.conversion import files
 from pipeline_lib.encoders.vggish import MODEL_TYPE, LogMelPatches, VggishConfig, VggishModel
 from pipeline_lib.errors import InputError
@@ -59,17 +57,17 @@ def convert(checkpoint: Path, out: Path, pca: Path | None = None, *, final_relu:
 
     Args:
         checkpoint: an .npz of TensorFlow's variables, or the torch port's state dict
-        out: a folder that is not there yet, or that an earlier conversion wrote
+        out: a folder that does not exist yet, or that an earlier conversion wrote
         pca: the published PCA; None leaves postprocessing out
         final_relu: whether the vectors go through a last ReLU
 
     Returns:
-        what was kept, and what the model answers to Google's test sound, a sentence each
+        sentences on the tensors that were kept, and on the vectors of Google's test sound
 
     Raises:
         InputError: a file is damaged, holds more than tensors, or is of another model; the folder holds something else
     """
-    files.check_place(out, MODEL_TYPE)
+    files.check_target(out, MODEL_TYPE)
     kept = weights(checkpoint)
     fully_connected, width = kept["embeddings.2.weight"].shape[0], kept["embeddings.4.weight"].shape[0]
     sizes = {
@@ -79,25 +77,29 @@ def convert(checkpoint: Path, out: Path, pca: Path | None = None, *, final_relu:
     }
     bare = VggishConfig(**sizes, final_relu=False)
     _check_shapes(kept, bare, checkpoint)
-    mean, deviation = answer(bare, kept)
-    n_parameters = sum(each.numel() for each in kept.values())
-    said = [f"kept {len(kept)} tensors ({n_parameters:,} numbers): vectors of width {width}", _verdict(mean, deviation)]
+    mean, deviation = statistics(bare, kept)
+    n_parameters = sum(tensor.numel() for tensor in kept.values())
+    summary = f"kept {len(kept)} tensors ({n_parameters:,} numbers): vectors of width {width}"
+    sentences = [summary, _verdict(mean, deviation)]
     if pca is not None:
         kept |= postprocessing(pca, width)
-        said.append(f"postprocessing from {pca}: whole numbers from 0 to 255")
+        sentences.append(f"postprocessing from {pca}: whole numbers from 0 to 255")
     config = VggishConfig(**sizes, final_relu=final_relu, postprocess=pca is not None)
     files.write(out, config, VggishModel.__name__, kept)
-    return said
+    return sentences
 
 
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    """Return the weights under the names of ``VggishModel`` and turned as torch has them, float32.
+    """Return the weights under the names of ``VggishModel``, float32, with the output dimension first.
+
+    Returns:
+        convolutions, shape ``(out, in, rows, columns)``, and linear layers, ``(out, in)``; biases, ``(out,)``
 
     Raises:
         InputError: the file cannot be read, a name is missing or unknown, or a number is not finite
     """
     if checkpoint.suffix == ".npz":
-        found = {name.removesuffix(":0"): each for name, each in files.arrays(checkpoint).items()}
+        published = {name.removesuffix(":0"): array for name, array in files.arrays(checkpoint).items()}
         theirs = {
             f"{ours}.{kind}": f"{layer}/{called}"
             for ours, layer in LAYERS.items()
@@ -105,17 +107,17 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
         }
         what = "VGGish's TensorFlow variables"
     else:
-        found = files.state_dict(checkpoint, "vggish.npz or the torch port's vggish-10086976.pth")
+        published = files.state_dict(checkpoint, "vggish.npz or the torch port's vggish-10086976.pth")
         names = (f"{ours}.{kind}" for ours in LAYERS for kind in ("weight", "bias"))
         theirs = {name: name.replace("feature_extractor", "features") for name in names}
         what = "the torch port of VGGish"
-    if missing := sorted(set(theirs.values()) - set(found)):
+    if missing := sorted(set(theirs.values()) - set(published)):
         raise InputError(f"{checkpoint} lacks {len(missing)} tensors of {what}, {missing[0]!r} first")
-    if unknown := sorted(set(found) - set(theirs.values())):
+    if unknown := sorted(set(published) - set(theirs.values())):
         raise InputError(f"{checkpoint} has {len(unknown)} tensors beside those of {what}, {unknown[0]!r} first")
     kept = {}
     for ours, name in theirs.items():
-        tensor = _turned(found[name]) if checkpoint.suffix == ".npz" else found[name]
+        tensor = _turned(published[name]) if checkpoint.suffix == ".npz" else published[name]
         _check_finite(tensor, checkpoint, name)
         kept[ours] = tensor.float().contiguous()
     return kept
@@ -124,24 +126,36 @@ def weights(checkpoint: Path) -> dict[str, Tensor]:
 def postprocessing(pca: Path, width: int) -> dict[str, Tensor]:
     """Return the published PCA under the names of ``VggishModel``.
 
+    Args:
+        pca: an .npz file
+        width: of the vectors
+
+    Returns:
+        the matrix, shape ``(width, width)``, and the means, shape ``(width,)``, float32
+
     Raises:
         InputError: the file cannot be read, or is of another width
     """
-    found = files.arrays(pca)
-    if set(found) != {MATRIX, MEANS}:
-        raise InputError(f"{pca} holds {sorted(found)}, the published PCA has {[MATRIX, MEANS]}")
-    matrix, means = found[MATRIX], found[MEANS].flatten()
+    published = files.arrays(pca)
+    if set(published) != {MATRIX, MEANS}:
+        raise InputError(f"{pca} holds {sorted(published)}, expected {[MATRIX, MEANS]} as in the published PCA")
+    matrix, means = published[MATRIX], published[MEANS].flatten()
     if matrix.shape != (width, width) or means.shape != (width,):
-        shapes = f"{tuple(matrix.shape)} and {tuple(found[MEANS].shape)}"
-        raise InputError(f"{pca} holds a PCA of shapes {shapes}, the vectors are of width {width}")
+        shapes = f"{tuple(matrix.shape)} and {tuple(published[MEANS].shape)}"
+        raise InputError(f"{pca} holds a PCA of shapes {shapes}, expected the vectors' width {width}")
     for name in (MATRIX, MEANS):
-        _check_finite(found[name], pca, name)
+        _check_finite(published[name], pca, name)
     return {"postprocessing.matrix": matrix.float().contiguous(), "postprocessing.means": means.float().contiguous()}
 
 
 @torch.no_grad()
-def answer(config: VggishConfig, tensors: Mapping[str, Tensor]) -> tuple[float, float]:
-    """Return mean and deviation over all elements of the vectors of 3 s of a sine of 1 kHz at 16 kHz."""
+def statistics(config: VggishConfig, tensors: Mapping[str, Tensor]) -> tuple[float, float]:
+    """Return mean and deviation over all elements of the vectors of 3 s of a sine of 1 kHz at 16 kHz.
+
+    Args:
+        config: of the model
+        tensors: see ``weights``, of the shapes that the configuration implies
+    """
     with torch.device("meta"):
         model = VggishModel(config)
     model.load_state_dict(tensors, assign=True)
@@ -168,7 +182,7 @@ def _check_shapes(kept: Mapping[str, Tensor], config: VggishConfig, path: Path) 
         expected = VggishModel(config).state_dict()
     for name, like in expected.items():
         if kept[name].shape != like.shape:
-            shapes = f"{tuple(kept[name].shape)}, the others ask for {tuple(like.shape)}"
+            shapes = f"{tuple(kept[name].shape)}, expected {tuple(like.shape)} by the other tensors"
             raise InputError(f"{path}: {name!r} has, turned as torch has it, shape {shapes}")
 
 
@@ -177,18 +191,3 @@ def _check_finite(tensor: Tensor, path: Path, name: str) -> None:
         raise InputError(f"{path}: {name!r} holds {tensor.dtype}, expected floating point")
     if not torch.isfinite(tensor).all():
         raise InputError(f"{path}: {name!r} holds a number that is not finite (is the file damaged?)")
-
-
-def main(
-    checkpoint: Path,
-    out: Path,
-    pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
-    final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
-) -> None:
-    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish)."""
-    for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
-        print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

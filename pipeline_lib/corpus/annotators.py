@@ -1,4 +1,4 @@
-"""Tables in long form, one row an annotator: the rows of an utterance become one, their emotions votes."""
+"""Tables in long form, one row an annotator: the rows of an utterance are merged, their emotions become votes."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ NAMES_RATING = " (does utterance_id name the rating? leave it out, and it is der
 
 
 def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], list[str]]:
-    """Return one row an utterance, in the order of their first rows, and sentences on what was folded.
+    """Return one row an utterance, in the order of their first rows, and sentences on the rows that were merged.
 
     Rows of the same recording and segment, or without a recording of the same utterance_id, are one utterance. They are
     ratings where an annotator is named or any of them differ in emotion or attributes: emotions are counted into
@@ -33,31 +33,33 @@ def fold(path: Path, rows: Sequence[dict], named: bool) -> tuple[list[dict], lis
     """
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
-        groups.setdefault(_what(row), []).append(row)
+        groups.setdefault(_segment(row), []).append(row)
     _check_ids(groups)
     several = [group for group in groups.values() if len(group) > 1]
     rated = named or any(_differ(group) for group in several)
-    found, repeated, folded = [], 0, 0
+    utterances: list[dict] = []
+    repeated = folded = 0
     for group in groups.values():
         _check_same(group)
         ratings = _distinct(group) if named else group if rated else group[:1]
         repeated += len(group) - len(ratings)
         folded += len(ratings) - 1
-        found.append(_counted(ratings) if named or (rated and len(group) > 1) else _filled(group))
+        utterances.append(_counted(ratings) if named or (rated and len(group) > 1) else _filled(group))
     notes = []
     if repeated:
         notes.append(f"{path.name}: {repeated} rows repeat another row and are left out.")
     if folded:
-        rows_of = zip(groups.values(), found, strict=True)
+        rows_of = zip(groups.values(), utterances, strict=True)
         no_plurality = sum(len(group) > 1 and row["emotion"] == NO_AGREEMENT for group, row in rows_of)
         notes.append(
-            f"{path.name}: {len(rows) - repeated} rows became {len(found)} utterances, each row counted as one"
+            f"{path.name}: {len(rows) - repeated} rows became {len(utterances)} utterances, each row counted as one"
             f" annotator's vote; {no_plurality} of them have no plurality and are {NO_AGREEMENT}."
         )
-    return found, notes
+    return utterances, notes
 
 
-def _what(row: dict) -> tuple:
+def _segment(row: dict) -> tuple:
+    """Return the recording and segment of a row, its utterance_id where it has no recording."""
     if row["audio"] is None:
         return ("", identity.composed(row["utterance_id"]))
     return (row["audio"], segment_times.suffix(row["start_s"], row["end_s"]))
@@ -69,7 +71,7 @@ def _check_ids(groups: dict[tuple, list[dict]]) -> None:
     for (audio, _), group in groups.items():
         for row in group if audio else ():
             other = seen.setdefault((audio, identity.composed(row["utterance_id"])), row)
-            if _what(other) != _what(row):
+            if _segment(other) != _segment(row):
                 raise InputError(
                     f"{row['where']}: utterance_id {row['utterance_id']!r} is also that of another segment of {audio}"
                     f" ({other['where']}); name each by its own, or leave utterance_id out and it is derived"
@@ -104,15 +106,15 @@ def _composed(value: str | list[str]) -> str | list[str]:
 
 def _distinct(group: Sequence[dict]) -> list[dict]:
     """Return the ratings without those that an annotator repeats."""
-    seen = {}
+    seen: dict[tuple, dict] = {}
     for i, row in enumerate(group):
-        who = row["annotator"] or i
-        seen.setdefault((who, *(str(row[name]) for name in RATED)), row)
+        annotator = row["annotator"] or i
+        seen.setdefault((annotator, *(str(row[name]) for name in RATED)), row)
     return list(seen.values())
 
 
 def _filled(group: Sequence[dict]) -> dict:
-    """Return the first row, with what only a later one has."""
+    """Return the first row, with values that only a later one has."""
     row = dict(group[0])
     for other in group[1:]:
         row |= {name: other[name] for name in (*SAME, "votes") if not row[name]}
@@ -121,11 +123,11 @@ def _filled(group: Sequence[dict]) -> dict:
 
 def _counted(group: Sequence[dict]) -> dict:
     row = _filled(group)
-    cast = Counter(each["emotion"] for each in group if each["emotion"])
+    cast = Counter(rating["emotion"] for rating in group if rating["emotion"])
     if not row["votes"]:
         row["votes"] = dict(cast) or None
         row["emotion"] = consensus(cast) if cast else None
     for name in ATTRIBUTES:
-        values = [each[name] for each in group if not math.isnan(each[name])]
+        values = [rating[name] for rating in group if not math.isnan(rating[name])]
         row[name] = math.fsum(values) / len(values) if values else math.nan
     return row

@@ -1,4 +1,4 @@
-"""Cells that do not mean what they say: missing values written as words, signs of Windows as control characters.
+"""Cells that do not mean what they hold: missing values written as words, characters of cp1252 as control characters.
 
 Missing values: ``MISSING`` holds what pandas, R, SQL and spreadsheets write for one, in capitals or not; it counts in
 columns of names, labels and numbers. In free text only ``WRITTEN_BY_STR`` counts, and only as the whole cell: what
@@ -36,7 +36,7 @@ def stripped(text: str) -> str:
 
 
 def repaired(text: str) -> str:
-    """Return the text with the signs that were meant in place of C1 control characters.
+    """Return the text with the intended characters in place of C1 control characters.
 
     A text that decodes as UTF-8 once its letters are taken as bytes was UTF-8, any other one was cp1252. The five codes
     that cp1252 does not define stay.

@@ -1,4 +1,4 @@
-"""Open every recording: decode it whole or its segments, measure them, hash it once; many at a time, none kept."""
+"""Open every recording: decode it or its segments, measure them, hash it once; in parallel, none stays in memory."""
 
 import hashlib
 import os
@@ -19,12 +19,12 @@ from pipeline_lib.tables.segments import WHOLE, Part
 
 CHUNK = 64  # utterances, about, that a process takes at a time
 Expected = tuple[str, str | None]  # a path, and its SHA-256 in the corpus's checksum file
-Parts = tuple[Expected, tuple[Part, ...]]  # a recording, and what of it are utterances
+Parts = tuple[Expected, tuple[Part, ...]]  # a recording, and the parts of it that are utterances
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken: durations in seconds, and the largest share of samples at full scale."""
+    """Durations in seconds that are taken, and the largest share of samples at full scale."""
 
     min_s: float
     max_s: float | None
@@ -33,15 +33,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Checked:
-    """What an utterance's recording turned out to be; ``reason`` is None for a good one.
+    """The properties of an utterance's recording; ``reason`` is None for a good one.
 
     Attributes:
-        duration_s: of the decoded sound
-        sha256: of the whole file's bytes
-        clipped: share of samples at full scale
+        duration_s: duration of the decoded sound
+        sha256: SHA-256 of the whole file's bytes
+        clipped: share of samples at full scale, in [0, 1]
         mixing: how its channels became one
         reason: a short word, "silent" for example
-        message: the word and what is wrong, without the root
+        message: the word and a sentence, without the root
         sound: SHA-256 of the decoded samples: lossless copies in other containers have the same
     """
 
@@ -62,15 +62,15 @@ def check_all(
     sums: Mapping[str, str] | None = None,
     parts: Sequence[Part] | None = None,
 ) -> list[Checked]:
-    """Return what each recording below ``root`` is, in the order of ``paths``.
+    """Check each recording below ``root``; return the results in the order of ``paths``.
 
     Args:
         root: folder of the corpus
         paths: relative ones; of a recording that is named several times each part is decoded, and the file hashed once
-        limits: what is taken
-        workers: processes
-        sums: the SHA-256 that each must have, None where the corpus has no checksum file
-        parts: what of each recording is the utterance; None for all of it
+        limits: durations and clipping that are taken
+        workers: number of processes
+        sums: the SHA-256 that each file must have, None where the corpus has no checksum file
+        parts: the part of each recording that is the utterance; None for whole recordings
     """
     rows: dict[str, list[int]] = {}
     for row, path in enumerate(paths):
@@ -81,19 +81,33 @@ def check_all(
     with progress(len(paths), "checking recordings") as advance:
         one = partial(check_parts, root, limits, has_sums=sums is not None)
         for path, checked in zip(rows, _mapped(one, listed, len(paths), workers), strict=True):
-            for row, each in zip(rows[path], checked, strict=True):
-                result[row] = each
+            for row, one_part in zip(rows[path], checked, strict=True):
+                result[row] = one_part
             advance(len(checked))
     return result
 
 
 def check_one(root: Path, limits: Limits, expected: Expected, has_sums: bool = False) -> Checked:
-    """Return what the whole recording is; nothing that a file holds raises."""
+    """Check a whole recording; nothing that a file holds raises.
+
+    Args:
+        root: folder of the corpus
+        limits: durations and clipping that are taken
+        expected: its path below the root, and the SHA-256 that it must have
+        has_sums: whether the corpus has a checksum file
+    """
     return check_parts(root, limits, (expected, (WHOLE,)), has_sums)[0]
 
 
 def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = False) -> list[Checked]:
-    """Return what each part of a recording is, in their order; nothing that a file holds raises."""
+    """Check each part of a recording; return the results in their order; nothing that a file holds raises.
+
+    Args:
+        root: folder of the corpus
+        limits: durations and clipping that are taken
+        listed: path, expected SHA-256, and parts
+        has_sums: whether the corpus has a checksum file
+    """
     (relative, sha256), parts = listed
     try:
         path = decoding.resolve_under(root, relative)
@@ -110,8 +124,8 @@ def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = Fals
             decoding.verify(path)
     except BadAudio as error:
         return [_bad(root, path, error)] * len(parts)
-    known = {part: _examined(root, path, digest, part, limits) for part in dict.fromkeys(parts)}
-    return [known[part] for part in parts]
+    examined = {part: _examined(root, path, digest, part, limits) for part in dict.fromkeys(parts)}
+    return [examined[part] for part in parts]
 
 
 def _bad(root: Path, path: Path, error: BadAudio) -> Checked:
@@ -150,7 +164,7 @@ def _digest(path: Path) -> str | None:
 
 
 def _mapped(one: partial, listed: Sequence[Parts], n: int, workers: int) -> Iterator[list[Checked]]:
-    """Yield what the parts of each recording are; ``n`` parts in all."""
+    """Yield the results of each recording's parts; ``n`` parts in all."""
     if workers == 1 or n <= CHUNK:
         yield from map(one, listed)
         return
@@ -169,7 +183,7 @@ def _shared(one: partial, some: Sequence[Parts], workers: int, at_once: int) -> 
                 yield checked
                 done += 1
     except BrokenProcessPool:
-        yield from (_alone(one, each) for each in some[done:])
+        yield from (_alone(one, recording) for recording in some[done:])
 
 
 def _alone(one: partial, listed: Parts) -> list[Checked]:

@@ -1,4 +1,4 @@
-"""``python -m pipeline_lib.corpus.checksums ROOT`` writes ROOT/SHA256SUMS; the corpus stage then verifies every file.
+"""``ser checksums ROOT`` writes ROOT/SHA256SUMS; the corpus stage then verifies every file.
 
 The format is that of ``sha256sum``, which can check it too: ``cd ROOT && sha256sum --check --quiet SHA256SUMS``. Named
 are recordings and what the readers take labels from, sorted, hidden files left out. A recording whose bytes changed
@@ -10,35 +10,32 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated
-
-import typer
 
 from pipeline_lib.audio.decoding import resolve_under
-from pipeline_lib.command import progress, run
+from pipeline_lib.command import progress
 from pipeline_lib.corpus.layout import AUDIO_SUFFIXES, files
 from pipeline_lib.errors import InputError
 
 SUMS = "SHA256SUMS"
-WRITE_AGAIN = "where the corpus is as it should be: python -m pipeline_lib.corpus.checksums ROOT"
+WRITE_AGAIN = "where the corpus is as it should be: ser checksums ROOT"
 LABEL_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".parquet")
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")  # a backslash in front: newlines and backslashes are escaped
 
 
 def write(root: Path) -> int:
-    """Write the checksums of everything that the corpus is read from; return how many.
+    """Write the checksums of all recordings and label files; return their number.
 
     Raises:
         InputError: no such folder, nothing in it, or a file that cannot be read
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder, expected the corpus's root")
-    found = [path for path in files(root, (*AUDIO_SUFFIXES, *LABEL_SUFFIXES)) if (root / path).is_file()]
-    if not found:
+    paths = [path for path in files(root, (*AUDIO_SUFFIXES, *LABEL_SUFFIXES)) if (root / path).is_file()]
+    if not paths:
         raise InputError(f"{root} holds no recording and no label file")
     lines = []
-    with progress(len(found), "hashing") as advance:
-        for path in found:
+    with progress(len(paths), "hashing") as advance:
+        for path in paths:
             lines.append(_line(path, _digest(root / path)))
             advance(1)
     temporary = root / f".{SUMS}.{os.getpid()}.tmp"
@@ -47,7 +44,7 @@ def write(root: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(root / SUMS)
-    return len(found)
+    return len(paths)
 
 
 def read(root: Path) -> dict[str, str] | None:
@@ -79,6 +76,10 @@ def read(root: Path) -> dict[str, str] | None:
 def check_labels(root: Path, sums: Mapping[str, str]) -> None:
     """Refuse a corpus whose label files are not those that the checksums were made from.
 
+    Args:
+        root: folder of the corpus
+        sums: path below the root -> SHA-256
+
     Raises:
         InputError: one is missing, has changed, or lies outside the root
     """
@@ -90,11 +91,6 @@ def check_labels(root: Path, sums: Mapping[str, str]) -> None:
             raise InputError(f"{path} is missing and {SUMS} names it; {WRITE_AGAIN}")
         if _digest(path) != digest:
             raise InputError(f"{path} is not the file that {SUMS} was made from (damaged, or edited?); {WRITE_AGAIN}")
-
-
-def main(root: Annotated[Path, typer.Argument(help="folder of the corpus")]) -> None:
-    """Write SHA256SUMS beside the recordings of a corpus."""
-    print(f"{write(root)} files in {root / SUMS}")
 
 
 def _digest(path: Path) -> str:
@@ -109,7 +105,3 @@ def _line(path: PurePosixPath, digest: str) -> str:
     name = str(path)
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
-
-
-if __name__ == "__main__":
-    run(main)

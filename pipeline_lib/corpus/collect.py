@@ -1,4 +1,4 @@
-"""Read a corpus, cut it, check every recording, and say what it is."""
+"""Read a corpus, cut it, check every recording, and describe the result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +57,10 @@ class Collected:
     """A corpus ready for the stages.
 
     Attributes:
-        manifest: what can be used
-        quarantine: what cannot: utterance_id, file, stage, reason
+        manifest: the usable utterances
+        quarantine: the others: utterance_id, file, stage, reason
         metrics: counts for metrics/corpus.json
-        notices: what the terminal is told of rows that are left out
+        notices: sentences for the terminal on rows that are left out
     """
 
     manifest: Manifest
@@ -70,11 +70,10 @@ class Collected:
 
 
 def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
-    """Return the corpus; what stops the run is looked at before a recording is opened, then again without the refused.
+    """Return the corpus, decoded by so many processes.
 
-    Args:
-        settings: of the section
-        workers: processes that decode, at least 1
+    Everything that stops the run is tested before the first recording is opened, then once more without those that
+    were refused.
 
     Raises:
         InputError: see the readers; labels that nothing has, speakers in train and test
@@ -136,8 +135,8 @@ def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFra
     notes, forms = frame.attrs.pop("notes", []), identity.normalise(frame)
     marks = sum(count_marks(text) for text in frame["reference_text"] if isinstance(text, str))
     if marks:
-        known = f"{marks} marks in brackets, [LAUGHTER] for example, are words to a text expert"
-        notes.append(f"{known}; error rates leave them out.")
+        counted = f"{marks} marks in brackets, [LAUGHTER] for example, are words to a text expert"
+        notes.append(f"{counted}; error rates leave them out.")
     frame = frame.sort_values(["utterance_id", "audio"], kind="stable").reset_index(drop=True)
     if frame.empty:
         raise InputError(f"{root}: reader {settings.reader} reads no utterance (corpus.reader, corpus.root)")
@@ -159,7 +158,7 @@ def _exclude(root: Path, frame: pd.DataFrame, unreadable: pd.DataFrame, excluded
     """Mark utterances that the settings leave out, in place.
 
     Raises:
-        InputError: one of them is not there
+        InputError: the corpus lacks one of them
     """
     excluded = [identity.composed(name) for name in excluded]
     known = [*frame["utterance_id"], *unreadable["utterance_id"]]
@@ -175,10 +174,10 @@ def _exclude(root: Path, frame: pd.DataFrame, unreadable: pd.DataFrame, excluded
 def _leak_warnings(
     frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom, forms: Sequence[str]
 ) -> list[str]:
-    """Return what every report must say of speakers that cross splits; ``forms`` tells of their spelling.
+    """Return the warning on speakers that cross splits, for every report; ``forms`` are notes on their spelling.
 
     Raises:
-        InputError: they do, and neither the settings nor the corpus's official protocol allow it
+        InputError: speakers cross splits, and neither the settings nor the corpus's official protocol allow it
     """
     crossing = splits.leaks(frame)
     if not crossing:
@@ -240,18 +239,18 @@ def _without_bad(
     if kept.empty:
         raise InputError(f"{root}: all {len(frame)} utterances are unusable, the first: {rows['reject'].iloc[0]}")
     kept_rows = (frame["reject"].isna() & frame["audio"].notna())[: len(to_open)].to_numpy()[to_open]
-    good = [each for is_kept, each in zip(kept_rows, checked, strict=True) if is_kept]
+    good = [result for is_kept, result in zip(kept_rows, checked, strict=True) if is_kept]
     recordings = {
-        "clipped_recordings": sum(each.clipped > CLIPPED for each in good),
-        "centre_recordings": sum(each.mixing == "centre" for each in good),
-        "one_channel_recordings": sum(each.mixing == "loudest" for each in good),
+        "clipped_recordings": sum(result.clipped > CLIPPED for result in good),
+        "centre_recordings": sum(result.mixing == "centre" for result in good),
+        "one_channel_recordings": sum(result.mixing == "loudest" for result in good),
     }
     words = [losses.word(reason) for reason in rows["reject"]]
     return kept, quarantine.reset_index(drop=True), words, recordings, text_alone
 
 
 def _find_paths(root: Path, frame: pd.DataFrame) -> dict[str, str]:
-    """Bring paths into the Unicode form that they have on the disk, in place; return where others may be."""
+    """Bring paths into the Unicode form that they have on the disk, in place; return hints on missing ones."""
     same, near = identity.find_paths(root, frame["audio"].dropna())
     frame["audio"] = pd.Series([same.get(path, path) for path in frame["audio"]], index=frame.index, dtype=object)
     return near
@@ -270,24 +269,26 @@ def _with_subsets(
 
 
 def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mapping[str, int]) -> list[str]:
-    found = []
+    warnings = []
     if short and (frame["split"] == "dev").any():
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
-        found.append(f"dev_bal expects {settings.dev_bal.per_class} of each label and takes what there is: {counts}.")
+        warnings.append(
+            f"dev_bal expects {settings.dev_bal.per_class} of each label and takes what there is: {counts}."
+        )
     slow = sum(bool(start) and file.lower().endswith((".mp3", ".opus")) for file, (start, _) in segments.named(frame))
     if slow:
-        found.append(
+        warnings.append(
             f"{slow} utterances are parts of MP3 or Opus recordings, which every stage decodes from their beginning;"
             " convert them to FLAC or WAV where that takes too long."
         )
     cut = frame[frame["split"] != "unlabelled"]
     nameless = int(cut["speaker"].isna().sum())
     if nameless and cut["split"].nunique() > 1:
-        found.append(f"{nameless} utterances have no speaker: whether it is in two splits was not checked for them.")
+        warnings.append(f"{nameless} utterances have no speaker: whether it is in two splits was not checked for them.")
     missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
     if missing:
-        found.append(f"no utterance is in {' or '.join(missing)}.")
-    return found
+        warnings.append(f"no utterance is in {' or '.join(missing)}.")
+    return warnings
 
 
 def _channel_warnings(recordings: Mapping[str, int]) -> list[str]:

@@ -10,8 +10,8 @@ their rows agree in everything else. Which is the best does not depend on the or
 4. the shorter, then the first path
 
 Rows of one utterance_id whose recordings last differently by more than ``SAME_S``, or that have none, are no copies:
-the best is still taken, the others are called "duplicate utterance_id". Rows that differ in what they say of the
-utterance (``AGREEING``) are "contradictory", and count as losses: one name probably stands for two utterances.
+the best is still taken, the others are called "duplicate utterance_id". Rows that differ in the utterance's properties
+(``AGREEING``) are "contradictory", and count as losses: one name probably stands for two utterances.
 """
 
 import math
@@ -31,12 +31,12 @@ AGREEING = ("split", "speaker", "emotion", "votes", "arousal", "valence", "domin
 
 
 def settle(root: Path, frame: pd.DataFrame) -> np.ndarray:
-    """Mark every row but the best of each utterance; return which rows those are, bool, shape ``(n,)``.
+    """Mark every row but the best of each utterance; return a mask of the marked rows, bool, shape ``(n,)``.
 
     Args:
         root: folder of the corpus
         frame: rows after every check, with the columns of ``layout`` and ``sound``, a digest of the decoded samples;
-            ``reject`` of the rows that are left out is written
+            ``reject`` of the marked rows is written
     """
     left_out = np.zeros(len(frame), dtype=bool)
     repeated = frame["utterance_id"].duplicated(keep=False)

@@ -5,9 +5,9 @@ Actors Dataset", IEEE Transactions on Affective Computing 5(4), 2014. https://gi
 Licence: Open Database License.
 
 ``AudioWAV/1001_DFA_ANG_XX.wav``: actor, sentence, intended emotion, level. ``VideoDemographics.csv`` has the actors'
-sex, ``tabulatedVotes.csv`` (at the top or in ``processedResults/``) the votes; its row names say what was rated:
-1xxxxx the voice, 2xxxxx the face, 3xxxxx both. ``corpus.crema_d.emotion`` chooses; by ear, the plurality is the
-intended emotion in fewer than half of the clips, so scores on ``voice`` and on ``intended`` are not to be compared.
+sex, ``tabulatedVotes.csv`` (at the top or in ``processedResults/``) the votes; its row names give the presentation that
+was rated: 1xxxxx the voice, 2xxxxx the face, 3xxxxx both. ``corpus.crema_d.emotion`` chooses; by ear, the plurality is
+the intended emotion in fewer than half of the clips, so scores on ``voice`` and on ``intended`` are not to be compared.
 No official split: actors are drawn, balanced by gender. The repository also holds each clip as MP3: its author advises
 the WAV files, and they are taken (``copies``).
 """
@@ -57,11 +57,11 @@ VOTES = ("A", "D", "F", "H", "N", "S")
 
 @dataclass(frozen=True)
 class Votes:
-    """The votes on each clip, and why those of a clip cannot be read.
+    """The votes on each clip, and the errors of clips whose votes cannot be read.
 
     Attributes:
         cast: clip -> emotion -> number of votes
-        malformed: clip -> what is wrong with its line
+        malformed: clip -> the error of its line
     """
 
     cast: dict[str, dict[str, int]]
@@ -70,6 +70,10 @@ class Votes:
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each recording; see ``layout`` and ``items``.
+
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; ``crema_d.emotion`` chooses the presentation that was rated
 
     Raises:
         InputError: no recording, none that is named as CREMA-D names them and has votes, or votes missing

@@ -24,7 +24,7 @@ CAUSES = {
     b"PAR1": "Parquet? its name must end in .parquet",
     b"\x1f\x8b": "gzip? unpack it",
     b"\xd0\xcf\x11\xe0": "a workbook? save the sheet as CSV",
-}  # what a file begins with -> what it probably is
+}  # first bytes of a file -> its probable kind
 csv.field_size_limit(MAX_CELL)
 
 
@@ -43,7 +43,7 @@ def check_utf8(path: Path) -> None:
     """Refuse a file that is missing, larger than ``MAX_BYTES``, or not UTF-8; it is read in blocks.
 
     Raises:
-        InputError: see above
+        InputError: the file is missing, too large, not UTF-8, or cannot be read
     """
     decoder, done = codecs.getincrementaldecoder("utf-8")(), 0
     try:
@@ -60,11 +60,13 @@ def check_utf8(path: Path) -> None:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:
-        place = done - pending + error.start
+        position = done - pending + error.start
         with path.open("rb") as file:
             head = file.read(8)
         cause = next((cause for begin, cause in CAUSES.items() if head.startswith(begin)), LATIN)
-        raise InputError(f"{path} is not UTF-8: byte {place} is 0x{error.object[error.start]:02x} ({cause})") from None
+        raise InputError(
+            f"{path} is not UTF-8: byte {position} is 0x{error.object[error.start]:02x} ({cause})"
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -72,8 +74,12 @@ def check_utf8(path: Path) -> None:
 def csv_header(path: Path, delimiter: str = ",") -> list[str]:
     """Return the names of the columns, "" for those without one.
 
+    Args:
+        path: the file
+        delimiter: between cells
+
     Raises:
-        InputError: see ``csv_rows``
+        InputError: the file is missing, too large, not UTF-8 or not CSV
     """
     with _csv(path, delimiter) as reader:
         return [name.strip() for name in next(reader, [])]
@@ -85,7 +91,7 @@ def csv_rows(
     delimiter: str = ",",
     malformed: Callable[[str, InputError], None] | None = None,
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where each row stands (``labels.csv, line 7``) and its cells by column, blanks around them removed.
+    """Yield the location of each row (``labels.csv, line 7``) and its cells by column, blanks around them removed.
 
     Columns without a name are left out if they are empty, as a spreadsheet leaves them, or number the rows.
 
@@ -93,7 +99,7 @@ def csv_rows(
         path: the file
         expected: columns that it must have
         delimiter: between cells
-        malformed: takes a row of one line that cannot be read, with where it stands; None: such a row stops
+        malformed: called with location and error of a row of one line that cannot be read; None: such a row stops
 
     Raises:
         InputError: the file is missing or too large, an expected column is missing, a column without a name holds
@@ -161,8 +167,14 @@ def _check_cells(where: str, cells: Sequence[str], named: Sequence[bool]) -> Non
 def check_header(path: Path, header: Sequence[str], expected: Sequence[str], delimiter: str = ",") -> None:
     """Refuse a header without the expected columns.
 
+    Args:
+        path: the file, for messages
+        header: names of its columns
+        expected: columns that it must have
+        delimiter: between cells
+
     Raises:
-        InputError: empty, twice the same name, another separator, or a column missing, with the nearest name there is
+        InputError: empty, twice the same name, another separator, or a column missing, with the nearest name
     """
     if not any(header):
         raise InputError(f"{path} is empty, expected a header with the columns {list(expected)}")
@@ -176,7 +188,7 @@ def check_header(path: Path, header: Sequence[str], expected: Sequence[str], del
     for name in expected:
         if name in header:
             continue
-        others = [each for each in (",", ";", "\t") if each != delimiter and each in header[0]]
+        others = [other for other in (",", ";", "\t") if other != delimiter and other in header[0]]
         if len(header) == 1 and others:
             raise InputError(f"{path}: cells are separated by {others[0]!r}, expected {delimiter!r}")
         near = get_close_matches(name, header, n=1)

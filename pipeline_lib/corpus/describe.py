@@ -1,4 +1,4 @@
-"""metrics/corpus.json: what is in the corpus, by split; what was refused; what a reader of any score must know."""
+"""metrics/corpus.json: the corpus by split, refused rows by reason, and warnings for the reader of any score."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ def describe(
         manifest: the corpus
         quarantined: the short reason of each row that is left out, copies among them
         warnings: sentences
-        recordings: how many of the kept ones are clipped, are taken from their centre, or from one channel
+        recordings: numbers of usable recordings that are clipped, taken from their centre, or from one channel
 
     Returns:
         JSON; hours have four digits, ``classes`` sum to ``utterances``
@@ -70,7 +70,7 @@ def _of_split(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _repeated(frame: pd.DataFrame) -> tuple[int, int]:
-    """Return how many utterances repeat sound of an earlier one, and how many of those sound of another split.
+    """Return the number of utterances that repeat sound of an earlier one, and of those that cross splits.
 
     Recordings of the same bytes repeat each other; segments of one recording do where they overlap.
     """
@@ -78,10 +78,10 @@ def _repeated(frame: pd.DataFrame) -> tuple[int, int]:
     again = crossing = 0
     for _, rows in known[known["audio_sha256"].duplicated(keep=False)].groupby("audio_sha256", sort=False):
         begins, ends = rows["start_s"].fillna(0.0), rows["end_s"].fillna(math.inf)
-        until: dict[str, float] = {}  # where the sound of each split that was seen so far ends
+        until: dict[str, float] = {}  # split -> end of its sound so far
         for row in begins.sort_values(kind="stable").index:
             begin, split = begins[row], rows["split"][row]
-            overlapping = {each for each, end in until.items() if end > begin}
+            overlapping = {name for name, end in until.items() if end > begin}
             again += bool(overlapping)
             crossing += bool(overlapping - {split})
             until[split] = max(until.get(split, 0.0), ends[row])

@@ -59,6 +59,10 @@ NAME = re.compile(r"(\d\d)([a-z]\d\d)([A-Z])([a-z]?)")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each recording; see ``layout`` and ``items``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: no recording, or none that is named as EmoDB names them
     """

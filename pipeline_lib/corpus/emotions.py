@@ -1,4 +1,4 @@
-"""Which emotions are scored: what the settings or the corpus merge and name, and whether anything can learn them."""
+"""Scored emotions: those that the settings or the corpus merge and name, each with examples to learn from."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +14,12 @@ from pipeline_lib.params.corpus import CorpusSettings
 
 
 def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
-    """Return the frame with each emotion and vote counted as ``merge`` says."""
+    """Return the frame with emotions and votes merged.
+
+    Args:
+        frame: see ``layout``
+        merge: emotion -> the emotion that it counts as
+    """
     if not merge:
         return frame
     emotions = frame["emotion"].map(lambda emotion: merge.get(emotion, emotion) if emotion else None)
@@ -25,16 +30,20 @@ def merged(frame: pd.DataFrame, merge: Mapping[str, str]) -> pd.DataFrame:
 def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
     """Refuse labels on which nothing could be trained.
 
+    Args:
+        frame: see ``layout``; every row has a split
+        labels: scored emotions
+
     Raises:
         InputError: a label that no utterance has, or none of the split train
     """
-    found = sorted(frame["emotion"].dropna().unique())
+    present = sorted(frame["emotion"].dropna().unique())
     train = frame["split"] == "train"
     for label in labels:
-        if label not in found:
-            near = get_close_matches(label, found, n=1)
+        if label not in present:
+            near = get_close_matches(label, present, n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
-            raise InputError(f"label {label!r} is on no utterance{meant}; corpus.labels may name {found}")
+            raise InputError(f"label {label!r} is on no utterance{meant}; corpus.labels may name {present}")
         if train.any() and not (train & (frame["emotion"] == label)).any():
             raise InputError(
                 f"label {label!r} has no utterance in train, so nothing can learn it; leave it out of corpus.labels,"
@@ -45,8 +54,13 @@ def check_labels(frame: pd.DataFrame, labels: Sequence[str]) -> None:
 def check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None:
     """Mark rows with attributes off the corpus's scale for the quarantine, in place.
 
+    Args:
+        root: folder of the corpus, for messages
+        frame: see ``layout``; ``reject`` is written
+        scale: lowest and highest value
+
     Raises:
-        InputError: more than half are off, so that another scale was used; names the first and how many there are
+        InputError: more than half are off, so that another scale was used; names the first and their number
     """
     for name in ATTRIBUTES:
         off = (frame[name] < scale[0]) | (frame[name] > scale[1])
@@ -59,10 +73,14 @@ def check_scale(root: Path, frame: pd.DataFrame, scale: Sequence[float]) -> None
 
 
 def check_merge(frame: pd.DataFrame, merge: Mapping[str, str]) -> None:
-    """Refuse to merge an emotion that nothing has.
+    """Refuse to merge an emotion that no utterance has.
+
+    Args:
+        frame: see ``layout``
+        merge: emotion -> the emotion that it counts as
 
     Raises:
-        InputError: names it, the nearest there is, and all of them
+        InputError: names it, the nearest emotion of the corpus, and all of them
     """
     voted = {label for cast in frame["votes"] if isinstance(cast, dict) for label in cast}
     known = sorted({*frame["emotion"].dropna(), *voted})
@@ -74,21 +92,35 @@ def check_merge(frame: pd.DataFrame, merge: Mapping[str, str]) -> None:
 
 
 def merges(custom: layout.Custom, settings: CorpusSettings) -> dict[str, str]:
-    """Return what is to be merged; the corpus's custom yields to labels that are named."""
+    """Return the emotions to merge; the corpus's custom yields to labels that are named.
+
+    Args:
+        custom: the reader's defaults
+        settings: the section ``corpus``
+
+    Returns:
+        emotion -> the emotion that it counts as
+    """
     if settings.merge is not None:
         return {composed(old): composed(new) for old, new in settings.merge.items()}
     return {old: new for old, new in custom.merge.items() if old not in (settings.labels or [])}
 
 
 def scored(frame: pd.DataFrame, custom: layout.Custom, settings: CorpusSettings) -> tuple[str, ...]:
-    """Return the scored emotions in order: the settings', the corpus's own, or what the data hold."""
+    """Return the scored emotions in order: the settings', the corpus's own, or those of the data.
+
+    Args:
+        frame: see ``layout``
+        custom: the reader's defaults
+        settings: the section ``corpus``
+    """
     merge = merges(custom, settings)
     if settings.labels is not None:
         return tuple(map(composed, settings.labels))
     if custom.labels is not None:
         return tuple(dict.fromkeys(merge.get(label, label) for label in custom.labels))
-    found = {*frame["emotion"].dropna()} - {*PSEUDO}
-    return (*(label for label in PRIMARY if label in found), *sorted(found - {*PRIMARY}))
+    present = {*frame["emotion"].dropna()} - {*PSEUDO}
+    return (*(label for label in PRIMARY if label in present), *sorted(present - {*PRIMARY}))
 
 
 def _merged_votes(cast: Mapping[str, int], merge: Mapping[str, str]) -> dict[str, int]:

@@ -1,9 +1,9 @@
-"""Names that are one to the eye are one here: speakers, utterances, labels and paths in any Unicode form.
+"""Names that look the same are the same here: speakers, utterances, labels and paths in any Unicode form.
 
 A letter with an accent has two encodings, composed (NFC, as typed on Linux and Windows) and decomposed (NFD, as macOS
 writes file names). All names are composed before anything is compared; a path is looked for on the disk in any form.
-What differs in more (capitals, blanks, full-width signs, leading zeros) may be one or two persons: that is said, and
-left as it is.
+Names that differ in more (capitals, blanks, full-width signs, leading zeros) may be of one or two persons: a warning
+names them, and they stay as they are.
 """
 
 import os
@@ -52,11 +52,15 @@ def alike(frame: pd.DataFrame) -> list[str]:
 
 
 def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Look on the disk for paths that are not there as they are spelled.
+    """Look on the disk for paths that do not exist as they are spelled.
+
+    Args:
+        root: folder of the corpus
+        paths: relative ones
 
     Returns:
-        path -> the only path on the disk that is the same in another Unicode form; and path -> where it may be, with
-        other capitals or as the only file of that name or stem: that is told, and not taken
+        path -> the only path on the disk that is the same in another Unicode form; and path -> a hint on a file with
+        other capitals or the only one of that name or stem, for messages alone
     """
     missing = {path for path in paths if not _exists(root / path)}
     links = {path: LINK for path in missing if os.path.lexists(root / path)}
@@ -70,20 +74,20 @@ def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[s
             forms.setdefault(composed(str(here / file)), []).append(str(here / file))
     keys = {path: composed(str(PurePosixPath(path))) for path in missing}
     same = {path: forms[key][0] for path, key in keys.items() if len(forms.get(key, [])) == 1}
-    near = _Near([each for there in forms.values() for each in there])
+    near = _Near([path for spellings in forms.values() for path in spellings])
     hints = {path: near.hint(key) for path, key in keys.items() if key not in forms}
     return same, links | {path: hint for path, hint in hints.items() if hint}
 
 
 class _Near:
-    """Finds where a file that is missing may be."""
+    """Hints on missing files, by the paths on the disk."""
 
-    def __init__(self, there: list[str]) -> None:
-        self._folded = {composed(path).casefold(): path for path in there}
-        self._names, self._stems = (self._only(there, part) for part in ("name", "stem"))
+    def __init__(self, paths: list[str]) -> None:
+        self._folded = {composed(path).casefold(): path for path in paths}
+        self._names, self._stems = (self._only(paths, part) for part in ("name", "stem"))
 
     def hint(self, path: str) -> str | None:
-        """Return words for a message, None where nothing is near."""
+        """Return a hint for a message, None where no path is near."""
         if folded := self._folded.get(path.casefold()):
             return f"capitals? there is {folded}"
         decoded = PurePosixPath(unquote(path))
@@ -92,24 +96,24 @@ class _Near:
         return f"elsewhere? there is {other}" if other else None
 
     @staticmethod
-    def _only(there: list[str], part: str) -> dict[str, str]:
+    def _only(paths: list[str], part: str) -> dict[str, str]:
         counts: dict[str, list[str]] = {}
-        for path in there:
+        for path in paths:
             counts.setdefault(composed(getattr(PurePosixPath(path), part)).casefold(), []).append(path)
-        return {name: paths[0] for name, paths in counts.items() if len(paths) == 1}
+        return {name: same[0] for name, same in counts.items() if len(same) == 1}
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # a name too long, links in a circle
-        return True  # it is told of where it is opened
+        return True  # opening it will give the reason
 
 
 def _folded(name: str) -> str:
-    plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
-    plain = re.sub(r"^(\d+)\.0$", r"\1", plain.strip())  # whole numbers that pandas read as floating-point ones
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), re.sub(r"[\s_-]+", " ", plain))
+    folded = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
+    folded = re.sub(r"^(\d+)\.0$", r"\1", folded.strip())  # whole numbers that pandas read as floating-point ones
+    return re.sub(r"\d+", lambda digits: str(int(digits[0])), re.sub(r"[\s_-]+", " ", folded))
 
 
 def _composed_keys(cast: dict[str, int]) -> dict[str, int]:
@@ -120,5 +124,5 @@ def _composed_keys(cast: dict[str, int]) -> dict[str, int]:
 
 
 def _named(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:NAMED])) + (" ..." if names[NAMED:] else "")
-    return f"{len(names)} speaker{'s' if len(names) > 1 else ''} ({shown}) {'are' if len(names) > 1 else 'is'}"
+    first = ", ".join(map(repr, names[:NAMED])) + (" ..." if names[NAMED:] else "")
+    return f"{len(names)} speaker{'s' if len(names) > 1 else ''} ({first}) {'are' if len(names) > 1 else 'is'}"

@@ -7,7 +7,7 @@ https://sail.usc.edu/iemocap. Licensed on request, for research.
 ``SessionN/dialog/EmoEvaluation/*.txt`` holds labels, attributes (valence, activation, dominance; 1 to 5) and votes
 (``C-E2: Neutral;``), ``SessionN/dialog/transcriptions/*.txt`` the text, ``SessionN/sentences/wav/<dialog>/<turn>``
 sound. The speaker is the session and the letter of the turn (``Ses01F_impro01_M000`` is Ses01M), not the file's
-prefix, which only says who wore the markers.
+prefix, which only names the actor who wore the markers.
 
 Custom: four classes, excited counted as happiness (5,531 turns); six are ``labels: [anger, excited, frustration,
 happiness, neutral, sadness]``. Session 5 is the test, session 4 dev; ``split.folds: 5`` leaves one session out,
@@ -72,6 +72,10 @@ TEXT_LINE = re.compile(r"(Ses\S+) \[[^\]]*\]:\s*(.*)")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each turn that is labelled; see ``layout``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: no session, a session without labels, or no line of them that can be read
     """
@@ -105,7 +109,7 @@ def _with_sound(
 
 
 def _read_labels(path: Path, items: Items, make: Callable[[list[tuple[str, str]]], list[dict]]) -> None:
-    """Read the turns of one dialogue: a line of labels and attributes each, then the lines of its votes."""
+    """Read the turns of one dialogue: a line of labels and attributes, then the lines of the turn's votes."""
     turns: list[list[tuple[str, str]]] = []
     for i, line in enumerate(layout.lines(path), start=1):
         where = f"{path}, line {i}"
@@ -121,8 +125,8 @@ def _read_labels(path: Path, items: Items, make: Callable[[list[tuple[str, str]]
 
 def _row(where: str, line: str) -> dict:
     match = LABEL_LINE.match(line)
-    turn = match and TURN.fullmatch(match[1])
-    if not turn:
+    turn = TURN.fullmatch(match[1]) if match else None
+    if match is None or turn is None:
         raise InputError(f"{where}: {line!r}, expected [start - end], turn, label, [valence, activation, dominance]")
     values = match[3].split(",")
     if len(values) != 3:
@@ -145,7 +149,7 @@ def _row(where: str, line: str) -> dict:
 
 
 def _count(where: str, line: str, votes: dict[str, int]) -> None:
-    """Add one listener's categories, ``C-E2:<tab>Anger; Frustration;<tab>(comment)``; each named one counts."""
+    """Add one annotator's categories, ``C-E2:<tab>Anger; Frustration;<tab>(comment)``; every named one counts."""
     cells = line.split("\t")
     for name in (cells[1] if len(cells) > 1 else "").split(";"):
         if name.strip():

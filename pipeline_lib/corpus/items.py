@@ -1,8 +1,8 @@
-"""What a reader reads, item by item: one that cannot be read goes to the quarantine, and the rest is read.
+"""Rows of a reader, item by item: an item that cannot be read goes to the quarantine, and the rest is read.
 
-An item is a recording whose name carries the labels, or a line of a label file. What cannot be read is a row with
-nothing but an identifier, the file and ``reject``, whose first word is one of ``UNREADABLE``. Where nothing at all can
-be read the reader stops; where too much cannot, the corpus stage does (``losses``).
+An item is a recording whose name carries the labels, or a line of a label file. One that cannot be read is a row with
+nothing but an identifier, the file and ``reject``, whose first word is one of ``UNREADABLE``. Where no item can be read
+the reader stops; where too many cannot, the corpus stage does (``losses``).
 """
 
 import re
@@ -45,13 +45,15 @@ def by_stem(paths: list[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
 class Items:
     """Collects the rows of a corpus.
 
+    Args:
+        root: folder of the corpus; it is left out of reasons, so that a corpus moved elsewhere gives the same
+
     Attributes:
-        rows: what could be read
-        notes: sentence -> how often, "{n}" in it stands for the number
+        rows: readable rows
+        notes: sentence -> number, for which "{n}" in it stands
     """
 
     def __init__(self, root: Path) -> None:
-        """Begin without rows; ``root`` is left out of reasons, so that a corpus moved elsewhere gives the same."""
         self.root = root
         self.rows: list[dict] = []
         self.notes: Counter[str] = Counter()
@@ -59,7 +61,12 @@ class Items:
         self._first: InputError | None = None
 
     def recording(self, path: PurePosixPath, make: Callable[[str], dict | None]) -> None:
-        """Add the row that ``make`` returns for the recording's ``stem``; None is passed over."""
+        """Add the row of a recording, or note why it cannot be read.
+
+        Args:
+            path: relative to the root
+            make: returns the row for the recording's ``stem``, None for a recording that is passed over
+        """
         try:
             row = make(stem(path))
         except InputError as error:
@@ -71,14 +78,14 @@ class Items:
     def line(
         self, where: str, name: str | None, make: Callable[..., list[dict]], *values: Any, split: str | None = None
     ) -> None:
-        """Add the rows that ``make(*values)`` returns for a line of a label file.
+        """Add the rows of a line of a label file, or note why it cannot be read.
 
         Args:
             where: file and line, as messages have it
-            name: the utterance, None where it is not known: ``where`` stands for it
-            make: reads the line
-            values: its arguments
-            split: which split loses the utterance if it cannot be read, None where that is not known
+            name: the utterance_id, None where it is not known: ``where`` stands for it
+            make: returns the rows of the line
+            values: arguments of ``make``
+            split: the split that loses the utterance if it cannot be read, None where that is not known
         """
         try:
             rows = make(*values)
@@ -88,11 +95,26 @@ class Items:
             self.rows += rows
 
     def malformed(self, where: str, error: InputError, name: str | None = None, split: str | None = None) -> None:
-        """Note a line that cannot be read; see ``line``."""
+        """Note a line that cannot be read.
+
+        Args:
+            where: file and line, as messages have it
+            error: the reason
+            name: the utterance_id, None where it is not known
+            split: the split that loses the utterance, None where that is not known
+        """
         self.reject("malformed", error, name or self._relative(where), self._relative(where.partition(", ")[0]), split)
 
     def reject(self, word: str, error: InputError, name: str, file: str, split: str | None = None) -> None:
-        """Note what cannot be read; ``word`` is one of ``UNREADABLE``."""
+        """Note an item that cannot be read.
+
+        Args:
+            word: one of ``UNREADABLE``
+            error: the reason
+            name: the utterance_id, or where the item stands
+            file: path relative to the root
+            split: the split that loses the utterance, None where that is not known
+        """
         self._first = self._first or error
         reason = f"{word}: {self._relative(str(error))}"
         self._unreadable.append({"utterance_id": name, "audio": file, "split": split, "reject": reason})

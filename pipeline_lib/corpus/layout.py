@@ -1,22 +1,23 @@
-"""What readers share: finding recordings, reading CSV with line numbers, and the frame that they return.
+"""Functions that readers share: listing recordings, reading CSV with line numbers, and the frame that they return.
 
 A reader is one file for one corpus. ``read(root, settings)`` returns a row for each utterance that the corpus names, in
 the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
 
-- ``group``: what must not be cut when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
-- ``reject``: why the utterance is known to be unusable; it goes to the quarantine (``items``: what cannot be read)
+- ``group``: rows that stay together when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
+- ``reject``: the reason why the utterance is unusable; it goes to the quarantine (``items``: rows that cannot be read)
 
-``attrs["notes"]`` of the frame are sentences on what was changed or left out while reading; they are printed.
+``attrs["notes"]`` of the frame are sentences on changes and omissions while reading; they are printed.
 
-Beside ``read`` a reader says its ``CUSTOM``: what holds where the settings say null.
+Beside ``read`` a reader has its ``CUSTOM``: the values that hold where the settings are null.
 """
 
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import pandas as pd
 
@@ -55,6 +56,7 @@ COLUMNS = (
 )
 CONTROLS = "control characters (cp1252 or UTF-8 read as Latin-1?), replaced by the signs that were meant"
 TEXTS = ("speaker", "reference_text")
+Meaning = TypeVar("Meaning")
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class Custom:
     """How a corpus is usually used.
 
     Attributes:
-        labels: scored emotions in order, None for those that the data hold
-        merge: emotion -> what it counts as
+        labels: scored emotions in order, None for those of the data
+        merge: emotion -> the emotion that it counts as
         attribute_scale: lowest and highest value
-        test_speakers: who is tested on, empty for a draw
-        dev_speakers: who is developed on, empty for a draw
-        leak: what to say when the official split has the same speakers in train and test, empty when it has not
+        test_speakers: speakers of the test split, empty for a draw
+        dev_speakers: speakers of the dev split, empty for a draw
+        leak: the warning where the official split has the same speakers in train and test, empty elsewhere
     """
 
     labels: tuple[str, ...] | None = PRIMARY
@@ -79,42 +81,56 @@ class Custom:
 
 
 def frame(rows: Iterable[dict], notes: Sequence[str] = ()) -> pd.DataFrame:
-    """Return rows as a frame of ``COLUMNS``; what a row does not say is missing, and texts are without controls."""
+    """Return rows as a frame of ``COLUMNS``.
+
+    Args:
+        rows: column -> value, columns left out are missing; control characters are removed from texts
+        notes: sentences for ``attrs["notes"]``
+    """
     rows = list(rows)
     data, changed = {}, 0
     for name in COLUMNS:
         missing = math.nan if name in NUMBERS else None
         values = [row.get(name, missing) for row in rows]
         if name in TEXTS:
-            plain = [cell_text.without_controls(text) if text else text for text in values]
-            changed += sum(old != new for old, new in zip(values, plain, strict=True))
-            values = plain
+            repaired = [cell_text.without_controls(text) if text else text for text in values]
+            changed += sum(old != new for old, new in zip(values, repaired, strict=True))
+            values = repaired
         data[name] = pd.Series(values, dtype="float64" if name in NUMBERS else "object")
     data["subsets"] = pd.Series([list(row.get("subsets") or []) for row in rows], dtype="object")
-    found = pd.DataFrame(data)
-    found.attrs["notes"] = [*notes, *([f"{changed} texts held {CONTROLS}."] if changed else [])]
-    return found
+    result = pd.DataFrame(data)
+    result.attrs["notes"] = [*notes, *([f"{changed} texts held {CONTROLS}."] if changed else [])]
+    return result
 
 
 def files(root: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[PurePosixPath]:
-    """Return everything below ``root`` with one of these suffixes, relative and sorted; a folder so named as well.
+    """Return the files and folders below a root with one of some suffixes, relative and sorted.
 
     Hidden files (``._03-01-….wav`` of macOS) and hidden folders are left out.
+
+    Args:
+        root: the folder
+        suffixes: in lower case, with the dot; capitals in names do not matter
     """
-    found = []
+    paths: list[PurePosixPath] = []
     for folder, folders, names in os.walk(root):
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         audio_like = [name for name in folders if _has(name, suffixes)]
         folders[:] = [name for name in folders if not name.startswith(".") and name not in audio_like]
-        found += [here / name for name in (*names, *audio_like) if _has(name, suffixes) and not name.startswith(".")]
-    return sorted(found, key=str)
+        paths += [here / name for name in (*names, *audio_like) if _has(name, suffixes) and not name.startswith(".")]
+    return sorted(paths, key=str)
 
 
 def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
     """Return the corpus's recordings.
 
+    Args:
+        root: folder of the corpus
+        corpus: its name, for the message
+        example: path of a recording, for the message
+
     Raises:
-        InputError: there is none; the message names what is there most
+        InputError: there is none; the message names the most frequent suffixes below the root
     """
     paths = files(root)
     if paths:
@@ -127,8 +143,14 @@ def recordings(root: Path, corpus: str, example: str) -> list[PurePosixPath]:
     )
 
 
-def coded(where: Path | str, what: str, code: str, known: dict[str, str | None]) -> str | None:
-    """Return what a code of the corpus means.
+def coded(where: Path | str, what: str, code: str, known: Mapping[str, Meaning]) -> Meaning:
+    """Return the meaning of a code of the corpus.
+
+    Args:
+        where: file, or file and line, for the message
+        what: kind of the code, "emotion" for example
+        code: as the corpus writes it
+        known: code -> meaning
 
     Raises:
         InputError: the corpus has no such code
@@ -140,6 +162,11 @@ def coded(where: Path | str, what: str, code: str, known: dict[str, str | None])
 
 def number(where: str, name: str, text: str) -> float:
     """Return a cell as a number, NaN where it is empty.
+
+    Args:
+        where: file and line, for the message
+        name: of the column, for the message
+        text: the cell
 
     Raises:
         InputError: it is no finite number

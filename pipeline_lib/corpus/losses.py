@@ -1,6 +1,6 @@
-"""What a corpus loses on its way into the manifest: said always, and refused where it is much (corpus.max_quarantined).
+"""Rows that a corpus loses on its way into the manifest: always printed, refused above corpus.max_quarantined.
 
-Not a loss are copies of what is kept, what ``corpus.exclude`` names, and clips that a corpus is known to lack.
+Not a loss are copies of usable rows, rows that ``corpus.exclude`` names, and clips that a corpus is known to lack.
 """
 
 from collections import Counter
@@ -20,10 +20,10 @@ HINTS = {
     copies.CONTRADICTORY: "Does utterance_id name each utterance once? Without that column it is derived from audio.",
     "misnamed": "Is corpus.reader that of this corpus?",
     "malformed": "Is corpus.reader that of this corpus, and its label files as they were published?",
-    "too short": "corpus.min_duration_s says how short an utterance may be.",
-    "too long": "corpus.max_duration_s says how long an utterance may be.",
-    "clipped": "corpus.max_clipped_share says how much of a recording may be.",
-}  # the most frequent reason -> what to look at
+    "too short": "corpus.min_duration_s sets how short an utterance may be.",
+    "too long": "corpus.max_duration_s sets how long an utterance may be.",
+    "clipped": "corpus.max_clipped_share sets how much of a recording may be.",
+}  # the most frequent reason -> a hint
 
 
 def word(reason: str) -> str:
@@ -32,19 +32,29 @@ def word(reason: str) -> str:
 
 
 def most_frequent(words: Sequence[str], n: int = 3) -> str:
-    """Return the most frequent reasons with their counts: "missing 4,300, truncated 2"."""
-    counts = sorted(Counter(words).items(), key=lambda each: (-each[1], each[0]))
+    """Return the most frequent reasons with their counts: "missing 4,300, truncated 2".
+
+    Args:
+        words: first words of reasons
+        n: number of reasons that are named
+    """
+    counts = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name} {count:,}" for name, count in counts[:n]) + (", ..." if counts[n:] else "")
 
 
 def notices(n_read: int, words: Sequence[str]) -> list[str]:
-    """Return what the terminal is told of rows that are left out, empty where none is."""
-    lost = [each for each in words if each not in copies.WORDS]
+    """Return sentences for the terminal on rows that are left out, empty where none is.
+
+    Args:
+        n_read: number of all rows
+        words: first word of the reason of each row that is left out
+    """
+    lost = [name for name in words if name not in copies.WORDS]
     result = []
     if lost:
-        known = f"{len(lost):,} of {n_read:,} rows are quarantined ({most_frequent(lost)})"
-        result.append(f"{known}; data/quarantine.parquet has each with its reason.")
-    again = [each for each in words if each in copies.WORDS]
+        counted = f"{len(lost):,} of {n_read:,} rows are quarantined ({most_frequent(lost)})"
+        result.append(f"{counted}; data/quarantine.parquet has each with its reason.")
+    again = [name for name in words if name in copies.WORDS]
     if again:
         result.append(f"{len(again):,} rows are other copies of utterances that are kept ({most_frequent(again)}).")
     return result
@@ -56,7 +66,7 @@ def check(root: Path, frame: pd.DataFrame, limit: MaxQuarantinedSettings) -> Non
     Args:
         root: folder of the corpus
         frame: all rows but copies, with ``split`` and ``reject``; rows without split count against the whole corpus
-        limit: what may be lost
+        limit: number and share of rows that may be lost
 
     Raises:
         InputError: too much is lost; the message has counts, reasons, examples and the folder
@@ -81,7 +91,7 @@ def check_recordings(root: Path, frame: pd.DataFrame, lost: pd.DataFrame, limit:
     Args:
         root: folder of the corpus
         frame: rows that named a recording; ``audio`` is missing where it is lost
-        lost: the recordings that are, with ``file`` and ``reason``
+        lost: the lost recordings, with ``file`` and ``reason``
         limit: a share of 1 takes this too
 
     Raises:
@@ -100,8 +110,14 @@ def check_recordings(root: Path, frame: pd.DataFrame, lost: pd.DataFrame, limit:
 def explain_label(root: Path, before: pd.DataFrame, kept: pd.DataFrame, labels: Sequence[str]) -> None:
     """Refuse a label that had utterances in train, all of which are lost.
 
+    Args:
+        root: folder of the corpus
+        before: all rows, with ``split``, ``emotion`` and ``reject``
+        kept: the usable ones
+        labels: scored emotions
+
     Raises:
-        InputError: names the label, how many there were and why they cannot be used
+        InputError: names the label, the number of its utterances and why they cannot be used
     """
     for label in labels:
         had = before[(before["emotion"] == label) & (before["split"] == "train")]
@@ -115,13 +131,13 @@ def explain_label(root: Path, before: pd.DataFrame, kept: pd.DataFrame, labels: 
 
 def _why(rows: pd.DataFrame) -> str:
     """Return the most frequent reasons and some examples."""
-    shown = [f"{name}: {reason}" for name, reason in zip(rows["audio"], rows["reject"], strict=True)][:EXAMPLES]
+    examples = [f"{name}: {reason}" for name, reason in zip(rows["audio"], rows["reject"], strict=True)][:EXAMPLES]
     counts = most_frequent([word(reason) for reason in rows["reject"]])
-    return f"{counts} ({'; '.join(shown)}{'; ...' if len(rows) > EXAMPLES else ''})"
+    return f"{counts} ({'; '.join(examples)}{'; ...' if len(rows) > EXAMPLES else ''})"
 
 
 def _hint(root: Path, reasons: Iterable[str]) -> str:
-    """Return what the most frequent reason suggests to look at."""
+    """Return the hint on the most frequent reason."""
     most = Counter(map(word, reasons)).most_common(1)[0][0]
     files = f"Files were looked for below {root.absolute()}:"
     return HINTS.get(most, f"{files} is the corpus there as a whole, and is it the right folder (corpus.root)?")

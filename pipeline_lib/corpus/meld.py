@@ -62,6 +62,10 @@ COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each utterance of the three tables; see ``layout``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: a table is missing, no line can be read, or there are clips and no extracted sound at all
     """

@@ -57,6 +57,10 @@ WORKER_LINE = re.compile(r"WORKER\S*;\s*([^;]*);", re.IGNORECASE)
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each turn that is labelled or named by a partition; see ``layout``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: the consensus labels are missing, no line of them can be read, or votes have another form
     """
@@ -106,7 +110,7 @@ def _row(where: str, cells: dict[str, str]) -> dict:
 
 
 def _partitions(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield each line that is not empty, and where it stands."""
+    """Yield file and line number of each line that is not empty, and the line."""
     path = _first(root, "Partitions.txt", "Partition.txt")
     for i, line in enumerate(layout.lines(path) if path else [], start=1):
         if line.strip():
@@ -132,12 +136,12 @@ def _text(root: Path, relative: str, items: Items) -> str | None:
 
 def _votes(folder: Path, items: Items) -> dict[str, dict[str, int]]:
     """Return turn -> emotion -> number of primary votes; whatever is not one of the eight counts as other."""
-    found: dict[str, dict[str, int]] = {}
+    votes: dict[str, dict[str, int]] = {}
     for name, primary in _primaries(folder, items):
         label = VOTED.get(primary.strip().lower(), OTHER)
-        counts = found.setdefault(name, {})
+        counts = votes.setdefault(name, {})
         counts[label] = counts.get(label, 0) + 1
-    return found
+    return votes
 
 
 def _primaries(folder: Path, items: Items) -> Iterator[tuple[str, str]]:
@@ -167,12 +171,12 @@ def _primaries(folder: Path, items: Items) -> Iterator[tuple[str, str]]:
 
 def _from_json(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        said = json.loads("\n".join(layout.lines(path)))
+        content = json.loads("\n".join(layout.lines(path)))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
-    if not isinstance(said, dict) or not all(isinstance(workers, dict) for workers in said.values()):
+    if not isinstance(content, dict) or not all(isinstance(workers, dict) for workers in content.values()):
         raise InputError(f"{path}: expected {{file: {{worker: {{EmoClass_Major: ..., EmoVal: ...}}}}}}")
-    for name, workers in said.items():
+    for name, workers in content.items():
         for vote in workers.values():
             primary = vote.get("EmoClass_Major") if isinstance(vote, dict) else None
             if primary:

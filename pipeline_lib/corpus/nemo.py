@@ -37,6 +37,10 @@ NAME = re.compile(r"([A-Z]{2}\d)_([a-z]+)_(\d+)")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each recording on disk or in the table; see ``layout`` and ``items``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: no recording, or none with a name and emotion that nEMO has and that the table does not contradict
     """
@@ -60,7 +64,7 @@ def _row(file: Path, known: dict[str, dict[str, str]], stem: str) -> dict:
     row = known.get(stem, {})
     for name, here in (("speaker", speaker), ("emotion", emotion)):
         if row and row[name] != here:
-            raise InputError(f"{row['where']}: {name} is {row[name]!r}, the recording's name says {here!r}")
+            raise InputError(f"{row['where']}: {name} is {row[name]!r}, expected {here!r} as in the recording's name")
     return {
         "speaker": speaker,
         "gender": layout.gender(row.get("gender")),
@@ -70,7 +74,7 @@ def _row(file: Path, known: dict[str, dict[str, str]], stem: str) -> dict:
 
 
 def _table(root: Path, items: Items) -> dict[str, dict[str, str]]:
-    """Return what the table beside the recordings holds, by stem; empty without a table."""
+    """Return the rows of the table beside the recordings, by stem; empty without a table."""
     if (root / "data.tsv").is_file():
         names = ["file_id", "emotion", "raw_text", "speaker_id"]
         rows = layout.csv_rows(root / "data.tsv", names, "\t", items.malformed)

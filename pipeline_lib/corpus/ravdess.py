@@ -38,6 +38,10 @@ NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each speech recording; see ``layout`` and ``items``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: no recording, or none that is named as RAVDESS names them
     """

@@ -1,4 +1,4 @@
-"""What becomes of an utterance without a usable recording: it is dropped, or kept with its text alone."""
+"""Utterances without a usable recording: dropped, or kept with their text alone."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ class Rest:
     """Utterances that stay with their text alone.
 
     Attributes:
-        recordings: those that cannot be used, a row each for the quarantine
-        reasons: a short word -> utterances
+        recordings: rows of the quarantine, one for each recording that cannot be used
+        reasons: a short word -> number of utterances
     """
 
     recordings: pd.DataFrame
@@ -26,7 +26,7 @@ class Rest:
 
     @property
     def warnings(self) -> list[str]:
-        """What is printed and kept in metrics/corpus.json, a sentence or none."""
+        """Sentences to print and to write to metrics/corpus.json, one or none."""
         if not self.reasons:
             return []
         listed = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
@@ -46,8 +46,8 @@ def keep(frame: pd.DataFrame, tried: np.ndarray, on_bad: OnBad) -> Rest:
 
     Args:
         frame: see ``layout``; a taken-back row has no recording any more
-        tried: which rows' recordings were opened, bool, shape ``(n,)``
-        on_bad: drop leaves the frame as it is
+        tried: mask of the rows whose recordings were opened, bool, shape ``(n,)``
+        on_bad: "drop" leaves the frame as it is
     """
     has_text = frame["reference_text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
     of_the_recording = (tried & frame["reject"].notna()) | (frame["reject"] == NO_AUDIO)

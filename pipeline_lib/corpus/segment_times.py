@@ -1,4 +1,4 @@
-"""When a table's segment begins and ends: seconds, or durations as pandas, audformat and others write them."""
+"""Times of a table's segments: seconds, or durations as pandas, audformat and others write them."""
 
 import math
 import re
@@ -17,11 +17,11 @@ MILLI = Decimal("0.001")
 
 
 def segment(where: str, names: tuple[str, str], begin: str, end: str) -> tuple[float, float]:
-    """Return when a segment begins and ends, in seconds; NaN for the recording's own beginning and end.
+    """Return begin and end of a segment, in seconds; NaN for the recording's own beginning and end.
 
     Args:
         where: file and line, for messages
-        names: of the two columns; the second may be ``duration``
+        names: names of the two columns; the second may be ``duration``
         begin: cell of the first
         end: cell of the second
 
@@ -48,7 +48,11 @@ def segment(where: str, names: tuple[str, str], begin: str, end: str) -> tuple[f
 def suffix(begin_s: float, end_s: float) -> str:
     """Return a segment's part of an identifier, ``_1500-2750`` in milliseconds; "" for a whole recording.
 
-    Times are told apart to a microsecond, less than a sample.
+    Times differ from a microsecond on, less than a sample.
+
+    Args:
+        begin_s: seconds, NaN for a whole recording
+        end_s: seconds, NaN for the recording's end
     """
     if math.isnan(begin_s):
         return ""

@@ -1,4 +1,4 @@
-"""Bring utterances into train, dev and test without a speaker in two of them; find speakers that are."""
+"""Split utterances into train, dev and test without a speaker in two of them; list speakers that are."""
 
 import re
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ def split(frame: pd.DataFrame, settings: SplitSettings, custom: Custom) -> np.nd
 
     Args:
         frame: see ``layout``
-        settings: how to cut
-        custom: who is tested on by custom
+        settings: method, shares, speakers and seed
+        custom: the reader's defaults, among them the usual test speakers
 
     Returns:
-        names of splits, shape ``(n,)``
+        names of splits, object, shape ``(n,)``
 
     Raises:
         InputError: a row has no split or speaker, a named speaker does not exist, or there are too few of them
@@ -45,6 +45,13 @@ def folds(frame: pd.DataFrame, k: int) -> list[str]:
     """Return each row's fold, ``fold0`` ... ``fold{k-1}``; speakers, dealt by gender, never cross.
 
     Folds are made of groups where the corpus has at least ``k`` (IEMOCAP's sessions), of speakers otherwise.
+
+    Args:
+        frame: see ``layout``
+        k: number of folds
+
+    Raises:
+        InputError: fewer than ``k`` speakers, or a row without speaker
     """
     units = _units(frame, "corpus.split.folds")
     if units.nunique() < k:
@@ -52,8 +59,8 @@ def folds(frame: pd.DataFrame, k: int) -> list[str]:
     if units.nunique() < k:
         raise InputError(f"corpus.split.folds is {k}, the corpus has {units.nunique()} speakers")
     dealt = [unit for stratum in _strata(frame, units).values() for unit in stratum]
-    places = {unit: f"fold{i % k}" for i, unit in enumerate(dealt)}
-    return [places[unit] for unit in units]
+    fold_of = {unit: f"fold{i % k}" for i, unit in enumerate(dealt)}
+    return [fold_of[unit] for unit in units]
 
 
 def leaks(frame: pd.DataFrame) -> list[str]:
@@ -83,39 +90,39 @@ def _by_speakers(frame: pd.DataFrame, settings: SplitSettings, custom: Custom) -
     for name, share in (("test", settings.shares.test), ("dev", settings.shares.dev)):
         if not chosen[name].any():
             chosen[name] = units.isin(_draw(free, max(1, round(share * n))))
-    found = np.full(len(frame), "train", dtype=object)
+    result = np.full(len(frame), "train", dtype=object)
     for name, rows in chosen.items():
-        found[rows.to_numpy()] = name
-    empty = [name for name in ("train", "dev", "test") if name not in found]
+        result[rows.to_numpy()] = name
+    empty = [name for name in ("train", "dev", "test") if name not in result]
     if empty:
         raise InputError(
             f"{n} speakers are too few for train, dev and test, nothing is left for {empty[0]}; to cut through speakers"
             " set corpus.split.method: random and corpus.allow_speaker_leak: true"
         )
-    return found
+    return result
 
 
 def _random(frame: pd.DataFrame, settings: SplitSettings) -> np.ndarray:
-    """Draw utterances of each emotion; speakers cross splits unless each speaks once."""
-    found = np.full(len(frame), "train", dtype=object)
+    """Draw utterances of each emotion; speakers of several utterances may cross splits."""
+    result = np.full(len(frame), "train", dtype=object)
     emotions = frame["emotion"].fillna("").to_numpy(dtype=object)
     order = np.argsort(frame["utterance_id"].to_numpy(dtype=str), kind="stable")
     for i, emotion in enumerate(sorted(set(emotions))):
         rows = np.random.default_rng([settings.seed, i]).permutation(order[emotions[order] == emotion])
         n_test, n_dev = (round(share * len(rows)) for share in (settings.shares.test, settings.shares.dev))
-        found[rows[:n_test]] = "test"
-        found[rows[n_test : n_test + n_dev]] = "dev"
-    return found
+        result[rows[:n_test]] = "test"
+        result[rows[n_test : n_test + n_dev]] = "dev"
+    return result
 
 
 def _strata(frame: pd.DataFrame, units: pd.Series, seed: int = 0) -> dict[str, list[str]]:
     """Return each gender's units, shuffled; a unit of several genders (a session) is a stratum of its own kind."""
     genders = frame["gender"].fillna("unknown").groupby(units).agg(lambda g: "+".join(sorted(set(g))))
-    found = {}
+    strata = {}
     for i, gender in enumerate(sorted(genders.unique())):
         names = sorted(genders.index[genders == gender])
-        found[gender] = [names[j] for j in np.random.default_rng([seed, i]).permutation(len(names))]
-    return found
+        strata[gender] = [names[j] for j in np.random.default_rng([seed, i]).permutation(len(names))]
+    return strata
 
 
 def _draw(free: dict[str, list[str]], n: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Subsets of the development split: dev_filt, what can be scored; dev_bal, as much of each label."""
+"""Subsets of the development split: dev_filt, utterances with a scored label; dev_bal, as many of each label."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,30 @@ from pipeline_lib.params.corpus import BalancedSettings
 
 
 def dev_filt(frame: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
-    """Return which rows of the split dev have a scored label, not O, X, another or none; bool, shape ``(n,)``."""
+    """Return a mask of the rows of the split dev with a scored label, not O, X, another or none.
+
+    Args:
+        frame: with ``split`` and ``emotion``
+        labels: scored emotions
+
+    Returns:
+        bool, shape ``(n,)``
+    """
     return (frame["split"] == "dev").to_numpy() & (indices(frame["emotion"].tolist(), labels) >= 0)
 
 
 def dev_bal(
     frame: pd.DataFrame, labels: Sequence[str], settings: BalancedSettings
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return which rows are drawn, and how many there are of each label that has too few.
+    """Return a mask of the drawn rows, and the number of utterances of each label that has too few.
 
-    TalTech, section 3.3, draws 300 of each; v1.11 has 282 of fear. What there is, is taken, so that a rare label has
-    the weight of its frequency in whatever is fitted here.
+    TalTech, section 3.3, draws 300 of each label; v1.11 has 282 of fear. All of a rare label are taken, so that it has
+    the weight of its frequency in everything that is fitted here.
 
     Args:
         frame: sorted by utterance_id
         labels: scored emotions
-        settings: how many, and the seed
+        settings: number of each label, and the seed
 
     Returns:
         bool, shape ``(n,)``, and label -> count where it is below ``per_class``

@@ -12,7 +12,7 @@ arousal ...       numbers on ``corpus.attribute_scale``
 split             train, dev, test, test2 ..., unlabelled; without it, speakers are drawn (``corpus.split``)
 speaker, gender   needed for that draw, for the check of leaks, and for intervals clustered by speaker
 votes             annotators' votes as a JSON object: {"anger": 3, "X": 1}
-annotator         who rated: several rows of an utterance are counted into votes, with this column or without
+annotator         the rater: several rows of an utterance are counted into votes, with this column or without
 reference_text    the words spoken, written by a human
 video             path below the root
 subsets           names separated by ;, other than train, dev, test, dev_filt, dev_bal, fold0 ...
@@ -40,6 +40,10 @@ DOUBTFUL = frozenset(("unknown", "undefined", "unlabelled", "unlabeled", "unrate
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each utterance of the table; see ``layout``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml
+
     Raises:
         InputError: a column is missing, nearly well named or not to be passed over, a value cannot be what its column
             holds, rows of an utterance contradict each other, or the table is larger than ``csv_files`` takes
@@ -63,7 +67,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
 def _notes(
     path: Path, columns: table_columns.Columns, reader: Rows, rows: Sequence[dict], settings: CorpusSettings
 ) -> list[str]:
-    """Return sentences on what was not read as written."""
+    """Return sentences on columns and cells that were not read as written."""
     notes = []
     if columns.unread:
         notes.append(f"{path.name}: columns not read: {', '.join(columns.unread)}.")
@@ -104,6 +108,6 @@ def _check_spelling(path: Path, rows: Sequence[dict]) -> None:
 
 
 def _seen(text: str) -> str:
-    """Return what the eye sees: accents composed, letters without shape left out, blanks alike, no capitals."""
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    return " ".join(plain.split()).casefold()
+    """Return the visible form: accents composed, letters without shape left out, blanks alike, no capitals."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(visible.split()).casefold()

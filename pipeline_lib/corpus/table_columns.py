@@ -1,4 +1,4 @@
-"""Which columns of a table are read, and which would change the meaning of a row if they were passed over."""
+"""Columns of a table that are read, and columns that would change the meaning of a row if they were passed over."""
 
 import re
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ OTHER_NAMES = {
     "transcription": "reference_text",
     "wav": "audio",
 }
-# a column with one of these words, or only these letters, in its name says where in a recording a row's speech lies
+# a column with one of these words, or only these letters, in its name locates a row's speech within a recording
 POSITION_WORDS = frozenset(
     ("start", "starts", "begin", "begins", "beginning", "onset", "end", "ends", "ending", "stop", "finish", "until")
     + ("offset", "duration", "dur", "channel", "channels", "chan")
@@ -52,14 +52,14 @@ POSITION_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Columns:
-    """What of a table is read.
+    """The columns of a table.
 
     Attributes:
         names: columns that are read
-        split: the one that holds the split
-        segment: those of a segment's beginning and of its end or duration, None for whole recordings
-        annotator: the one that names who rated, None where there is none
-        unread: the others
+        split: column of the split
+        segment: columns of a segment's beginning and of its end or duration, None for whole recordings
+        annotator: column of the annotator's name, None where there is none
+        unread: columns that are not read
     """
 
     names: tuple[str, ...]
@@ -70,7 +70,12 @@ class Columns:
 
 
 def choose(path: Path, header: Sequence[str], settings: CorpusSettings) -> Columns:
-    """Return which columns are read.
+    """Return the columns that are read and those that are not.
+
+    Args:
+        path: the table, for messages
+        header: names of its columns
+        settings: the section ``corpus``
 
     Raises:
         InputError: a column is missing, nearly well named, or names a position or a channel and is not read
@@ -82,7 +87,7 @@ def choose(path: Path, header: Sequence[str], settings: CorpusSettings) -> Colum
     header = [name for name in header if name and name not in ignored]
     split = settings.split.column if settings.split.method == "column" else "split"
     segment = _segment(path, header)
-    annotator = next((name for known in ANNOTATORS for name in header if name.lower() == known), None)
+    annotator = next((name for usual in ANNOTATORS for name in header if name.lower() == usual), None)
     read = {*KNOWN, split, *(segment or ()), *((annotator,) if annotator else ())}
     others = [name for name in header if name not in read]
     _check_names(path, header, others, (*MEASURED, "duration") if segment else MEASURED)
@@ -133,6 +138,6 @@ def _check_needed(path: Path, header: Sequence[str], split: str, method: str | N
         raise InputError(f"{path} has no column {split!r} for corpus.split.method {method}, its columns are {header}")
     if split not in header and "speaker" not in header and method in (None, "speakers"):
         raise InputError(
-            f"{path} has neither 'split' nor 'speaker', so train and test cannot be told apart; add one,"
+            f"{path} has neither 'split' nor 'speaker', so train and test cannot be separated; add one,"
             " or set corpus.split.method: random and corpus.allow_speaker_leak: true"
         )

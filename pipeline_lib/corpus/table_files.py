@@ -43,7 +43,11 @@ def header(path: Path) -> list[str]:
 
 
 def rows(path: Path, names: Sequence[str]) -> Rows:
-    """Yield where each row stands (``corpus.csv, line 7``) and its cells of the named columns, "" where one is empty.
+    """Yield the location of each row (``corpus.csv, line 7``) and its cells, "" where one is empty.
+
+    Args:
+        path: the table
+        names: columns to read
 
     Raises:
         InputError: see ``csv_files.csv_rows``; of Parquet also bytes in place of text, or more than the bounds

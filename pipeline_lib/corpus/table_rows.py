@@ -18,7 +18,7 @@ from pipeline_lib.params.corpus import CorpusSettings
 
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # what the corpus stage itself calls subsets
+MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # subsets that the corpus stage makes itself
 OTHER_SPLITS = {
     "training": "train",
     "val": "dev",
@@ -32,11 +32,17 @@ NAMES = ("emotion", "speaker", "gender", "votes", "subsets", "audio", "video", *
 
 
 class Rows:
-    """Turn the cells of one table into utterances, and count what was not taken as written.
+    """Turn the cells of one table into utterances, and count the cells that were not taken as written.
+
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus``
+        columns: the columns that are read
+        scale: lowest and highest value of attributes
 
     Attributes:
         missing: column -> words that stood for a missing value, with their counts
-        repaired: column -> cells that held control characters in place of signs
+        repaired: column -> number of cells that held control characters in place of signs
     """
 
     def __init__(self, root: Path, settings: CorpusSettings, columns: Columns, scale: tuple[float, float]):
@@ -50,12 +56,17 @@ class Rows:
         self._paths: dict[str, str] = {}  # as written -> relative: segments and annotators repeat them
 
     def row(self, n: int, where: str, cells: dict[str, str]) -> dict:
-        """Return the utterance of the table's ``n``-th row; ``where`` and ``annotator`` are for ``annotators`` alone.
+        """Return the utterance of a row, in the columns of ``layout``, with ``where`` and ``annotator``.
+
+        Args:
+            n: number of the row, from 1; names an utterance without audio and utterance_id
+            where: file and line, for messages
+            cells: column -> text, "" for an empty cell
 
         Raises:
             InputError: a value cannot be what its column holds
         """
-        written, cells = cells, {name: self._plain(where, name, text) for name, text in cells.items()}
+        written, cells = cells, {name: self._cleaned(where, name, text) for name, text in cells.items()}
         audio, video = (self._path(where, name, cells.get(name, "")) for name in ("audio", "video"))
         text = cells.get("reference_text") or None
         if "audio" in cells and not (audio or text or cells.get("utterance_id")):
@@ -71,7 +82,7 @@ class Rows:
             "end_s": end_s,
             "video": video,
             "utterance_id": cells.get("utterance_id") or _identifier(audio, start_s, end_s, n, cells),
-            "split": self._split(where, *(each.get(self._columns.split) for each in (cells, written))),
+            "split": self._split(where, *(texts.get(self._columns.split) for texts in (cells, written))),
             "speaker": cells.get("speaker") or None,
             "gender": layout.gender(cells.get("gender")),
             "emotion": label(where, "emotion", cells.get("emotion", "")) or None,
@@ -83,19 +94,19 @@ class Rows:
             raise InputError(f"{where}: utterance_id is empty")
         return {**row, **self._attributes(where, cells)}
 
-    def _plain(self, where: str, name: str, text: str) -> str:
+    def _cleaned(self, where: str, name: str, text: str) -> str:
         """Return a cell without control characters, and "" for a word that stands for a missing value."""
         if name not in KNOWN and name != self._columns.split:
             return text
         if name not in ("audio", "video"):
-            plain = cell_text.repaired(text)
-            self.repaired[name] += plain != text
-            text = plain
+            repaired = cell_text.repaired(text)
+            self.repaired[name] += repaired != text
+            text = repaired
         if cell_text.CONTROL.search(text):
             raise InputError(f"{where}: {name} is {short(text)}, which holds a control character")
-        kept = self._labels if name == "emotion" else self._names
-        any_word = (name in NAMES or name == self._columns.split) and text not in kept
-        if text and (cell_text.is_missing(text) if any_word else text in cell_text.WRITTEN_BY_STR - kept):
+        words = self._labels if name == "emotion" else self._names
+        any_word = (name in NAMES or name == self._columns.split) and text not in words
+        if text and (cell_text.is_missing(text) if any_word else text in cell_text.WRITTEN_BY_STR - words):
             self.missing.setdefault(name, Counter())[text] += 1
             return ""
         return text
@@ -156,8 +167,10 @@ class Rows:
         return values
 
     def _votes(self, where: str, text: str) -> dict[str, int] | None:
-        votes = _counts(where, text) if text else None
-        for name in list(votes or ()):
+        if not text:
+            return None
+        votes = _counts(where, text)
+        for name in list(votes):
             if cell_text.is_missing(name) and name not in self._labels:
                 self.missing.setdefault("votes", Counter())[name] += votes.pop(name)
             else:
@@ -166,7 +179,12 @@ class Rows:
 
 
 def below(root: Path, path: str) -> str | None:
-    """Return an absolute path relative to the root, None where it does not lie below it; links to the root count."""
+    """Return an absolute path relative to the root, None where it does not lie below it.
+
+    Args:
+        root: folder of the corpus
+        path: an absolute path; it may lead to the root over links
+    """
     folder, parts = PurePosixPath(path), []
     while folder != folder.parent:
         parts.append(folder.name)
@@ -177,9 +195,18 @@ def below(root: Path, path: str) -> str | None:
 
 
 def label(where: str, column: str, text: str) -> str:
-    """Return a label that can stand in a report, a plot's page and a spreadsheet without being read as their code."""
-    plain = all(c.isalnum() or c in " _-.,'’&/+()" or unicodedata.combining(c) for c in text)
-    if text and not (plain and text[0].isalnum()):
+    """Return a label that can stand in a report, a plot's page and a spreadsheet without being read as their code.
+
+    Args:
+        where: file and line, for messages
+        column: its name, for messages
+        text: the label, "" for none
+
+    Raises:
+        InputError: the label has other characters than letters, digits, blanks and ``_-.,'&/+()``
+    """
+    is_safe = all(c.isalnum() or c in " _-.,'’&/+()" or unicodedata.combining(c) for c in text)
+    if text and not (is_safe and text[0].isalnum()):
         raise InputError(f"{where}: {column} names {short(text)}, expected letters, digits, blanks and _-.,'&/+()")
     return text
 

@@ -37,6 +37,10 @@ NAME = re.compile(r"(OAF?|YAF)_([A-Za-z]+)_([a-z]+)")
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     """Return a row for each recording; see ``layout`` and ``items``.
 
+    Args:
+        root: folder of the corpus
+        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+
     Raises:
         InputError: no recording, or none that is named as TESS names them
     """

@@ -1,4 +1,4 @@
-"""Simulated annotators: noisy votes and ratings of an emotion that was acted."""
+"""Simulated annotators: noisy votes on and ratings of an acted emotion."""
 
 import numpy as np
 
@@ -49,18 +49,23 @@ POLARITY = {
 
 
 def vote(rng: np.random.Generator, emotions: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each annotator's vote on an utterance that shows these emotions; several divide the annotators."""
+    """Return each annotator's vote on an utterance; several emotions divide the annotators.
+
+    Args:
+        rng: source of the annotators' noise
+        emotions: emotions of the utterance
+    """
     return tuple(_vote(rng, emotions[int(rng.integers(len(emotions)))]) for _ in range(N_ANNOTATORS))
 
 
-def _vote(rng: np.random.Generator, shown: str) -> str:
-    heard = rng.random()
-    if heard < 0.72:
-        return shown
-    if heard < 0.80:
-        return SOUNDS_LIKE.get(shown, OTHER)
-    if heard < 0.88:
-        return READS_LIKE.get(shown, OTHER)
+def _vote(rng: np.random.Generator, emotion: str) -> str:
+    chance = rng.random()
+    if chance < 0.72:
+        return emotion
+    if chance < 0.80:
+        return SOUNDS_LIKE.get(emotion, OTHER)
+    if chance < 0.88:
+        return READS_LIKE.get(emotion, OTHER)
     return (*PRIMARY, OTHER)[int(rng.integers(len(PRIMARY) + 1))]
 
 
@@ -70,13 +75,13 @@ def rate(
     """Return each annotator's arousal, valence and dominance, whole numbers in [1, 7].
 
     Args:
-        rng: where the annotators' noise comes from
-        emotions: what the utterance shows; their prototypes are averaged
+        rng: source of the annotators' noise
+        emotions: emotions of the utterance; their prototypes are averaged
         arousal: of the manner of speaking, about -3 to 3
-        polarity: of the words, -1 to 1.2
+        polarity: of the words, in [-1, 1.2]
     """
-    known = [_PROTOTYPES[emotion] for emotion in emotions if emotion in _PROTOTYPES] or [_PROTOTYPES["neutral"]]
-    heard = np.mean(known, axis=0) * 0.6 + np.array([4.2, 3.8, 4.2]) * 0.4
-    heard = heard + np.array([0.45 * arousal, 0.8 * polarity, 0.3 * arousal + 0.1 * polarity])
-    ratings = np.clip(np.round(heard + rng.normal(0, 0.9, (N_ANNOTATORS, 3))), 1, 7)
-    return tuple(tuple(int(each) for each in row) for row in ratings)
+    prototypes = [_PROTOTYPES[emotion] for emotion in emotions if emotion in _PROTOTYPES] or [_PROTOTYPES["neutral"]]
+    perceived = np.mean(prototypes, axis=0) * 0.6 + np.array([4.2, 3.8, 4.2]) * 0.4
+    perceived = perceived + np.array([0.45 * arousal, 0.8 * polarity, 0.3 * arousal + 0.1 * polarity])
+    ratings = np.clip(np.round(perceived + rng.normal(0, 0.9, (N_ANNOTATORS, 3))), 1, 7)
+    return tuple(tuple(int(rating) for rating in row) for row in ratings)

@@ -17,11 +17,11 @@ LAYOUTS = {"table": table_layout, "msp_podcast": msp_podcast_layout}
 
 
 def generate(settings: DemonstrationSettings, out: Path, workers: int = 1) -> None:
-    """Write recordings, labels and ``README.txt`` into the folder ``out``, replacing it.
+    """Write recordings, labels and ``README.txt``.
 
     Args:
-        settings: of the entry
-        out: the corpus's folder
+        settings: the section ``demonstration`` of params.yaml
+        out: folder, replaced as a whole
         workers: processes that synthesise, at least 1; the bytes do not depend on it
     """
     planned, layout = plan(settings), LAYOUTS[settings.layout]

@@ -43,69 +43,83 @@ def names(planned: Sequence[Planned]) -> list[str]:
     """Return each utterance's name, ``MSP-PODCAST_<podcast>_<turn>``; hidden ones have ``test3`` for a podcast."""
     numbers = _speakers(planned)
     turns: Counter[str] = Counter()
-    found = []
-    for each in planned:
-        podcast = HIDDEN if each.split == HIDDEN else f"{numbers[each.voice.name]:04d}"
+    result = []
+    for utterance in planned:
+        podcast = HIDDEN if utterance.split == HIDDEN else f"{numbers[utterance.voice.name]:04d}"
         turns[podcast] += 1
-        found.append(f"MSP-PODCAST_{podcast}_{turns[podcast]:04d}")
-    return found
+        result.append(f"MSP-PODCAST_{podcast}_{turns[podcast]:04d}")
+    return result
 
 
 def write_sound(folder: Path, name: str, wave: np.ndarray) -> None:
-    """Write one recording: 16 bits, mono at 16 kHz; ``STEREO`` at 44.1 kHz, its right channel half as loud."""
+    """Write one recording: 16 bits, mono at 16 kHz; ``STEREO`` at 44.1 kHz, its right channel half as loud.
+
+    Args:
+        folder: root of the corpus
+        name: of the utterance
+        wave: int16, mono, 16 kHz, shape ``(n_samples,)``
+    """
     path, rate = folder / "Audios" / f"{name}.wav", SAMPLE_RATE
     path.parent.mkdir(exist_ok=True)
     if name == STEREO:
         left = soxr.resample(wave / 32768.0, SAMPLE_RATE, STEREO_RATE, quality="VHQ")
         wave, rate = np.stack([left, left / 2], axis=1), STEREO_RATE
-    file = io.BytesIO()  # libsndfile itself does not say that a disk is full
+    file = io.BytesIO()  # libsndfile itself does not report a full disk
     soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
     path.write_bytes(file.getvalue())
 
 
 def write_labels(folder: Path, names: Sequence[str], planned: Sequence[Planned]) -> None:
-    """Write everything that is not sound."""
-    labelled = [(name, each) for name, each in zip(names, planned, strict=True) if each.split != HIDDEN]
+    """Write labels, votes, transcripts, speakers and partitions.
+
+    Args:
+        folder: root of the corpus
+        names: of the utterances, see ``names``
+        planned: the utterances, in the same order
+    """
+    everything = list(zip(names, planned, strict=True))
+    labelled = [(name, utterance) for name, utterance in everything if utterance.split != HIDDEN]
     numbers = _speakers(planned)
     for part in ("Labels", "Transcripts"):
         (folder / part).mkdir()
     with (folder / "Labels" / "labels_consensus.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for name, each in labelled:
-            who = (numbers[each.voice.name], each.voice.gender.capitalize(), SPLITS[each.split])
-            writer.writerow((f"{name}.wav", CODES[each.emotion], *each.attributes, *who))
-    detailed = {f"{name}.wav": _workers(i, each) for i, (name, each) in enumerate(labelled)}
+        for name, utterance in labelled:
+            voice = utterance.voice
+            speaker = (numbers[voice.name], voice.gender.capitalize(), SPLITS[utterance.split])
+            writer.writerow((f"{name}.wav", CODES[utterance.emotion], *utterance.attributes, *speaker))
+    detailed = {f"{name}.wav": _workers(i, utterance) for i, (name, utterance) in enumerate(labelled)}
     _write(folder / "Labels" / "labels_detailed.json", [json.dumps(detailed, indent=1)])
-    for name, each in labelled:
-        _write(folder / "Transcripts" / f"{name}.txt", [each.text])
+    for name, utterance in labelled:
+        _write(folder / "Transcripts" / f"{name}.txt", [utterance.text])
     _write(folder / "Speaker_ids.txt", _speaker_lines(labelled, numbers))
-    lines = (f"{SPLITS[each.split]}; {name}.wav" for name, each in zip(names, planned, strict=True))
+    lines = (f"{SPLITS[utterance.split]}; {name}.wav" for name, utterance in everything)
     _write(folder / "Partitions.txt", lines)
 
 
 def _speakers(planned: Sequence[Planned]) -> dict[str, int]:
     """Return voice -> number of the speaker and of the podcast, from 1 in the order of appearance."""
-    voices = dict.fromkeys(each.voice.name for each in planned if each.split != HIDDEN)
+    voices = dict.fromkeys(utterance.voice.name for utterance in planned if utterance.split != HIDDEN)
     return {name: i for i, name in enumerate(voices, start=1)}
 
 
-def _workers(i: int, each: Planned) -> dict[str, dict[str, str | int]]:
-    """Return worker -> what the worker said of the ``i``-th turn; the next five of ``N_WORKERS`` hear it."""
-    said = {}
-    for k, (ballot, ratings) in enumerate(zip(each.ballots, each.ratings, strict=True)):
+def _workers(i: int, utterance: Planned) -> dict[str, dict[str, str | int]]:
+    """Return worker -> the worker's answers on the ``i``-th turn, which the next five of ``N_WORKERS`` rate."""
+    result = {}
+    for k, (ballot, ratings) in enumerate(zip(utterance.ballots, utterance.ratings, strict=True)):
         primary, (arousal, valence, dominance) = VOTED[ballot], ratings
-        answers = {"EmoClass_Major": primary, "EmoClass_Second": primary}
+        answers: dict[str, str | int] = {"EmoClass_Major": primary, "EmoClass_Second": primary}
         answers |= {"EmoAct": arousal, "EmoVal": valence, "EmoDom": dominance}
-        said[f"WORKER{(i * len(each.ballots) + k) % N_WORKERS + 1:08d}"] = answers
-    return said
+        result[f"WORKER{(i * len(utterance.ballots) + k) % N_WORKERS + 1:08d}"] = answers
+    return result
 
 
 def _speaker_lines(labelled: Sequence[tuple[str, Planned]], numbers: dict[str, int]) -> Iterator[str]:
-    """Yield who is female or male, then who speaks which turn."""
-    genders = {numbers[each.voice.name]: each.voice.gender for _, each in labelled}
+    """Yield the gender of each speaker, then the speaker of each turn."""
+    genders = {numbers[utterance.voice.name]: utterance.voice.gender for _, utterance in labelled}
     yield from (f"Speaker_{number}; {gender.capitalize()}" for number, gender in sorted(genders.items()))
-    yield from (f"{name}.wav;{numbers[each.voice.name]}" for name, each in labelled)
+    yield from (f"{name}.wav;{numbers[utterance.voice.name]}" for name, utterance in labelled)
 
 
 def _write(path: Path, lines: Sequence[str] | Iterator[str]) -> None:

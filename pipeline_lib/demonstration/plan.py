@@ -6,6 +6,7 @@ disgust). The label is the plurality of simulated annotators, as in MSP-Podcast.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,15 @@ from pipeline_lib.labels import NO_AGREEMENT, OTHER, PRIMARY, consensus
 from pipeline_lib.params.demonstration import DemonstrationSettings
 
 SPLITS = ("train", "dev", "test")
-HIDDEN = "test3"  # a further test split whose labels no layout tells
-_SHARES = {  # of each consensus label in a split: anger .. surprise as in labels.PRIMARY, then X and O
+HIDDEN = "test3"  # a further test split whose labels are in no layout
+# shares of each consensus label in a split: anger .. surprise as in labels.PRIMARY, then X and O
+_SHARES: dict[str, Mapping[str, float]] = {
     "train": dict(zip((*PRIMARY, NO_AGREEMENT, OTHER), (11, 6.5, 5.5, 5, 18, 22, 10, 6.5, 10, 5.5), strict=True)),
     "dev": dict(zip((*PRIMARY, NO_AGREEMENT, OTHER), (10, 8, 8, 8, 18, 21, 10, 8, 5, 4), strict=True)),
     "test": dict.fromkeys(PRIMARY, 1),
     HIDDEN: dict.fromkeys(PRIMARY, 1),
 }
-_WORDS = {"own": 0.62, "partner": 0.14, "any": 0.08}  # whose marker an utterance carries; else none
+_WORDS = {"own": 0.62, "partner": 0.14, "any": 0.08}  # emotion of an utterance's marker; else it has none
 _NEUTRAL_WORDS = {"own": 0.40, "partner": 0.10, "any": 0.06}
 _TEMPTATION = 0.10  # how often the manner is drawn from the emotion that sounds alike
 
@@ -35,14 +37,14 @@ class Planned:
 
     Args:
         split: train, dev, test or test3
-        voice: who speaks
+        voice: speaker
         text: words
         prosody: manner
-        phase: of the tremor
+        phase: of the tremor, in [0, 1)
         ballots: each annotator's vote
         ratings: each annotator's arousal, valence and dominance, in the order of the ballots
         marker: emotion whose words the text carries
-        emotions: what the utterance was meant to show
+        emotions: intended emotions
     """
 
     split: str
@@ -63,7 +65,7 @@ class Planned:
     @property
     def attributes(self) -> tuple[float, ...]:
         """The ratings' means, each in [1, 7], rounded to 0.01."""
-        return tuple(round(float(each), 2) for each in np.mean(self.ratings, axis=0))
+        return tuple(round(float(mean), 2) for mean in np.mean(self.ratings, axis=0))
 
     @property
     def emotion(self) -> str:
@@ -75,14 +77,19 @@ def plan(settings: DemonstrationSettings) -> list[Planned]:
     """Draw everything but the sound: train, dev, test, test3 in order, each shuffled."""
     sizes = {"train": settings.train, "dev": settings.dev, "test": settings.test, HIDDEN: settings.hidden}
     return [
-        each
+        utterance
         for number, (split, size) in enumerate(sizes.items())
-        for each in _plan_split(np.random.default_rng([settings.seed, number]), split, size)
+        for utterance in _plan_split(np.random.default_rng([settings.seed, number]), split, size)
     ]
 
 
 def quotas(split: str, size: int) -> dict[str, int]:
-    """Return how many utterances of each consensus label a split of that size holds, by largest remainder."""
+    """Return the number of utterances of each consensus label in a split, by largest remainder.
+
+    Args:
+        split: train, dev, test or test3
+        size: number of its utterances
+    """
     shares = _SHARES[split]
     exact = {label: size * share / sum(shares.values()) for label, share in shares.items()}
     counts = {label: int(value) for label, value in exact.items()}
@@ -94,18 +101,18 @@ def quotas(split: str, size: int) -> dict[str, int]:
 def _plan_split(rng: np.random.Generator, split: str, size: int) -> list[Planned]:
     """Draw utterances until the votes have filled every label's quota; surplus ones are dropped."""
     left = quotas(split, size)
-    found: list[Planned] = []
-    while len(found) < size:
+    result: list[Planned] = []
+    while len(result) < size:
         open_labels = [label for label, count in left.items() if count > 0]
         drawn = _plan_one(rng, split, open_labels[int(rng.integers(len(open_labels)))])
         if left.get(drawn.emotion, 0) > 0:
             left[drawn.emotion] -= 1
-            found.append(drawn)
-    return [found[i] for i in rng.permutation(size)]
+            result.append(drawn)
+    return [result[i] for i in rng.permutation(size)]
 
 
 def _plan_one(rng: np.random.Generator, split: str, label: str) -> Planned:
-    """Draw one utterance that was meant to be heard as ``label``; O and X mix two emotions."""
+    """Draw one utterance that is meant to be rated as ``label``; O and X mix two emotions."""
     if label in PRIMARY:
         sounds = reads = label
         emotions: tuple[str, ...] = (label,)
@@ -130,7 +137,7 @@ def _plan_one(rng: np.random.Generator, split: str, label: str) -> Planned:
 
 
 def _marker(rng: np.random.Generator, emotion: str) -> str | None:
-    """Draw whose words an utterance of that emotion carries, None for nobody's."""
+    """Draw the emotion whose words an utterance of that emotion carries, None for neutral words."""
     chances = _NEUTRAL_WORDS if emotion == "neutral" else _WORDS
     choices = (emotion, annotators.READS_LIKE[emotion], PRIMARY[int(rng.integers(len(PRIMARY)))], None)
     weights = [*chances.values(), 1 - sum(chances.values())]

@@ -1,4 +1,4 @@
-"""How an utterance is spoken: seven numbers relative to the voice's own manner, and what they mean in sound."""
+"""The manner of an utterance: seven numbers relative to the voice's own manner, and the rise of a question."""
 
 from dataclasses import astuple, dataclass
 
@@ -50,18 +50,28 @@ _LIMIT = 3.0
 
 
 def draw(rng: np.random.Generator, emotion: str) -> Prosody:
-    """Draw how an utterance of that emotion is spoken; the emotions overlap widely."""
+    """Draw the manner of an utterance; the emotions overlap widely.
+
+    Args:
+        rng: source of the draw
+        emotion: one of ``labels.PRIMARY``
+    """
     means, rise = _MEANS[emotion]
     drawn = np.clip(np.array(means) + rng.normal(0, SPREAD, len(means)), -_LIMIT, _LIMIT)
-    return Prosody(*(round(float(each), 3) for each in drawn), rise=bool(rng.random() < rise))
+    return _prosody(drawn, bool(rng.random() < rise))
 
 
 def draw_any(rng: np.random.Generator) -> Prosody:
     """Draw from the whole range that any emotion could reach, without reference to any."""
     drawn = np.clip(rng.normal(0, 1.4, 7), -_LIMIT, _LIMIT)
-    return Prosody(*(round(float(each), 3) for each in drawn), rise=bool(rng.random() < 0.2))
+    return _prosody(drawn, bool(rng.random() < 0.2))
 
 
 def arousal(prosody: Prosody) -> float:
-    """Return how aroused the manner sounds, about -3 to 3."""
+    """Return the manner's arousal, about -3 to 3."""
     return (prosody.rate + prosody.pitch + prosody.pitch_range - 0.5 * prosody.pauses + prosody.volume) / 3
+
+
+def _prosody(drawn: np.ndarray, rise: bool) -> Prosody:
+    rate, pitch, pitch_range, pauses, tremor, fade, volume = (round(float(number), 3) for number in drawn)
+    return Prosody(rate, pitch, pitch_range, pauses, tremor, fade, volume, rise)

@@ -1,6 +1,6 @@
-"""A small grammar of spoken English, and who may use which of its sentences.
+"""A small grammar of spoken English, and the parts into which its sentences are divided.
 
-A sentence tells who did what to which thing, and may carry a marker: a word or phrase that sounds like one emotion.
+A sentence has person, action and thing, and may carry a marker: a word or phrase that sounds like one emotion.
 Every sentence belongs for good to one part, decided by the SHA-256 of its words alone: ``open`` sentences may train
 checkpoints and stand in a corpus's training split, ``dev`` and ``test`` ones are seen nowhere else, whatever the seed.
 """
@@ -33,7 +33,7 @@ CIRCUMSTANCES = (
 
 @dataclass(frozen=True)
 class Marker:
-    """Words that sound like one emotion, by their place in the sentence."""
+    """Words that sound like one emotion, by their position in the sentence."""
 
     adjectives: tuple[str, ...]
     openings: tuple[str, ...]
@@ -87,25 +87,28 @@ PARTS = ("open", "dev", "test")
 
 def part_of(text: str) -> str:
     """Return the part that a sentence belongs to: ``open`` (three of four sentences), ``dev`` or ``test``."""
-    place = hashlib.sha256(text.encode()).digest()[0] % 8
-    return {0: "dev", 1: "test"}.get(place, "open")
+    remainder = hashlib.sha256(text.encode()).digest()[0] % 8
+    return {0: "dev", 1: "test"}.get(remainder, "open")
 
 
 def draw(rng: np.random.Generator, marker: str | None, part: str) -> str:
     """Draw a sentence of one part.
 
     Args:
-        rng: where the choice comes from
+        rng: source of the choice
         marker: emotion whose words it carries, None for a sentence without any
         part: ``open``, ``dev`` or ``test``
 
     Returns:
         5 to 10 words, lower case, without punctuation
+
+    Raises:
+        ValueError: there is no such part
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}, expected one of {PARTS}")
     while True:
-        text = _plain(rng) if marker is None else _marked(rng, MARKERS[marker])
+        text = _unmarked(rng) if marker is None else _marked(rng, MARKERS[marker])
         if part_of(text) == part:
             return text
 
@@ -118,7 +121,7 @@ def vocabulary() -> list[str]:
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def _plain(rng: np.random.Generator) -> str:
+def _unmarked(rng: np.random.Generator) -> str:
     return f"{_one(rng, PEOPLE)} {_one(rng, ACTIONS)} the {_one(rng, THINGS)} {_one(rng, CIRCUMSTANCES)}"
 
 

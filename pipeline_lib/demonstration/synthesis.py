@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import espeakng_loader
 import numpy as np
 import soxr
 
@@ -31,7 +31,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is spoken, by whom and how.
+    """An utterance to speak.
 
     Args:
         text: words
@@ -49,9 +49,17 @@ class Utterance:
 
 
 def speak_all(utterances: Sequence[Utterance], workers: int) -> Iterator[np.ndarray]:
-    """Yield every utterance's waveform in order: int16, mono, 16 kHz, shape ``(n_samples,)``."""
-    start = {"initializer": end_with, "initargs": (os.getpid(),)}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **start) as pool:
+    """Yield every utterance's waveform in order: int16, mono, 16 kHz, shape ``(n_samples,)``.
+
+    Args:
+        utterances: to speak
+        workers: number of processes
+
+    Raises:
+        ValueError: see ``speak``
+    """
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with, initargs=(os.getpid(),)) as pool:
         yield from pool.map(speak, utterances, chunksize=32)
 
 
@@ -59,14 +67,16 @@ def speak(utterance: Utterance) -> np.ndarray:
     """Return one utterance's waveform: int16, mono, 16 kHz, shape ``(n_samples,)``.
 
     Raises:
-        ValueError: the synthesiser does not know the voice, or said nothing
+        ValueError: the synthesiser does not know the voice, or made no sound
     """
+    import espeakng_loader  # of the extra pipeline
+
     espeak, variant = _espeak(), utterance.espeak.partition("+")[2]
     if variant and not (Path(espeakng_loader.get_data_path()) / "voices" / "!v" / variant).is_file():
-        raise ValueError(f"eSpeak NG has no voice variant {variant!r}")  # itself it would speak without
+        raise ValueError(f"eSpeak NG has no voice variant {variant!r}")  # eSpeak NG would speak without it
     raw = _in_a_fork(lambda: espeak(utterance))
     if not raw:
-        raise ValueError(f"eSpeak NG said nothing for {utterance.text!r} with voice {utterance.espeak!r}")
+        raise ValueError(f"eSpeak NG made no sound for {utterance.text!r} with voice {utterance.espeak!r}")
     wave = np.frombuffer(raw, dtype=np.int16) / 32768.0
     wave = soxr.resample(wave, _ESPEAK_RATE * utterance.warp, SAMPLE_RATE, quality="VHQ")
     return _shape(wave, utterance)
@@ -86,16 +96,18 @@ def _shape(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
 
 @cache
 def _espeak() -> Callable[[Utterance], bytes]:
-    """Start the library in this process and return what makes it speak; to be called in forks only."""
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    heard: list[bytes] = []
+    """Start the library in this process and return its speaking function, which is to be called in forks only."""
+    import espeakng_loader
 
-    def listen(samples: object, count: int, events: object) -> int:
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    blocks: list[bytes] = []
+
+    def receive(samples: Any, count: int, events: object) -> int:
         if samples and count > 0:
-            heard.append(ctypes.string_at(samples, 2 * count))
+            blocks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    callback = _CALLBACK(listen)
+    callback = _CALLBACK(receive)
     data, link = Path(espeakng_loader.get_data_path()), None
     if len(str(data)) > _LONGEST_PATH:
         link = tempfile.TemporaryDirectory(prefix="espeak_")  # lives as long as say() below
@@ -108,7 +120,7 @@ def _espeak() -> Callable[[Utterance], bytes]:
         )
     library.espeak_SetSynthCallback(callback)
 
-    def say(utterance: Utterance, kept: object = (callback, link)) -> bytes:
+    def say(utterance: Utterance, alive: object = (callback, link)) -> bytes:
         if library.espeak_SetVoiceByName(utterance.espeak.encode()) != 0:
             raise ValueError(f"eSpeak NG has no voice {utterance.espeak!r}")
         for parameter, value in _parameters(utterance.prosody):
@@ -116,7 +128,7 @@ def _espeak() -> Callable[[Utterance], bytes]:
         text = (utterance.text + ("?" if utterance.prosody.rise else ".")).encode() + b"\0"
         library.espeak_Synth(text, len(text), 0, 0, 0, _UTF8, None, None)
         library.espeak_Synchronize()
-        return b"".join(heard)
+        return b"".join(blocks)
 
     return say
 
@@ -133,7 +145,7 @@ def _parameters(prosody: Prosody) -> list[tuple[int, int]]:
 
 
 def _in_a_fork(work: Callable[[], bytes]) -> bytes:
-    """Return what ``work`` returns in a forked child; the child's state dies with it."""
+    """Return the result of ``work`` in a forked child; the child's state dies with it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -147,7 +159,7 @@ def _in_a_fork(work: Callable[[], bytes]) -> bytes:
             os._exit(status)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        heard = pipe.read()
+        result = pipe.read()
     if os.waitpid(child, 0)[1] != 0:
         raise ValueError("eSpeak NG failed in its child process (an unknown voice?)")
-    return heard
+    return result

@@ -22,29 +22,41 @@ COLUMNS = (
 def names(planned: Sequence[Planned]) -> list[str]:
     """Return each utterance's name, ``train_00000`` for example."""
     counts: Counter[str] = Counter()
-    found = []
-    for each in planned:
-        found.append(f"{each.split}_{counts[each.split]:05d}")
-        counts[each.split] += 1
-    return found
+    result = []
+    for utterance in planned:
+        result.append(f"{utterance.split}_{counts[utterance.split]:05d}")
+        counts[utterance.split] += 1
+    return result
 
 
 def write_sound(folder: Path, name: str, wave: np.ndarray) -> None:
-    """Write one recording: int16, mono, 16 kHz."""
+    """Write one recording: 16 bits, mono, 16 kHz.
+
+    Args:
+        folder: root of the corpus
+        name: of the utterance
+        wave: int16, mono, 16 kHz, shape ``(n_samples,)``
+    """
     path = folder / "audio" / f"{name}.flac"
     path.parent.mkdir(exist_ok=True)
-    file = io.BytesIO()  # libsndfile itself does not say that a disk is full
+    file = io.BytesIO()  # libsndfile itself does not report a full disk
     soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     path.write_bytes(file.getvalue())
 
 
 def write_labels(folder: Path, names: Sequence[str], planned: Sequence[Planned]) -> None:
-    """Write everything that is not sound."""
+    """Write corpus.csv.
+
+    Args:
+        folder: root of the corpus
+        names: of the utterances, see ``names``
+        planned: the utterances, in the same order
+    """
     with (folder / "corpus.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for name, each in zip(names, planned, strict=True):
-            votes = json.dumps(each.votes, sort_keys=True)
-            who = (each.voice.name, each.voice.gender)
-            heard = (each.emotion, votes, *each.attributes)
-            writer.writerow((name, f"audio/{name}.flac", each.split, *who, *heard, each.text))
+        for name, utterance in zip(names, planned, strict=True):
+            votes = json.dumps(utterance.votes, sort_keys=True)
+            speaker = (utterance.voice.name, utterance.voice.gender)
+            labels = (utterance.emotion, votes, *utterance.attributes)
+            writer.writerow((name, f"audio/{name}.flac", utterance.split, *speaker, *labels, utterance.text))

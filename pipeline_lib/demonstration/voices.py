@@ -1,4 +1,4 @@
-"""Who speaks: eSpeak NG's English accents times its voice variants, each variant in one split only."""
+"""Voices: eSpeak NG's English accents times its voice variants, each variant in one split only."""
 
 from dataclasses import dataclass
 
@@ -51,13 +51,13 @@ def _voice(variant: str, accent: str) -> Voice:
 
 
 VOICES = {
-    "train": tuple(_voice(*each.split()) for each in _TRAIN),
-    "dev": tuple(_voice(*each.split()) for each in _DEV),
-    "test": tuple(_voice(*each.split()) for each in _TEST),
+    "train": tuple(_voice(*names.split()) for names in _TRAIN),
+    "dev": tuple(_voice(*names.split()) for names in _DEV),
+    "test": tuple(_voice(*names.split()) for names in _TEST),
     "checkpoint": tuple(_voice(variant, accent) for variant in _CHECKPOINT for accent in ACCENTS),
 }
 
 
 def variant(voice: Voice) -> str:
-    """Return the voice variant without its accent: what no two splits share."""
+    """Return the voice variant without its accent; no two splits share one."""
     return voice.espeak.partition("+")[2]

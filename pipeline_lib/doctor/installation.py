@@ -1,8 +1,8 @@
-"""Python, the packages that were proven together, and what this machine computes with."""
+"""Python, the package versions that were tested together, and the devices of this machine."""
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
 
 PYTHON = ((3, 11), (3, 13))  # from, below
-OPTIONAL = {"bitsandbytes", "ray", "submitit", "pip-audit", "pytest", "ruff", "jiwer", "opensmile", "torchmetrics"}
 LEAST_MEMORY_GB = 4.0
-INSTALL = "pip install -c constraints.txt -e ."
+NEEDED, CHOSEN = ("pipeline",), ("asr",)  # extras: dvc repro needs the one, Canary the other
+INSTALL = "pip install -c constraints.txt -e '.[pipeline,asr]'"
 
 
 def installation(root: Path) -> Iterator[Result]:
-    """Compare the interpreter and every installed package with constraints.txt."""
-    found, (low, high) = sys.version_info[:2], PYTHON
+    """Yield the results for the interpreter and for every package that constraints.txt below ``root`` pins."""
+    low, high = PYTHON
     expected = f"{'.'.join(map(str, low))} or later, below {'.'.join(map(str, high))}"
-    if low <= found < high:
+    if low <= sys.version_info[:2] < high:
         yield Result("Python", "ok", sys.version.split()[0])
     else:
         yield Result("Python", "problem", sys.version.split()[0], f"install Python {expected}, and the project anew")
@@ -31,26 +31,30 @@ def installation(root: Path) -> Iterator[Result]:
         return
     pinned = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
     drifted, absent = [], []
-    for name, said in pinned:
+    for name, tested in pinned:
         try:
             here = version(name).partition("+")[0]
         except PackageNotFoundError:
             absent.append(name)
             continue
-        if here != said:
-            drifted.append(f"{name} {here} (proven: {said})")
-    needed = [name for name in absent if name in _direct(root)]
+        if here != tested:
+            drifted.append(f"{name} {here} (tested: {tested})")
+    core, asr = _direct(root)
+    needed, chosen = [name for name in absent if name in core], [name for name in absent if name in asr]
     if needed:
         yield Result("packages", "problem", f"not installed: {', '.join(needed)}", INSTALL)
+    if chosen:
+        message = f"not installed: {', '.join(chosen)}, which transcription.engine canary needs"
+        yield Result("packages", "warning", message, INSTALL)
     if drifted:
-        said = ", ".join(drifted[:6]) + (f" and {len(drifted) - 6} more" if len(drifted) > 6 else "")
-        yield Result("packages", "warning", said, INSTALL)
-    if not needed and not drifted:
+        message = ", ".join(drifted[:6]) + (f" and {len(drifted) - 6} more" if len(drifted) > 6 else "")
+        yield Result("packages", "warning", message, INSTALL)
+    if not needed and not chosen and not drifted:
         yield Result("packages", "ok", f"{len(pinned) - len(absent)} as in constraints.txt")
 
 
 def hardware(device: str = "auto") -> Iterator[Result]:
-    """Say what the stages will compute on, and how much memory is free."""
+    """Yield the results for free memory and for the device that the stages will use: ``auto``, ``cpu``, ``cuda``."""
     free_gb = psutil.virtual_memory().available / 1e9
     few = free_gb < LEAST_MEMORY_GB
     remedy = "close other programs, or choose smaller batches" if few else ""
@@ -66,25 +70,32 @@ def hardware(device: str = "auto") -> Iterator[Result]:
         return
     if chosen.type == "cuda":
         free, total = torch.cuda.mem_get_info()
-        said = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        message = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
         dtype = "bfloat16" if half_precision(chosen) else "float32 only"
-        yield Result("device", "ok", f"{said}, {dtype}, CUDA {torch.version.cuda}")
+        yield Result("device", "ok", f"{message}, {dtype}, CUDA {torch.version.cuda}")
     elif torch.version.cuda is None and Path("/proc/driver/nvidia/version").exists():
-        said = f"torch {torch.__version__} is a CPU build, this machine has an NVIDIA driver"
-        yield Result("device", "warning", said, "install torch's CUDA build")
+        message = f"torch {torch.__version__} is a CPU build, this machine has an NVIDIA driver"
+        yield Result("device", "warning", message, "install torch's CUDA build")
     elif torch.version.cuda is not None and chosen.type == "cpu":
-        said = f"torch is built for CUDA {torch.version.cuda} and finds no GPU"
-        yield Result("device", "warning", said, "nvidia-smi shows whether the driver is there and new enough")
+        message = f"torch is built for CUDA {torch.version.cuda} and finds no GPU"
+        yield Result("device", "warning", message, "nvidia-smi shows whether the driver is there and new enough")
     else:
         yield Result("device", "ok", f"{chosen.type}, {torch.get_num_threads()} threads, float32")
 
 
-def _direct(root: Path) -> set[str]:
-    """Return the packages that pyproject.toml names as dependencies."""
+def _direct(root: Path) -> tuple[set[str], set[str]]:
+    """Return the packages that pyproject.toml names: those of the core and NEEDED extras, those of CHOSEN ones."""
     import tomllib
 
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (OSError, tomllib.TOMLDecodeError, KeyError):
-        return set()
-    return {re.split(r"[\[<>=!~; ]", each)[0].replace("_", "-").lower() for each in project.get("dependencies", [])}
+        return set(), set()
+    extras = project.get("optional-dependencies", {})
+    needed = [*project.get("dependencies", []), *(line for name in NEEDED for line in extras.get(name, []))]
+    return _names(needed), _names(line for name in CHOSEN for line in extras.get(name, []))
+
+
+def _names(lines: Iterable[str]) -> set[str]:
+    """Return the packages of requirements such as ``nemo_toolkit[asr]>=3.0``, as pip normalises them."""
+    return {re.split(r"[\[<>=!~; ]", line)[0].replace("_", "-").lower() for line in lines}

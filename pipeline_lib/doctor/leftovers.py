@@ -1,4 +1,4 @@
-"""What kills and changed parameters leave on the disk: temporary files, and unfinished work that nothing continues."""
+"""Leftovers of kills and of changed parameters: temporary files, and unfinished work that nothing continues."""
 
 import fcntl
 import shutil
@@ -17,7 +17,12 @@ STAGES = ("transcription", "embedding", "finetuning")
 
 
 def leftovers(root: Path, params: dict[str, Any] | None) -> Iterator[Result]:
-    """Report temporary files, and work folders by whether the present parameters would go on from them."""
+    """Yield the results for temporary files and for work folders, by whether the present parameters continue them.
+
+    Args:
+        root: of the project
+        params: content of params.yaml; None leaves the work folders out
+    """
     yield _temporary(root)
     if params is not None:
         yield from _work(root, params)
@@ -25,28 +30,28 @@ def leftovers(root: Path, params: dict[str, Any] | None) -> Iterator[Result]:
 
 def size(path: Path) -> int:
     """Return the bytes of a file, or of all files below a folder; links are not followed."""
-    every = path.rglob("*") if path.is_dir() else [path]
-    return sum(each.lstat().st_size for each in every if each.is_file() or each.is_symlink())
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file() or file.is_symlink())
 
 
 def _temporary(root: Path) -> Result:
-    places = [root / name for name in OUTPUTS]
-    found = sorted(
-        each
-        for place in places
-        if place.is_dir()
+    folders = [root / name for name in OUTPUTS]
+    paths = sorted(
+        path
+        for folder in folders
+        if folder.is_dir()
         for pattern in (".*.tmp", ".*.old")
-        for each in place.rglob(pattern)
-        if not each.is_symlink()
+        for path in folder.rglob(pattern)
+        if not path.is_symlink()
     )
-    found = [each for each in found if not any(parent in found for parent in each.parents)]
-    if not found:
+    paths = [path for path in paths if not any(parent in paths for parent in path.parents)]
+    if not paths:
         return Result("temporary files", "ok", "none")
-    total = sum(map(size, found))
-    said = f"{len(found)} left by a kill, {_human(total)}, {found[0].relative_to(root)} first"
+    total = sum(map(size, paths))
+    message = f"{len(paths)} left by a kill, {_human(total)}, {paths[0].relative_to(root)} first"
     if _busy(root):
-        return Result("temporary files", "ok", f"{len(found)} of a run at work")
-    return Result("temporary files", "warning", said, "--mend removes them", lambda: _removed(root, found))
+        return Result("temporary files", "ok", f"{len(paths)} of a running stage")
+    return Result("temporary files", "warning", message, "--fix removes them", lambda: _remove(root, paths))
 
 
 def _work(root: Path, params: dict[str, Any]) -> Iterator[Result]:
@@ -56,51 +61,51 @@ def _work(root: Path, params: dict[str, Any]) -> Iterator[Result]:
         gone = name is not None and name not in params.get(stage, {})
         (abandoned if gone or (stage, name) in done else unfinished).append(folder)
     if unfinished:
-        listed = ", ".join(f"{each.relative_to(root)} {_human(size(each))}" for each in unfinished[:5])
-        yield Result("unfinished work", "ok", f"{listed}; the next dvc repro goes on from what fits")
+        listed = ", ".join(f"{path.relative_to(root)} {_human(size(path))}" for path in unfinished[:5])
+        yield Result("unfinished work", "ok", f"{listed}; the next dvc repro continues what fits")
     if not abandoned:
         yield Result("abandoned work", "ok", "none")
     elif _busy(root):
-        yield Result("abandoned work", "ok", f"{len(abandoned)} folders, a run is at work")
+        yield Result("abandoned work", "ok", f"{len(abandoned)} folders, a stage runs")
     else:
         total = sum(map(size, abandoned))
-        listed = ", ".join(str(each.relative_to(root)) for each in abandoned[:5])
-        said = f"{listed}{' ...' if len(abandoned) > 5 else ''} ({_human(total)}): no parameter leads there any more"
-        yield Result("abandoned work", "warning", said, "--mend removes it", lambda: _removed(root, abandoned))
+        listed = ", ".join(str(path.relative_to(root)) for path in abandoned[:5])
+        message = f"{listed}{' ...' if len(abandoned) > 5 else ''} ({_human(total)}): no parameter continues it"
+        yield Result("abandoned work", "warning", message, "--fix removes it", lambda: _remove(root, abandoned))
 
 
 def _folders(root: Path) -> Iterator[tuple[str, str | None, Path]]:
-    """Yield stage, entry and folder of all that holds shards or checkpoints; logs alone are kept."""
+    """Yield stage, entry and path of each folder with shards or checkpoints; folders of logs alone are left out."""
     for stage in STAGES:
-        for each in sorted((root / "work" / stage).glob("*")):
-            if not each.is_dir() or each.is_symlink():
+        for path in sorted((root / "work" / stage).glob("*")):
+            if not path.is_dir() or path.is_symlink():
                 continue
             if stage == "finetuning":
-                yield from ((stage, each.name, deep) for deep in sorted(each.glob("*")) if _holds_work(deep))
-            elif _holds_work(each):
-                yield stage, None, each
+                yield from ((stage, path.name, deep) for deep in sorted(path.glob("*")) if _holds_work(deep))
+            elif _holds_work(path):
+                yield stage, None, path
 
 
 def _holds_work(folder: Path) -> bool:
     patterns = ("shard_*", "checkpoint_*", "best_*")
-    return folder.is_dir() and any(next(folder.rglob(each), None) is not None for each in patterns)
+    return folder.is_dir() and any(next(folder.rglob(pattern), None) is not None for pattern in patterns)
 
 
 def _finished(root: Path, params: dict[str, Any]) -> set[tuple[str, str | None]]:
-    """Return the stages that dvc.lock records with the present parameters: they discarded the work they continued."""
+    """Return stages and entries that dvc.lock records with the present parameters: nothing continues their work."""
     try:
         locked = YAML(typ="safe", pure=False).load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     except (OSError, YAMLError, TypeError, KeyError):
         return set()
-    found: set[tuple[str, str | None]] = set()
+    finished: set[tuple[str, str | None]] = set()
     same = {name: _same(entry, params) for name, entry in locked.items()}
     if same.get("transcription"):
-        found.add(("transcription", None))
+        finished.add(("transcription", None))
     entries = [f"embedding@{name}" for name in params.get("embedding", {})]
-    if entries and all(same.get(each) for each in entries):
-        found.add(("embedding", None))
-    found |= {("finetuning", name) for name in params.get("finetuning", {}) if same.get(f"finetuning@{name}")}
-    return found
+    if entries and all(same.get(entry) for entry in entries):
+        finished.add(("embedding", None))
+    finished |= {("finetuning", name) for name in params.get("finetuning", {}) if same.get(f"finetuning@{name}")}
+    return finished
 
 
 def _same(entry: dict[str, Any], params: dict[str, Any]) -> bool:
@@ -114,7 +119,7 @@ def _same(entry: dict[str, Any], params: dict[str, Any]) -> bool:
 
 
 def _busy(root: Path) -> bool:
-    """Return whether something of this project runs now, orphans included."""
+    """Return whether a process of this project runs, orphans included."""
     return bool(running(root, "dvc", "stages") or orphans(root) or _locked(root))
 
 
@@ -129,17 +134,17 @@ def _locked(root: Path) -> bool:
     return False
 
 
-def _removed(root: Path, found: list[Path]) -> str:
+def _remove(root: Path, paths: list[Path]) -> str:
     if _busy(root):
-        return "nothing was removed, a run is at work now"
+        return "nothing was removed, a stage runs now"
     freed = 0
-    for each in found:
-        freed += size(each)
-        if each.is_dir():
-            shutil.rmtree(each)
+    for path in paths:
+        freed += size(path)
+        if path.is_dir():
+            shutil.rmtree(path)
         else:
-            each.unlink(missing_ok=True)
-    return f"removed {', '.join(str(each.relative_to(root)) for each in found)}: {_human(freed)}"
+            path.unlink(missing_ok=True)
+    return f"removed {', '.join(str(path.relative_to(root)) for path in paths)}: {_human(freed)}"
 
 
 def _human(n_bytes: float) -> str:

@@ -1,4 +1,4 @@
-"""Parameters, the corpus that they name, and the disk that they will fill."""
+"""Checks of the parameters, of the corpus that they name, and of the disk that they will fill."""
 
 import json
 import os
@@ -28,43 +28,44 @@ SECONDS_UNKNOWN = 5.0  # an utterance, where no manifest says
 
 
 def parameters(path: Path) -> tuple[Params | None, list[Result]]:
-    """Return params.yaml, None where it cannot be run with, and a finding a mistake."""
+    """Return params.yaml, None where it cannot be run, and a result for each mistake in it."""
     try:
         params = check(path)
     except InputError as error:
-        remedy = "the line names what is expected; python -m pipeline_lib.recipes.apply lays a recipe down anew"
+        remedy = "the line names what is expected; ser apply writes a recipe anew"
         return None, [Result("parameters", "problem", line, remedy) for line in str(error).splitlines()]
-    return params, [Result("parameters", "ok", f"{path} can be run with")]
+    return params, [Result("parameters", "ok", f"{path} can be run")]
 
 
 def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Result]:
-    """Look whether the corpus is there and a sample of its recordings decodes.
+    """Yield the result for the corpus: whether it is there and a sample of its recordings decodes.
 
     Args:
         settings: the section ``corpus``
-        made: whether a stage makes the corpus, so that it may not be there yet
-        table: the manifest, which may not be there
+        made: whether a stage makes the corpus, so that it may be absent
+        table: the manifest, which may be absent
     """
     root = Path(settings.root)
     try:
         check_root(settings)
     except InputError as error:
-        state = "ok" if made else "problem"
-        said = f"{root} is made by dvc repro" if made else str(error)
-        yield Result("corpus", state, said, "" if made else "mount it, or set corpus.root")
+        if made:
+            yield Result("corpus", "ok", f"{root} is made by dvc repro")
+        else:
+            yield Result("corpus", "problem", str(error), "mount it, or set corpus.root")
         return
     sample = _sample(root, table)
     bad = []
     for path, part in sample:
         try:
-            place = decoding.resolve_under(root, path)
-            decoding.examine(place, settings.min_duration_s, settings.max_duration_s, segment=part)
+            recording = decoding.resolve_under(root, path)
+            decoding.examine(recording, settings.min_duration_s, settings.max_duration_s, segment=part)
         except InputError as error:
             too_long = isinstance(error, BadAudio) and error.reason == "too long"
             if not too_long or settings.reader != "table" or table.is_file():
                 bad.append(str(error))  # a table that was not read yet may name parts of long recordings
     if bad:
-        remedy = "data/quarantine.parquet lists what is left out; fetch the corpus anew if that is much"
+        remedy = "data/quarantine.parquet lists the recordings left out; fetch the corpus anew if they are many"
         yield Result("corpus", "warning", f"{len(bad)} of {len(sample)} tried recordings: {bad[0]}", remedy)
     else:
         sums = ", verified against SHA256SUMS when read" if (root / SUMS).is_file() else ""
@@ -72,25 +73,35 @@ def corpus(settings: CorpusSettings, made: bool, table: Path) -> Iterator[Result
 
 
 def disk(root: Path, params: Params, table: Path) -> Iterator[Result]:
-    """Compare what is free with about what the embeddings, tuned models and checkpoints take."""
+    """Yield the result for the disk: free space against an estimate of embeddings, tuned models and checkpoints.
+
+    Args:
+        root: of the project
+        params: the present parameters
+        table: the manifest, which may be absent
+    """
     free = shutil.disk_usage(root).free
     needed, unknown = estimate(params, table)
-    said = f"{free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB still to be written"
+    message = f"{free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB still to be written"
     if unknown:
-        said += f" (not counted: {', '.join(unknown)}, whose size is not known here)"
+        message += f" (not counted: {', '.join(unknown)}, whose size is not known here)"
     if free < needed or free < LEAST_FREE_GB * 1e9:
         remedy = "free space, or keep fewer layers (embedding.<name>.layers, frames: false)"
-        yield Result("disk", "problem" if free < needed else "warning", said, remedy)
+        yield Result("disk", "problem" if free < needed else "warning", message, remedy)
     else:
-        yield Result("disk", "ok", said)
+        yield Result("disk", "ok", message)
 
 
 def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
-    """Return about how many bytes the present parameters write, and the entries whose checkpoint is not here.
+    """Return an estimate of the bytes still to be written, and the entries whose checkpoint is not on this machine.
 
     An embedding holds utterances x layers x width x 2 bytes, with frames that many a frame, and as much again in shards
-    while it is made. A tuned model and its checkpoints take eight times its weights when it is tuned whole, half of
-    them when an adapter is. What is there already is not counted again.
+    while it is made. A tuned model and its checkpoints take eight times its weights when all of it is tuned, half of
+    them when an adapter is, none where it is frozen. Existing outputs are not counted again.
+
+    Args:
+        params: the present parameters
+        table: the manifest, which may be absent
     """
     n, seconds = _extent(params, table)
     total, unknown = 0.0, []
@@ -114,17 +125,19 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
         if not weights.is_dir():
             unknown.append(where)
             continue
-        total += size(weights) * (8 if part.adaptation.method == "full" else 0.5)
+        adaptation = getattr(part, "adaptation", None)  # a branch that reads stored frames has none
+        if adaptation is not None:
+            total += size(weights) * (8 if adaptation.method == "full" else 0.5)
     return total, unknown
 
 
 def _sample(root: Path, table: Path) -> list[tuple[str, segments.Part]]:
-    """Return utterances spread over the manifest, or recordings over the folder where there is none."""
+    """Return utterances at even steps of the manifest, or recordings of the folder where there is no manifest."""
     if table.is_file():
-        tried = segments.named(manifest.read(table).frame)
+        named = segments.named(manifest.read(table).frame)
     else:
-        tried = [(str(path), segments.WHOLE) for path in files(root)]
-    return tried[:: max(1, len(tried) // SAMPLE)][:SAMPLE]
+        named = [(str(path), segments.WHOLE) for path in files(root)]
+    return named[:: max(1, len(named) // SAMPLE)][:SAMPLE]
 
 
 def _extent(params: Params, table: Path) -> tuple[int, float]:
@@ -138,7 +151,7 @@ def _extent(params: Params, table: Path) -> tuple[int, float]:
 
 
 def _shape(checkpoint: str, revision: str | None) -> tuple[int, int] | None:
-    """Return layers and width by a checkpoint's config.json, None where it is not on this machine."""
+    """Return layers and width from a checkpoint's config.json, None where it is not on this machine."""
     path = Path(checkpoint) / "config.json"
     if not path.is_file():
         cached = None
@@ -148,9 +161,9 @@ def _shape(checkpoint: str, revision: str | None) -> tuple[int, int] | None:
             return None
         path = Path(cached)
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        layers = said.get("num_hidden_layers") or said.get("encoder_layers") or said["num_layers"]
-        return int(layers), int(said.get("hidden_size") or said["d_model"])
+        config = json.loads(path.read_text(encoding="utf-8"))
+        layers = config.get("num_hidden_layers") or config.get("encoder_layers") or config["num_layers"]
+        return int(layers), int(config.get("hidden_size") or config["d_model"])
     except (ValueError, KeyError, TypeError):
         return None
 

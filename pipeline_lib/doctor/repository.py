@@ -1,4 +1,4 @@
-"""DVC's own files after a kill, and marks of a merge that was not finished."""
+"""DVC's own files after a kill, and conflict marks of an unfinished merge."""
 
 import json
 import re
@@ -17,7 +17,7 @@ FILES = ("params.yaml", "dvc.yaml", "dvc.lock")
 
 
 def repository(root: Path) -> Iterator[Result]:
-    """Look at the files that DVC and git leave."""
+    """Yield the results for params.yaml, dvc.yaml, dvc.lock and DVC's locks below ``root``."""
     for name in FILES:
         yield from _file(root / name)
     yield _rwlock(root)
@@ -37,17 +37,17 @@ def _file(path: Path) -> Iterator[Result]:
     try:
         loaded = _checked(path.name, YAML(typ="safe", pure=False).load(text) if text.strip() else None)
     except (YAMLError, ValueError) as error:
-        said = f"cannot be read: {' '.join(str(error).split())[:120]}"
+        message = f"cannot be read: {' '.join(str(error).split())[:120]}"
         if path.name == "dvc.lock":
-            yield _half_a_lock(path, said)
+            yield _damaged_lock(path, message)
         else:
-            yield Result(path.name, "problem", said, f"git checkout {path.name}")
+            yield Result(path.name, "problem", message, f"git checkout {path.name}")
     else:
         yield Result(path.name, "ok", f"{len(loaded)} sections")
 
 
 def _checked(name: str, loaded: Any) -> dict[str, Any]:
-    """Return what a file holds; ValueError where it is not what DVC takes."""
+    """Return a file's content; ValueError where DVC would refuse it."""
     if not isinstance(loaded, dict):
         raise ValueError("is empty" if loaded is None else "holds no sections")
     if name == "dvc.lock":
@@ -61,28 +61,29 @@ def _checked(name: str, loaded: Any) -> dict[str, Any]:
     return loaded
 
 
-def _half_a_lock(path: Path, said: str) -> Result:
-    """DVC writes dvc.lock in place, so that a kill can cut it; what ran is in its run cache and comes back from there.
+def _damaged_lock(path: Path, message: str) -> Result:
+    """Return the result for a damaged dvc.lock; DVC writes it in place, so that a kill can cut it short.
 
-    The file is put aside, not removed: git has the last version that was committed.
+    The file is renamed, not removed: finished stages come back from DVC's run cache, and git has the last committed
+    version.
     """
     alive = running(path.parent, "dvc")
     if alive:
-        return Result(path.name, "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
-    remedy = "--mend puts it aside; dvc repro then takes finished stages from DVC's run cache"
-    return Result(path.name, "problem", said, remedy, lambda: _put_aside(path))
+        return Result(path.name, "warning", message, f"dvc runs (process {alive[0].pid}); wait for its end")
+    remedy = "--fix renames it; dvc repro then takes finished stages from DVC's run cache"
+    return Result(path.name, "problem", message, remedy, lambda: _rename(path))
 
 
-def _put_aside(path: Path) -> str:
+def _rename(path: Path) -> str:
     if running(path.parent, "dvc"):
-        return f"{path} was left alone, dvc runs now"
-    aside = path.with_name(f"{path.name}.damaged")
-    path.replace(aside)
-    return f"moved {path} to {aside.name}"
+        return f"{path} was not changed, dvc runs now"
+    damaged = path.with_name(f"{path.name}.damaged")
+    path.replace(damaged)
+    return f"moved {path} to {damaged.name}"
 
 
 def _rwlock(root: Path) -> Result:
-    """An rwlock that a killed DVC left empty or half-written blocks every later command."""
+    """Return the result for DVC's rwlock, which blocks every later command where a killed DVC left it cut short."""
     path = root / ".dvc" / "tmp" / "rwlock"
     if not path.exists():
         return Result("DVC's rwlock", "ok", "none")
@@ -91,13 +92,13 @@ def _rwlock(root: Path) -> Result:
         if not isinstance(held, dict) or not {*held} <= {"read", "write"}:
             raise ValueError
     except ValueError:
-        said = f"{path} is {'empty' if path.stat().st_size == 0 else 'damaged'} and blocks every dvc repro"
+        message = f"{path} is {'empty' if path.stat().st_size == 0 else 'damaged'} and blocks every dvc repro"
         alive = running(root, "dvc")
         if alive:
-            return Result("DVC's rwlock", "warning", said, f"dvc runs (process {alive[0].pid}); wait for its end")
-        return Result("DVC's rwlock", "problem", said, f"rm {path}", lambda: _removed(root, path))
-    n = sum(len(each) for each in held.values())
-    return Result("DVC's rwlock", "ok", f"{n} paths held" if n else "free")  # DVC lets go of dead processes itself
+            return Result("DVC's rwlock", "warning", message, f"dvc runs (process {alive[0].pid}); wait for its end")
+        return Result("DVC's rwlock", "problem", message, f"rm {path}", lambda: _removed(root, path))
+    n = sum(len(paths) for paths in held.values())
+    return Result("DVC's rwlock", "ok", f"{n} paths held" if n else "free")  # DVC frees those of dead processes itself
 
 
 def _lock(root: Path) -> Result:
@@ -106,12 +107,12 @@ def _lock(root: Path) -> Result:
     if alive:
         return Result("dvc", "ok", f"runs: process {alive[0].pid}")
     hard = path.with_name("lock.hardlink")
-    said = "none runs" if not hard.exists() else f"none runs, {hard} is left from one that was killed"
-    return Result("dvc", "ok", said)  # the system frees the lock with the process
+    message = "none runs" if not hard.exists() else f"none runs, {hard} is left from one that was killed"
+    return Result("dvc", "ok", message)  # the system frees the lock with the process
 
 
 def _removed(root: Path, path: Path) -> str:
     if running(root, "dvc"):
-        return f"{path} was left alone, dvc runs now"
+        return f"{path} was not changed, dvc runs now"
     path.unlink(missing_ok=True)
     return f"removed {path}"

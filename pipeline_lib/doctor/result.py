@@ -9,18 +9,18 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found.
+    """Result of one check.
 
     Attributes:
-        check: what was looked at
+        check: name of the check
         state: a problem stops a run or makes it wrong; a warning may
-        said: what is
-        remedy: what to do, empty when all is well
-        mend: does it and returns what was done; None where only a person can
+        message: the present state, in words
+        remedy: what to do, empty where the state is ok
+        fix: applies the remedy and returns what was done; None where only the user can
     """
 
     check: str
     state: State
-    said: str
+    message: str
     remedy: str = ""
-    mend: Callable[[], str] | None = None
+    fix: Callable[[], str] | None = None

@@ -6,7 +6,6 @@ a shard utterances of like length share a forward pass. Hidden states do not dep
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipeline_lib import audio, encoders
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.job import EmbeddingJob, load
 from pipeline_lib.embedding.pool import Frames, Vectors
-from pipeline_lib.embedding.source import present, recordings, written
+from pipeline_lib.embedding.source import from_recordings, from_texts, present
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
@@ -42,13 +41,13 @@ def embed(
     work: Path,
     machine: EmbeddingMachine = EMBEDDING,
 ) -> Path:
-    """Write the embedding of all utterances that have what is embedded.
+    """Write the embedding of all utterances that have the entry's modality.
 
     Args:
-        manifest: what to embed
+        manifest: the utterances
         root: folder that the manifest's audio paths start from
         texts: one a row, None where an utterance has none; None in place of all for audio
-        settings: encoder and what is kept
+        settings: encoder, layers, pooling and frames
         out: the embedding's folder, replaced whole
         work: where unfinished shards live
         machine: device, threads, executor and the largest output
@@ -58,15 +57,19 @@ def embed(
 
     Raises:
         InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, no utterance
-            has what is embedded, memory does not suffice, or float16 cannot hold a value
+            has the modality, memory does not suffice, or float16 cannot hold a value
     """
     has = present(manifest, texts)
     manifest, n_without = keep(manifest, has), int((~has).sum())
     alone = machine.executor.workers == 0
     device = machine.device if machine.executor.is_remote else pick(machine.device).type
-    encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers only to be asked what it is
+    encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers its description alone is read
     layers = _chosen(settings, encoder)
-    source = recordings(manifest, root, encoder) if texts is None else written(compress(texts, has), encoder)
+    source = (
+        from_recordings(manifest, root, encoder)
+        if texts is None
+        else from_texts((text for text in texts if text is not None), encoder)
+    )
     info = _info(settings, encoder, layers, len(manifest), n_without)
     sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
     plan.refuse_too_large(sizes, machine.limit_gb, len(layers), frames=settings.frames)
@@ -129,12 +132,12 @@ def _fingerprint(
     content: list[Any],
     shards: list[list[int]],
 ) -> str:
-    """Return what stands for all that the shards' values depend on."""
-    folders = [Path(each) for each in (settings.expert, encoder.checkpoint) if each and Path(each).is_dir()]
+    """Return the fingerprint of all that the shards' values depend on."""
+    folders = [Path(path) for path in (settings.expert, encoder.checkpoint) if path and Path(path).is_dir()]
     weights = [encoder.revision, *(store.file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts.py", package / "networks"] if settings.expert else []
     code = store.code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
-    said = settings.model_dump(exclude=IRRELEVANT)
-    return store.fingerprint(said, weights, device, content, shards, code, versions)
+    options = settings.model_dump(exclude=IRRELEVANT)
+    return store.fingerprint(options, weights, device, content, shards, code, versions)

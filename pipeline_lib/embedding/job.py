@@ -1,4 +1,4 @@
-"""What a worker needs to embed: paths or texts, and settings; it loads the encoder for itself."""
+"""The job that workers embed by: paths or texts, and settings; a worker loads the encoder for itself."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ import torch
 
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
-from pipeline_lib.encoders.device import pick
+from pipeline_lib.encoders.device import Device, pick
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
@@ -26,28 +26,36 @@ class EmbeddingJob:
     Attributes:
         settings: of the entry
         device: auto, cpu, cuda or mps
-        layers: which are kept
+        layers: numbers of the layers to store
         source: of the inputs, without a model
         ids: every utterance's identifier
         workers: threads that decode and make features ahead
     """
 
     settings: EmbeddingSettings
-    device: str
+    device: Device
     layers: tuple[int, ...]
     source: Source
     ids: list[str]
     workers: int
 
     def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the encoder and return what embeds some rows."""
+        """Load the encoder and return a function that embeds rows, see ``embedding_with``."""
         device = pick(self.device)
         return self.embedding_with(load(self.settings, device), device)
 
     def embedding_with(
         self, encoder: SpeechEncoder | TextEncoder, device: torch.device
     ) -> Callable[[list[int]], pa.Table]:
-        """Return what embeds some rows with an encoder that is loaded."""
+        """Return a function that embeds rows with an encoder that is loaded.
+
+        Args:
+            encoder: frozen, on ``device``
+            device: where the encoder is
+
+        Returns:
+            row numbers to their table, see ``Shard.__call__``
+        """
         shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
 
         def compute(rows: list[int]) -> pa.Table:
@@ -60,15 +68,19 @@ class EmbeddingJob:
 def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | TextEncoder:
     """Return the encoder that the entry names, frozen.
 
+    Args:
+        settings: of the entry, with either an encoder or the folder of an expert
+        device: to load it on
+
     Raises:
-        InputError: it cannot be had, or reads the other modality
+        InputError: the checkpoint cannot be loaded, or is of another modality than the entry
     """
-    if settings.expert is None:
+    if settings.encoder is not None:
         loader = load_speech if settings.modality == "audio" else load_text
         return loader(settings.encoder, device).requires_grad_(False)
     from pipeline_lib.experts import load_encoder
 
-    encoder = load_encoder(Path(settings.expert), device, settings.modality)
+    encoder = load_encoder(Path(str(settings.expert)), device, settings.modality)
     expected = SpeechEncoder if settings.modality == "audio" else TextEncoder
     if not isinstance(encoder, expected):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What is computed together, fixed beforehand: an interrupted run goes on with the same shards and batches."""
+"""Plan of shards and batches, fixed before the first forward pass: a resumed run has the same ones."""
 
 from collections.abc import Sequence
 
@@ -46,13 +46,13 @@ def batches(
     Returns:
         each row once
     """
-    made: list[list[int]] = []
+    plan: list[list[int]] = []
     for row in sorted(rows, key=lambda row: (-lengths[row], row)):
-        full = not made or len(made[-1]) == batch_size
-        if full or (most is not None and lengths[made[-1][0]] * (len(made[-1]) + 1) > most):
-            made.append([])
-        made[-1].append(row)
-    return made
+        full = not plan or len(plan[-1]) == batch_size
+        if full or (most is not None and lengths[plan[-1][0]] * (len(plan[-1]) + 1) > most):
+            plan.append([])
+        plan[-1].append(row)
+    return plan
 
 
 def halves(rows: Sequence[int]) -> list[list[int]]:
@@ -67,8 +67,8 @@ def refuse_too_large(sizes: Sequence[int], limit_gb: float, n_layers: int, *, fr
     Args:
         sizes: bytes of each row's output
         limit_gb: 10^9 bytes
-        n_layers: kept
-        frames: whether every frame is kept
+        n_layers: number of layers that are stored
+        frames: whether every frame is stored
 
     Raises:
         InputError: with the size and what would make it smaller
@@ -76,7 +76,7 @@ def refuse_too_large(sizes: Sequence[int], limit_gb: float, n_layers: int, *, fr
     size_gb = float(np.sum(sizes, dtype=np.float64)) / 1e9
     if size_gb > limit_gb:
         fewer = "fewer layers" + (", frames: false" if frames else "")
-        kept = f"{n_layers} layers{' with all frames' if frames else ''} of {len(sizes)} utterances"
+        output = f"{n_layers} layers{' with all frames' if frames else ''} of {len(sizes)} utterances"
         raise InputError(
-            f"{kept} would take {size_gb:.3g} GB, limit_gb is {limit_gb:g}; choose {fewer}, or raise limit_gb"
+            f"{output} would take {size_gb:.3g} GB, limit_gb is {limit_gb:g}; choose {fewer}, or raise limit_gb"
         )

@@ -1,4 +1,4 @@
-"""One forward pass: hidden states pooled as they arise, on the model's device; no layer is kept longer than needed."""
+"""One forward pass: hidden states pooled as they arise, on the model's device, one layer in memory at a time."""
 
 from collections.abc import Collection, Sequence
 
@@ -44,15 +44,15 @@ def embed_batch(
     *,
     frames: bool,
 ) -> tuple[Vectors, Frames]:
-    """Return pooled vectors, and frames when asked, of one batch.
+    """Return pooled vectors, and frames where they are stored, of one batch.
 
     Args:
         encoder: in eval mode
-        inputs: what its ``prepare`` made
+        inputs: from the encoder's ``prepare``
         ids: of the batch, for messages
-        layers: which are kept
+        layers: numbers of the layers to store
         pooling: see ``pool``
-        frames: whether every frame is kept
+        frames: whether every frame is stored
 
     Returns:
         by layer: float16 ``(batch, width)``, and an array ``(n_frames, width)`` an utterance
@@ -61,16 +61,16 @@ def embed_batch(
         InputError: float16 cannot hold a value
     """
     vectors: Vectors = {}
-    kept: Frames = {layer: [] for layer in layers} if frames else {}
+    stored: Frames = {layer: [] for layer in layers} if frames else {}
 
-    def see(layer: int, states: Tensor, lengths: Tensor) -> None:
+    def collect(layer: int, states: Tensor, lengths: Tensor) -> None:
         if layer not in layers:
             return
         vectors[layer] = to_half(pool(states, lengths, pooling).cpu().numpy(), layer, ids)
         if frames:
-            for utterance_id, each, n in zip(ids, states, lengths.tolist(), strict=True):
-                kept[layer].append(to_half(each[None, :n].float().cpu().numpy(), layer, [utterance_id])[0])
+            for utterance_id, hidden, n in zip(ids, states, lengths.tolist(), strict=True):
+                stored[layer].append(to_half(hidden[None, :n].float().cpu().numpy(), layer, [utterance_id])[0])
 
     device = next(encoder.parameters()).device
-    encoder.each_layer({name: value.to(device) for name, value in inputs.items()}, see)
-    return vectors, kept
+    encoder.each_layer({name: value.to(device) for name, value in inputs.items()}, collect)
+    return vectors, stored

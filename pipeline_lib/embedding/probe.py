@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
     tasks = _tasks(manifest, train, dev, settings)
     if not tasks:
         raise InputError(
-            "the layer probe found no label and no attribute in both train and dev; set probe.enabled to false"
+            "train and dev have no label and no attribute in common for the layer probe; set probe.enabled to false"
         )
     curve: Curve = {}
     for layer in info.layers:
@@ -63,7 +64,7 @@ def _embedded(folder: Path, info: embeddings.Info, manifest: Manifest) -> Manife
     if not info.n_without:
         return manifest
     held = set(embeddings.read_layer(folder, info.layers[0])[0])
-    rows = np.array([each in held for each in manifest.ids], dtype=bool)
+    rows = np.array([name in held for name in manifest.ids], dtype=bool)
     return keep(manifest, rows) if int((~rows).sum()) == info.n_without else manifest
 
 
@@ -84,16 +85,16 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
     atomic.write(plot, file.getvalue())
     best: dict[str, Any] = {}
     for name in names if curve else []:
-        layer = max(curve, key=lambda each: (curve[each][name], -each))  # of equal ones the first
+        layer = max(curve, key=lambda number: (curve[number][name], -number))  # of equal ones the first
         best[name] = {"layer": layer, "score": round(curve[layer][name], 6)}
-    said = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
-    atomic.write(metrics, json.dumps(said, indent=2, sort_keys=True) + "\n")
+    summary = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
+    atomic.write(metrics, json.dumps(summary, indent=2, sort_keys=True) + "\n")
 
 
 def _tasks(
     manifest: Manifest, train: np.ndarray, dev: np.ndarray, settings: ProbeSettings
 ) -> list[Callable[[np.ndarray], dict[str, float]]]:
-    """Return what is to be read from a layer, each a function of its vectors."""
+    """Return the tasks of the probe, functions of a layer's vectors, shape ``(n, width)``, to scores by name."""
     tasks: list[Callable[[np.ndarray], dict[str, float]]] = []
     truth = manifest.truth()
     known, scored = train & (truth >= 0), dev & (truth >= 0)
@@ -103,9 +104,8 @@ def _tasks(
         values = manifest.attributes([name])[:, 0]
         has = ~np.isnan(values)
         if (train & has).sum() > 1 and (dev & has).any():
-            tasks.append(
-                lambda x, name=name, y=values, has=has: _attribute(x, name, y, train & has, dev & has, settings)
-            )
+            rows = {"train": train & has, "dev": dev & has}
+            tasks.append(partial(_attribute, name=name, values=values, settings=settings, **rows))
     return tasks
 
 

@@ -1,4 +1,4 @@
-"""What one shard takes: batches of like length, made ready by threads, through the model, into one table."""
+"""One shard: batches of like length, prepared by threads, through the model, into one table."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 
 
 class Shard:
-    """Computes shards; out of memory, all batches are halved from there on, visibly, the second time the run stops."""
+    """Compute shards; out of memory, batches are halved from there on, with a message; a second time is an error."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Shard:
         ids: list[str],
         workers: int,
     ) -> None:
-        """Take what every shard needs.
+        """Take the encoder and its inputs.
 
         Args:
             encoder: frozen
             source: of the inputs
             settings: of the entry
-            layers: which are kept
+            layers: numbers of the layers to store
             ids: of every row of the table
             workers: threads that make inputs ready
         """
@@ -83,9 +83,9 @@ class Shard:
         if self.halved or len(first) == 1:
             unit = "s" if self.settings.modality == "audio" else "tokens"
             longest = f"the longest is {self.ids[first[0]]!r}, {self.source.lengths[first[0]]:g} {unit}"
-            mend = "lower batch_size or batch_seconds, choose another device, or have the corpus cut long utterances"
-            said = f"out of memory {'even ' if self.halved else ''}with {len(first)} utterances a forward pass"
-            raise InputError(f"{said}, {longest}; {mend}")
+            remedy = "lower batch_size or batch_seconds, choose another device, or have the corpus cut long utterances"
+            message = f"out of memory {'even ' if self.halved else ''}with {len(first)} utterances a forward pass"
+            raise InputError(f"{message}, {longest}; {remedy}")
         self.halved = True
         print(f"out of memory with {len(first)} utterances a forward pass; going on with half as many", file=sys.stderr)
         if next(self.encoder.parameters()).device.type == "cuda":
@@ -109,14 +109,14 @@ def _table(
     rows: list[int], batches: list[list[int]], vectors: dict[int, Vectors], frames: dict[int, Frames]
 ) -> pa.Table:
     """Return a shard: a row an utterance in the order of ``rows``, columns of every layer, values as raw bytes."""
-    place = {row: (batch[0], i) for batch in batches for i, row in enumerate(batch)}
+    position = {row: (batch[0], i) for batch in batches for i, row in enumerate(batch)}
     columns: dict[str, pa.Array] = {"row": pa.array(rows, pa.int64())}
     for layer in vectors[batches[0][0]]:
-        each = [vectors[first][layer][i].tobytes() for first, i in map(place.get, rows)]
-        columns[f"vector_{layer}"] = pa.array(each, pa.binary())
+        values = [vectors[first][layer][i].tobytes() for first, i in (position[row] for row in rows)]
+        columns[f"vector_{layer}"] = pa.array(values, pa.binary())
     for layer in frames[batches[0][0]]:
-        each = [frames[first][layer][i].tobytes() for first, i in map(place.get, rows)]
-        columns[f"frames_{layer}"] = pa.array(each, pa.large_binary())
+        values = [frames[first][layer][i].tobytes() for first, i in (position[row] for row in rows)]
+        columns[f"frames_{layer}"] = pa.array(values, pa.large_binary())
     return pa.table(columns)
 
 

@@ -1,6 +1,6 @@
-"""What is embedded: recordings or texts, how long each is, and what makes them the same as last time.
+"""Inputs of an embedding: recordings or texts, the length of each, and the content that identifies them.
 
-An utterance that has nothing of the modality is left out; the table holds the others. ``Source`` counts those alone.
+An utterance without the modality is left out of the table; row numbers of ``Source`` count the others.
 """
 
 import sys
@@ -17,7 +17,6 @@ from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.tables.segments import Recording
 
 
 @dataclass(frozen=True)
@@ -25,50 +24,68 @@ class Source:
     """The inputs of every embedded row; a model is no part of it, so that it can be sent to a worker.
 
     Attributes:
-        inputs: recordings or parts of them, or texts
-        lengths: by which rows are sorted, seconds or tokens
-        frames: estimated hidden states of each row
-        content: what a change of the input changes
+        inputs: recordings or segments, or texts
+        lengths: seconds or tokens, by which batches are of like length
+        frames: estimated number of hidden states of each row
+        content: identifies the input, part of the fingerprint
     """
 
-    inputs: list[Recording] | list[str]
-    lengths: list[float]
-    frames: list[int]
+    inputs: Sequence[Any]
+    lengths: Sequence[float]
+    frames: Sequence[int]
     content: list[Any]
 
     def prepare(self, rows: list[int], encoder: SpeechEncoder | TextEncoder) -> dict[str, Tensor]:
         """Return the encoder's inputs for some rows, on the CPU.
 
         What is shorter than the encoder's first frame is filled with zeros behind it.
+
+        Args:
+            rows: numbers of the rows, positions in ``inputs``
+            encoder: whose inputs they are
+
+        Returns:
+            tensors by name, the first axis of each of shape ``(len(rows), ...)``
         """
         if isinstance(encoder, TextEncoder):
             return encoder.prepare([self.inputs[row] for row in rows])
         waveforms = [segments.decode(self.inputs[row]) for row in rows]
-        return encoder.prepare([_filled(each, encoder.minimum_samples) for each in waveforms])
+        return encoder.prepare([_filled(waveform, encoder.minimum_samples) for waveform in waveforms])
 
 
-def recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
-    """Return the corpus's audio, every utterance of which has some."""
-    seconds = [float(each) for each in manifest.frame["duration_s"]]
-    frames = [int(np.ceil(each * encoder.frame_rate_hz)) for each in seconds]
+def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
+    """Return the corpus's audio, every utterance of which has some.
+
+    Args:
+        manifest: the utterances to embed
+        root: folder that the manifest's audio paths start from
+        encoder: gives the frame rate
+    """
+    seconds = [float(duration) for duration in manifest.frame["duration_s"]]
+    frames = [int(np.ceil(duration * encoder.frame_rate_hz)) for duration in seconds]
     return Source(segments.of(manifest, root), seconds, frames, segments.content(manifest))
 
 
-def written(texts: Iterable[str], encoder: TextEncoder) -> Source:
-    """Return texts, one a row; texts that the encoder cuts are counted on the terminal."""
+def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
+    """Return texts, one a row; texts that the encoder truncates are counted on the terminal.
+
+    Args:
+        texts: of the rows to embed, may be empty ones
+        encoder: gives the tokens of each text
+    """
     texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
-    _say_cut(tokens, encoder.prepare.longest)
+    _warn_truncated(tokens, encoder.prepare.longest)
     return Source(texts, tokens, tokens, texts)
 
 
 def reference_texts(manifest: Manifest) -> list[str | None]:
-    """Return the corpus's human texts, None where an utterance has none."""
+    """Return the corpus's reference transcripts, None where an utterance has none."""
     return [text if isinstance(text, str) else None for text in manifest.frame["reference_text"]]
 
 
 def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarray:
-    """Return which utterances have what is embedded, bool, shape ``(n,)``, and print how many have not.
+    """Return which utterances have the modality, bool, shape ``(n,)``, and print how many do not.
 
     Args:
         manifest: all utterances
@@ -77,11 +94,11 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
     Raises:
         InputError: none has any
     """
-    what, key = ("audio", "modality 'audio'") if texts is None else ("human text", "text 'reference'")
+    what, key = ("audio", "modality 'audio'") if texts is None else ("reference text", "text 'reference'")
     has = manifest.has_audio if texts is None else np.array([text is not None for text in texts], dtype=bool)
     without = manifest.ids[~has]
     if not has.any():
-        raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}; {key} embeds it")
+        raise InputError(f"none of the {len(has)} utterances of {manifest.corpus} has {what}, which {key} embeds")
     if len(without):
         missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
         print(f"{missing}: they are left out of the embedding")
@@ -92,8 +109,8 @@ def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
     return np.pad(waveform, (0, max(0, needed - len(waveform))))
 
 
-def _say_cut(tokens: Sequence[int], longest: int) -> None:
-    cut = sum(n >= longest for n in tokens)
-    if cut:
-        known = f"{cut} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
-        print(f"warning: {known}; what is behind is left out", file=sys.stderr)
+def _warn_truncated(tokens: Sequence[int], longest: int) -> None:
+    n_truncated = sum(n >= longest for n in tokens)
+    if n_truncated:
+        message = f"{n_truncated} of {len(tokens)} texts reach the {longest} tokens that the encoder takes"
+        print(f"warning: {message}; the rest of them is left out", file=sys.stderr)

@@ -26,7 +26,7 @@ logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each
 
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 GIVE_FOLDER = "give a local folder as checkpoint"
-CONVERT = "python -m pipeline_lib.conversion.hub"
+CONVERT = "ser convert hub"
 
 
 def explain(error: BaseException, settings: EncoderSettings, expected: str) -> InputError:

@@ -20,7 +20,7 @@ random weights      published as truncated normal, deviation 0.01, which through
                     here He's, so that an untrained encoder still tells sounds apart
 =================== ===================================================================================================
 
-``python -m pipeline_lib.conversion.vggish`` makes a folder of the published weights, which ``checkpoint`` may name.
+``ser convert vggish`` makes a folder of the published weights, which ``checkpoint`` may name.
 """
 
 import math

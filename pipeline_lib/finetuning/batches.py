@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.optimisation import drawn_shares
-from pipeline_lib.finetuning.reading import Read
+from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.augmentation import SpeedSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.training import PhaseSettings
@@ -49,10 +49,10 @@ class Batch:
         """Return every ``count``-th utterance from the ``index``-th on."""
         return self._part(slice(index, None, count))
 
-    def _part(self, places: np.ndarray | slice) -> "Batch":
-        seeds = None if self.seeds is None else self.seeds[places]
-        chunks = {"starts_s": self.starts_s[places], "durations_s": self.durations_s[places]}
-        return replace(self, rows=self.rows[places], seeds=seeds, **chunks)
+    def _part(self, selection: np.ndarray | slice) -> "Batch":
+        seeds = None if self.seeds is None else self.seeds[selection]
+        chunks = {"starts_s": self.starts_s[selection], "durations_s": self.durations_s[selection]}
+        return replace(self, rows=self.rows[selection], seeds=seeds, **chunks)
 
 
 def epoch(
@@ -90,11 +90,11 @@ def epoch(
     return [
         Batch(
             rows[drawn[batch]],
-            *_played_at(starts[batch], chunks[batch], lengths[drawn[batch]], each),
+            *_played_at(starts[batch], chunks[batch], lengths[drawn[batch]], batch_speed),
             of_chunks[batch],
-            each,
+            batch_speed,
         )
-        for batch, each in zip(batches, speeds, strict=True)
+        for batch, batch_speed in zip(batches, speeds, strict=True)
     ]
 
 
@@ -110,7 +110,7 @@ class Loader(Dataset):
     def __init__(
         self,
         batches: list[Batch],
-        read: Read,
+        read: Reader,
         prepare: Callable[..., dict[str, Any]],
         targets: dict[str, np.ndarray],
         augment: Augmentation | None = None,
@@ -133,20 +133,20 @@ class Loader(Dataset):
     def __getitem__(self, i: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
         batch = self.batches[i]
         chunks = zip(batch.rows, batch.starts_s, batch.durations_s, strict=True)
-        read = [
+        samples = [
             self.read(int(row), float(start), None if np.isnan(length) else float(length))
             for row, start, length in chunks
         ]
         if self.augment is not None and batch.seeds is not None:
             seeds = batch.seeds.tolist()
-            read = [self._augmented(each, seed, batch.speed) for each, seed in zip(read, seeds, strict=True)]
+            samples = [self._augmented(sample, seed, batch.speed) for sample, seed in zip(samples, seeds, strict=True)]
         targets = {name: torch.from_numpy(values[batch.rows]) for name, values in self.targets.items()}
-        return self.prepare(read), targets
+        return self.prepare(samples), targets
 
-    def _augmented(self, read: Any, seed: int, speed: float) -> Any:
-        if not isinstance(read, tuple):
-            return self.augment(read, seed, speed)
-        audio, text = read
+    def _augmented(self, sample: Any, seed: int, speed: float) -> Any:
+        if not isinstance(sample, tuple):
+            return self.augment(sample, seed, speed)
+        audio, text = sample
         return (None if audio is None else self.augment(audio, seed, speed)), text
 
 
@@ -165,8 +165,8 @@ def load(loader: Loader, workers: int, device: torch.device) -> DataLoader:
 def to(inputs: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Return the tensors on the device, those of dicts in it too."""
     return {
-        name: to(each, device) if isinstance(each, dict) else each.to(device, non_blocking=True)
-        for name, each in inputs.items()
+        name: to(value, device) if isinstance(value, dict) else value.to(device, non_blocking=True)
+        for name, value in inputs.items()
     }
 
 
@@ -199,18 +199,19 @@ def _played_at(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return start and duration of what is read so that a chunk has its duration once played at the speed.
 
-    An utterance that has not enough of it is read whole. The start keeps its place between the first and last possible.
+    An utterance that has not enough of it is read whole. The start keeps its relative position between the first and
+    last possible.
     """
     if speed == 1.0:
         return starts, durations
     spare = lengths - durations
-    places = np.divide(starts, spare, out=np.zeros(len(starts)), where=spare > 0)
+    positions = np.divide(starts, spare, out=np.zeros(len(starts)), where=spare > 0)
     read = np.minimum(lengths, durations * speed)
-    return np.where(np.isnan(durations), starts, places * (lengths - read)), np.where(np.isnan(read), np.nan, read)
+    return np.where(np.isnan(durations), starts, positions * (lengths - read)), np.where(np.isnan(read), np.nan, read)
 
 
 def _drawn(classes: np.ndarray, phase: PhaseSettings, epoch: int, rng: np.random.Generator) -> np.ndarray:
-    """Return as many places as there are utterances with a label, labels in the epoch's shares, in random order.
+    """Return as many indices as there are utterances with a label, labels in the epoch's shares, in random order.
 
     A label's utterances are drawn in rounds, so that none comes twice before all came once. Shares of the total are
     rounded down; what is left over goes to the largest remainders, equal ones at random.

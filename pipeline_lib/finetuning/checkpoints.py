@@ -85,15 +85,15 @@ def write(folder: Path, state: State, weights: dict[str, Tensor], optimiser: dic
 
 def latest(folder: Path) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] | None:
     """Return the newest whole checkpoint's state, weights and optimiser, or None."""
-    for place in reversed(_finished(folder)):
+    for path in reversed(_finished(folder)):
         try:
-            said, digests = checksummed_json.read(place / "state.json")
+            record, digests = checksummed_json.read(path / "state.json")
             for name in (_WEIGHTS, _OPTIMISER):
-                checksummed_json.check(place / name, digests[name])
-            weights, optimiser = (load((place / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
-            return State(**said["state"]), weights, optimiser
+                checksummed_json.check(path / name, digests[name])
+            weights, optimiser = (load((path / name).read_bytes()) for name in (_WEIGHTS, _OPTIMISER))
+            return State(**record["state"]), weights, optimiser
         except (OSError, InputError, SafetensorError, KeyError, TypeError) as error:  # the last three: of older code
-            print(f"{error}\n{place} is damaged; going back to the checkpoint before it", file=sys.stderr)
+            print(f"{error}\n{path} is damaged; going back to the checkpoint before it", file=sys.stderr)
     return None
 
 
@@ -116,33 +116,33 @@ def read_best(folder: Path, state: State) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            said = file.metadata() or {}
+            metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read: {error}; remove {folder} to train again") from None
-    if said.get("sha256") != _digest(weights):
+    if metadata.get("sha256") != _digest(weights):
         raise InputError(f"{path} is damaged; remove {folder} to train again")
     return weights
 
 
 def discard(folder: Path) -> None:
     """Remove checkpoints and best weights; logs stay."""
-    for place in [*folder.glob("checkpoint_*"), *folder.glob(".checkpoint_*")]:
-        shutil.rmtree(place)
-    for place in [*folder.glob("best_*.safetensors"), *folder.glob(".best_*")]:
-        place.unlink()
+    for path in [*folder.glob("checkpoint_*"), *folder.glob(".checkpoint_*")]:
+        shutil.rmtree(path)
+    for path in [*folder.glob("best_*.safetensors"), *folder.glob(".best_*")]:
+        path.unlink()
 
 
 def _finished(folder: Path) -> list[Path]:
-    return sorted(place for place in folder.glob("checkpoint_*") if (place / "state.json").is_file())
+    return sorted(path for path in folder.glob("checkpoint_*") if (path / "state.json").is_file())
 
 
 def _tidy(folder: Path) -> None:
-    places = _finished(folder)
-    for place in [*places[:-KEPT], *folder.glob(".checkpoint_*")]:
-        shutil.rmtree(place)
-    said = [(place / "state.json").read_text(encoding="utf-8") for place in places[-KEPT:]]
+    paths = _finished(folder)
+    for path in [*paths[:-KEPT], *folder.glob(".checkpoint_*")]:
+        shutil.rmtree(path)
+    records = [(path / "state.json").read_text(encoding="utf-8") for path in paths[-KEPT:]]
     for best in folder.glob("best_*.safetensors"):
-        if not any(best.name in each for each in said):
+        if not any(best.name in record for record in records):
             best.unlink()
 
 

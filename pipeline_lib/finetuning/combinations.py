@@ -6,7 +6,7 @@ from operator import is_not
 
 import numpy as np
 
-from pipeline_lib.finetuning.reading import has_words
+from pipeline_lib.finetuning.readers import has_words
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
@@ -39,18 +39,18 @@ def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
             return present.any(axis=1)
 
 
-def trained(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray:
+def takes_part(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray:
     """Return which utterances take part in any of the passes, bool, shape ``(n,)``; all where there are none named."""
-    masks = [shows(present, each) for each in passes]
+    masks = [shows(present, combination) for combination in passes]
     return np.logical_or.reduce(masks) if masks else present.any(axis=1)
 
 
-def measured(settings: FinetuningSettings, passes: Sequence[Combination]) -> list[Combination]:
+def measured_combinations(settings: FinetuningSettings, passes: Sequence[Combination]) -> list[Combination]:
     """Return what of the development utterances is shown in a phase with these passes."""
     return list(passes) if settings.early_stopping.shown is None else [settings.early_stopping.shown]
 
 
-def said_of(present: np.ndarray, modality: str) -> list[str]:
+def presence_lines(present: np.ndarray, modality: str) -> list[str]:
     """Return how many utterances have what; of an audio or text expert a line only where some lack what it reads."""
     neither = int((~present.any(axis=1)).sum())
     if modality != "joint":

@@ -11,7 +11,7 @@ from pipeline_lib.finetuning import combinations
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.logs import Logs
-from pipeline_lib.finetuning.reading import Read
+from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
@@ -49,7 +49,7 @@ class TrainingContext:
     present: np.ndarray
     train: np.ndarray
     dev: np.ndarray
-    read: Read
+    read: Reader
     accelerator: Accelerator
     folder: Path
     logs: Logs
@@ -58,11 +58,11 @@ class TrainingContext:
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
         """Return the rows that a phase trains on: all of ``train`` that any of its passes can show."""
-        return self.train[combinations.trained(self.present[self.train], self.settings.passes_of(phase))]
+        return self.train[combinations.takes_part(self.present[self.train], self.settings.passes_of(phase))]
 
-    def development(self, shown: Combination) -> np.ndarray:
+    def development_rows(self, combination: Combination) -> np.ndarray:
         """Return the rows of ``dev`` that have anything of the combination."""
-        return self.dev[combinations.shows(self.present[self.dev], shown)]
+        return self.dev[combinations.shows(self.present[self.dev], combination)]
 
     @property
     def half(self) -> bool:

@@ -44,18 +44,18 @@ class Targets:
 
     def known(self) -> np.ndarray:
         """Return which utterances have anything to train towards, shape ``(n,)``."""
-        found = (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
+        known = (self.emotion >= 0) | np.isfinite(self.attributes).any(axis=1)
         if self.soft is not None:
-            found = found | self.soft.any(axis=1)
+            known = known | self.soft.any(axis=1)
         for further in (self.gender, self.sentiment):
-            found = found if further is None else found | (further >= 0)
-        return found
+            known = known if further is None else known | (further >= 0)
+        return known
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what the losses compare with, by the names of ``losses.combined``."""
-        found = {"emotion": self.emotion if self.soft is None else self.soft, "attributes": self.attributes}
+        arrays = {"emotion": self.emotion if self.soft is None else self.soft, "attributes": self.attributes}
         further = {"gender": self.gender, "sentiment": self.sentiment}
-        return found | {name: values for name, values in further.items() if values is not None}
+        return arrays | {name: values for name, values in further.items() if values is not None}
 
     def on_scale(self, attributes: np.ndarray) -> np.ndarray:
         """Return trained values on the corpus's scale, float64; they are not clipped."""
@@ -68,15 +68,15 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     Attributes are mapped from the corpus's scale to [-1, 1] or [0, 1]. CCC changes when one of truth and prediction is
     mapped and the other not: predictions are mapped back before they are scored or written.
     """
-    asked = settings.targets
+    options = settings.targets
     train = corpus.mask("train")
-    there = set(corpus.frame["emotion"][train])
-    pseudo = tuple(label for label in PSEUDO if asked.pseudo_labels and label in there)
-    labels, soft = (*corpus.labels, *pseudo) if asked.emotion else (), None
-    if asked.soft_labels:
-        labels, soft = votes.soft_labels(corpus, pseudo_labels=asked.pseudo_labels)
-    bounds = (-1.0, 1.0) if asked.attribute_range == "signed" else (0.0, 1.0)
-    names = tuple(asked.attributes)
+    in_train = set(corpus.frame["emotion"][train])
+    pseudo = tuple(label for label in PSEUDO if options.pseudo_labels and label in in_train)
+    labels, soft = (*corpus.labels, *pseudo) if options.emotion else (), None
+    if options.soft_labels:
+        labels, soft = votes.soft_labels(corpus, pseudo_labels=options.pseudo_labels)
+    bounds = (-1.0, 1.0) if options.attribute_range == "signed" else (0.0, 1.0)
+    names = tuple(options.attributes)
     values = to_scale(corpus.attributes(names), corpus.attribute_scale, bounds)
     return Targets(
         labels=labels,
@@ -87,8 +87,8 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         scale=corpus.attribute_scale,
         range=bounds,
         soft=soft,
-        gender=indices(corpus.frame["gender"].tolist(), GENDERS) if asked.gender else None,
-        sentiment=_sentiment(corpus, settings) if asked.sentiment.enabled else None,
+        gender=indices(corpus.frame["gender"].tolist(), GENDERS) if options.gender else None,
+        sentiment=_sentiment(corpus, settings) if options.sentiment.enabled else None,
     )
 
 
@@ -108,8 +108,8 @@ def sentiments(valence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
         valence: on the corpus's scale, shape ``(n,)``, NaN where missing
         thresholds: highest negative, lowest positive
     """
-    found = np.select([valence <= thresholds[0], valence >= thresholds[1]], [0, 2], default=1)
-    return np.where(np.isnan(valence), -1, found).astype(np.int64)
+    classes = np.select([valence <= thresholds[0], valence >= thresholds[1]], [0, 2], default=1)
+    return np.where(np.isnan(valence), -1, classes).astype(np.int64)
 
 
 def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
@@ -137,7 +137,7 @@ def texts_of(
         return list(transcripts)
     reference = corpus.frame["reference_text"]
     if not settings.is_joint and reference.isna().all():
-        raise InputError(f"no utterance of {corpus.corpus} has human text; set text to transcripts")
+        raise InputError(f"no utterance of {corpus.corpus} has reference text; set text to transcripts")
     return [text if isinstance(text, str) else None for text in reference]
 
 
@@ -167,7 +167,7 @@ def check_data(
     counts = np.bincount(known, minlength=len(targets.labels)) if targets.soft is None else targets.soft[train].sum(0)
     unseen = [label for label, count in zip(targets.labels, counts) if count == 0]
     if unseen:
-        raise InputError(f"{corpus.corpus} has no training example of {unseen}; mend the corpus's labels or its splits")
+        raise InputError(f"{corpus.corpus} has no training example of {unseen}; fix the corpus's labels or its splits")
     for i, name in enumerate(targets.attribute_names):
         if np.isfinite(targets.attributes[train, i]).sum() < 2:
             raise InputError(f"{corpus.corpus} has no {name} in its training split; leave it out of targets.attributes")
@@ -225,22 +225,22 @@ def _check_passes(
     dev = corpus.mask("dev") & _measurable(targets, settings)
     for name, phase in settings.phases.items():
         passes = settings.passes_of(phase)
-        taking = int(combinations.trained(present[train], passes).sum())
+        taking = int(combinations.takes_part(present[train], passes).sum())
         if taking < 2:
             raise InputError(
                 f"{corpus.corpus} has {taking} utterances in train that phase {name!r} with passes {passes} could be"
                 " trained on; expected at least 2"
             )
-        shown = combinations.measured(settings, passes)
-        if not (dev & combinations.trained(present, shown)).any():
+        measured = combinations.measured_combinations(settings, passes)
+        if not (dev & combinations.takes_part(present, measured)).any():
             raise InputError(
-                f"{corpus.corpus} has no utterance in 'dev' with {' or '.join(shown)}, which early stopping is measured"
-                f" on in phase {name!r}; set early_stopping.shown to what it has"
+                f"{corpus.corpus} has no utterance in 'dev' with {' or '.join(measured)}, which early stopping is"
+                f" measured on in phase {name!r}; set early_stopping.shown to what it has"
             )
 
 
 def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
-    if targets.soft is not None and not votes.counted(corpus, targets.labels)[train].any():
+    if targets.soft is not None and not votes.vote_counts(corpus, targets.labels)[train].any():
         raise InputError(
             f"{corpus.corpus} has no annotators' votes for {list(targets.labels)} in its training split; set"
             " targets.soft_labels to false"

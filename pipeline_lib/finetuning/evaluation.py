@@ -39,14 +39,14 @@ class Tally:
         return cls(0.0, 0, cells, np.zeros((n_attributes, 6)), genders)
 
     @classmethod
-    def from_json(cls, said: dict[str, Any], targets: Targets) -> Self:
+    def from_json(cls, values: dict[str, Any], targets: Targets) -> Self:
         """Return what ``to_json`` gave, to the bit."""
         shapes = cls.empty(targets)
         cells, genders = (
-            np.array(said[name], np.int64).reshape(getattr(shapes, name).shape) for name in ("cells", "genders")
+            np.array(values[name], np.int64).reshape(getattr(shapes, name).shape) for name in ("cells", "genders")
         )
-        moments = np.array(said["moments"], np.float64).reshape(shapes.moments.shape)
-        return cls(said["loss"], said["n"], cells, moments, genders)
+        moments = np.array(values["moments"], np.float64).reshape(shapes.moments.shape)
+        return cls(values["loss"], values["n"], cells, moments, genders)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers."""
@@ -82,16 +82,16 @@ class Tally:
 
     def scores(self) -> dict[str, float]:
         """Return loss, macro_f1, ua, mean_ccc and gender_accuracy as far as the targets have them."""
-        found = {"loss": self.loss / max(1, self.n)}
+        scores = {"loss": self.loss / max(1, self.n)}
         if self.cells.size:
-            found["macro_f1"] = float(macro_f1_of(self.cells))
-            found["ua"] = float(unweighted_accuracy_of(self.cells))
+            scores["macro_f1"] = float(macro_f1_of(self.cells))
+            scores["ua"] = float(unweighted_accuracy_of(self.cells))
         known = self.moments[:, 0] > 0 if len(self.moments) else np.zeros(0, dtype=bool)
         if len(self.moments):
-            found["mean_ccc"] = float(concordance_of(self.moments[known]).mean()) if known.any() else 0.0
+            scores["mean_ccc"] = float(concordance_of(self.moments[known]).mean()) if known.any() else 0.0
         if self.genders.size:
-            found["gender_accuracy"] = float(accuracy_of(self.genders))
-        return found
+            scores["gender_accuracy"] = float(accuracy_of(self.genders))
+        return scores
 
 
 def is_better(score: float, best: float | None, settings: FinetuningSettings) -> bool:

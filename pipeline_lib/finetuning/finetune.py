@@ -19,10 +19,10 @@ from pipeline_lib.finetuning import checkpoints, combinations, data, frame_cache
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.context import TrainingContext
-from pipeline_lib.finetuning.logs import logs, parameter_table, say
+from pipeline_lib.finetuning.logs import logs, parameter_table, print_line
 from pipeline_lib.finetuning.predict import predict
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.reading import Pairs, Read, Recordings, Texts
+from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings, Texts
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import is_trained
 from pipeline_lib.params.branches import Combination
@@ -92,9 +92,9 @@ def finetune(
         split = corpus.frame["split"]
         counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
         counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
-        counts += "".join(f"\n{name}: {each}" for each in combinations.said_of(present, settings.modality))
+        counts += "".join(f"\n{name}: {line}" for line in combinations.presence_lines(present, settings.modality))
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
-    with logs(folder / "logs", expected=accelerator.is_main_process) as opened:
+    with logs(folder / "logs", enabled=accelerator.is_main_process) as opened:
         context = TrainingContext(
             name=name,
             network=network,
@@ -109,23 +109,23 @@ def finetune(
             accelerator=accelerator,
             folder=folder,
             logs=opened,
-            augment=_augmentation(settings, augmenting, network, shown=accelerator.is_main_process),
+            augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
             machine=machine,
         )
         if settings.is_joint:
-            context = replace(context, read=frame_cache.keep(context, corpus.ids))
+            context = replace(context, read=frame_cache.cached_reader(context, corpus.ids))
         training = Training(context)
         history = training.run()
     if not accelerator.is_main_process:
         return None
-    experts.save_expert(expert, network, identity.at_its_revision(built, network))
+    experts.save_expert(expert, network, identity.with_revisions(built, network))
     write_curve(curve, history)
     experts.merge(network)
     prior = _prior(context, training.state.best_epoch - 1)
-    found = _predictions(context, corpus, expert, prior, "both")
+    result = _predictions(context, corpus, expert, prior, "both")
     if alone is not None:
         _predict_alone(context, corpus, expert, prior, alone)
-    return found, folder
+    return result, folder
 
 
 def _predict_alone(
@@ -150,15 +150,15 @@ def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
     *_, last = context.settings.phases.values()
     if not context.targets.labels:
         return None
-    return optimisation.trained_prior(
+    return optimisation.training_prior(
         context.counts, last, context.settings.losses_of(last), epoch, context.soft_counts
     )
 
 
 def _predictions(
-    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, shown: Combination
+    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, modalities: Combination
 ) -> Predictions:
-    """Return what the network says of every utterance that has anything of what is shown of it."""
+    """Return the predictions of every utterance that has any of the modalities."""
     rows = np.flatnonzero(context.present.any(axis=1))
     return predict(
         context.name,
@@ -172,9 +172,9 @@ def _predictions(
         targets=context.targets,
         prior=prior,
         folder=context.folder / "predictions",
+        modalities=modalities,
+        has_modalities=combinations.shows(context.present[rows], modalities),
         machine=context.machine,
-        shown=shown,
-        showing=combinations.shows(context.present[rows], shown),
     )
 
 
@@ -189,25 +189,25 @@ def write_curve(path: Path, history: list[dict]) -> None:
     columns = [f"{split}_{name}" for split in ("train", "dev") for name in SCORES]
     epochs: dict[int, dict] = {}
     for row in history:
-        said = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
-        epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(said)
+        scores = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
+        epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(scores)
     columns = [column for column in columns if any(column in row for row in epochs.values())]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["epoch", "phase", *columns])
     for row in epochs.values():
-        scores = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
-        writer.writerow([row["epoch"], row["phase"], *scores])
+        cells = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
+        writer.writerow([row["epoch"], row["phase"], *cells])
     atomic.write(path, file.getvalue())
 
 
 def _augmentation(
-    settings: FinetuningSettings, augmenting: Sounds, network, *, shown: bool
+    settings: FinetuningSettings, augmenting: Sounds, network, *, show_progress: bool
 ) -> augment.Augmentation | None:
     if not settings.augmentation.is_on:
         return None
     shortest = network.encoder.minimum_samples
-    return augment.make(settings.augmentation, augmenting, settings.seed, shortest, shown=shown)
+    return augment.make(settings.augmentation, augmenting, settings.seed, shortest, show_progress=show_progress)
 
 
 def _reader(
@@ -218,12 +218,12 @@ def _reader(
     network: AnyNetwork,
     rows: np.ndarray,
     cache_gb: float,
-) -> Read:
+) -> Reader:
     if settings.modality == "text":
         return Texts(texts)
     recordings = Recordings(segments.of(corpus, root), network.encoder.minimum_samples)
     rows = rows[corpus.has_audio[rows]]
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
-    if cache_gb and not recordings.keep(rows, seconds, cache_gb):
-        say(f"{corpus.corpus} does not fit into cache_audio_gb {cache_gb:g}; decoding as it is needed")
+    if cache_gb and not recordings.cache(rows, seconds, cache_gb):
+        print_line(f"{corpus.corpus} does not fit into cache_audio_gb {cache_gb:g}; decoding as it is needed")
     return Pairs(recordings, texts) if settings.is_joint else recordings

@@ -1,13 +1,13 @@
-"""Frozen branches' frames, kept in memory from before the first epoch on, so that the encoder runs once and not always.
+"""Frozen branches' frames, cached in memory before the first epoch, so that the encoder runs once and not every epoch.
 
-All layers that the branch joins are kept, in float16, which ``JointEncoder`` rounds to whether they are kept or not. A
-branch is kept where its encoder is never trained, where the same audio is seen every epoch, and where the estimate fits
-into what is left of the limit; the smaller branch first. Its frames are computed, or read from an embedding that it
-names (``stored_frames``). What was done, and why, is said on the console.
+All layers that the branch joins are cached, in float16, which ``JointEncoder`` rounds to with and without a cache. A
+branch is cached where its encoder is never trained, where the same audio is seen every epoch, and where the estimate
+fits into what is left of the limit; the smaller branch first. Its frames are computed, or read from an embedding that
+it names (``frame_store``). What was done, and why, is printed on the console.
 
 Utterances pass through the encoder by length, in batches that do not depend on the order of training: a run that is
 resumed keeps the same numbers. Other neighbours in a batch, as on the fly, can move a number by its last digit. Of
-several processes each keeps all frames for itself.
+several processes each one caches all frames for itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ from pipeline_lib.encoders.branches import MODALITIES, to_half
 from pipeline_lib.finetuning import batches, frame_store
 from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.context import TrainingContext
-from pipeline_lib.finetuning.logs import say
+from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.outputs import in_batches
-from pipeline_lib.finetuning.reading import Pairs
+from pipeline_lib.finetuning.readers import Pairs
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards.store import by_length
@@ -34,36 +34,38 @@ from pipeline_lib.shards.store import by_length
 BYTES = 2  # of a float16
 
 
-def keep(context: TrainingContext, ids: np.ndarray) -> Pairs:
-    """Return a joint expert's reader with the frames of all branches that may be kept and fit.
+def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
+    """Return a joint expert's reader with the frames of all branches that may be cached and fit.
 
     Args:
-        job: the training
+        context: the training
         ids: of all utterances of the manifest
 
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
     left: float = context.machine.cache_embeddings_gb
-    kept: dict[str, dict[int, Tensor]] = {}
+    cached: dict[str, dict[int, Tensor]] = {}
     if not context.settings.cache_embeddings:
         if context.accelerator.is_main_process:
-            say(f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings is false")
+            print_line(f"{context.name}: frames are computed anew each time: cache_embeddings is false")
         return context.read
     used = np.union1d(context.train, context.dev)
-    rows = {each: used[context.present[used, i]] for i, each in enumerate(MODALITIES)}
-    stored = _stored_layers(context, rows, ids)
-    sizes = {each: _size_gb(context, each, rows[each]) for each in MODALITIES}
-    for each in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(context, each, sizes[each], left)
+    rows = {modality: used[context.present[used, i]] for i, modality in enumerate(MODALITIES)}
+    stored_layers = _stored_layers(context, rows, ids)
+    sizes = {modality: _size_gb(context, modality, rows[modality]) for modality in MODALITIES}
+    for modality in sorted(MODALITIES, key=sizes.__getitem__):
+        why = _refusal(context, modality, sizes[modality], left)
         if context.accelerator.is_main_process:
-            origin = f", read from {branch_of(context.settings, each).embedding}" if each in stored else ""
-            done = f"computed anew each time: {why}" if why else f"kept in memory, {sizes[each]:.3g} GB{origin}"
-            say(f"{context.name}: frames of {each} are {done}")
-        if why is None and len(rows[each]):
-            left -= sizes[each]
-            kept[each] = _frames(context, each, rows[each], ids, stored.get(each))
-    return replace(context.read, kept=kept)
+            origin = (
+                f", read from {branch_of(context.settings, modality).embedding}" if modality in stored_layers else ""
+            )
+            done = f"computed anew each time: {why}" if why else f"cached in memory, {sizes[modality]:.3g} GB{origin}"
+            print_line(f"{context.name}: frames of {modality} are {done}")
+        if why is None and len(rows[modality]):
+            left -= sizes[modality]
+            cached[modality] = _frames(context, modality, rows[modality], ids, stored_layers.get(modality))
+    return replace(context.read, cache=cached)
 
 
 def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
@@ -72,7 +74,7 @@ def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
 
 
 def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:
-    """Return why a branch's frames cannot be kept, or None."""
+    """Return why a branch's frames cannot be cached, or None."""
     settings = context.settings
     method = branch_of(settings, modality).adaptation.method
     if method != "frozen":
@@ -101,27 +103,31 @@ def _size_gb(context: TrainingContext, modality: str, rows: np.ndarray) -> float
 
 def _stored_layers(context: TrainingContext, rows: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, list[int]]:
     """Return the layers that are read of each branch that names an embedding; it is held to the branch here."""
-    found = {}
-    for each in MODALITIES:
-        branch = branch_of(context.settings, each)
+    layers = {}
+    for modality in MODALITIES:
+        branch = branch_of(context.settings, modality)
         if branch.embedding is not None:
-            folder, encoder = Path(branch.embedding), context.network.encoder.branches[each]
-            found[each] = frame_store.layers_of(folder, encoder, every=branch.layers == "weighted")
-            if each == "audio":
-                measured = np.intersect1d(context.dev, rows[each])
+            folder, encoder = Path(branch.embedding), context.network.encoder.branches[modality]
+            layers[modality] = frame_store.layers_of(folder, encoder, every=branch.layers == "weighted")
+            if modality == "audio":
+                measured = np.intersect1d(context.dev, rows[modality])
                 frame_store.refuse_cut(folder, measured, context.lengths, ids, context.settings.predict.max_s)
-    return found
+    return layers
 
 
 def _frames(
-    context: TrainingContext, modality: str, rows: np.ndarray, ids: np.ndarray, stored: list[int] | None
+    context: TrainingContext, modality: str, rows: np.ndarray, ids: np.ndarray, layers: list[int] | None
 ) -> dict[int, Tensor]:
     """Return each row's frames under a bar: these layers of the branch's embedding, or computed where None are."""
-    shown, total = context.accelerator.is_main_process, len(rows) * len(stored or [0])
-    with progress(total, f"{context.name}: frames of {modality}") if shown else nullcontext(lambda n: None) as advance:
-        if stored is None:
+    show_progress, total = context.accelerator.is_main_process, len(rows) * len(layers or [0])
+    with (
+        progress(total, f"{context.name}: frames of {modality}")
+        if show_progress
+        else nullcontext(lambda n: None) as advance
+    ):
+        if layers is None:
             return dict(_states(context, modality, rows, advance))
-        return frame_store.read(Path(branch_of(context.settings, modality).embedding), stored, rows, ids, advance)
+        return frame_store.read(Path(branch_of(context.settings, modality).embedding), layers, rows, ids, advance)
 
 
 @torch.no_grad()
@@ -130,25 +136,25 @@ def _states(
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield each row with its states, float16, on the CPU, shape ``(layers, time, width)``.
 
-    What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without keeping.
+    What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without a cache.
     """
     encoder, device = context.network.encoder.eval(), context.accelerator.device
     every = branch_of(context.settings, modality).layers == "weighted"
     (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
-    plan = [rows[places] for places in in_batches(order, context.settings)]
+    plan = [rows[indices] for indices in in_batches(order, context.settings)]
     cut = np.isin(np.arange(len(context.lengths)), context.dev)
     starts, durations = batches.whole(context.lengths, context.settings)
     starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
     loader = batches.Loader(
-        [Batch(each, starts[each], durations[each]) for each in plan],
-        context.read.showing(modality),
+        [Batch(batch, starts[batch], durations[batch]) for batch in plan],
+        context.read.with_modalities(modality),
         encoder.prepare,
         {},
     )
-    for each, (inputs, _) in zip(plan, batches.load(loader, context.machine.workers, device)):
+    for batch, (inputs, _) in zip(plan, batches.load(loader, context.machine.workers, device)):
         given = batches.to(inputs, device)[modality]
         hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
-        for i, (row, length) in enumerate(zip(each.tolist(), hidden.lengths.tolist())):
+        for i, (row, length) in enumerate(zip(batch.tolist(), hidden.lengths.tolist())):
             yield row, layers[:, i, :length].clone()
-        advance(len(each))
+        advance(len(batch))

@@ -59,23 +59,23 @@ def read(
     Raises:
         InputError: an utterance has no frames there
     """
-    places = dict(zip(ids[rows].tolist(), rows.tolist()))
-    found: dict[int, Tensor] = {}
+    rows_by_id = dict(zip(ids[rows].tolist(), rows.tolist()))
+    result: dict[int, Tensor] = {}
     for i, layer in enumerate(layers):
         for name, frames in embeddings.iter_frames(folder, layer):
-            row = places.get(name)
+            row = rows_by_id.get(name)
             if row is not None:
-                if row not in found:
-                    found[row] = torch.empty(len(layers), *frames.shape, dtype=torch.float16)
-                found[row][i] = torch.from_numpy(frames)  # they were float16 before they were read: exact
+                if row not in result:
+                    result[row] = torch.empty(len(layers), *frames.shape, dtype=torch.float16)
+                result[row][i] = torch.from_numpy(frames)  # they were float16 before they were read: exact
                 advance(1)
-    absent = [name for name, row in places.items() if row not in found]
+    absent = [name for name, row in rows_by_id.items() if row not in result]
     if absent:
         raise InputError(
             f"{folder} has no frames of {absent[0]!r} and {len(absent) - 1} others that are trained on; run the stage"
             " embedding again (dvc repro)"
         )
-    return found
+    return result
 
 
 def refuse_cut(folder: Path, rows: np.ndarray, lengths: np.ndarray, ids: np.ndarray, max_s: float) -> None:

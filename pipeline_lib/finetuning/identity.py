@@ -43,7 +43,7 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
     )
 
 
-def at_its_revision(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings:
+def with_revisions(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings:
     """Return the settings with the commits that the encoders were loaded at."""
     if built.joint is None:
         return built.model_copy(update={"encoder": _pinned(built.encoder, network.encoder)})
@@ -68,14 +68,14 @@ def identity(
     """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents."""
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
     trained = (targets.soft, targets.gender, targets.sentiment)
-    further = [None if each is None else each.tolist() for each in trained]
+    further = [None if values is None else values.tolist() for values in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     sounds = [] if settings.modality == "text" else segments.content(corpus)
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
     modules = (losses, batch_losses, experts, expert_network, segments)
     return (
         settings.model_dump(exclude={"reads"}),
-        [store.file_digest(place) if place.is_dir() else None for place in map(Path, _folders(settings))],
+        [store.file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
         store.code_digest(*parts, *modules),
         torch.__version__,
         [

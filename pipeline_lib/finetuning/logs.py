@@ -45,7 +45,7 @@ class Logs:
         self.live.end()
 
 
-class Silence(Logs):
+class NoLogs(Logs):
     """Logs of a process that is not the main one, and of trials."""
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class Silence(Logs):
 
 
 @contextmanager
-def logs(folder: Path, *, expected: bool) -> Iterator[Logs]:
+def logs(folder: Path, *, enabled: bool) -> Iterator[Logs]:
     """Open logs where expected and close them in the end."""
-    opened = Logs(folder) if expected else Silence()
+    opened = Logs(folder) if enabled else NoLogs()
     try:
         yield opened
     finally:
@@ -81,7 +81,7 @@ def _clear_half(path: Path) -> None:
         path.unlink()
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line above the bar."""
     print(line, file=sys.stderr)
 

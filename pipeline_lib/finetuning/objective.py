@@ -22,7 +22,8 @@ from pipeline_lib.networks.joint import Pass
 from pipeline_lib.networks.presence import taking
 from pipeline_lib.params.training import AUXILIARY, OF_SEVERAL, PhaseSettings
 
-READ = {"contrastive": "aligned"}  # what a joint network hands an auxiliary loss; others read what is named as they are
+# Results of a joint network that auxiliary losses read, where they are not named as the loss is.
+AUXILIARY_INPUTS = {"contrastive": "aligned"}
 
 Key = tuple[str, str, str]  # pass, or nothing for an auxiliary loss; loss; which part of it
 Gradients = tuple[Tensor, ...]
@@ -42,9 +43,9 @@ class Part:
 
     def summary(self) -> dict[str, Any]:
         """Return what the other parts need to know: plain numbers, and tensors on the CPU without gradients."""
-        weights = {key: float(each.weight) for key, each in self.terms.items() if isinstance(each, Mean)}
+        weights = {key: float(term.weight) for key, term in self.terms.items() if isinstance(term, Mean)}
         together = {
-            key: replace(term, arguments=tuple(map(_plain, term.arguments)))
+            key: replace(term, arguments=tuple(map(_detached, term.arguments)))
             for key, term in self.terms.items()
             if isinstance(term, Together)
         }
@@ -80,69 +81,69 @@ class Objective:
     """
 
     def __init__(self, context: TrainingContext, phase: PhaseSettings) -> None:
-        """Take the phase's weights, and class weights from the job's training examples."""
-        asked = context.settings.losses_of(phase)
-        self.weights = {name: weight for name, weight in asked.weights().items() if name not in AUXILIARY}
-        self.auxiliary = {name: getattr(asked, name) for name in AUXILIARY if getattr(asked, name) > 0}
+        """Take the phase's weights, and class weights from the training examples of each label."""
+        options = context.settings.losses_of(phase)
+        self.weights = {name: weight for name, weight in options.weights().items() if name not in AUXILIARY}
+        self.auxiliary = {name: getattr(options, name) for name in AUXILIARY if getattr(options, name) > 0}
         counts = context.counts if context.soft_counts is None else context.soft_counts.sum(axis=0)
-        by_class = optimisation.class_weights(counts, asked)
+        by_class = optimisation.class_weights(counts, options)
         self.options = {
             "class_weights": None if by_class is None else torch.from_numpy(by_class),
-            "focal_gamma": asked.focal_gamma,
-            "similarity": asked.pairs.model_dump(),
+            "focal_gamma": options.focal_gamma,
+            "similarity": options.pairs.model_dump(),
         }
         self.targets, self.present = context.arrays, context.present
         self.combinations = context.settings.passes_of(phase)
-        together = any(asked.weights()[name] > 0 for name in OF_SEVERAL)
+        together = any(options.weights()[name] > 0 for name in OF_SEVERAL)
         self.known_beforehand = not (together or self.auxiliary or context.settings.modality_dropout)
 
     @property
-    def expected(self) -> list[str]:
+    def auxiliary_inputs(self) -> list[str]:
         """What the auxiliary losses read of a joint network."""
-        return [READ.get(name, name) for name in self.auxiliary]
+        return [AUXILIARY_INPUTS.get(name, name) for name in self.auxiliary]
 
     def supervised(self, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of some utterances' outputs."""
         return losses.combined(outputs, truth, self.weights, **self.options)[0]
 
-    def part(self, found: Mapping[str, Any], truth: Mapping[str, Tensor]) -> Part:
+    def part(self, outputs: Mapping[str, Any], truth: Mapping[str, Tensor]) -> Part:
         """Return the losses of a part of a step.
 
         Args:
-            found: an audio or text network's outputs, or what a joint network's passes found
+            outputs: an audio or text network's outputs, or the results of a joint network's passes
             truth: the targets of the part's utterances, on the device
         """
         if not self.combinations:
-            return Part(self._supervised("", found, truth), frozenset([""]))
-        passes = {name: each for name, each in found.items() if isinstance(each, Pass)}
+            return Part(self._supervised("", outputs, truth), frozenset([""]))
+        passes = {name: result for name, result in outputs.items() if isinstance(result, Pass)}
         terms: dict[Key, Mean | Together] = {}
-        for name, each in passes.items():
-            terms |= self._supervised(name, each.outputs, {key: values[each.rows] for key, values in truth.items()})
-        auxiliary = losses.terms(found, {}, self.auxiliary)
+        for name, result in passes.items():
+            terms |= self._supervised(name, result.outputs, {key: values[result.rows] for key, values in truth.items()})
+        auxiliary = losses.terms(outputs, {}, self.auxiliary)
         return Part(terms | {("", *key): term for key, term in auxiliary.items()}, frozenset(passes))
 
-    def before(self, rows: np.ndarray) -> Whole:
+    def from_targets(self, rows: np.ndarray) -> Whole:
         """Return what is known of a step before its forward passes, where ``known_beforehand``.
 
         Args:
             rows: of the manifest, of the whole step in all processes
         """
-        shown = {"": slice(None)}
+        passes = {"": slice(None)}
         if self.combinations:
-            shown = taking(torch.from_numpy(self.present[rows]), ("audio", "text"), self.combinations)
+            passes = taking(torch.from_numpy(self.present[rows]), ("audio", "text"), self.combinations)
         names = [name for name, weight in self.weights.items() if weight > 0]
         by_class = dict.fromkeys(("cross_entropy", "focal"), self.options["class_weights"])
         truth = {name: torch.from_numpy(values[rows]) for name, values in self.targets.items()}
         weights = {
-            (shows, name, ""): float(
-                losses.label_weight(truth["emotion" if name in by_class else name][places], by_class.get(name))
+            (combination, name, ""): float(
+                losses.label_weight(truth["emotion" if name in by_class else name][selection], by_class.get(name))
             )
-            for shows, places in shown.items()
+            for combination, selection in passes.items()
             for name in names
         }
-        return Whole(weights, frozenset(shown))
+        return Whole(weights, frozenset(passes))
 
-    def seen(self, parts: Sequence[Mapping[str, Any]], first: int, count: int) -> Whole:
+    def from_parts(self, parts: Sequence[Mapping[str, Any]], first: int, count: int) -> Whole:
         """Return what all parts of a step, forwarded once, say of it together.
 
         Args:
@@ -158,8 +159,8 @@ class Objective:
         for key in dict.fromkeys(key for part in parts for key in part["together"]):
             own = [i for i, part in enumerate(parts) if key in part["together"]]
             values[key], slopes = _of_all([parts[i]["together"][key] for i in own])
-            for i, each in zip(own, slopes, strict=True):
-                gradients[i][key] = each
+            for i, slope in zip(own, slopes, strict=True):
+                gradients[i][key] = slope
         passes = frozenset(name for part in parts for name in part["passes"])
         return Whole(weights, passes, values, gradients[first : first + count], len(parts))
 
@@ -183,38 +184,39 @@ class Objective:
             else:
                 reached = zip(term.arguments[: term.reached], whole.gradients[number][key], strict=True)
                 carrying[key] = torch.stack(
-                    [(each.float() * slope.to(each.device)).sum() for each, slope in reached]
+                    [(argument.float() * slope.to(argument.device)).sum() for argument, slope in reached]
                 ).sum()
         return self._joined(carrying, whole.passes), float(self._joined(counted, whole.passes))
 
     def _supervised(
-        self, shown: str, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]
+        self, combination: str, outputs: Mapping[str, Tensor], truth: Mapping[str, Tensor]
     ) -> dict[Key, Mean | Together]:
         names = [name for name, weight in self.weights.items() if weight > 0]
-        return {(shown, *key): term for key, term in losses.terms(outputs, truth, names, **self.options).items()}
+        return {(combination, *key): term for key, term in losses.terms(outputs, truth, names, **self.options).items()}
 
     def _joined(self, values: Mapping[Key, Tensor], passes: frozenset[str]) -> Tensor:
         by_pass: dict[str, list[Tensor]] = {}
         auxiliary = []
-        for (shown, name, _), value in values.items():
+        for (combination, name, _), value in values.items():
             if name in self.auxiliary:
                 auxiliary.append(self.auxiliary[name] * value)
             else:
-                by_pass.setdefault(shown, []).append(self.weights[name] * value)
-        loss = torch.stack([torch.stack(each).sum() for each in by_pass.values()]).sum() / len(passes)
+                by_pass.setdefault(combination, []).append(self.weights[name] * value)
+        loss = torch.stack([torch.stack(terms).sum() for terms in by_pass.values()]).sum() / len(passes)
         return loss + torch.stack(auxiliary).sum() if auxiliary else loss
 
 
-def _plain(argument: Any) -> Any:
+def _detached(argument: Any) -> Any:
     return argument.detach().cpu() if isinstance(argument, Tensor) else argument
 
 
 def _of_all(parts: Sequence[Together]) -> tuple[float, list[Gradients]]:
     """Return a loss of all utterances together, and its gradient for each of the parts."""
     joined = [
-        torch.cat(each) if isinstance(each[0], Tensor) else each[0] for each in zip(*(p.arguments for p in parts))
+        torch.cat(arguments) if isinstance(arguments[0], Tensor) else arguments[0]
+        for arguments in zip(*(part.arguments for part in parts))
     ]
-    leaves = [each.float().requires_grad_() for each in joined[: parts[0].reached]]
+    leaves = [argument.float().requires_grad_() for argument in joined[: parts[0].reached]]
     with torch.enable_grad():
         value = replace(parts[0], arguments=(*leaves, *joined[len(leaves) :])).value()
         slopes = torch.autograd.grad(value, leaves)

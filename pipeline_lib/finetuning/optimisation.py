@@ -16,12 +16,12 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
     """Return the optimiser of a phase over all that takes gradients; weight decay is on all of it."""
-    trained = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
-    encoder = [each for name, each in trained if name.startswith("encoder.")]
-    rest = [each for name, each in trained if not name.startswith("encoder.")]
+    trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    encoder = [parameter for name, parameter in trained if name.startswith("encoder.")]
+    rest = [parameter for name, parameter in trained if not name.startswith("encoder.")]
     peaks = (phase.learning_rate, phase.head_learning_rate or phase.learning_rate)
     groups = [{"params": params, "peak": peak} for params, peak in zip((encoder, rest), peaks) if params]
-    fused = all(each.device.type in ("cpu", "cuda") for each in encoder + rest)
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in encoder + rest)
     return OPTIMISERS[phase.optimiser](groups, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=fused)
 
 
@@ -85,7 +85,7 @@ def drawn_shares(counts: np.ndarray, phase: PhaseSettings, epoch: int) -> np.nda
     return (1 - moved) * balanced + moved * natural
 
 
-def trained_prior(
+def training_prior(
     counts: np.ndarray, phase: PhaseSettings, losses: LossSettings, epoch: int, soft: np.ndarray | None = None
 ) -> np.ndarray:
     r"""Return the class prior that the posterior contains after training, shape ``(n_labels,)``, sum 1.
@@ -131,22 +131,22 @@ def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -
     for key, value in flat.items():
         name, quantity = key.rsplit(":", 1)
         parameter = parameters[name]
-        kept = value.clone() if quantity == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
-        optimiser.state[parameter][quantity] = kept
+        moved = value.clone() if quantity == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
+        optimiser.state[parameter][quantity] = moved
 
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
     """Return a copy of the statistics of all batch norms."""
-    return {name: each.clone() for name, each in _statistics(network)}
+    return {name: values.clone() for name, values in _statistics(network)}
 
 
-def put_statistics(network: nn.Module, kept: dict[str, Tensor]) -> None:
+def restore_statistics(network: nn.Module, saved: dict[str, Tensor]) -> None:
     """Put the statistics of all batch norms back."""
-    for name, each in _statistics(network):
-        each.copy_(kept[name])
+    for name, values in _statistics(network):
+        values.copy_(saved[name])
 
 
 def _statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
-            yield from ((f"{name}.{key}", each) for key, each in module.named_buffers())
+            yield from ((f"{name}.{key}", values) for key, values in module.named_buffers())

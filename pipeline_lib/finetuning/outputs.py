@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.reading import Read
+from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.finetuning import FinetuningSettings
 
 
@@ -18,11 +18,11 @@ def outputs_of(
     network: nn.Module,
     plan: Sequence[np.ndarray],
     lengths: np.ndarray,
-    read: Read,
+    read: Reader,
     settings: FinetuningSettings,
     *,
     workers: int = 0,
-    say: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
+    forward: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
 
@@ -33,7 +33,7 @@ def outputs_of(
         read: row, start, duration to a waveform, a text, or both
         settings: the entry
         workers: processes that load batches
-        say: inputs to outputs, one of the network's methods; None calls the network itself
+        forward: inputs to outputs, one of the network's methods; None calls the network itself
     """
     if not len(plan):
         return
@@ -43,7 +43,7 @@ def outputs_of(
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode():
         for inputs, _ in batches.load(loader, workers, device):
-            outputs = (say or network)(batches.to(inputs, device))
+            outputs = (forward or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 
 

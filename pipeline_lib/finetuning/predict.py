@@ -17,7 +17,7 @@ from pipeline_lib import experts
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
-from pipeline_lib.finetuning.reading import Pairs, Read, Recordings
+from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings
 from pipeline_lib.networks.joint import BOTH, JointNetwork
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -38,7 +38,7 @@ class PredictionJob:
         settings: the entry
         device: auto, cpu, cuda or mps
         read: row, start, duration to a waveform, a text, or both
-        rows: of the manifest, those to predict; the plan counts in places of this list
+        rows: of the manifest, those to predict; the plan numbers the positions in this array
         lengths: seconds or characters, of all rows of the manifest
         ids: of the rows to predict
         workers: processes that load batches
@@ -48,7 +48,7 @@ class PredictionJob:
     expert: Path
     settings: FinetuningSettings
     device: str
-    read: Read
+    read: Reader
     rows: np.ndarray
     lengths: np.ndarray
     ids: list[str]
@@ -65,15 +65,15 @@ class PredictionJob:
 
     def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
         """Return what predicts some rows with a network that is trained and on its device; a joint one by its views."""
-        say = network.views if isinstance(network, JointNetwork) else None
+        forward = network.views if isinstance(network, JointNetwork) else None
 
-        def compute(places: list[int]) -> pa.Table:
-            plan = [self.rows[batch] for batch in in_batches(places, self.settings)]
+        def compute(positions: list[int]) -> pa.Table:
+            plan = [self.rows[batch] for batch in in_batches(positions, self.settings)]
             given = (plan, self.lengths, self.read, self.settings)
-            parts = list(outputs_of(network, *given, workers=self.workers, say=say))
-            found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-            columns = {key: _column(values) for key, values in found.items()}
-            return pa.table({"row": pa.array(self.rows[places]), **columns})
+            parts = list(outputs_of(network, *given, workers=self.workers, forward=forward))
+            outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            columns = {key: _column(values) for key, values in outputs.items()}
+            return pa.table({"row": pa.array(self.rows[positions]), **columns})
 
         return compute
 
@@ -87,18 +87,18 @@ def predict(
     ids: np.ndarray,
     rows: np.ndarray,
     lengths: np.ndarray,
-    read: Read,
+    read: Reader,
     targets: Targets,
     prior: np.ndarray | None,
     folder: Path,
-    shown: Combination = "both",
-    showing: np.ndarray | None = None,
+    modalities: Combination = "both",
+    has_modalities: np.ndarray | None = None,
     machine: FinetuningMachine = FINETUNING,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
     A joint expert computes what it says from both and from each modality alone at once; the same call with another
-    ``shown`` reads the shards of the first.
+    ``modalities`` reads the shards of the first.
 
     Args:
         name: of the expert
@@ -112,54 +112,54 @@ def predict(
         targets: label order, attribute names and scale
         prior: the class prior that the posterior contains
         folder: for unfinished shards
-        shown: what is returned, of a joint expert
-        showing: which of ``rows`` have any of that, bool; None for all
+        modalities: what is returned, of a joint expert
+        has_modalities: which of ``rows`` have any of that, bool; None for all
         machine: executor, device, workers and threads
     """
     executor = machine.executor
     device = machine.device if executor.is_remote else next(network.parameters()).device.type
     if isinstance(read, Pairs):
-        read = read.plain() if executor.workers else replace(read, kept={})  # frames were kept as training made them
+        read = read.without_cache() if executor.workers else replace(read, cache={})  # its frames are those of training
     elif executor.workers and isinstance(read, Recordings):
-        read = Recordings(read.paths, read.minimum_samples)  # without audio that was kept in memory
+        read = Recordings(read.paths, read.minimum_samples)  # without cached audio
     names = ids[rows].tolist()
     job = PredictionJob(expert, settings, device, read, rows, lengths, names, machine.workers, machine.threads)
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
     compute = None if executor.workers else job.predicting_with(network)
     tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)
-    found = _gathered(tables, rows, "" if shown == BOTH else f"{shown}.")
-    if showing is not None and not showing.all():
-        rows = rows[showing]
-        for key in found:
-            found[key] = found[key][showing]  # one after the other: a copy of all would double the memory
+    outputs = _gathered(tables, rows, "" if modalities == BOTH else f"{modalities}.")
+    if has_modalities is not None and not has_modalities.all():
+        rows = rows[has_modalities]
+        for key in outputs:
+            outputs[key] = outputs[key][has_modalities]  # one after the other: a copy of all would double the memory
     posterior = attributes = None
     if targets.labels:
-        posterior = softmax(found["logits"].astype(np.float64), axis=1)
+        posterior = softmax(outputs["logits"].astype(np.float64), axis=1)
     if targets.attribute_names:
-        attributes = targets.on_scale(found["attributes"])
+        attributes = targets.on_scale(outputs["attributes"])
     return Predictions(
         utterance_ids=ids[rows],
         expert=name,
         labels=targets.labels,
         posterior=posterior,
-        trained_prior=prior,
+        training_prior=prior,
         attribute_names=targets.attribute_names,
         attributes=attributes,
-        embedding=found["embedding"],
+        embedding=outputs["embedding"],
     )
 
 
 def _gathered(tables: Iterable[pa.Table], rows: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
-    """Return one view's columns as arrays in the order of ``rows``; each shard is put into its place as it comes."""
-    found: dict[str, np.ndarray] = {}
+    """Return one view's columns as arrays in the order of ``rows``, filled shard by shard."""
+    outputs: dict[str, np.ndarray] = {}
     for table in tables:
-        places = np.searchsorted(rows, table["row"].to_numpy())
-        for name in (each for each in OUTPUTS if prefix + each in table.column_names):
+        positions = np.searchsorted(rows, table["row"].to_numpy())
+        for name in (output for output in OUTPUTS if prefix + output in table.column_names):
             values = _matrix(table[prefix + name])
-            if name not in found:
-                found[name] = np.empty((len(rows), values.shape[1]), values.dtype)
-            found[name][places] = values
-    return found
+            if name not in outputs:
+                outputs[name] = np.empty((len(rows), values.shape[1]), values.dtype)
+            outputs[name][positions] = values
+    return outputs
 
 
 def _column(values: np.ndarray) -> pa.FixedSizeListArray:

@@ -72,9 +72,9 @@ def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike
     """
     if accelerator.num_processes == 1:
         return
-    found = gather_object([(state.total, state.phase, state.epoch)])
-    if len(set(found)) > 1:
-        steps = [total for total, _, _ in found]
+    states = gather_object([(state.total, state.phase, state.epoch)])
+    if len(set(states)) > 1:
+        steps = [total for total, _, _ in states]
         raise InputError(
             f"the processes would go on after steps {steps}: {folder} is not the same folder for all of them; put work/"
             " on a disk that all machines share, or remove it on each"
@@ -82,9 +82,9 @@ def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike
 
 
 def _refuse_shards() -> None:
-    for name, said in SHARDED.items():
+    for name, framework in SHARDED.items():
         if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() not in ("", "0", "false"):  # accelerate reads more
             raise InputError(
-                f"{said} is not supported: a 70-B model in 4 bit is 36 GB and fits one 80-GB GPU; use"
+                f"{framework} is not supported: a 70-B model in 4 bit is 36 GB and fits one 80-GB GPU; use"
                 " pipeline_lib/recipes/accelerate/ddp.yaml"
             )

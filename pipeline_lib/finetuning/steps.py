@@ -26,12 +26,12 @@ from pipeline_lib.finetuning.batches import Batch
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally
-from pipeline_lib.finetuning.logs import say
+from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
 from pipeline_lib.networks.joint import Pass
 from pipeline_lib.params.training import PhaseSettings
 
-Found = tuple[np.ndarray | slice, dict[str, Tensor]]  # places in the batch, outputs
+PassOutputs = tuple[np.ndarray | slice, dict[str, Tensor]]  # rows of the batch, outputs
 Outputs = tuple[np.ndarray, dict[str, np.ndarray]]  # rows, outputs
 Scored = tuple[np.ndarray, dict[str, np.ndarray], float]  # rows, outputs, loss of their step
 
@@ -60,7 +60,7 @@ class Steps:
         self.context, self.name, self.phase = context, name, phase
         self.optimiser = optimisation.optimiser_of(context.network, phase)
         self.model = context.accelerator.prepare_model(context.network)
-        self.trained = [each for each in context.network.parameters() if each.requires_grad]
+        self.trained = [parameter for parameter in context.network.parameters() if parameter.requires_grad]
         self.where = f"finetuning.{context.name}.phases.{name}"
         self.objective = Objective(context, phase)
         self.statistics: dict[str, Tensor] = {}  # batch norm's, of before the step
@@ -86,13 +86,15 @@ class Steps:
                 return self._run_batches(plan, state, after_step)
             except torch.OutOfMemoryError:
                 self.optimiser.zero_grad(set_to_none=True)
-                optimisation.put_statistics(context.network, self.statistics)
+                optimisation.restore_statistics(context.network, self.statistics)
                 if state.splits == 2 or context.accelerator.num_processes > 1 or self.phase.batch_size < 4:
                     raise InputError(self._memory_message(state)) from None
             state.splits = 2
             torch.cuda.empty_cache()
             size = self.phase.batch_size
-            say(f"{context.name}: out of memory with batch_size {size}; halving it and doubling the number of batches")
+            print_line(
+                f"{context.name}: out of memory with batch_size {size}; halving it and doubling the number of batches"
+            )
 
     def _run_batches(self, plan: list[Batch], state: State, after_step: Callable[[], None]) -> None:
         context = self.context
@@ -113,31 +115,31 @@ class Steps:
             after_step()
 
     def _step(self, state: State, window: list[Batch], loaded: Iterator) -> list[Scored]:
-        """Take one step over the window's batches and return what each of its pieces scored."""
+        """Take one step over the window's batches and return the scored outputs of its pieces."""
         context = self.context
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         rate = optimisation.set_rate(self.optimiser, optimisation.share_of_peak(state.step, self.planned, self.phase))
         self.statistics = optimisation.statistics(context.network)
-        pieces, whole, kept = self._pieces(state, window, loaded), None, []
+        pieces, whole, forwarded = self._pieces(state, window, loaded), None, []
         n_pieces = sum(len(batch.pieces(state.splits)) for batch in window)
         if n_pieces * context.accelerator.num_processes > 1:
             if self.objective.known_beforehand:
-                whole = self.objective.before(np.concatenate([batch.rows for batch in window]))
+                whole = self.objective.from_targets(np.concatenate([batch.rows for batch in window]))
             else:
                 pieces = list(pieces)
-                whole, kept = self._seen_together(pieces)
+                whole, forwarded = self._forward_all(pieces)
         scored: list[Outputs] = []
         total = 0.0
         for number, piece in enumerate(pieces):
             with nullcontext() if number == n_pieces - 1 else context.accelerator.no_sync(self.model):
-                found, part = kept.pop() if kept else self._forward(self.model, piece)
+                by_pass, part = forwarded.pop() if forwarded else self._forward(self.model, piece)
                 loss, value = self.objective.loss(part, whole, number)
                 if not np.isfinite(value):
                     raise InputError(self._diverged_message(state, value, rate))
                 (loss * context.accelerator.num_processes).backward()  # the processes' gradients are averaged
-            each, value = self._gathered(piece.batch, found, value)
-            scored, total = scored + each, total + value
+            gathered, value = self._gathered(piece.batch, by_pass, value)
+            scored, total = scored + gathered, total + value
         if state.step == 0:
             self._refuse_idle_lora()
         if self.phase.max_gradient_norm is not None:
@@ -154,64 +156,66 @@ class Steps:
                 seeds = (state.phase, state.epoch, state.batch + i, number, self.context.accelerator.process_index)
                 yield Piece(batch, inputs, truth, (self.context.settings.seed, *seeds))
 
-    def _seen_together(self, pieces: list[Piece]) -> tuple[Whole, list[tuple[dict[str, Found], Part]]]:
-        """Forward all pieces, for losses that take all of a step's utterances together, and return what they say of it.
+    def _forward_all(self, pieces: list[Piece]) -> tuple[Whole, list[tuple[dict[str, PassOutputs], Part]]]:
+        """Forward all pieces, for losses that take all of a step's utterances together, and return their whole step.
 
         Several are forwarded without keeping activations, and again to train: batch norm's statistics are those of
         before. What a single one gave is returned too.
         """
         accelerator, alone = self.context.accelerator, len(pieces) == 1
-        mine, kept = [], []
+        mine, forwarded = [], []
         with nullcontext() if alone else torch.no_grad():
             for piece in pieces:
-                found, part = self._forward(self.model if alone else self.context.network, piece)
+                by_pass, part = self._forward(self.model if alone else self.context.network, piece)
                 mine.append(part.summary())
-                kept += [(found, part)] if alone else []
+                forwarded += [(by_pass, part)] if alone else []
         if not alone:
-            optimisation.put_statistics(self.context.network, self.statistics)
+            optimisation.restore_statistics(self.context.network, self.statistics)
         parts = mine if accelerator.num_processes == 1 else gather_object(mine)
-        return self.objective.seen(parts, accelerator.process_index * len(mine), len(mine)), kept
+        return self.objective.from_parts(parts, accelerator.process_index * len(mine), len(mine)), forwarded
 
-    def _forward(self, model: nn.Module, piece: Piece) -> tuple[dict[str, Found], Part]:
-        """Return what each pass found, of an audio or text expert the only one, and the losses."""
+    def _forward(self, model: nn.Module, piece: Piece) -> tuple[dict[str, PassOutputs], Part]:
+        """Return the outputs of each pass, of an audio or text expert the only one, and the losses."""
         seed_all(*piece.seeds)
         device = self.context.accelerator.device
         inputs, truth = batches.to(piece.inputs, device), batches.to(piece.truth, device)
         passes = self.context.settings.passes_of(self.phase)
         with autocast(device, expected=self.context.half):
-            found = model(inputs, passes, self.objective.expected) if passes else model(inputs)
-        part = self.objective.part(found, truth)
+            outputs = model(inputs, passes, self.objective.auxiliary_inputs) if passes else model(inputs)
+        part = self.objective.part(outputs, truth)
         if not passes:
-            return {"": (slice(None), found)}, part
-        taken = {name: each for name, each in found.items() if isinstance(each, Pass)}
-        return {name: (each.rows.cpu().numpy(), each.outputs) for name, each in taken.items()}, part
+            return {"": (slice(None), outputs)}, part
+        taken = {name: result for name, result in outputs.items() if isinstance(result, Pass)}
+        return {name: (result.rows.cpu().numpy(), result.outputs) for name, result in taken.items()}, part
 
-    def _gathered(self, piece: Batch, found: dict[str, Found], value: float) -> tuple[list[Outputs], float]:
-        """Return what a piece scored in all processes, each pass by itself, and its share of the step's loss."""
+    def _gathered(self, piece: Batch, by_pass: dict[str, PassOutputs], value: float) -> tuple[list[Outputs], float]:
+        """Return a piece's outputs in all processes, each pass by itself, and its share of the step's loss."""
         count = self.context.accelerator.num_processes
         rows = piece.of_process(self.context.accelerator.process_index, count).rows
         mine = {
             name: (
-                rows[places],
-                {key: each.detach().float().cpu().numpy() for key, each in outputs.items() if key != "embedding"},
+                rows[selection],
+                {key: values.detach().float().cpu().numpy() for key, values in outputs.items() if key != "embedding"},
             )
-            for name, (places, outputs) in found.items()
+            for name, (selection, outputs) in by_pass.items()
         }
         parts = [(mine, value)] if count == 1 else gather_object([(mine, value)])
         scored = []
-        for name in dict.fromkeys(name for each, _ in parts for name in each):
-            shares = [each[name] for each, _ in parts if name in each]
+        for name in dict.fromkeys(name for values, _ in parts for name in values):
+            shares = [values[name] for values, _ in parts if name in values]
             outputs = {key: np.concatenate([share[key] for _, share in shares]) for key in shares[0][1]}
             scored.append((np.concatenate([taken for taken, _ in shares]), outputs))
-        return scored, sum(each for _, each in parts)
+        return scored, sum(loss for _, loss in parts)
 
     def _refuse_idle_lora(self) -> None:
         parameters = dict(self.context.network.named_parameters())
         for prefix, encoder in encoders_of(self.context.network).items():
-            adapted = {name: each for name, each in parameters.items() if name.startswith(prefix) and "lora_" in name}
-            idle = [name for name, each in adapted.items() if each.requires_grad and each.grad is None]
+            adapted = {
+                name: parameter for name, parameter in parameters.items() if name.startswith(prefix) and "lora_" in name
+            }
+            idle = [name for name, parameter in adapted.items() if parameter.requires_grad and parameter.grad is None]
             if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
-                running = {_block(name) for name, each in adapted.items() if each.grad is not None}
+                running = {_block(name) for name, values in adapted.items() if values.grad is not None}
                 idle = [name for name in idle if _block(name) in running]
             if idle and not (self.context.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
                 layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
@@ -224,7 +228,7 @@ class Steps:
         cut = ", cut in two" if state.splits == 2 else ""
         return (
             f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it and raise accumulation,"
-            f" shorten chunk_s, or set finetuning.{self.job.name}.gradient_checkpointing to true"
+            f" shorten chunk_s, or set finetuning.{self.context.name}.gradient_checkpointing to true"
         )
 
     def _diverged_message(self, state: State, value: float, rate: float) -> str:

@@ -15,10 +15,10 @@ from pipeline_lib.finetuning import checkpoints, combinations, optimisation
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally, is_better
-from pipeline_lib.finetuning.logs import say
+from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of
 from pipeline_lib.finetuning.processes import check_same_start
-from pipeline_lib.finetuning.reading import Read
+from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.finetuning.steps import Steps, planned
 from pipeline_lib.networks.joint import BOTH
 from pipeline_lib.params.training import PhaseSettings
@@ -38,13 +38,13 @@ class Training:
 
     def run(self) -> list[dict]:
         """Train, from the latest checkpoint where there is one, and return the training curve's rows."""
-        found = checkpoints.latest(self.context.folder)
+        checkpoint = checkpoints.latest(self.context.folder)
         flat: dict[str, Tensor] | None = None
-        if found is not None:
-            self.state, weights, flat = found
+        if checkpoint is not None:
+            self.state, weights, flat = checkpoint
             self._put(weights)
             if self.context.accelerator.is_main_process:
-                say(f"{self.job.name}: going on after step {self.state.total}")
+                print_line(f"{self.context.name}: going on after step {self.state.total}")
         check_same_start(self.context.accelerator, self.state, self.context.folder)
         phases = list(self.context.settings.phases.items())
         with self._bar(sum(planned(self.context, phase) for _, phase in phases)) as self.advance:
@@ -57,7 +57,7 @@ class Training:
         return self.state.history
 
     def _run_phase(self, name: str, phase: PhaseSettings, flat: dict[str, Tensor] | None) -> None:
-        with trains(self.context.network, phase):
+        with freeze_untrained(self.context.network, phase):
             steps = Steps(self.context, name, phase)
             if flat is not None:
                 optimisation.restore(steps.optimiser, self.context.network, flat)
@@ -89,20 +89,22 @@ class Training:
         measured = over or state.epoch % context.settings.early_stopping.every == 0
         scores = {"train": train, **({"dev": self._development_scores(steps)} if measured else {})}
         before = max((row["epoch"] for row in state.history if row["phase"] < state.phase), default=0)
-        for split, each in scores.items():
-            state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **each})
-            context.logs.epoch(before + state.epoch, split, each)
+        for split, values in scores.items():
+            state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **values})
+            context.logs.epoch(before + state.epoch, split, values)
         if measured:
-            self._keep_if_best(scores["dev"][context.settings.early_stopping.metric])
+            self._save_if_best(scores["dev"][context.settings.early_stopping.metric])
         self._save(steps)
         if context.accelerator.is_main_process:
-            shown = [f"{split} {key} {value:.3f}" for split, each in scores.items() for key, value in each.items()]
+            figures = [
+                f"{split} {key} {value:.3f}" for split, values in scores.items() for key, value in values.items()
+            ]
             star = "  * best" if state.best_epoch == state.epoch else ""
-            say(f"{context.name} {steps.name} epoch {state.epoch}: {'  '.join(shown)}{star}")
+            print_line(f"{context.name} {steps.name} epoch {state.epoch}: {'  '.join(figures)}{star}")
         if self._is_over(steps.phase):
             self.advance(steps.planned - state.step)  # what early stopping leaves out
 
-    def _keep_if_best(self, score: float) -> None:
+    def _save_if_best(self, score: float) -> None:
         state, context = self.state, self.context
         if not is_better(score, state.best, context.settings):
             state.waited += 1
@@ -112,35 +114,34 @@ class Training:
             checkpoints.write_best(context.folder, state, self._weights())
 
     def _development_scores(self, steps: Steps) -> dict[str, float]:
-        """Return the scores of the development rows; of a joint expert of each thing shown of them, all together."""
+        """Return the scores of the development rows; of a joint expert over all measured combinations together."""
         context, tally = self.context, Tally.empty(self.context.targets)
         passes = context.settings.passes_of(steps.phase)
         if not passes:
             self._score(steps, tally, context.dev, context.read)
             return tally.scores()
-        for shown in combinations.measured(context.settings, passes):
-            rows = context.development(shown)
+        for combination in combinations.measured_combinations(context.settings, passes):
+            rows = context.development_rows(combination)
             if len(rows):
-                self._score(steps, tally, rows, context.read.showing(shown))
+                self._score(steps, tally, rows, context.read.with_modalities(combination))
         return tally.scores()
 
-    def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Read) -> None:
+    def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Reader) -> None:
         outputs = self._development_outputs(rows, read)
         truth = {name: torch.from_numpy(values[rows]) for name, values in self.context.arrays.items()}
-        found = {name: torch.from_numpy(values) for name, values in outputs.items()}
-        tally.add(self.context.targets, rows, outputs, float(steps.objective.supervised(found, truth)))
+        tensors = {name: torch.from_numpy(values) for name, values in outputs.items()}
+        tally.add(self.context.targets, rows, outputs, float(steps.objective.supervised(tensors, truth)))
 
-    def _development_outputs(self, rows: np.ndarray, read: Read) -> dict[str, np.ndarray]:
+    def _development_outputs(self, rows: np.ndarray, read: Reader) -> dict[str, np.ndarray]:
         """Return the network's outputs for the rows, by all processes together, the same in each."""
         context = self.context
         process, count = context.accelerator.process_index, context.accelerator.num_processes
         (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
         plan = in_batches(order, context.settings)
-        mine = [rows[places] for places in plan[process::count]]
-        found = outputs_of(
-            context.network, mine, context.lengths, read, context.settings, workers=context.machine.workers
-        )
-        parts = list(zip(range(process, len(plan), count), found))
+        mine = [rows[indices] for indices in plan[process::count]]
+        given = (mine, context.lengths, read, context.settings)
+        outputs = outputs_of(context.network, *given, workers=context.machine.workers)
+        parts = list(zip(range(process, len(plan), count), outputs))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")
         return {name: np.concatenate([together[i][name] for i in range(len(plan))])[back] for name in together[0]}
@@ -161,22 +162,24 @@ class Training:
     def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:
         if not self.context.accelerator.is_main_process:
             return nullcontext(lambda n: None)
-        return progress(steps, f"training {self.job.name}", self.state.total)
+        return progress(steps, f"training {self.context.name}", self.state.total)
 
 
 @contextmanager
-def trains(network: nn.Module, phase: PhaseSettings) -> Iterator[None]:
+def freeze_untrained(network: nn.Module, phase: PhaseSettings) -> Iterator[None]:
     """Hold still what the phase does not train: the encoder, or all but one head; afterwards it is as it was."""
-    left = {
+    is_trained = {
         "all": lambda name: True,
         "head": lambda name: not name.startswith(ENCODER),
         "both_head": lambda name: name.startswith(f"heads.{BOTH}."),
     }[phase.train]
-    held = [each for name, each in network.named_parameters() if each.requires_grad and not left(name)]
-    for each in held:
-        each.requires_grad_(False)
+    frozen = [
+        parameter for name, parameter in network.named_parameters() if parameter.requires_grad and not is_trained(name)
+    ]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for each in held:
-            each.requires_grad_(True)
+        for parameter in frozen:
+            parameter.requires_grad_(True)

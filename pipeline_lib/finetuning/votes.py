@@ -11,7 +11,7 @@ from pipeline_lib.labels import OTHER, indices
 from pipeline_lib.tables.manifest import Manifest
 
 
-def counted(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
+def vote_counts(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
     """Return how many annotators chose each label, float64, shape ``(n, n_labels)``; other labels are left out."""
     cast = [votes if isinstance(votes, dict) else {} for votes in corpus.frame["votes"]]
     return np.array([[votes.get(label, 0) for label in labels] for votes in cast], dtype=np.float64)
@@ -42,7 +42,7 @@ def soft_labels(corpus: Manifest, *, pseudo_labels: bool) -> tuple[tuple[str, ..
 
 
 def _shares(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
-    votes, truth = counted(corpus, labels), indices(corpus.frame["emotion"].tolist(), labels)
+    votes, truth = vote_counts(corpus, labels), indices(corpus.frame["emotion"].tolist(), labels)
     unvoted = np.flatnonzero((votes.sum(axis=1) == 0) & (truth >= 0))
     votes[unvoted, truth[unvoted]] = 1.0
     total = votes.sum(axis=1, keepdims=True)

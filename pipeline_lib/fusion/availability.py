@@ -1,10 +1,17 @@
-"""Which experts say something of an utterance; an expert that does not has NaN in its row."""
+"""Availability of experts by utterance; an expert without a prediction has NaN in its row."""
 
 import numpy as np
 
 
 def available(values: np.ndarray) -> np.ndarray:
-    """Return where experts have values, bool, shape ``(n_experts, n)``; values are ``(n_experts, n, width)``."""
+    """Return where experts have values.
+
+    Args:
+        values: shape ``(n_experts, n, width)``, NaN rows where an expert is absent
+
+    Returns:
+        bool, shape ``(n_experts, n)``
+    """
     return ~np.isnan(values).any(axis=2)
 
 
@@ -12,7 +19,7 @@ def patterns(present: np.ndarray) -> np.ndarray:
     """Return each set of present experts that occurs, bool, shape ``(n_patterns, n_experts)``.
 
     Args:
-        present: shape ``(n_experts, n)``
+        present: bool, shape ``(n_experts, n)``
     """
     return np.unique(present.T, axis=0)
 

@@ -1,4 +1,4 @@
-"""What fusion chose and reached on the tuning set, in a line each."""
+"""Summary of a fusion: weights and scores on the tuning set, a line a target."""
 
 import numpy as np
 
@@ -10,29 +10,37 @@ from pipeline_lib.params.fusion import FusionSettings
 
 
 def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
-    """Return a line for the posterior and one an attribute: weights, score as fitted and score cross-fitted."""
+    """Return a line for the posterior and one an attribute: weights, score as fitted and score cross-fitted.
+
+    Args:
+        fusion: a fitted fusion
+        settings: the options it was fitted with
+
+    Returns:
+        one line for categories where there are posteriors, then one for each attribute
+    """
     inputs, lines = fusion.inputs, []
-    tuning = inputs.tuning
-    if fusion.fuser is not None:
-        experts = [each.expert for each in inputs.posterior_experts]
+    tuning, fused, crossfitted = inputs.tuning, fusion.fused, fusion.crossfitted
+    if fusion.fuser is not None and fused.posterior is not None and crossfitted.posterior is not None:
+        experts = [expert.expert for expert in inputs.posterior_experts]
         chosen = f"{settings.method} of {', '.join(experts)}"
         if isinstance(fusion.fuser, Interpolation):
             chosen = f"{settings.method} of {_weights(experts, fusion.fuser.weights_)}"
         truth = inputs.truth[tuning]
         known = truth >= 0
         scores = [
-            macro_f1(truth[known], each.posterior[rows][known].argmax(axis=1), len(inputs.labels))
-            for each, rows in ((fusion.fused, tuning), (fusion.crossfitted, slice(None)))
+            macro_f1(truth[known], posterior[known].argmax(axis=1), len(inputs.labels))
+            for posterior in (fused.posterior[tuning], crossfitted.posterior)
         ]
         lines.append(f"categories: {chosen}; {_scores('macro-F1', scores, settings.tuning)}")
-    if fusion.attribute_fuser is not None:
-        experts = [each.expert for each in inputs.attribute_experts]
+    if fusion.attribute_fuser is not None and fused.attributes is not None and crossfitted.attributes is not None:
+        experts = [expert.expert for expert in inputs.attribute_experts]
         for k, name in enumerate(inputs.attribute_names):
             truth = inputs.attribute_truth[tuning, k]
             known = ~np.isnan(truth)
             scores = [
-                concordance(truth[known], each.attributes[rows, k][known])
-                for each, rows in ((fusion.fused, tuning), (fusion.crossfitted, slice(None)))
+                concordance(truth[known], attributes[:, k][known])
+                for attributes in (fused.attributes[tuning], crossfitted.attributes)
             ]
             weights = _weights(experts, fusion.attribute_fuser.weights_[k])
             lines.append(f"{name}: {weights}; {_scores('CCC', scores, settings.tuning)}")

@@ -1,4 +1,4 @@
-"""Folds in which a speaker stays together."""
+"""Speaker-disjoint folds."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from pipeline_lib.errors import InputError
 def folds(truth: np.ndarray, speakers: Sequence[str | None], n_folds: int, seed: int) -> np.ndarray:
     """Return each utterance's fold, speakers undivided and labels as evenly spread as that allows.
 
-    There are fewer folds than asked where there are fewer speakers, or where every label has fewer utterances. An
-    utterance whose speaker is unknown is a speaker of its own. If all are of one speaker, utterances are divided as if
-    each were, and a warning is printed: the cross-fitted score is then of a known speaker.
+    There are fewer folds than requested where there are fewer speakers, or where every label has fewer utterances. An
+    utterance whose speaker is unknown is a speaker of its own. If all are of one speaker, every utterance is taken for
+    a speaker of its own, and a warning is printed: the cross-fitted score is then of a known speaker.
 
     Args:
         truth: label indices, any integer where unknown, shape ``(n,)``
-        speakers: of each utterance
-        n_folds: at most
-        seed: of the order in which speakers are dealt out
+        speakers: of the utterances, length n, None where unknown
+        n_folds: largest number of folds, 2 or more
+        seed: of the order in which speakers are assigned
 
     Returns:
-        shape ``(n,)``, int64, at least two different values
+        fold indices from 0, int64, shape ``(n,)``, at least two different values
 
     Raises:
         InputError: there is only one utterance
@@ -42,9 +42,9 @@ def folds(truth: np.ndarray, speakers: Sequence[str | None], n_folds: int, seed:
         truth = np.zeros(n, dtype=np.int64)  # every label once: nothing to spread evenly
         counts = np.array([n])
     splitter = StratifiedGroupKFold(min(n_folds, groups.max() + 1, counts.max()), shuffle=True, random_state=seed)
-    found = np.full(n, -1, dtype=np.int64)
+    fold_of = np.full(n, -1, dtype=np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds: as evenly as can be
         for fold, (_, rows) in enumerate(splitter.split(np.zeros(n), truth, groups)):
-            found[rows] = fold
-    return found
+            fold_of[rows] = fold
+    return fold_of

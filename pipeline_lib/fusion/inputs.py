@@ -1,4 +1,4 @@
-"""What fusion reads, side by side and checked once."""
+"""Inputs of fusion, aligned by utterance and checked once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,16 @@ class Inputs:
 
     Attributes:
         ids: shape ``(n,)``
-        speakers: of each, None where unknown
+        speakers: of the utterances, None where unknown
         tuning: the utterances to fit on, bool, shape ``(n,)``
         labels: of the posteriors
         posteriors: shape ``(n_with_posterior, n, n_labels)``, NaN rows where absent; None where no expert has any
         posterior_experts: in the order of the first axis
         truth: label indices, -1 where there is none, shape ``(n,)``
-        attribute_names, attributes, attribute_experts, attribute_truth: likewise; truth ``(n, n_attributes)``, NaN
+        attribute_names: of the attributes' last axis
+        attributes: shape ``(n_with_attributes, n, n_attributes)``, NaN rows where absent; None where no expert has any
+        attribute_experts: in the order of the first axis
+        attribute_truth: shape ``(n, n_attributes)``, NaN where there is none
     """
 
     ids: np.ndarray
@@ -41,7 +44,12 @@ class Inputs:
 
 
 def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> Inputs:
-    """Return the experts side by side, in the order of the manifest; utterances that no expert saw are left out.
+    """Return the experts side by side, in the order of the manifest; utterances without an expert are left out.
+
+    Args:
+        experts: rebalanced predictions, in the order of ``fusion.experts``
+        manifest: utterances, truth and speakers
+        tuning: split or subset to fit on
 
     Raises:
         InputError: experts differ in labels or attributes, predict unknown utterances, or have none in common; or the
@@ -49,10 +57,11 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
     """
     ids = manifest.ids
     _refuse_unknown(experts, ids)
-    with_posterior = tuple(each for each in experts if each.posterior is not None)
-    with_attributes = tuple(each for each in experts if each.attributes is not None)
+    with_posterior = tuple(expert for expert in experts if expert.posterior is not None)
+    with_attributes = tuple(expert for expert in experts if expert.attributes is not None)
+    expert_names = [expert.expert for expert in experts]
     if not with_posterior and not with_attributes:
-        raise InputError(f"experts {[each.expert for each in experts]} have neither posteriors nor attributes to fuse")
+        raise InputError(f"experts {expert_names} have neither posteriors nor attributes to fuse")
     labels = with_posterior[0].labels if with_posterior else ()
     names = with_attributes[0].attribute_names if with_attributes else ()
     if with_posterior and labels != manifest.labels:
@@ -60,11 +69,11 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
             f"expert {with_posterior[0].expert!r} has labels {list(labels)}, the manifest {list(manifest.labels)}"
             " (does it come from data/predictions, not rebalanced?)"
         )
-    posteriors = predictions.stack(with_posterior, ids)[0] if with_posterior else None
-    attributes = predictions.stack(with_attributes, ids)[1] if with_attributes else None
+    posteriors = predictions.stack(with_posterior, ids.tolist())[0] if with_posterior else None
+    attributes = predictions.stack(with_attributes, ids.tolist())[1] if with_attributes else None
     seen = _seen(posteriors, ids, "posterior", with_posterior) & _seen(attributes, ids, "attributes", with_attributes)
     if not seen.any():
-        raise InputError(f"no utterance has all that experts {[each.expert for each in experts]} say, nothing is fused")
+        raise InputError(f"no utterance has every kind of prediction that experts {expert_names} give; nothing to fuse")
     manifest = keep(manifest, seen)
     inputs = Inputs(
         ids=manifest.ids,
@@ -89,7 +98,7 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
 def _refuse_unknown(experts: Sequence[Predictions], ids: np.ndarray) -> None:
     known = set(ids)
     for expert in experts:
-        unknown = [each for each in expert.utterance_ids if each not in known]
+        unknown = [name for name in expert.utterance_ids if name not in known]
         if unknown:
             raise InputError(
                 f"expert {expert.expert!r} predicts {len(unknown)} utterances that the manifest lacks,"
@@ -99,10 +108,12 @@ def _refuse_unknown(experts: Sequence[Predictions], ids: np.ndarray) -> None:
 
 def _seen(values: np.ndarray | None, ids: np.ndarray, what: str, experts: tuple[Predictions, ...]) -> np.ndarray:
     """Return which utterances any expert has values of, bool, shape ``(n,)``, and print how many none has."""
-    seen = np.ones(len(ids), dtype=bool) if values is None else available(values).any(axis=0)
+    seen = np.ones(len(ids), dtype=bool)
+    if values is not None:
+        seen = np.asarray(available(values).any(axis=0))
     if not seen.all():
         print(
             f"{int((~seen).sum())} of {len(ids)} utterances have no {what} of any expert among"
-            f" {[each.expert for each in experts]}, {ids[~seen][0]!r} first: they are left out of the fused tables"
+            f" {[expert.expert for expert in experts]}, {ids[~seen][0]!r} first: they are left out of the fused tables"
         )
     return seen

@@ -20,14 +20,14 @@ class Interpolation:
     to 1; where these are all 0 the others count alike.
 
     Args:
-        step: between tried weights
-        objective: what is made largest
+        step: between tried weights, in (0, 1], divides 1
+        objective: the score that is maximised
 
     Attributes:
         weights_: shape ``(n_experts,)``, sum to 1
         score_: the objective on the tuning utterances, where it was fitted
         tried_: weights, shape ``(n_tried, n_experts)``
-        criteria_: objective and mean log-likelihood of each, shape ``(n_tried, 2)``
+        criteria_: objective and mean log-likelihood of the tried weights, shape ``(n_tried, 2)``
     """
 
     def __init__(
@@ -38,21 +38,31 @@ class Interpolation:
         self.step = step
         self.objective = objective
 
-    def fit(self, posteriors: np.ndarray, truth: np.ndarray, expected: np.ndarray | None = None) -> Self:
-        """Find the weights.
+    def fit(self, posteriors: np.ndarray, truth: np.ndarray, expert_sets: np.ndarray | None = None) -> Self:
+        """Search the weights.
 
         Args:
             posteriors: shape ``(n_experts, n, n_labels)``, NaN rows where an expert lacks the utterance
             truth: label indices, shape ``(n,)``
-            expected: sets of experts to fit for; not needed, any can be mixed
+            expert_sets: sets of experts to fit for; ignored, any set can be mixed
+
+        Returns:
+            self, fitted
         """
-        found = search(lambda weights: self._criteria(posteriors, truth, weights), len(posteriors), self.step)
-        self.weights_, self.score_ = found.weights, found.score
-        self.tried_, self.criteria_ = found.tried, found.criteria
+        best = search(lambda weights: self._criteria(posteriors, truth, weights), len(posteriors), self.step)
+        self.weights_, self.score_ = best.weights, best.score
+        self.tried_, self.criteria_ = best.tried, best.criteria
         return self
 
     def predict_proba(self, posteriors: np.ndarray) -> np.ndarray:
-        """Return the fused posterior, shape ``(n, n_labels)``, rows sum to 1."""
+        """Return the fused posterior.
+
+        Args:
+            posteriors: shape ``(n_experts, n, n_labels)``, NaN rows where an expert lacks the utterance
+
+        Returns:
+            shape ``(n, n_labels)``, rows sum to 1; NaN where no expert is present
+        """
         return mix(posteriors, self.weights_)
 
     def _criteria(self, posteriors: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -61,7 +71,7 @@ class Interpolation:
         return np.concatenate([self._criteria_of(mix(posteriors, part), truth) for part in parts])
 
     def _criteria_of(self, mixed: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Return objective and mean log-likelihood of each of ``(n_weights, n, n_labels)`` posteriors."""
+        """Return objective and mean log-likelihood of ``(n_weights, n, n_labels)`` posteriors, ``(n_weights, 2)``."""
         n_weights, n, n_labels = mixed.shape
         likelihood = np.log(np.maximum(mixed[:, np.arange(n), truth], _SMALLEST)).mean(axis=1)
         if self.objective == "log_likelihood":

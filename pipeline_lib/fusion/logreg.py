@@ -14,14 +14,21 @@ class StackedLogisticRegression(Stacked):
     posterior contains the tuning set's label prior, uniform on a balanced one.
 
     Args:
-        penalty: L2 penalty
+        penalty: L2 penalty, > 0
     """
 
     def __init__(self, penalty: float = 1.0) -> None:
         self.penalty = penalty
 
     def features(self, posteriors: np.ndarray) -> np.ndarray:
-        """Return the posteriors side by side."""
+        """Return the posteriors side by side.
+
+        Args:
+            posteriors: shape ``(n_present, n, n_labels)``
+
+        Returns:
+            shape ``(n, n_present * n_labels)``
+        """
         return side_by_side(posteriors)
 
     def classifier(self) -> MultinomialLogisticRegression:

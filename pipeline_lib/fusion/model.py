@@ -1,7 +1,7 @@
-"""models/fusion/: what fusion learned, to be read by a person and by this module.
+"""models/fusion/: the fitted fusion, readable by a person and by this module.
 
 ``fusion.json`` holds the weights or, for logreg and plda, the coefficients of one classifier a set of experts, numbers
-in full. ``curve.csv`` holds every weight that the search tried with what it reached, a row a trial: the grid curve.
+in full. ``curve.csv`` holds every weight that the search tried with its criteria, a row a trial: the grid curve.
 """
 
 import csv
@@ -32,7 +32,16 @@ _LEARNED = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A fusion read back: ``fuser`` and ``attribute_fuser`` predict, their first axis ordered by the names here."""
+    """A fitted fusion read from disk.
+
+    Attributes:
+        labels: of the posteriors
+        posterior_experts: the order of the first axis of ``fuser``'s inputs
+        fuser: fitted; None without posteriors
+        attribute_names: of the attributes
+        attribute_experts: the order of the first axis of ``attribute_fuser``'s inputs
+        attribute_fuser: fitted; None without attributes
+    """
 
     labels: tuple[str, ...]
     posterior_experts: tuple[str, ...]
@@ -43,13 +52,19 @@ class Loaded:
 
 
 def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
-    """Write ``folder`` anew, whole or not at all."""
+    """Write the folder atomically, in place of an earlier one.
+
+    Args:
+        folder: models/fusion
+        fusion: fitted
+        settings: the options it was fitted with
+    """
     temporary = atomic.aside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        said = checksummed_json.dumps(_said(fusion, settings), indent=1)
-        (temporary / "fusion.json").write_text(said + "\n", encoding="utf-8")
+        record = checksummed_json.dumps(_record(fusion, settings), indent=1)
+        (temporary / "fusion.json").write_text(record + "\n", encoding="utf-8")
         (temporary / "curve.csv").write_text(_curve(fusion), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -60,18 +75,21 @@ def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
 def read(folder: Path) -> Loaded:
     """Return the fusion that ``write`` wrote.
 
+    Args:
+        folder: models/fusion
+
     Raises:
         InputError: the file is missing or damaged, or has another format version
     """
     path = folder / "fusion.json"
     try:
-        said, _ = checksummed_json.read(path)
+        record, _ = checksummed_json.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the stage that writes it has not run (dvc repro)") from None
-    if said.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path} has format version {said.get('format_version')}, this code reads {FORMAT_VERSION}")
-    settings = FusionSettings.parse(said["settings"], "settings", path)
-    categories, attributes = said["categories"], said["attributes"]
+    if record.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{path} has format version {record.get('format_version')}, this code reads {FORMAT_VERSION}")
+    settings = FusionSettings.parse(record["settings"], "settings", path)
+    categories, attributes = record["categories"], record["attributes"]
     return Loaded(
         labels=tuple(categories["labels"]) if categories else (),
         posterior_experts=tuple(categories["experts"]) if categories else (),
@@ -82,23 +100,24 @@ def read(folder: Path) -> Loaded:
     )
 
 
-def _said(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
-    """Return all that was learned as JSON's types."""
+def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
+    """Return the fitted parameters as JSON's types."""
     inputs, fuser, attribute_fuser = fusion.inputs, fusion.fuser, fusion.attribute_fuser
-    categories, attributes = None, None
+    categories: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
     if fuser is not None:
-        names = [each.expert for each in inputs.posterior_experts]
+        names = [expert.expert for expert in inputs.posterior_experts]
         categories = {"experts": names, "labels": list(inputs.labels)}
         if isinstance(fuser, Interpolation):
             categories["weights"] = dict(zip(names, fuser.weights_.tolist(), strict=True))
             categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
         else:
             categories["models"] = [
-                {"experts": [names[place] for place in places], **_state(model)}
-                for places, model in sorted(fuser.models_.items())
+                {"experts": [names[index] for index in indices], **_state(model)}
+                for indices, model in sorted(fuser.models_.items())
             ]
     if attribute_fuser is not None:
-        names = [each.expert for each in inputs.attribute_experts]
+        names = [expert.expert for expert in inputs.attribute_experts]
         rows = zip(attribute_fuser.names, attribute_fuser.weights_.tolist(), strict=True)
         attributes = {"experts": names, "weights": {name: dict(zip(names, row, strict=True)) for name, row in rows}}
         scores = zip(attribute_fuser.names, attribute_fuser.scores_.tolist(), strict=True)
@@ -122,12 +141,12 @@ def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpo
         fuser.weights_ = np.array(list(categories["weights"].values()))
         return fuser
     fuser.models_ = {}
-    for said in categories["models"]:
+    for record in categories["models"]:
         model = fuser.classifier()
         for name in _LEARNED[type(model)]:
-            setattr(model, name, np.array(said[name]) if isinstance(said[name], list) else said[name])
-        places = tuple(categories["experts"].index(name) for name in said["experts"])
-        fuser.models_[places] = model
+            setattr(model, name, np.array(record[name]) if isinstance(record[name], list) else record[name])
+        indices = tuple(categories["experts"].index(name) for name in record["experts"])
+        fuser.models_[indices] = model
     return fuser
 
 
@@ -138,7 +157,7 @@ def _attribute_fuser_from(attributes: dict[str, Any], settings: FusionSettings) 
 
 
 def _curve(fusion: Fusion) -> str:
-    """Return the tried weights as CSV: what is fused, a weight an expert (empty: not asked), score and tie-breaker."""
+    """Return the tried weights as CSV: target, a weight an expert (empty: not an input), score and tie-breaker."""
     names = list(dict.fromkeys(e.expert for e in (*fusion.inputs.posterior_experts, *fusion.inputs.attribute_experts)))
     rows: list[list[Any]] = []
     searches: list[tuple[str, tuple, np.ndarray, np.ndarray]] = []
@@ -150,9 +169,9 @@ def _curve(fusion: Fusion) -> str:
         experts = fusion.inputs.attribute_experts
         searches += [(n, experts, t, c) for n, t, c in zip(fitted.names, fitted.tried_, fitted.criteria_, strict=True)]
     for target, experts, tried, criteria in searches:
-        places = {each.expert: k for k, each in enumerate(experts)}
+        indices = {expert.expert: k for k, expert in enumerate(experts)}
         for weights, reached in zip(tried.tolist(), criteria.tolist(), strict=True):
-            given = [weights[places[name]] if name in places else "" for name in names]
+            given = [weights[indices[name]] if name in indices else "" for name in names]
             rows.append([target, *given, *reached])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -17,8 +17,8 @@ class StackedPLDA(Stacked):
     Alumäe score embeddings by PLDA; fusing by it is ours. The fused posterior contains a uniform prior.
 
     Args:
-        shrinkage: of the within-label covariance, see ``classifiers.covariance``
-        floor: a smaller posterior counts as this, so that a saturated softmax stays finite
+        shrinkage: of the within-label covariance, in [0, 1] or "ledoit_wolf", see ``classifiers.covariance``
+        floor: smallest posterior, > 0: a smaller one counts as this, so that a saturated softmax stays finite
     """
 
     def __init__(self, shrinkage: Shrinkage = 0.1, floor: float = 1e-4) -> None:
@@ -26,7 +26,14 @@ class StackedPLDA(Stacked):
         self.floor = floor
 
     def features(self, posteriors: np.ndarray) -> np.ndarray:
-        """Return the centred log-ratios side by side."""
+        """Return the centred log-ratios side by side.
+
+        Args:
+            posteriors: shape ``(n_present, n, n_labels)``
+
+        Returns:
+            shape ``(n, n_present * n_labels)``
+        """
         logarithms = np.log(np.maximum(posteriors, self.floor))
         return side_by_side(logarithms - logarithms.mean(axis=2, keepdims=True))
 

@@ -17,13 +17,13 @@ _DECIMALS = 12  # scores closer than this are tied
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best weights and all that were tried.
 
     Attributes:
-        weights: shape ``(n_experts,)``
+        weights: shape ``(n_experts,)``, sum to 1
         tried: in the order of trial, shape ``(n_tried, n_experts)``
-        criteria: what each reached, the first decides, each later one among ties, shape ``(n_tried, n_criteria)``
+        criteria: of the tried weights; the first decides, a later one among ties; shape ``(n_tried, n_criteria)``
     """
 
     weights: np.ndarray
@@ -32,11 +32,11 @@ class Found:
 
     @property
     def score(self) -> float:
-        """The first criterion of the best weights."""
+        """The first criterion of the best weights, a scalar."""
         return float(self.criteria[_best(self.tried, self.criteria), 0])
 
 
-def search(criteria_of: Callable[[np.ndarray], np.ndarray], n_experts: int, step: float) -> Found:
+def search(criteria_of: Callable[[np.ndarray], np.ndarray], n_experts: int, step: float) -> SearchResult:
     """Return the weights with the largest criteria.
 
     Ties in the first criterion go to the larger second, and so on, then to the weights nearest to equal ones, then to
@@ -45,24 +45,27 @@ def search(criteria_of: Callable[[np.ndarray], np.ndarray], n_experts: int, step
     Args:
         criteria_of: from weights of shape ``(n, n_experts)`` to criteria of shape ``(n, n_criteria)``, larger is better
         n_experts: length of the weights
-        step: between weights, divides 1
+        step: between weights, in (0, 1], divides 1
+
+    Returns:
+        the best weights, shape ``(n_experts,)``, with all that were tried
     """
     steps = round(1 / step)
     if comb(steps + n_experts - 1, n_experts - 1) <= MOST:
         tried = _compositions(steps, n_experts) / steps
         criteria = criteria_of(tried)
-        return Found(tried[_best(tried, criteria)], tried, criteria)
+        return SearchResult(tried[_best(tried, criteria)], tried, criteria)
     share, left = divmod(steps, n_experts)
-    here = np.array([share + (k < left) for k in range(n_experts)])
-    tried, criteria = here[None] / steps, criteria_of(here[None] / steps)
+    current = np.array([share + (k < left) for k in range(n_experts)])
+    tried, criteria = current[None] / steps, criteria_of(current[None] / steps)
     while True:
-        moves = _exchanges(here)
+        moves = _exchanges(current)
         tried = np.concatenate([tried, moves / steps])
         criteria = np.concatenate([criteria, criteria_of(moves / steps)])
         best = np.rint(tried[_best(tried, criteria)] * steps).astype(np.int64)
-        if (best == here).all():
-            return Found(here / steps, tried, criteria)
-        here = best
+        if (best == current).all():
+            return SearchResult(current / steps, tried, criteria)
+        current = best
 
 
 def _compositions(steps: int, parts: int) -> np.ndarray:
@@ -76,16 +79,16 @@ def _compositions(steps: int, parts: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _exchanges(here: np.ndarray) -> np.ndarray:
+def _exchanges(current: np.ndarray) -> np.ndarray:
     """Return every move of one or more steps from one expert to another."""
     moves = []
-    for giver in range(len(here)):
-        for taker in range(len(here)):
-            for moved in range(1, here[giver] + 1 if giver != taker else 1):
-                there = here.copy()
-                there[giver] -= moved
-                there[taker] += moved
-                moves.append(there)
+    for giver in range(len(current)):
+        for taker in range(len(current)):
+            for moved in range(1, current[giver] + 1 if giver != taker else 1):
+                moved_to = current.copy()
+                moved_to[giver] -= moved
+                moved_to[taker] += moved
+                moves.append(moved_to)
     return np.array(moves)
 
 

@@ -14,15 +14,16 @@ def concordance(truth: np.ndarray, prediction: np.ndarray) -> float:
 
     .. math:: \frac{2 \sigma_{xy}}{\sigma_x^2 + \sigma_y^2 + (\mu_x - \mu_y)^2}
 
-    Lin 1989, with population variances. A constant truth or prediction has covariance 0 and so scores 0. Where both are
-    the same constant the formula is 0 / 0: that is 0 too, agreement without variation shows no concordance.
+    Lin, Biometrics 45 (1989), with population variances. A constant truth or prediction has covariance 0 and so scores
+    0. Where both are the same constant the formula is 0 / 0: that is 0 too, agreement without variation shows no
+    concordance.
 
     Args:
-        truth: shape ``(n,)``
-        prediction: shape ``(n,)``
+        truth: shape ``(n,)``, any scale
+        prediction: shape ``(n,)``, the same scale
 
     Returns:
-        score in [-1, 1]
+        score ∈ [-1, 1]; 1 is agreement, 0 is none
 
     Raises:
         ValueError: no utterance, different lengths, or a value that is not finite
@@ -38,7 +39,7 @@ def concordance(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def moments(truth: np.ndarray, prediction: np.ndarray, centre: float) -> np.ndarray:
-    """Return what each utterance adds to the concordance; the rows may be summed in any grouping.
+    """Return each utterance's terms of the concordance; the rows may be summed in any grouping.
 
     Args:
         truth: shape ``(n,)``
@@ -53,7 +54,18 @@ def moments(truth: np.ndarray, prediction: np.ndarray, centre: float) -> np.ndar
 
 
 def concordance_of(sums: np.ndarray) -> np.ndarray:
-    """Return the concordance of summed ``moments``, shape ``(..., 6)`` to ``(...)``; 0 where nothing is or varies."""
+    """Return the concordance of summed ``moments``, 0 where there is no utterance or no variation.
+
+    Args:
+        sums: shape ``(..., 6)``
+
+    Returns:
+        shape ``(...)``, ∈ [-1, 1]
+
+    Examples:
+        >>> concordance_of(moments(np.array([1.0, 2.0]), np.array([1.0, 2.0]), 1.5).sum(axis=0)).item()
+        1.0
+    """
     mean_x, mean_y, square_x, square_y, product = np.moveaxis(ratio(sums[..., 1:], sums[..., :1]), -1, 0)
     covariance = product - mean_x * mean_y
     spread = (square_x - mean_x**2) + (square_y - mean_y**2) + (mean_x - mean_y) ** 2

@@ -12,18 +12,22 @@ def expected_calibration_error(posterior: np.ndarray, truth: np.ndarray, bins: i
 
     .. math:: \sum_b \frac{n_b}{n} \left| \mathrm{accuracy}_b - \mathrm{confidence}_b \right|
 
-    Guo et al. 2017, with bins of equal width over the largest posterior.
+    Guo et al., ICML 2017, equation 3, with bins of equal width over the largest posterior.
 
     Args:
         posterior: shape ``(n, n_labels)``, rows sum to 1
         truth: label indices, shape ``(n,)``
-        bins: how many
+        bins: number of bins, at least 1
 
     Returns:
-        error in [0, 1]; 0 is calibrated
+        error ∈ [0, 1]; 0 is calibrated
 
     Raises:
-        ValueError: see ``categories.confusion``; or a posterior that is not finite
+        ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
+
+    Examples:
+        >>> expected_calibration_error(np.array([[0.75, 0.25], [0.75, 0.25]]), np.array([0, 1]), 4)  # |1/2 - 3/4|
+        0.25
     """
     count, confidence, right = calibration(posterior, truth, bins)
     return float((count * np.abs(right - confidence)).sum() / count.sum())
@@ -32,25 +36,43 @@ def expected_calibration_error(posterior: np.ndarray, truth: np.ndarray, bins: i
 def calibration(posterior: np.ndarray, truth: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return count, mean confidence and accuracy of each bin ``(b / bins, (b + 1) / bins]``, 0 where a bin is empty.
 
-    Args, Raises: see ``expected_calibration_error``.
+    Args:
+        posterior: shape ``(n, n_labels)``, rows sum to 1
+        truth: label indices, shape ``(n,)``
+        bins: number of bins, at least 1
 
     Returns:
-        three arrays of shape ``(bins,)``
+        three arrays of shape ``(bins,)``: the counts sum to n, confidences and accuracies ∈ [0, 1]
+
+    Raises:
+        ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
     """
     posterior = _posterior(posterior, truth)
     confidence = posterior.max(axis=1)
     right = posterior.argmax(axis=1) == truth
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
-    count = np.bincount(place, minlength=bins)
-    sure = np.bincount(place, weights=confidence, minlength=bins)
-    hits = np.bincount(place, weights=right, minlength=bins)
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+    count = np.bincount(index, minlength=bins)
+    sure = np.bincount(index, weights=confidence, minlength=bins)
+    hits = np.bincount(index, weights=right, minlength=bins)
     return count, ratio(sure, count), ratio(hits, count)
 
 
 def negative_log_likelihood(posterior: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of -log P(truth), natural logarithm, in [0, 36.05]: a probability counts as at least 2.2e-16.
+    """Mean of -log P(truth), natural logarithm; a probability counts as at least 2.2e-16.
 
-    Args, Raises: see ``expected_calibration_error``.
+    Args:
+        posterior: shape ``(n, n_labels)``, rows sum to 1
+        truth: label indices, shape ``(n,)``
+
+    Returns:
+        nats ∈ [0, 36.05]; 0 is certain and right
+
+    Raises:
+        ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
+
+    Examples:
+        >>> round(negative_log_likelihood(np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([0, 0])), 6)  # log(2) / 2
+        0.346574
     """
     posterior = _posterior(posterior, truth)
     return float(-np.log(np.maximum(posterior[np.arange(len(truth)), truth], _SMALLEST)).mean())

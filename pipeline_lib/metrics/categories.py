@@ -16,7 +16,7 @@ from pipeline_lib.metrics.arrays import label_indices, ratio
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> np.ndarray:
-    """Return how often each label was taken for each.
+    """Return the confusion matrix.
 
     Args:
         truth: label indices, shape ``(n,)``
@@ -40,10 +40,16 @@ def macro_f1(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> float:
 
     .. math:: \frac{1}{K} \sum_k \frac{2 c_{kk}}{\sum_j c_{kj} + \sum_j c_{jk}}
 
-    Args and Raises: see ``confusion``.
+    Args:
+        truth: label indices, shape ``(n,)``
+        prediction: label indices, shape ``(n,)``
+        n_labels: length of the full label list
 
     Returns:
-        score in [0, 1]
+        score ∈ [0, 1]
+
+    Raises:
+        ValueError: no utterance, different lengths, or an index outside the label list
 
     Examples:
         >>> macro_f1(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]), 2)  # F1 of 4/5 and 2/3
@@ -53,17 +59,65 @@ def macro_f1(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> float:
 
 
 def weighted_f1(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> float:
-    """Mean F1 of the labels, weighted by how often each occurs in the truth; in [0, 1]. See ``macro_f1``."""
+    """Mean F1 of the labels, weighted by how often each occurs in the truth.
+
+    Args:
+        truth: label indices, shape ``(n,)``
+        prediction: label indices, shape ``(n,)``
+        n_labels: length of the full label list
+
+    Returns:
+        score ∈ [0, 1]
+
+    Raises:
+        ValueError: no utterance, different lengths, or an index outside the label list
+
+    Examples:
+        >>> weighted_f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)  # (3 * 4/5 + 1 * 2/3) / 4
+        0.7666666666666667
+    """
     return float(weighted_f1_of(confusion(truth, prediction, n_labels)))
 
 
 def unweighted_accuracy(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> float:
-    """Mean recall of the labels (UA, UAR); in [0, 1], chance is 1 / n_labels. See ``macro_f1``."""
+    """Mean recall of the labels (UA, UAR).
+
+    Args:
+        truth: label indices, shape ``(n,)``
+        prediction: label indices, shape ``(n,)``
+        n_labels: length of the full label list
+
+    Returns:
+        score ∈ [0, 1]; chance is 1 / n_labels
+
+    Raises:
+        ValueError: no utterance, different lengths, or an index outside the label list
+
+    Examples:
+        >>> unweighted_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)  # (2/3 + 1) / 2
+        0.8333333333333333
+    """
     return float(unweighted_accuracy_of(confusion(truth, prediction, n_labels)))
 
 
 def accuracy(truth: np.ndarray, prediction: np.ndarray, n_labels: int) -> float:
-    """Share of utterances that are right (WA); in [0, 1]. See ``macro_f1``."""
+    """Share of utterances that are right (WA).
+
+    Args:
+        truth: label indices, shape ``(n,)``
+        prediction: label indices, shape ``(n,)``
+        n_labels: length of the full label list
+
+    Returns:
+        score ∈ [0, 1]
+
+    Raises:
+        ValueError: no utterance, different lengths, or an index outside the label list
+
+    Examples:
+        >>> accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
+        0.75
+    """
     return float(accuracy_of(confusion(truth, prediction, n_labels)))
 
 
@@ -74,33 +128,33 @@ def f1_of(cells: np.ndarray) -> np.ndarray:
         cells: confusion counts, shape ``(..., n_labels, n_labels)``
 
     Returns:
-        shape ``(..., n_labels)``, in [0, 1]
+        shape ``(..., n_labels)``, ∈ [0, 1]
     """
     return ratio(2 * _right(cells), cells.sum(axis=-1) + cells.sum(axis=-2))
 
 
 def recall_of(cells: np.ndarray) -> np.ndarray:
-    """Return each label's recall, 0 where it does not occur in the truth; shape ``(..., n_labels)``, in [0, 1]."""
+    """Return each label's recall, 0 where it does not occur in the truth; shape ``(..., n_labels)``, ∈ [0, 1]."""
     return ratio(_right(cells), cells.sum(axis=-1))
 
 
 def macro_f1_of(cells: np.ndarray) -> np.ndarray:
-    """Return the mean F1, shape ``(...)``."""
+    """Return the mean F1, shape ``(...)``, ∈ [0, 1]."""
     return f1_of(cells).mean(axis=-1)
 
 
 def weighted_f1_of(cells: np.ndarray) -> np.ndarray:
-    """Return the mean F1 weighted by the truth's counts, shape ``(...)``."""
+    """Return the mean F1 weighted by the truth's counts, shape ``(...)``, ∈ [0, 1]."""
     return ratio((f1_of(cells) * cells.sum(axis=-1)).sum(axis=-1), cells.sum(axis=(-1, -2)))
 
 
 def unweighted_accuracy_of(cells: np.ndarray) -> np.ndarray:
-    """Return the mean recall, shape ``(...)``."""
+    """Return the mean recall, shape ``(...)``, ∈ [0, 1]."""
     return recall_of(cells).mean(axis=-1)
 
 
 def accuracy_of(cells: np.ndarray) -> np.ndarray:
-    """Return the share on the diagonal, shape ``(...)``."""
+    """Return the share on the diagonal, shape ``(...)``, ∈ [0, 1]."""
     return ratio(_right(cells).sum(axis=-1), cells.sum(axis=(-1, -2)))
 
 

@@ -1,4 +1,4 @@
-"""Words of transcripts: how texts are normalised and counted, and the word error rate.
+"""Words of transcripts: normalisation, counting, and the word error rate.
 
 The unit of an error rate is the word; inside a word, each character of a script that is written without blanks between
 words (``WITHOUT_BLANKS``: Han, Kana, Thai ...) is a unit of its own. So Chinese, Japanese and Thai are scored by
@@ -6,7 +6,7 @@ characters, as is custom (CER), everything else, Korean among it, by words, and 
 rate" of code-switched speech). Characters are Unicode's, after NFKC: a Thai vowel or tone mark counts as one.
 
 Marks in brackets are no words: ``[LAUGHTER]``, ``<noise>``, ``{breath}``, ``【music】`` are left out on both sides, as
-Whisper's own normaliser does; it leaves out text in round brackets as well, which stays here, as people do say it.
+Whisper's own normaliser does; it leaves out text in round brackets as well, which stays here, as it is spoken.
 """
 
 import re
@@ -49,7 +49,7 @@ def without_marks(text: str) -> str:
 
 
 def count_marks(text: str) -> int:
-    """Return how many marks ``without_marks`` removes."""
+    """Return the number of marks that ``without_marks`` removes."""
     return len(_MARK.findall(text))
 
 
@@ -64,8 +64,8 @@ def normalise_words(text: str) -> str:
         >>> normalise_words("  Well-known: DON’T\tgo, 'kids'! [LAUGHTER]")
         "well known don't go kids"
     """
-    plain = unicodedata.normalize("NFKC", without_marks(text)).lower().replace("\u2019", "'").replace("\u02bc", "'")
-    spaced = "".join(c if c == "'" or unicodedata.category(c)[0] in _OF_WORDS else " " for c in plain)
+    folded = unicodedata.normalize("NFKC", without_marks(text)).lower().replace("\u2019", "'").replace("\u02bc", "'")
+    spaced = "".join(c if c == "'" or unicodedata.category(c)[0] in _OF_WORDS else " " for c in folded)
     words = (word.strip("'") for word in spaced.split())
     return " ".join(word for word in words if word)
 
@@ -77,7 +77,7 @@ def without_blanks(character: str) -> bool:
 
 
 def units(text: str) -> list[str]:
-    """Return what an error rate counts: words, and the characters of scripts without blanks; see the module.
+    """Return the units of an error rate: words, and the characters of scripts without blanks; see the module.
 
     Examples:
         >>> units("我用 Whisper!")
@@ -88,7 +88,7 @@ def units(text: str) -> list[str]:
 
 
 def unit_name(texts: Sequence[str]) -> str:
-    """Return what the units of the texts are: "words", "characters", or "words and characters"."""
+    """Return the name of the texts' units: "words", "characters", or "words and characters"."""
     kinds = {without_blanks(unit[0]) for text in texts for unit in units(text)}
     return {frozenset({True}): "characters", frozenset({True, False}): "words and characters"}.get(
         frozenset(kinds), "words"
@@ -98,7 +98,18 @@ def unit_name(texts: Sequence[str]) -> str:
 def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
     """Return the fewest substitutions, deletions and insertions, and the reference's number of units.
 
-    Both texts are normalised first, see ``units``.
+    The edit distance of Levenshtein 1966 over units. Both texts are normalised first, see ``units``.
+
+    Args:
+        reference: transcript of what was spoken
+        hypothesis: transcript of the ASR
+
+    Returns:
+        errors ∈ [0, max(units of either)], and units of the reference
+
+    Examples:
+        >>> word_errors("one two three", "one too three four")  # a substitution, an insertion
+        (2, 3)
     """
     expected, transcribed = units(reference), units(hypothesis)
     costs = list(range(len(transcribed) + 1))
@@ -115,8 +126,12 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
 
     Texts are normalised first, see ``units``. What is transcribed where the reference is empty counts as insertions.
 
+    Args:
+        references: transcripts of what was spoken, one an utterance
+        hypotheses: transcripts of the ASR, in the same order
+
     Returns:
-        rate in [0, inf); above 1 where more is transcribed than was spoken
+        rate ∈ [0, inf); above 1 where more is transcribed than was spoken
 
     Raises:
         ValueError: different lengths, or no word in any reference

@@ -1,4 +1,4 @@
-"""What of an encoder is trained: nothing, everything, or low-rank updates of some linear layers (Hu et al. 2021).
+"""Adaptation of an encoder: frozen, full fine-tuning, or low-rank updates of linear layers (LoRA, Hu et al. 2021).
 
 TalTech publishes LoRA's rank, alpha and dropout, not its target modules. The default is the attention projections
 (query, key, value, output): with rank 32 on w2v-BERT 2.0 (24 layers of width 1024) they hold 24 * 4 * 32 * 2048 = 6.3 M
@@ -35,15 +35,18 @@ FIXED = ("embed_positions",)  # sinusoids of Whisper, which are a table and not 
 
 
 def attach(model: PreTrainedModel, settings: AdaptationSettings) -> nn.Module:
-    """Mark what is trained and return the model, wrapped by peft where the method is lora.
+    """Mark the trained parameters and return the model, wrapped by peft where the method is lora.
 
     Args:
         model: a backbone as transformers loads it
         settings: the method and its options
 
+    Returns:
+        the same model, or peft's around it
+
     Raises:
         InputError: a target module is not a linear layer of the model, LoRA would have no effect on it, or weights that
-            are not float32 were to be trained
+            are not float32 would be trained
     """
     if settings.method == "full" and not in_float32(model):
         raise InputError("adaptation.method is 'full' and the encoder's weights are not in float32; " + WHY_FLOAT32)
@@ -64,38 +67,43 @@ def attach(model: PreTrainedModel, settings: AdaptationSettings) -> nn.Module:
 
 
 def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
-    """Return the full names of the linear layers that the settings mean, in the model's order.
+    """Return the full names of LoRA's target modules, in the model's order.
+
+    Args:
+        model: the backbone
+        settings: ``target_modules``, a preset or the endings of the names of linear layers
 
     Raises:
-        InputError: a name fits no linear layer, or WavLM's attention is asked for
+        InputError: a name fits no linear layer, or names WavLM's attention
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    endings: tuple[str, ...]
     match settings.target_modules:
         case "all-linear":
-            expected = tuple(linear)
+            endings = tuple(linear)
         case "attention":
-            expected = ATTENTION
+            endings = ATTENTION
         case "attention_and_feed_forward":
-            expected = ATTENTION + FEED_FORWARD
+            endings = ATTENTION + FEED_FORWARD
         case names:
-            expected = tuple(names)
-            idle = [name for name in names if not any(_ends(each, name) for each in linear)]
+            endings = tuple(names)
+            idle = [name for name in names if not any(_ends(layer, name) for layer in linear)]
             if idle or not names:
                 named = idle or "nothing"
                 raise InputError(
                     f"lora.target_modules names {named}, expected layers of the encoder: {_leaves(linear)}"
                 )
-    found = [each for each in linear if any(_ends(each, name) for name in expected)]
+    layers = [layer for layer in linear if any(_ends(layer, ending) for ending in endings)]
     if settings.target_modules == "attention":
-        found = [each for each in found if not _ends(each, "output.dense") or _ends(each, "attention.output.dense")]
-    if not found:
-        asked = settings.target_modules
-        raise InputError(f"lora.target_modules is {asked!r}, the encoder's linear layers are {_leaves(linear)}")
-    return _without_idle(model, found, settings)
+        layers = [name for name in layers if not _ends(name, "output.dense") or _ends(name, "attention.output.dense")]
+    if not layers:
+        requested = settings.target_modules
+        raise InputError(f"lora.target_modules is {requested!r}, expected layers of the encoder: {_leaves(linear)}")
+    return _without_idle(model, layers, settings)
 
 
 def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
-    """Return (module, trained parameters, all parameters) by kind of module, blocks of a model taken together.
+    """Return (module, trained parameters, all parameters) by kind of module, all blocks of a model in one row.
 
     ``encoder.model.encoder.layers.7.self_attn.linear_q.lora_A`` counts under ``encoder linear_q (lora)``. Of 4-bit
     weights, packed two a byte, the weights count and not the bytes.
@@ -110,14 +118,18 @@ def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
 
 
 def count(parameter: nn.Parameter) -> int:
-    """Return how many weights a parameter holds, those of bitsandbytes' packed 4-bit ones too."""
+    """Return the number of weights in a parameter, bitsandbytes' packed 4-bit weights unpacked.
+
+    Args:
+        parameter: any shape
+    """
     packed = getattr(parameter, "quant_state", None)
     return parameter.numel() if packed is None else packed.shape.numel()
 
 
 def in_float32(model: nn.Module) -> bool:
     """Return whether all weights of a model are in float32, LoRA's own left out."""
-    return all(each.dtype == torch.float32 for name, each in model.named_parameters() if "lora_" not in name)
+    return all(parameter.dtype == torch.float32 for name, parameter in model.named_parameters() if "lora_" not in name)
 
 
 def keep_frozen_norms_still(module: nn.Module) -> None:
@@ -139,22 +151,22 @@ def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
         target_modules=targets(model, settings),
         bias="none",
     )
-    with warnings.catch_warnings():  # peft asks transformers by a name that transformers gave up
+    with warnings.catch_warnings():  # peft calls transformers by a deprecated name
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, options)
 
 
-def _without_idle(model: nn.Module, found: list[str], settings: LoraSettings) -> list[str]:
+def _without_idle(model: nn.Module, layers: list[str], settings: LoraSettings) -> list[str]:
     """Leave out WavLM's attention, whose code reads the weights and never calls the layers: LoRA would do nothing."""
     if getattr(getattr(model, "config", None), "model_type", "") != "wavlm":
-        return found
-    kept = [name for name in found if not any(_ends(name, part) for part in ATTENTION)]
-    if not kept or isinstance(settings.target_modules, list) and kept != found:
+        return layers
+    effective = [name for name in layers if not any(_ends(name, part) for part in ATTENTION)]
+    if not effective or isinstance(settings.target_modules, list) and effective != layers:
         raise InputError(
             "LoRA has no effect on WavLM's attention projections, whose weights are read without calling the layers;"
             " set lora.target_modules to [intermediate_dense, output_dense]"
         )
-    return kept
+    return effective
 
 
 def _kind(name: str) -> str:
@@ -170,7 +182,7 @@ def _kind(name: str) -> str:
 
 
 def _batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
-    return (each for each in module.modules() if isinstance(each, _BatchNorm))
+    return (layer for layer in module.modules() if isinstance(layer, _BatchNorm))
 
 
 def _ends(name: str, ending: str) -> bool:

@@ -1,10 +1,10 @@
-"""bitsandbytes without the kernel that it fetches from the hub, and on one path whatever the processor.
+"""bitsandbytes without the kernel that it fetches from the hub, and with the same arithmetic on every processor.
 
-On a CPU with AVX512-BF16, bitsandbytes 0.50 does two things that it does on no other. As it is imported, it asks the
-package ``kernels`` for compiled code of the hub, which is never run here, and warns where there is none. And a 4-bit
-layer that computes in eval mode repacks its weights: they take no gradient afterwards, so that training could not go on
-after an evaluation; their constants are rounded to bfloat16; a width that 32 or 64 does not divide is an error. Both
-are switched off: a product is computed from unpacked weights everywhere, and results differ by rounding only.
+On a CPU with AVX512-BF16, bitsandbytes 0.50 does two things that it does on no other. On import it requests compiled
+code of the hub from the package ``kernels``, which is never run here, and warns where there is none. And a 4-bit layer
+that computes in eval mode repacks its weights: they take no gradient afterwards, so that training could not go on after
+an evaluation; their constants are rounded to bfloat16; a width that 32 or 64 does not divide is an error. Both are
+switched off: a product is computed from unpacked weights everywhere, and results differ by rounding only.
 """
 
 import importlib

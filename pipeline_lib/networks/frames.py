@@ -12,7 +12,7 @@ class Frames:
     """A batch of frames or tokens; an utterance that lacks the modality has no True in its row of the mask.
 
     Attributes:
-        values: shape ``(batch, time, width)``; what stands where the mask is False means nothing, NaN and inf too
+        values: shape ``(batch, time, width)``; undefined where the mask is False, NaN and inf included
         mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
     """
 
@@ -25,7 +25,11 @@ class Frames:
         return self.mask.any(dim=1)
 
     def of(self, rows: Tensor) -> "Frames":
-        """Return the frames of some utterances, by their indices or a mask of shape ``(batch,)``."""
+        """Return the frames of some utterances.
+
+        Args:
+            rows: their indices, int64, shape ``(n,)``, or a mask, bool, shape ``(batch,)``
+        """
         return Frames(self.values[rows], self.mask[rows])
 
     def cleared(self) -> "Frames":
@@ -38,14 +42,17 @@ def cleared(frames: Mapping[str, Frames]) -> dict[str, Frames]:
 
     A modality that no utterance of the batch has is left out.
 
+    Args:
+        frames: by modality
+
     Raises:
         ValueError: an utterance has no frame in any modality
     """
-    absent = ~torch.stack([each.present for each in frames.values()]).any(dim=0)
+    absent = ~torch.stack([part.present for part in frames.values()]).any(dim=0)
     if bool(absent.any()):
         named = ", ".join(frames)
         raise ValueError(f"utterances at {absent.nonzero()[:, 0].tolist()} of the batch have no frame of {named}")
-    return {name: each.cleared() for name, each in frames.items() if bool(each.mask.any())}
+    return {name: part.cleared() for name, part in frames.items() if bool(part.mask.any())}
 
 
 def pooled(frames: Frames, kind: str) -> Tensor:
@@ -73,5 +80,10 @@ def pooled(frames: Frames, kind: str) -> Tensor:
 
 
 def pooled_width(kind: str, width: int) -> int:
-    """Return how wide ``pooled`` makes frames of that width."""
+    """Return the width of ``pooled``'s vectors.
+
+    Args:
+        kind: mean, mean_max_sum or mean_max
+        width: of a frame
+    """
     return 2 * width if kind == "mean_max" else width

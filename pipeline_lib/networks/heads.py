@@ -1,4 +1,4 @@
-"""From one vector an utterance to what is predicted.
+"""Prediction heads: from one vector an utterance to the outputs.
 
 ``(batch, width) -> logits, attributes, gender, sentiment, embedding``
 """
@@ -14,7 +14,7 @@ N_SENTIMENTS = 3  # negative, neutral, positive
 
 
 class FeedForwardHead(nn.Module):
-    """Two fully connected layers with a nonlinearity between them; what is predicted shares the first.
+    """Two fully connected layers with a nonlinearity between them; all outputs share the first.
 
     Kinds:
         dense: TalTech's, section 3.1: ReLU -> batch norm, then an output layer, or tanh and a linear layer. The first
@@ -30,6 +30,16 @@ class FeedForwardHead(nn.Module):
 
     Beyond TalTech: the speaker's gender and the sentiment, linear layers on the vector that the categories read, for
     training only.
+
+    Args:
+        width_in: of the pooled vectors
+        width: of the first layer, which is the embedding's
+        n_labels: logits; 0 for none
+        n_attributes: attributes; 0 for none
+        dropout: behind the first layer, in [0, 1)
+        gender: whether there are logits of the speaker's gender
+        sentiment: whether there are logits of the sentiment
+        kind: dense, relu or tanh
     """
 
     def __init__(
@@ -55,9 +65,14 @@ class FeedForwardHead(nn.Module):
         self.kind = kind
 
     def forward(self, pooled: Tensor) -> dict[str, Tensor]:
-        """Return ``embedding`` and, as asked for, ``logits``, ``attributes``, ``gender`` and ``sentiment``.
+        """Return ``embedding`` and, where the head has them, ``logits``, ``attributes``, ``gender`` and ``sentiment``.
 
-        Each is of shape ``(batch, n)``.
+        Args:
+            pooled: shape ``(batch, width_in)``
+
+        Returns:
+            by name, each of shape ``(batch, n)``: ``embedding`` of ``width``, ``logits`` of ``n_labels``,
+            ``attributes`` of ``n_attributes``, ``gender`` of 2, ``sentiment`` of 3
         """
         embedding = self.dense(pooled)
         hidden = torch.tanh(embedding) if self.kind == "tanh" else torch.relu(embedding)
@@ -91,10 +106,18 @@ def build(
     gender: bool = False,
     sentiment: bool = False,
 ) -> FeedForwardHead:
-    """Return the head of that kind for vectors of that width.
+    """Return the head that the settings choose.
+
+    Args:
+        settings: kind, width and dropout
+        width_in: of the pooled vectors
+        n_labels: logits; 0 for none
+        n_attributes: attributes; 0 for none
+        gender: whether there are logits of the speaker's gender
+        sentiment: whether there are logits of the sentiment
 
     Raises:
-        ValueError: the kind is the text model's own classification class, which no vector enters
+        ValueError: the kind is the text model's own classification class, which takes no pooled vectors
     """
     if settings.kind == "sequence_classification":
         raise ValueError("head.kind 'sequence_classification' is a whole network, not a head of vectors")

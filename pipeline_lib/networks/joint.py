@@ -1,8 +1,8 @@
 """A joint expert's network: encoders -> layers -> mixer -> heads; its parts are handed in.
 
-A *combination* is a modality's name or ``both``, everything there is. An utterance takes part in the passes of the
+A *combination* is a modality's name or ``both``, all modalities. An utterance takes part in the passes of the
 modalities that it has, and in ``both`` where it has all of them; with one alone it takes part in ``both`` only where
-that one is not trained for itself. So every utterance is trained, and none twice in the same pass.
+that one has no pass of its own. So every utterance is trained, and none twice in the same pass.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.network import still_what_is_frozen
+from pipeline_lib.networks.network import eval_frozen
 from pipeline_lib.networks.precision import exact
-from pipeline_lib.networks.presence import BOTH, some_hidden, taking
+from pipeline_lib.networks.presence import BOTH, drop_modalities, taking
 
 SHARED = "shared"
 
@@ -25,10 +25,10 @@ Auxiliary = Literal["aligned", "reconstruction", "imagination", "invariance"]
 
 @dataclass(frozen=True)
 class Pass:
-    """What one combination makes of a batch.
+    """The forward pass of one combination.
 
     Attributes:
-        rows: the utterances that took part, by their place in the batch, int64, shape ``(n,)``
+        rows: indices within the batch of the utterances that took part, int64, shape ``(n,)``
         outputs: the head's, each of shape ``(n, ...)``
     """
 
@@ -81,18 +81,23 @@ class JointNetwork(nn.Module):
         self.modality_dropout = modality_dropout
 
     def train(self, mode: bool = True) -> "JointNetwork":
-        """Set the mode; what is not trained stays in eval mode."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
         for part in (*self.encoder.branches.values(), self.mixer, *self.heads.values()):
-            still_what_is_frozen(part)
+            eval_frozen(part)
         return self
 
     def forward(
         self, inputs: dict[str, Any], combinations: Sequence[str] | None = None, auxiliary: Iterable[Auxiliary] = ()
     ) -> dict[str, Any]:
-        """Return the outputs of all that each utterance has, or ``passes`` where combinations are named.
+        """Return ``outputs``, or ``passes`` where combinations are named.
 
         Wrappers that share gradients between processes watch this method alone.
+
+        Args:
+            inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
+            combinations: modalities and ``both``; None for ``outputs``
+            auxiliary: what auxiliary losses read, see ``passes``
         """
         if combinations is not None:
             return self.passes(inputs, combinations, auxiliary)
@@ -103,6 +108,9 @@ class JointNetwork(nn.Module):
 
         Args:
             inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
+
+        Raises:
+            ValueError: no utterance of the batch has any modality
         """
         hidden, present = self.encoder(**inputs), inputs["present"]
         frames = {}
@@ -117,9 +125,15 @@ class JointNetwork(nn.Module):
 
     @_in_float32
     def outputs(self, frames: dict[str, Frames]) -> dict[str, Tensor]:
-        """Return the head's outputs from all frames that each utterance has, in the order of the batch.
+        """Return the head's outputs from all modalities that each utterance has, in the order of the batch.
 
-        Of separate heads each utterance's own answers: that of its combination, or of ``both`` where there is none.
+        Of separate heads that of the utterance's combination is taken, or of ``both`` where it has none.
+
+        Args:
+            frames: by modality
+
+        Returns:
+            by name, each of shape ``(batch, n)``, see ``heads``
         """
         mixed = self.mixer(frames)
         if SHARED in self.heads:
@@ -133,20 +147,25 @@ class JointNetwork(nn.Module):
         return whole
 
     def views(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the outputs of all that each utterance has, and of each modality alone; the encoders run once.
+        """Return the outputs from all modalities, and from each modality alone; the encoders run once.
 
-        The latter are named ``audio.logits`` and so on, NaN where an utterance lacks the modality.
+        Args:
+            inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
+
+        Returns:
+            by name, each of shape ``(batch, n)``; those of one modality are named ``audio.logits`` and so on, NaN where
+            an utterance lacks it
         """
         frames = self.frames(inputs)
         whole = self.outputs(frames)
-        found = dict(whole)
+        outputs = dict(whole)
         for name in self.modalities:
-            found |= {f"{name}.{key}": torch.full_like(values, torch.nan) for key, values in whole.items()}
+            outputs |= {f"{name}.{key}": torch.full_like(values, torch.nan) for key, values in whole.items()}
             if name in frames:
                 (rows,) = frames[name].present.nonzero(as_tuple=True)
                 for key, values in self.outputs({name: frames[name].of(rows)}).items():
-                    found[f"{name}.{key}"].index_copy_(0, rows, values)
-        return found
+                    outputs[f"{name}.{key}"].index_copy_(0, rows, values)
+        return outputs
 
     def passes(
         self,
@@ -155,23 +174,27 @@ class JointNetwork(nn.Module):
         auxiliary: Iterable[Auxiliary] = (),
         generator: torch.Generator | None = None,
     ) -> dict[str, Any]:
-        """Return a ``Pass`` for each combination that an utterance takes part in, and what the auxiliary losses read.
+        """Return a ``Pass`` for each combination that an utterance takes part in, and the auxiliary losses' arguments.
 
-        The encoders run once. ``aligned`` is (audio, text, both): vectors of the unimodal passes, shape ``(batch,
-        width)``, and who has them all. ``reconstruction`` has (estimate, target, mask) by pass and modality, from
-        passes of their own, whose masks touch no other pass. ``imagination`` is (estimate, target) of who has both,
-        ``invariance`` (audio, text, both, temperature): vectors as of ``aligned``, and what their cosines are divided
-        by.
+        The encoders run once.
 
         Args:
-            inputs: the encoder's, with ``present``
+            inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
             combinations: modalities and ``both``
-            auxiliary: ``aligned`` and ``reconstruction`` want a mixer that is a shared transformer, ``imagination``
+            auxiliary: ``aligned`` and ``reconstruction`` need a mixer that is a shared transformer, ``imagination``
                 and ``invariance`` one that imagines
             generator: of the masks and of modality dropout; None takes torch's own
+
+        Returns:
+            by combination its ``Pass``, and as far as ``auxiliary`` names them: ``aligned`` (audio, text, both),
+            vectors of the unimodal passes, shape ``(batch, width)``, and which utterances have both, bool, shape
+            ``(batch,)``; ``reconstruction`` by pass and modality (estimate, target, mask), shapes ``(n, time, width)``
+            and ``(n, time)``, from passes of their own, whose masks affect no other pass; ``imagination`` (estimate,
+            target), see ``Imagination.imagined``; ``invariance`` (audio, text, both, temperature), vectors as of
+            ``aligned``, and the number by which their cosines are divided
         """
         if self.training and self.modality_dropout > 0:
-            inputs = inputs | {"present": some_hidden(inputs["present"], self.modality_dropout, generator)}
+            inputs = inputs | {"present": drop_modalities(inputs["present"], self.modality_dropout, generator)}
         return self._passes(self.frames(inputs), combinations, set(auxiliary), generator)
 
     @_in_float32
@@ -182,7 +205,7 @@ class JointNetwork(nn.Module):
         auxiliary: set[Auxiliary],
         generator: torch.Generator | None,
     ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         contextual: dict[str, tuple[Tensor, Frames]] = {}  # by modality: rows, tokens of the unimodal pass
         parts = self._parts(frames, combinations)
         for name, (rows, chosen) in parts.items():
@@ -191,32 +214,31 @@ class JointNetwork(nn.Module):
                 contextual[name] = rows, tokens[name]
             else:
                 mixed = self.mixer(chosen)
-            found[name] = Pass(rows, self._head(name)(mixed))
+            result[name] = Pass(rows, self._head(name)(mixed))
         if "aligned" in auxiliary:
-            found["aligned"] = self._aligned(frames, contextual)
+            result["aligned"] = self._aligned(frames, contextual)
         if "reconstruction" in auxiliary:
-            each = self.mixer.settings.masked_passes == "each"
-            chosen = {name: part for name, (_, part) in parts.items()} if each else {BOTH: frames}
-            told = {name: self.mixer.reconstruct(part, generator) for name, part in chosen.items()}
-            found["reconstruction"] = {
+            of_each = self.mixer.settings.masked_passes == "each"
+            masked = {name: part for name, (_, part) in parts.items()} if of_each else {BOTH: frames}
+            rebuilt = {name: self.mixer.reconstruct(part, generator) for name, part in masked.items()}
+            result["reconstruction"] = {
                 f"{name} {modality}": (part.estimate, part.target, part.mask)
-                for name, one in told.items()
-                for modality, part in one.items()
+                for name, by_modality in rebuilt.items()
+                for modality, part in by_modality.items()
             }
         if "imagination" in auxiliary:
-            found["imagination"] = self.mixer.imagined(frames)
+            result["imagination"] = self.mixer.imagined(frames)
         if "invariance" in auxiliary:
-            found["invariance"] = self._invariance(frames)
-        return found
+            result["invariance"] = self._invariance(frames)
+        return result
 
     def _joined(self, name: str, layers: Sequence[Tensor], present: Tensor) -> Tensor:
         if name not in self.layer_weights:
             return layers[-1]
         if bool(present.all()):
             return self.layer_weights[name](layers)
-        (rows,) = present.nonzero(
-            as_tuple=True
-        )  # what absent rows hold, were it NaN, would reach the weights' gradient
+        # a NaN in the rows of an absent modality would reach the gradient of the weights
+        (rows,) = present.nonzero(as_tuple=True)
         joined = self.layer_weights[name]([layer[rows] for layer in layers])
         return joined.new_zeros(len(present), *joined.shape[1:]).index_copy(0, rows, joined)
 
@@ -228,9 +250,9 @@ class JointNetwork(nn.Module):
     def _parts(
         self, frames: dict[str, Frames], combinations: Sequence[str]
     ) -> dict[str, tuple[Tensor, dict[str, Frames]]]:
-        """Return for each combination the rows that take part and the frames that they show."""
+        """Return by combination the rows that take part and their frames."""
         return {
-            name: (rows, {each: part.of(rows) for each, part in frames.items() if name in (BOTH, each)})
+            name: (rows, {modality: part.of(rows) for modality, part in frames.items() if name in (BOTH, modality)})
             for name, rows in taking(self._present(frames), self.modalities, combinations).items()
         }
 
@@ -261,15 +283,15 @@ class JointNetwork(nn.Module):
             return self.heads[SHARED]
         if combination in self.heads or BOTH in self.heads:
             return self.heads[combination if combination in self.heads else BOTH]
-        raise ValueError(f"there is no head of {combination!r}, those there are: {list(self.heads)}")
+        raise ValueError(f"combination {combination!r} has no head, expected one of {list(self.heads)}")
 
     def _by_head(self, present: Tensor) -> list[tuple[str, Tensor]]:
-        """Return the rows that each combination's head answers for."""
-        found = []
+        """Return by combination the rows whose outputs its head gives."""
+        rows_by_head = []
         lone = present.sum(dim=1) == 1
-        taking = {name: lone & present[:, i] for i, name in enumerate(self.modalities)} | {BOTH: ~lone}
-        for name, chosen in taking.items():
+        own = {name: lone & present[:, i] for i, name in enumerate(self.modalities)} | {BOTH: ~lone}
+        for name, chosen in own.items():
             (rows,) = chosen.nonzero(as_tuple=True)
             if len(rows):
-                found.append((name, rows))
-        return found
+                rows_by_head.append((name, rows))
+        return rows_by_head

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 class LayerWeights(nn.Module):
     r"""Convex combination of all layers, :math:`\sum_l \mathrm{softmax}(s)_l h_l`; all weights are equal at first.
 
-    Layer 0 is what enters the first block, layer i the output of block i.
+    Layer 0 is the input of the first block, layer i the output of block i.
+
+    Args:
+        n_layers: blocks + 1
     """
 
     def __init__(self, n_layers: int) -> None:
@@ -21,7 +24,14 @@ class LayerWeights(nn.Module):
         return self.scores.softmax(dim=0)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """Return the mean, shape ``(batch, time, width)``, of as many tensors of that shape as there are weights."""
+        """Return the mean of the layers, shape ``(batch, time, width)``.
+
+        Args:
+            layers: ``n_layers`` tensors of that shape
+
+        Raises:
+            ValueError: there are not as many layers as weights
+        """
         if len(layers) != len(self.scores):
             raise ValueError(f"got {len(layers)} layers for {len(self.scores)} weights (did layerdrop skip a block?)")
         weights = self.weights()

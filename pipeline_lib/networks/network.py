@@ -3,7 +3,8 @@
 Under autocast the encoder alone runs in bfloat16; what stands on it is in float32.
 
 ``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes),
-"gender": (batch, 2)}``, the last three as asked for; ``inputs`` is what the encoder's ``prepare`` made.
+"gender": (batch, 2)}``, the last three as far as the expert predicts them; ``inputs`` is the result of the encoder's
+``prepare``.
 """
 
 from contextlib import AbstractContextManager
@@ -39,13 +40,20 @@ class Network(nn.Module):
         self.head = head
 
     def train(self, mode: bool = True) -> "Network":
-        """Set the mode; what is not trained stays in eval mode."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
-        still_what_is_frozen(self.encoder)
+        eval_frozen(self.encoder)
         return self
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the head's outputs."""
+        """Return the head's outputs.
+
+        Args:
+            inputs: result of the encoder's ``prepare``, on the device
+
+        Returns:
+            by name, each of shape ``(batch, n)``, see ``heads``
+        """
         hidden = self.encoder(**inputs)
         with exact(hidden.lengths.device):
             frames = hidden.layers[-1] if self.layer_weights is None else self.layer_weights(hidden.layers)
@@ -84,18 +92,25 @@ class SequenceClassificationNetwork(nn.Module):
         reading.register_forward_hook(self._leave, always_call=True)
 
     def attach(self) -> None:
-        """Put the encoder's model into the classification class, after another has taken its place."""
+        """Put the encoder's model into the classification class, after it has been replaced."""
         setattr(self._classifier[0], self._classifier[0].base_model_prefix, self.encoder.model)
 
     def train(self, mode: bool = True) -> "SequenceClassificationNetwork":
-        """Set the mode; what is not trained stays in eval mode."""
+        """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
         self._classifier[0].training = mode
-        still_what_is_frozen(self.encoder)
+        eval_frozen(self.encoder)
         return self
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the embedding, and logits, attributes and gender as far as they were asked for."""
+        """Return the embedding, and logits, attributes and gender as far as the classifier has them.
+
+        Args:
+            inputs: ``input_ids`` and ``attention_mask``, int64, shape ``(batch, time)``
+
+        Returns:
+            by name, each of shape ``(batch, n)``
+        """
         scores = self._classifier[0](**inputs).logits
         states = self._read.pop()
         outputs = {"embedding": self._embedding(states, inputs)}
@@ -125,8 +140,9 @@ class SequenceClassificationNetwork(nn.Module):
             return states[:, 0]
         config = self._classifier[0].config
         tokens = inputs["input_ids"]
-        places = torch.arange(tokens.shape[1], device=tokens.device)
-        last = (places * (tokens != config.pad_token_id)).argmax(dim=1)  # the rule of GenericForSequenceClassification
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        # the rule of GenericForSequenceClassification
+        last = (positions * (tokens != config.pad_token_id)).argmax(dim=1)
         return states[torch.arange(len(states), device=states.device), last]
 
 
@@ -135,7 +151,7 @@ def is_trained(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def still_what_is_frozen(encoder: nn.Module) -> None:
+def eval_frozen(encoder: nn.Module) -> None:
     """Put an encoder that is not trained into eval mode, and the frozen batch norms of one that is."""
     if is_trained(encoder):
         keep_frozen_norms_still(encoder)

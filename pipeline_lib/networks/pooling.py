@@ -1,4 +1,4 @@
-"""From frames to one vector an utterance: ``(batch, time, width) -> (batch, pooled width)``, padding left out."""
+"""Pooling of frames to one vector an utterance: ``(batch, time, width) -> (batch, pooled width)``, padding left out."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,12 @@ SMALLEST_VARIANCE = 1e-8  # under the root, so that its gradient stays finite wh
 
 
 class MeanPooling(nn.Module):
-    """Mean over time, with the population standard deviation appended where ``deviation``."""
+    """Mean over time, with the population standard deviation appended where ``deviation``.
+
+    Args:
+        width: of a frame
+        deviation: append it, which doubles the width
+    """
 
     def __init__(self, width: int, deviation: bool = False) -> None:
         super().__init__()
@@ -18,7 +23,12 @@ class MeanPooling(nn.Module):
         self.width = 2 * width if deviation else width
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
         share = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
         return _statistics(frames, share, self.deviation)
 
@@ -30,6 +40,11 @@ class AttentivePooling(nn.Module):
 
     TalTech, section 3.1, names an "attentive pooling layer" without an equation; this is the attentive statistics
     pooling of Okabe, Koshinaka and Shinoda (Interspeech 2018) with the mean alone, or with ``deviation`` in full.
+
+    Args:
+        width: of a frame
+        attention_width: rows of W
+        deviation: append the standard deviation, which doubles the width
     """
 
     def __init__(self, width: int, attention_width: int, deviation: bool = False) -> None:
@@ -40,12 +55,22 @@ class AttentivePooling(nn.Module):
         self.width = 2 * width if deviation else width
 
     def weights(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Return each frame's weight, shape ``(batch, time)``; rows sum to 1, padding has 0."""
+        """Return each frame's weight, shape ``(batch, time)``, in [0, 1]; rows sum to 1, padding has 0.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
         scores = self.score(torch.tanh(self.hidden(frames)))[..., 0].float()  # (batch, time)
         return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=1)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
         return _statistics(frames, self.weights(frames, mask), self.deviation)
 
 
@@ -57,14 +82,24 @@ class LastTokenPooling(nn.Module):
         self.width = width
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
-        places = torch.arange(mask.shape[1], device=mask.device)
-        last = (places * mask).argmax(dim=1)  # works for padding on either side
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        last = (positions * mask).argmax(dim=1)  # works for padding on either side
         return frames[torch.arange(len(frames), device=frames.device), last]
 
 
 class MaximumPooling(nn.Module):
-    """Mean and maximum over time, their sum or one behind the other; see ``frames.pooled``."""
+    """Mean and maximum over time, their sum or concatenation; see ``frames.pooled``.
+
+    Args:
+        width: of a frame
+        kind: mean_max_sum or mean_max
+    """
 
     def __init__(self, width: int, kind: str) -> None:
         super().__init__()
@@ -72,12 +107,22 @@ class MaximumPooling(nn.Module):
         self.width = pooled_width(kind, width)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Return ``(batch, self.width)`` from frames ``(batch, time, width)`` and their mask ``(batch, time)``."""
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
         return pooled(Frames(frames.float(), mask.bool()).cleared(), self.kind)
 
 
 def build(settings: PoolingSettings, width: int) -> nn.Module:
-    """Return the pooling of that name for frames of that width; its own ``width`` says what comes out."""
+    """Return the pooling that the settings choose; its ``width`` is that of the pooled vectors.
+
+    Args:
+        settings: the kind and its options
+        width: of a frame
+    """
     match settings.kind:
         case "attentive":
             return AttentivePooling(width, settings.attention_width, settings.statistics)
@@ -90,7 +135,7 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
 
 
 def _statistics(frames: Tensor, share: Tensor, deviation: bool) -> Tensor:
-    """Return the mean over time under weights that sum to 1, and behind it, where asked for, the standard deviation."""
+    """Return the mean over time under weights that sum to 1, with ``deviation`` the standard deviation behind it."""
     frames = frames.float()
     mean = torch.einsum("bt,btw->bw", share, frames)
     if not deviation:

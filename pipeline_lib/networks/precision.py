@@ -1,4 +1,4 @@
-"""The precision of what stands on an encoder: float32, also where the encoder runs under autocast."""
+"""Precision of layers, mixers and heads: float32, also where the encoder runs under autocast."""
 
 from contextlib import AbstractContextManager
 

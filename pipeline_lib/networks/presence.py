@@ -1,4 +1,4 @@
-"""Which utterances have which modalities, and in which combinations they therefore take part."""
+"""Which utterances have which modalities, and the combinations in which they take part."""
 
 from collections.abc import Sequence
 
@@ -9,33 +9,39 @@ BOTH = "both"
 
 
 def taking(present: Tensor, modalities: Sequence[str], combinations: Sequence[str]) -> dict[str, Tensor]:
-    """Return the rows that take part in each combination, those without any left out.
+    """Return the rows that take part in each combination; combinations without any are left out.
 
     Args:
         present: bool, shape ``(batch, modalities)``
         modalities: in the order of its columns
         combinations: modalities and ``both``
+
+    Returns:
+        by combination, int64, shape ``(n,)``
     """
-    found = {}
+    rows_by_combination = {}
     for name in combinations:
         if name == BOTH:
-            own = torch.tensor([each in combinations for each in modalities], device=present.device)
+            own = torch.tensor([modality in combinations for modality in modalities], device=present.device)
             chosen = present.all(dim=1) | (present.any(dim=1) & ~(present & own).any(dim=1))
         else:
             chosen = present[:, modalities.index(name)]
         (rows,) = chosen.nonzero(as_tuple=True)
         if len(rows):
-            found[name] = rows
-    return found
+            rows_by_combination[name] = rows
+    return rows_by_combination
 
 
-def some_hidden(present: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Return ``present`` with one modality less in that share of the utterances that have several: modality dropout.
+def drop_modalities(present: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Modality dropout: return ``present`` with one modality less in a share of the utterances that have several.
 
     Args:
         present: bool, shape ``(batch, modalities)``
-        share: each such utterance's chance, in [0, 1]
+        share: probability of each such utterance, in [0, 1]
         generator: None takes torch's own
+
+    Returns:
+        bool, shape ``(batch, modalities)``
     """
     device = present.device if generator is None else generator.device
     drawn = torch.rand(len(present), 1 + present.shape[1], generator=generator, device=device).to(present.device)

@@ -7,7 +7,13 @@ from typing import Any
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.params.inputs import made_by_stages, missing_checkpoints, missing_sounds, wrong_slots
+from pipeline_lib.params.inputs import (
+    made_by_stages,
+    missing_checkpoints,
+    missing_sounds,
+    unsupported_language,
+    wrong_slots,
+)
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -34,7 +40,12 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
 def absent(params: Params) -> list[str]:
     """Return, a line each, what is read and neither there nor made by a stage."""
     made = params.corpus.root in made_by_stages(params)
-    return [*([] if made else _root_mistakes(params)), *missing_sounds(params), *missing_checkpoints(params)]
+    return [
+        *([] if made else _root_mistakes(params)),
+        *missing_sounds(params),
+        *missing_checkpoints(params),
+        *unsupported_language(params),
+    ]
 
 
 def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:

@@ -4,6 +4,7 @@ DVC cannot template a list of dependencies, so an entry has one slot a role, wit
 read but stands in no slot would be replaced without the entry running again.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,24 @@ def missing_sounds(params: Params) -> list[str]:
         for kind, path in _sounds(expert).items()
         if not Path(path).is_dir()
     ]
+
+
+def unsupported_language(params: Params) -> list[str]:
+    """Return, in a line, the code of a language that a local Whisper does not transcribe.
+
+    A file that is malformed is refused by the stage.
+    """
+    asked = params.transcription.whisper
+    file = Path(asked.checkpoint) / "generation_config.json"
+    if params.transcription.engine != "whisper" or asked.language is None or not file.is_file():
+        return []
+    try:
+        known = sorted(token[2:-2] for token in json.loads(file.read_bytes()).get("lang_to_id") or {}) or ["en"]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return []
+    named = asked.language.lower()
+    is_heard = named in (("en", "english") if known == ["en"] else known)
+    return [] if is_heard or (len(named) > 2 and known != ["en"]) else [asked.unsupported(known)]
 
 
 def _covers(folder: str, path: str) -> bool:

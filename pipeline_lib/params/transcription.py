@@ -37,6 +37,13 @@ class WhisperSettings(Settings):
     max_chunk_s: Annotated[float, Field(ge=2.0, le=30.0, description="Whisper hears 30 s; longer audio is cut")] = 30.0
     half_precision: Annotated[bool, Field(description="bfloat16 where the hardware computes in it")] = False
 
+    def unsupported(self, known: list[str]) -> str:
+        """Return the message about a language that is not among those that the checkpoint knows."""
+        return (
+            f"transcription.whisper.language is {self.language!r}, which {self.checkpoint} does not transcribe;"
+            f" expected one of {known}"
+        )
+
 
 class ReferenceSettings(Settings):
     """The corpus's human text in place of a machine's."""

@@ -20,9 +20,12 @@ class BackEnd:
     With PLDA the shrinkage regularises LDA and PLDA alike; on LDA's axes, where the within-label covariance is the
     identity already, it changes nothing more.
 
+    Args:
+        settings: options of the parts; their class chooses between logistic regression and PLDA
+
     Attributes:
         classes_: labels that occur, shape ``(n_classes,)``
-        prior_: the prior that the posterior contains: label frequencies, or uniform for PLDA
+        prior_: the prior that the posterior contains, shape ``(n_classes,)``: label frequencies, or uniform for PLDA
     """
 
     def __init__(self, settings: LdaLogisticSettings | PldaSettings) -> None:
@@ -34,6 +37,12 @@ class BackEnd:
         Args:
             embedding: shape ``(n, width)``
             truth: label indices, shape ``(n,)``
+
+        Returns:
+            self, fitted
+
+        Raises:
+            InputError: fewer than two classes, no variation within any class, or a value that is not finite
         """
         s = self.settings
         self.normalisation_ = Normalisation(s.normalisation).fit(embedding)
@@ -42,6 +51,7 @@ class BackEnd:
         if s.components is not None:
             self.lda_ = LinearDiscriminantAnalysis(s.components, s.shrinkage).fit(features, truth)
             features = self.lda_.transform(features)
+        self.classifier_: PLDA | MultinomialLogisticRegression
         if isinstance(s, PldaSettings):
             self.classifier_ = PLDA(s.shrinkage, s.estimation, s.iterations, s.tolerance).fit(features, truth)
         else:
@@ -52,6 +62,13 @@ class BackEnd:
         return self
 
     def predict_proba(self, embedding: np.ndarray) -> np.ndarray:
-        """Return P(label | embedding), shape ``(n, n_classes)``, rows sum to 1; contains ``prior_``."""
+        """Return P(label | embedding), which contains ``prior_``.
+
+        Args:
+            embedding: shape ``(n, width)``
+
+        Returns:
+            shape ``(n, n_classes)``, rows sum to 1
+        """
         features = self.normalisation_.transform(embedding)
         return self.classifier_.predict_proba(features if self.lda_ is None else self.lda_.transform(features))

@@ -1,4 +1,4 @@
-r"""Temperature calibration: one number for an expert that makes its posterior as sure as it is right.
+r"""Temperature calibration: one number an expert that matches its posterior's confidence to its accuracy.
 
 Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2. They divide the
 logits by T, which is :math:`p^{1/T} / Z`, and minimise the negative log-likelihood of held-out labels. Here the class
@@ -14,7 +14,7 @@ changing the prior before or after gives the same. T = 1 changes nothing in eith
 after PLDA, or where :math:`P_t` is not known, both are the same.
 
 **Fit.** The labelled utterances may be under another class prior f than :math:`P_t`, a balanced development set for
-example; as everywhere in this room only the prior differs, :math:`p(x \mid y)` is the same. What is expected is the
+example; as everywhere in this package only the prior differs, :math:`p(x \mid y)` is the same. The criterion is the
 expected loss under the prior that :math:`p_T` contains,
 
 .. math:: \sum_y P_t(y) \, E_{x \mid y}[-\log p_T(y \mid x)]
@@ -43,12 +43,12 @@ _SMALLEST = np.finfo(np.float64).tiny  # of a label's evidence, so that a poster
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and what it does where it was fitted.
+    """A temperature and its effect on the utterances of the fit.
 
     Attributes:
         temperature: T, in [0.05, 20]
-        before: weighted mean negative log-likelihood with T = 1
-        after: with T
+        before: weighted mean negative log-likelihood with T = 1, in nats
+        after: the same with T
         at_bound: T is at an end of its range
     """
 
@@ -58,28 +58,31 @@ class Calibration:
     at_bound: bool
 
 
-def temper(posterior: np.ndarray, trained: np.ndarray, temperature: float) -> np.ndarray:
+def temper(posterior: np.ndarray, training_prior: np.ndarray, temperature: float) -> np.ndarray:
     """Return the posterior with its evidence, but not its prior, raised to 1 / T.
 
     Args:
-        posterior: p(y|x), shape ``(n, n_labels)``; a row without anything on these labels becomes the prior
-        trained: the prior that it contains, shape ``(n_labels,)``; 0 where the label was not trained, as it stays
-        temperature: T > 0; above 1 less sure, below 1 surer
+        posterior: p(y|x), shape ``(n, n_labels)``; a row without probability on the trained labels becomes the prior
+        training_prior: the prior that it contains, shape ``(n_labels,)``; a label with 0 was not trained and stays 0
+        temperature: T > 0; above 1 less confident, below 1 more confident
 
     Returns:
         shape ``(n, n_labels)``, rows sum to 1
     """
-    return softmax(_log_evidence(posterior, trained) / temperature + _log(trained))
+    return softmax(_log_evidence(posterior, training_prior) / temperature + _log(training_prior))
 
 
-def fit(posterior: np.ndarray, trained: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> Calibration:
-    """Return the temperature that makes the labels most likely.
+def fit(posterior: np.ndarray, training_prior: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> Calibration:
+    """Return the maximum-likelihood temperature of labelled utterances.
 
     Args:
-        posterior: shape ``(n, n_labels)``
-        trained: the prior that it contains, shape ``(n_labels,)``
+        posterior: shape ``(n, n_labels)``, rows sum to 1
+        training_prior: the prior that it contains, shape ``(n_labels,)``
         truth: label indices, shape ``(n,)``
-        weights: of each utterance, shape ``(n,)``, not all 0
+        weights: of the utterances, shape ``(n,)``, 0 or more, not all 0
+
+    Returns:
+        temperature in [0.05, 20], and the loss before and after
 
     Raises:
         ValueError: no utterance has a weight above 0
@@ -87,7 +90,7 @@ def fit(posterior: np.ndarray, trained: np.ndarray, truth: np.ndarray, weights: 
     used = weights > 0
     if not used.any():
         raise ValueError("no utterance to fit a temperature on")
-    evidence, log_prior = _log_evidence(posterior[used], trained), _log(trained)
+    evidence, log_prior = _log_evidence(posterior[used], training_prior), _log(training_prior)
     truth, weights = truth[used], weights[used] / weights[used].sum()
 
     def loss(log_temperature: float) -> float:
@@ -97,26 +100,29 @@ def fit(posterior: np.ndarray, trained: np.ndarray, truth: np.ndarray, weights: 
         return float(weights @ (total - scores[np.arange(len(truth)), truth]))
 
     bounds = float(np.log(LOWEST)), float(np.log(HIGHEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10, "maxiter": 500})
-    best = min((0.0, float(found.x), *bounds), key=lambda place: round(loss(place), 12))  # 1 unless another gains
+    result = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10, "maxiter": 500})
+    best = min((0.0, float(result.x), *bounds), key=lambda point: round(loss(point), 12))  # 1 unless another gains
     at_bound = min(best - bounds[0], bounds[1] - best) < 1e-6
     return Calibration(float(np.exp(best)), loss(0.0), loss(best), at_bound)
 
 
-def weights_of(truth: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Return each utterance's weight, its label's share in training by its share here, shape ``(n,)``.
+def weights_of(truth: np.ndarray, training_prior: np.ndarray) -> np.ndarray:
+    """Return the utterances' importance weights: the label's share in training by its share here.
 
     Args:
         truth: label indices, shape ``(n,)``
-        trained: the prior that the posterior contains, shape ``(n_labels,)``
+        training_prior: the prior that the posterior contains, shape ``(n_labels,)``
+
+    Returns:
+        shape ``(n,)``, 0 or more
     """
-    frequency = np.bincount(truth, minlength=len(trained)) / len(truth)
-    return trained[truth] / frequency[truth]
+    frequency = np.bincount(truth, minlength=len(training_prior)) / len(truth)
+    return training_prior[truth] / frequency[truth]
 
 
-def _log_evidence(posterior: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Return log p(y|x) / P_t(y), normalised over the trained labels; 0s are kept finite."""
-    return np.log(np.maximum(rebalance(posterior, trained, (trained > 0).astype(np.float64)), _SMALLEST))
+def _log_evidence(posterior: np.ndarray, training_prior: np.ndarray) -> np.ndarray:
+    """Return log p(y|x) / P_t(y), normalised over the trained labels; a 0 stays finite."""
+    return np.log(np.maximum(rebalance(posterior, training_prior, (training_prior > 0).astype(np.float64)), _SMALLEST))
 
 
 def _log(prior: np.ndarray) -> np.ndarray:

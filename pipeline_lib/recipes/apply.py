@@ -1,29 +1,32 @@
-"""Lay a recipe down as params.yaml: ``python -m pipeline_lib.recipes.apply taltech --path /data/musan=/mnt/musan``.
+"""Write a recipe as params.yaml: ``ser apply taltech --path /data/musan=/mnt/musan``.
 
-params.yaml is written out whole, so that ``git diff params.yaml`` shows what the recipe is, and outputs that the new
-parameters no longer name are removed. ``--small`` lays down the same recipe on stand-ins, see ``recipes/small.py``.
+params.yaml is written with every key, so that ``git diff params.yaml`` shows the whole recipe, and outputs that the new
+parameters no longer name are removed. ``--small`` writes the same recipe on stand-ins, see ``recipes/small.py``.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline_lib.command import run
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params
 from pipeline_lib.params.check import absent, check, read_all
 from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, fill_slots, names, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 
-EXPERT = "settings.json"  # a trained expert has it; what somebody else keeps in models/ is left alone
+EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
 
 
 def change(params: dict[str, Any], assignment: str) -> None:
     """Set one existing key as ``dvc exp run -S`` does: ``fusion.method=logreg``, the value read as YAML.
+
+    Args:
+        params: a recipe's parameters, changed in place
+        assignment: ``key=value``, the key dotted
 
     Raises:
         ParameterError: it is no assignment, or there is no such key
@@ -44,7 +47,11 @@ def change(params: dict[str, Any], assignment: str) -> None:
 
 
 def replace_path(params: Any, assignment: str) -> None:
-    """Put one path in another's place wherever it stands: ``/data/musan=/mnt/musan``.
+    """Replace one path by another wherever it is a value: ``/data/musan=/mnt/musan``.
+
+    Args:
+        params: a recipe's parameters, changed in place
+        assignment: ``OLD=NEW``
 
     Raises:
         ParameterError: it is no assignment, or the recipe names no such path
@@ -55,20 +62,33 @@ def replace_path(params: Any, assignment: str) -> None:
 
 
 def _replaced(params: Any, old: str, new: str) -> int:
-    places = params.items() if isinstance(params, dict) else enumerate(params) if isinstance(params, list) else ()
-    found = 0
-    for key, value in list(places):
+    """Replace a path in nested mappings and lists; return how often."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(params, dict):
+        items = list(params.items())
+    elif isinstance(params, list):
+        items = list(enumerate(params))
+    count = 0
+    for key, value in items:
         if value == old:
             params[key] = new
-            found += 1
+            count += 1
         else:
-            found += _replaced(value, old, new)
-    return found
+            count += _replaced(value, old, new)
+    return count
 
 
 def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
-    """Return outputs of earlier parameters that no entry of these names; a folder of models/ must be an expert's."""
-    homes = {
+    """Return the outputs of earlier parameters that no entry of these parameters names.
+
+    Args:
+        params: the present parameters
+        root: of the project
+
+    Returns:
+        files and folders, sorted; of models/ only folders of experts, so that a user's checkpoints stay
+    """
+    outputs = {
         "demonstration": ["data/demonstration/{}"],
         "embedding": ["data/embeddings/{}", "metrics/embedding/{}.json", "metrics/plots/layers/{}.csv"],
         "finetuning": [
@@ -82,26 +102,33 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
     stale = []
     for section in ENTRIES:
         keep = {*getattr(params, section), "demo", "fusion"}
-        for pattern in homes[section]:
-            found = root.glob(pattern.format("*"))
-            stale += [path for path in found if path.name.split(".")[0] not in keep and path.name[0] != "."]
+        for pattern in outputs[section]:
+            paths = root.glob(pattern.format("*"))
+            stale += [path for path in paths if path.name.split(".")[0] not in keep and path.name[0] != "."]
     return sorted(path for path in stale if path.parent.name != "models" or (path / EXPERT).is_file())
 
 
-def main(
-    name: Annotated[str, typer.Argument(help=f"one of {', '.join(names())}")],
-    small: Annotated[bool, typer.Option("--small", help="on synthetic speech and the checkpoints that ship")] = False,
-    sets: Annotated[list[str] | None, typer.Option("--set", "-S", help="key=value, as in dvc exp run -S")] = None,
-    paths: Annotated[list[str] | None, typer.Option("--path", help="OLD=NEW, wherever a path stands")] = None,
-    out: Path = PARAMS,
+def apply(
+    name: str, *, small: bool = False, sets: Sequence[str] = (), paths: Sequence[str] = (), out: Path = PARAMS
 ) -> None:
-    """Write params.yaml from a recipe and remove the outputs that it no longer names."""
+    """Write params.yaml from a recipe, remove the outputs that it no longer names, and print what was done.
+
+    Args:
+        name: of the recipe
+        small: on synthetic speech and the checkpoints that ship
+        sets: ``key=value``, as in ``dvc exp run -S``
+        paths: ``OLD=NEW``, wherever a path is a value; replaced before ``sets``
+        out: the file to write; outputs are looked for in its folder
+
+    Raises:
+        ParameterError: there is no such recipe, key or path, or the recipe cannot be run with these changes
+    """
     values = compose(name)
     if small:
         stand_ins.shrink(values)
-    for assignment in paths or []:
+    for assignment in paths:
         replace_path(values, assignment)
-    for assignment in sets or []:
+    for assignment in sets:
         change(values, assignment)
     draft = out.with_name(f".{out.name}.draft")
     draft.write_text(write_yaml(values), encoding="utf-8")
@@ -118,7 +145,3 @@ def main(
     print(f"{out} is now the recipe {name}{' on stand-ins' if small else ''}; see git diff {out}")
     for line in absent(params):
         print(f"not there yet: {line}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,12 +1,12 @@
-"""Put a recipe together: overlays over default.yaml, comments kept.
+"""Compose a recipe: overlays over default.yaml, comments included.
 
-An overlay holds what differs from the recipe that it ``extends``, which is the default where it does not say. Settings
-are merged key by key. Where keys are names of one's own choosing (experts, phases, tables), the overlay names every
-entry: one that the recipe below has is merged, ``like: audio`` begins one as a copy of another, all others are dropped.
-An expert may also be like one of ``entries/``, which no recipe holds as it stands: ``like: joint``.
+An overlay holds the differences from the recipe that it ``extends``, by default default.yaml. Settings are merged key
+by key. Where the keys are free names (experts, phases, tables), the overlay names every entry: one that the lower
+recipe has is merged, ``like: audio`` starts one as a copy of another, all others are dropped. An expert may also be
+like one of ``entries/``, which are part of no recipe: ``like: joint``.
 
-What is written lies as DVC writes it, so that ``dvc exp run -S`` changes one line: null is left out, lists are blocks,
-text is folded at 80 signs. DVC puts a plain value in place of every value that it reads; so comments stand beside keys.
+The layout written is DVC's, so that ``dvc exp run -S`` changes one line: null is left out, lists are blocks, text is
+folded at 80 characters. DVC replaces every value by a plain one; so comments belong to keys.
 """
 
 import copy
@@ -30,7 +30,7 @@ NAMED = ("demonstration", "embedding", "finetuning", "rebalancing", "phases", "t
 
 
 class _Emitter(RoundTripEmitter):
-    """Writes a comment two blanks behind its value, whatever the value was when the comment was read."""
+    """Emitter that writes a comment two spaces after its value, wherever the comment was when it was read."""
 
     def write_comment(self, comment: CommentToken, pre: bool = False) -> None:
         if not pre and self.column and comment.value.lstrip(" ").startswith("#"):
@@ -39,36 +39,41 @@ class _Emitter(RoundTripEmitter):
 
 
 def names() -> list[str]:
-    """Return the recipes there are."""
+    """Return the names of all recipes, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def compose(name: str) -> CommentedMap:
-    """Return the parameters of a recipe, comments kept.
+    """Return the parameters of a recipe with their comments.
 
     Raises:
-        ParameterError: there is no such recipe, or it holds a section or copies an entry that does not exist
+        ParameterError: there is no such recipe, or it has a section or copies an entry that does not exist
     """
     if name not in names():
         raise ParameterError(f"there is no recipe {name!r}, expected one of {names()}")
     overlay = read_yaml(FOLDER / f"{name}.yaml")
     if name == DEFAULT:
         return overlay
-    whole = compose(overlay.pop("extends", DEFAULT))
-    merge(whole, overlay, f"recipe {name!r}")
-    return whole
+    params = compose(overlay.pop("extends", DEFAULT))
+    merge(params, overlay, f"recipe {name!r}")
+    return params
 
 
-def merge(whole: CommentedMap, overlay: dict[str, Any], what: str) -> None:
-    """Put an overlay's sections into the whole.
+def merge(params: CommentedMap, overlay: dict[str, Any], source: str) -> None:
+    """Merge an overlay's sections into parameters.
+
+    Args:
+        params: all sections, changed in place
+        overlay: sections with the differences
+        source: of the overlay, for messages
 
     Raises:
-        ParameterError: a section does not exist, or an entry is to be like one that does not
+        ParameterError: a section does not exist, or an entry is to be like one that does not exist
     """
     unknown = [section for section in overlay if section not in ORDER]
     if unknown:
-        raise ParameterError(f"{what} holds {unknown[0]!r}, which is not among {list(ORDER)}")
-    _merge_settings(whole, overlay, what)
+        raise ParameterError(f"{source} has the section {unknown[0]!r}, expected one of {list(ORDER)}")
+    _merge_settings(params, overlay, source)
 
 
 def read_yaml(path: Path) -> CommentedMap:
@@ -96,7 +101,7 @@ def fill_slots(values: CommentedMap, params: Params) -> None:
 
 
 def write_yaml(params: CommentedMap) -> str:
-    """Return parameters as the text of params.yaml, laid out as DVC does."""
+    """Return parameters as the text of params.yaml, in DVC's layout."""
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.Emitter = _Emitter
@@ -106,47 +111,47 @@ def write_yaml(params: CommentedMap) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without the layout that it was read with, the comments of mappings kept."""
+    """Return a value without the layout that it was read with; mappings keep their comments."""
     match value:
         case CommentedMap():
             if value:  # an empty one stays {}
                 value.fa.set_block_style()
-            for key, each in value.items():
-                value[key] = _plain(each)
+            for key, item in value.items():
+                value[key] = _plain(item)
             return value
         case dict():
-            return {key: _plain(each) for key, each in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list():
-            return [_plain(each) for each in value]
+            return [_plain(item) for item in value]
         case str():
-            return str(value)  # folded or quoted as its own length and signs ask for
+            return str(value)  # folded or quoted by its own length and characters
         case _:
             return value
 
 
-def _merge_settings(whole: CommentedMap, overlay: dict[str, Any], where: str) -> None:
+def _merge_settings(params: CommentedMap, overlay: dict[str, Any], where: str) -> None:
     for key, value in overlay.items():
-        if not (isinstance(value, dict) and isinstance(whole.get(key), dict)):
-            whole[key] = value
+        if not (isinstance(value, dict) and isinstance(params.get(key), dict)):
+            params[key] = value
         elif key in NAMED:
-            whole[key] = _merge_named(key, whole[key], value, f"{where}: {key}")
+            params[key] = _merge_named(key, params[key], value, f"{where}: {key}")
         else:
-            _merge_settings(whole[key], value, f"{where}: {key}")
+            _merge_settings(params[key], value, f"{where}: {key}")
 
 
-def _merge_named(key: str, whole: CommentedMap, overlay: dict[str, Any], where: str) -> CommentedMap:
-    """Return the entries that the overlay names, each begun as its namesake or as the one that it is like."""
-    found = CommentedMap()
+def _merge_named(key: str, lower: CommentedMap, overlay: dict[str, Any], where: str) -> CommentedMap:
+    """Return the entries that the overlay names, each started from its namesake or from the one that it is like."""
+    merged = CommentedMap()
     entries = {path.stem: read_yaml(path) for path in ENTRIES.glob("*.yaml")} if key == "finetuning" else {}
     for name, change in overlay.items():
         if not isinstance(change, dict):
-            found[name] = change
+            merged[name] = change
             continue
         model = change.get("like", name)
-        start = found.get(model, whole.get(model, entries.get(model)))
+        start = merged.get(model, lower.get(model, entries.get(model)))
         if start is None and "like" in change:
-            known = sorted({*found, *whole, *entries})
-            raise ParameterError(f"{where}.{name} is to be like {model!r}, which is not among {known}")
-        found[name] = copy.deepcopy(start) if start is not None else CommentedMap()
-        _merge_settings(found[name], {k: v for k, v in change.items() if k != "like"}, f"{where}.{name}")
-    return found
+            known = sorted({*merged, *lower, *entries})
+            raise ParameterError(f"{where}.{name} is to be like {model!r}, expected one of {known}")
+        merged[name] = copy.deepcopy(start) if start is not None else CommentedMap()
+        _merge_settings(merged[name], {k: v for k, v in change.items() if k != "like"}, f"{where}.{name}")
+    return merged

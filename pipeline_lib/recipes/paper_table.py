@@ -1,8 +1,8 @@
-"""A paper's tables, published next to obtained: ``python -m pipeline_lib.recipes.paper_table taltech``.
+"""A paper's tables, published next to obtained: ``ser table taltech``.
 
-Looks through the workspace and every experiment of ``dvc exp`` for runs whose parameters are those of a row, takes
-their scores, and writes ``metrics/paper_tables/<paper>.md``. What an earlier call found stays in ``<paper>.json``
-beside it. A run on stand-ins (``apply --small``) fills a table of its own: its numbers are nobody's results.
+Searches the workspace and every experiment of ``dvc exp`` for runs whose parameters are those of a row, takes their
+scores, and writes ``metrics/paper_tables/<paper>.md``. The results of earlier calls stay in ``<paper>.json`` beside it.
+A run on stand-ins (``ser apply --small``) fills a table of its own: its numbers are no result of the paper's system.
 """
 
 import copy
@@ -13,12 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from ruamel.yaml import YAML
 
-from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, ParameterError
 from pipeline_lib.recipes import small as stand_ins
@@ -29,10 +27,10 @@ from pipeline_lib.reports.paper_page import key_of, page, run_of
 
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
-FREE_KEYS = (  # where things lie and how fast they go, at any depth
+FREE_KEYS = (  # paths and speed, at any depth
     *("notice", "reads", "revision", "cache_embeddings", "gradient_checkpointing", "predict"),
 )
-FREE_PLACES = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
+FREE_PATHS = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
 # DVC names an experiment by the commit that it began on; other references hold parameters of runs that still wait in
 # the queue beside the scores of that commit
 FINISHED = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
@@ -40,7 +38,7 @@ FINISHED = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: where it was found, its parameters without those that change no score, its metrics by file."""
+    """A finished run: its experiment's name, its parameters without those that change no score, its metrics by file."""
 
     name: str
     params: dict[str, Any]
@@ -56,29 +54,35 @@ def runs(files: Sequence[str] = (SCORES,), root: Path = Path()) -> Iterator[Run]
     """Yield the workspace's run and those of all experiments that DVC keeps in this repository.
 
     Args:
-        files: of metrics that are looked into; the scores must be there, others may be absent
+        files: of metrics to read; the scores must be there, others may be absent
         root: of the repository
     """
     texts = {name: _text(root / name) for name in (PARAMS.as_posix(), *files)}
     if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
         yield _run("workspace", texts)
-    listed = (_git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or "").split()
-    for reference in filter(FINISHED.match, listed):
+    references = (_git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or "").split()
+    for reference in filter(FINISHED.match, references):
         texts = {name: _git(root, "show", f"{reference}:{name}") for name in texts}
         if texts[PARAMS.as_posix()] is not None and texts[SCORES] is not None:
             yield _run(reference.rsplit("/", 1)[-1], texts)
 
 
 def expected(recipe: str, sets: dict[str, Any], small: bool) -> dict[str, Any]:
-    """Return the parameters that a row's run has, without those that change no score."""
-    params = copy.deepcopy(_laid_down(recipe, small))
+    """Return the parameters that a row's run has, without those that change no score.
+
+    Args:
+        recipe: its name
+        sets: the row's values by dotted key
+        small: on stand-ins
+    """
+    params = copy.deepcopy(_composed(recipe, small))
     for key, value in sets.items():
         change(params, f"{key}={json.dumps(value)}")
     return _bound(params)
 
 
 @cache
-def _laid_down(recipe: str, small: bool) -> dict[str, Any]:
+def _composed(recipe: str, small: bool) -> dict[str, Any]:
     params = compose(recipe)
     if small:
         stand_ins.shrink(params)
@@ -86,28 +90,28 @@ def _laid_down(recipe: str, small: bool) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return mappings and lists without their comments, as reading the written parameters would give them."""
+    """Return mappings and lists without their comments, equal to the written parameters read back."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def fill(paper: dict[str, Any], found: list[Run], kept: dict[str, Any]) -> dict[str, Any]:
-    """Return what was obtained: ``{row's key: {"run", "corpus", "notice", "scores"}}``, newly found over kept.
+def fill(paper: dict[str, Any], finished: list[Run], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return the obtained scores: ``{row's key: {"run", "corpus", "notice", "scores"}}``, new over earlier ones.
 
     Args:
         paper: a file of papers/
-        found: runs
-        kept: what an earlier call returned
+        finished: runs
+        earlier: what an earlier call returned
     """
-    obtained = dict(kept)
+    obtained = dict(earlier)
     for table, row in rows(paper):
         recipe, own = run_of(paper, table, row)
         for small in (False, True):
             key = key_of(table, row, small)
             for sets, columns in _by_run(columns_of(table, row)):
-                wanted = expected(recipe, own | sets, small)
-                match = next((each for each in found if each.params == wanted), None)
+                params = expected(recipe, own | sets, small)
+                match = next((run for run in finished if run.params == params), None)
                 if match:
                     obtained |= _filled(key, columns, row, match, obtained.get(key, {}))
     return obtained
@@ -133,41 +137,39 @@ def files_of(paper: dict[str, Any]) -> list[str]:
 
 
 def _by_run(columns: Sequence[Column]) -> list[tuple[dict[str, Any], list[Column]]]:
-    """Return the columns by what they set: as many runs are behind the row."""
-    found: list[tuple[dict[str, Any], list[Column]]] = []
-    for column in (each for each in columns if each.place is not None):
-        alike = next((group for sets, group in found if sets == column.sets), None)
+    """Return the columns grouped by the values they set: one group a run."""
+    groups: list[tuple[dict[str, Any], list[Column]]] = []
+    for column in (column for column in columns if column.place is not None):
+        alike = next((group for sets, group in groups if sets == column.sets), None)
         if alike is None:
-            found.append((column.sets, [column]))
+            groups.append((column.sets, [column]))
         else:
             alike.append(column)
-    return found
+    return groups
 
 
 def _filled(
     key: str, columns: Sequence[Column], row: dict[str, Any], match: Run, before: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the row with what a run says of these columns, over what an earlier one said; empty where it says nothing.
+    """Return the row with a run's scores of these columns over earlier ones; empty where the run has none.
 
-    What it is silent of stays: an experiment keeps no numbers of ``diagnosis``, which an earlier call found in the
-    workspace.
+    Scores that the run lacks stay as they were: an experiment keeps no numbers of ``ser alignment``, which an earlier
+    call read in the workspace.
     """
     scores = _scores(columns, row, match)
     if not scores:
         return {}
-    said = [each for each in columns if any(each.name + suffix in scores for suffix in SUFFIXES)]
-    stale = {each.name + suffix for each in said for suffix in SUFFIXES}
-    kept = {name: each for name, each in before.get("scores", {}).items() if name not in stale}
+    scored = [column for column in columns if any(column.name + suffix in scores for suffix in SUFFIXES)]
+    stale = {column.name + suffix for column in scored for suffix in SUFFIXES}
+    kept = {name: values for name, values in before.get("scores", {}).items() if name not in stale}
     of = {name: match.metrics[SCORES][name] for name in ("corpus", "notice")}
     return {key: {"run": match.name, **of, "scores": kept | scores}}
 
 
-def _scores(columns: Sequence[Column], row: dict[str, Any], found: Run) -> dict[str, list[float]]:
+def _scores(columns: Sequence[Column], row: dict[str, Any], run: Run) -> dict[str, list[float]]:
     """Return the columns' scores and intervals, resubstitution and cross-fitting by name."""
     return {
-        column.name + suffix: values
-        for column in columns
-        for suffix, values in score(column, row, found.metrics).items()
+        column.name + suffix: values for column in columns for suffix, values in score(column, row, run.metrics).items()
     }
 
 
@@ -176,18 +178,19 @@ def _text(path: Path) -> str | None:
 
 
 def _run(name: str, texts: dict[str, str | None]) -> Run:
-    """Return the run; metrics that say which parameters they are of are left out where those are not the run's."""
+    """Return the run without the metrics that record other parameters than the run's."""
     params = _bound(YAML(typ="safe", pure=True).load(texts[PARAMS.as_posix()] or ""))
     metrics = {file: json.loads(text) for file, text in texts.items() if text is not None and file.endswith(".json")}
-    return Run(name, params, {file: each for file, each in metrics.items() if _is_of(each.get("params", {}), params)})
+    own = {file: values for file, values in metrics.items() if _is_of(values.get("params", {}), params)}
+    return Run(name, params, own)
 
 
-def _is_of(said: dict[str, Any], params: dict[str, Any]) -> bool:
-    """Return whether the sections, and the entries of experts, are the run's."""
-    said = _bound(said)
-    experts = said.pop("finetuning", {})
-    known = all(each == params.get("finetuning", {}).get(name) for name, each in experts.items())
-    return known and all(each == params.get(section) for section, each in said.items())
+def _is_of(recorded: dict[str, Any], params: dict[str, Any]) -> bool:
+    """Return whether the recorded sections, and entries of experts, are the run's."""
+    recorded = _bound(recorded)
+    experts = recorded.pop("finetuning", {})
+    known = all(entry == params.get("finetuning", {}).get(name) for name, entry in experts.items())
+    return known and all(values == params.get(section) for section, values in recorded.items())
 
 
 def _bound(params: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +201,8 @@ def _bound(params: dict[str, Any]) -> dict[str, Any]:
 def _strip(value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         return value
-    free = (*FREE_KEYS, *(key for place, key in FREE_PLACES if place == name))
-    return {key: _strip(each, key) for key, each in value.items() if key not in free}
+    free = (*FREE_KEYS, *(key for section, key in FREE_PATHS if section == name))
+    return {key: _strip(item, key) for key, item in value.items() if key not in free}
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -207,26 +210,28 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def main(
-    paper: Annotated[str, typer.Argument(help="a file of pipeline_lib/recipes/papers, without .yaml")],
-    out: Path = Path("metrics/paper_tables"),
-) -> None:
-    """Write the paper's tables, published next to obtained."""
+def write_tables(paper: str, out: Path = Path("metrics/paper_tables")) -> None:
+    """Write a paper's tables, published next to obtained, and print how many rows there are.
+
+    Args:
+        paper: a file of papers/, without .yaml
+        out: folder of the tables and of the results of earlier calls
+
+    Raises:
+        ParameterError: there is no such paper
+        InputError: the results of earlier calls cannot be read
+    """
     known = sorted(path.stem for path in PAPERS.glob("*.yaml"))
     if paper not in known:
         raise ParameterError(f"there is no paper {paper!r}, expected one of {known}")
-    said, store = read_paper(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
+    content, store = read_paper(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
     try:
-        kept = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
+        earlier = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
     except ValueError as error:
         raise InputError(f"{store} is not JSON: {error} (was it cut short?); remove it to begin anew") from None
-    found = list(runs(files_of(said)))
-    obtained = fill(said, found, kept)
+    finished = list(runs(files_of(content)))
+    obtained = fill(content, finished, earlier)
     out.mkdir(parents=True, exist_ok=True)
     store.write_text(json.dumps(obtained, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (out / f"{paper}.md").write_text(page(said, obtained), encoding="utf-8")
-    print(f"{out / paper}.md: {len(obtained)} rows obtained, from {len(found)} runs and what was there before")
-
-
-if __name__ == "__main__":
-    run(main)
+    (out / f"{paper}.md").write_text(page(content, obtained), encoding="utf-8")
+    print(f"{out / paper}.md: {len(obtained)} rows obtained, from {len(finished)} runs and earlier calls")

@@ -1,6 +1,6 @@
 """What a trained expert weighs, and of a shared transformer, how well it aligns and whether it collapsed.
 
-    python -m pipeline_lib.reports.alignment joint
+    ser alignment joint
 
 writes ``metrics/finetuning/joint.json``: the number of parameters, and where the mixer is a shared transformer
 
@@ -18,20 +18,18 @@ as many groups of 32 as it holds.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from torch import Tensor
 
 from pipeline_lib import experts
-from pipeline_lib.command import run
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import batches, combinations, data
 from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.reading import Pairs, Recordings
+from pipeline_lib.finetuning.readers import Pairs, Recordings
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
@@ -169,11 +167,11 @@ def diagnose(
     return found
 
 
-def main(
-    expert: Annotated[str, typer.Argument(help="an entry of the section finetuning, trained")],
-    split: Annotated[str, typer.Option(help="split or subset of the utterances")] = "test",
-    expected: Annotated[int, typer.Option(help="utterances that are drawn", min=2)] = 300,
-    seed: Annotated[int, typer.Option(help="of the draw", min=0)] = 1,
+def write_report(
+    expert: str,
+    split: str = "test",
+    expected: int = 300,
+    seed: int = 1,
     params: Path = PARAMS,
     manifest_path: Path = Path("data/manifest.parquet"),
     transcripts_path: Path = Path("data/transcripts.parquet"),
@@ -193,7 +191,3 @@ def main(
     said["params"] = {**kept, "finetuning": {expert: values["finetuning"][expert]}}  # whose numbers these are
     atomic.write(out / f"{expert}.json", json.dumps(said, indent=2, allow_nan=False) + "\n")
     print(json.dumps({name: each for name, each in said.items() if name != "params"}, indent=2))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,6 @@
 """How much of each of its encoder's layers a trained expert takes: figure 2 of de Oliveira et al.
 
-    python -m pipeline_lib.reports.layer_weights arousal valence dominance
+    ser plot layer-weights arousal valence dominance
 
 reads the learned weights of experts with ``layers: weighted`` (of a joint expert each branch's) and writes
 ``metrics/plots/layer_weights/<expert>.csv``, which ``dvc plots show`` draws, and all of them in one picture,
@@ -16,15 +16,12 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.reports import drawing
 from pipeline_lib.storage import atomic, checksummed_json
@@ -88,8 +85,8 @@ def draw(path: Path, curves: Mapping[str, np.ndarray], notice: str) -> None:
     drawing.write(path, figure)
 
 
-def main(
-    experts: Annotated[list[str], typer.Argument(help="entries of finetuning, trained with layers: weighted")],
+def write_figure(
+    experts: list[str],
     models: Path = Path("models"),
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics"),
@@ -110,7 +107,3 @@ def main(
         + "\n",
     )
     draw(out / "figures" / "layer_weights.png", curves, notice)
-
-
-if __name__ == "__main__":
-    run(main)

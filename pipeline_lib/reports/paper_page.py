@@ -46,7 +46,7 @@ def command(recipe: str, sets: dict[str, Any], small: bool = False) -> str:
     """Return what a user types for a run."""
     option = " --small" if small else ""
     changes = "".join(f" -S {shlex.quote(f'{key}={_typed(value)}')}" for key, value in sets.items())
-    return f"python -m pipeline_lib.recipes.apply {recipe}{option} && dvc exp run{changes}"
+    return f"ser apply {recipe}{option} && dvc exp run{changes}"
 
 
 def _typed(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Embeddings in the plane by t-SNE, coloured by emotion, side by side: figure 3 of MERSA.
 
-    python -m pipeline_lib.reports.projection before=data/embeddings/bert after=data/embeddings/aligned
+    ser plot projection before=data/embeddings/bert after=data/embeddings/aligned
 
 writes ``metrics/figures/projection.png``, the points as ``projection.csv`` and ``projection.json`` with each system's
 silhouette (Rousseeuw 1987: 1 where emotions lie apart, 0 where they overlap, below 0 where they are mixed up). A
@@ -14,14 +14,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
-from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.reports import drawing
 from pipeline_lib.storage import atomic
@@ -164,13 +161,13 @@ def _draw(path: Path, corpus: Manifest, truth: np.ndarray, split: str, clouds: M
     drawing.write(path, figure)
 
 
-def main(
-    systems: Annotated[list[str], typer.Argument(help="NAME=PATH of embeddings or of an expert's predictions")],
-    split: Annotated[str, typer.Option(help="split or subset that is drawn")] = "test",
-    layer: Annotated[int | None, typer.Option(help="of embeddings; the last one where it is not said")] = None,
-    largest: Annotated[int, typer.Option(help="more utterances than these are drawn by lot", min=FEWEST)] = 2000,
-    perplexity: Annotated[float, typer.Option(help="of t-SNE: how many neighbours count", min=1.0)] = 30.0,
-    seed: Annotated[int, typer.Option(help="of t-SNE and of the lot", min=0)] = 1,
+def write_figure(
+    systems: list[str],
+    split: str = "test",
+    layer: int | None = None,
+    largest: int = 2000,
+    perplexity: float = 30.0,
+    seed: int = 1,
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("metrics/figures/projection"),
 ) -> None:
@@ -190,7 +187,3 @@ def main(
     write(out, corpus, rows, split, clouds)
     if corpus.notice:
         print(corpus.notice)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,8 +1,8 @@
 """Intervals of scores by resampling speakers.
 
-Utterances of one speaker are alike, so it is speakers that are drawn with replacement, each with all that it said
-(cluster bootstrap, percentile interval). Scores are functions of sums over utterances (confusion counts, moments): the
-sums are taken once for each speaker, and a resample is how often each speaker was drawn, times these sums.
+Utterances of one speaker are alike, so speakers are drawn with replacement, each with all of its utterances (cluster
+bootstrap, percentile interval). Scores are functions of sums over utterances (confusion counts, moments): the sums are
+taken once a speaker, and a resample is the number of draws of each speaker, times these sums.
 
 An utterance without a known speaker is a cluster of its own, which makes the interval narrower than it should be if
 speakers do recur. So does a small number of speakers: with fewer than about ten the percentile interval is too narrow.
@@ -28,10 +28,10 @@ CATEGORY_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Tally:
-    """What a score needs to know of each cluster, and the scores that are functions of its sum.
+    """Sufficient statistics by cluster, and the scores that are functions of their sum.
 
     Attributes:
-        sums: shape ``(n_clusters, ...)``
+        sums: float64, shape ``(n_clusters, ...)``
         scores: name of a metric to its function, ``(..., *sums.shape[1:]) -> (...)``
     """
 
@@ -46,6 +46,9 @@ class Tally:
 def clusters(speakers: Sequence[str | None]) -> np.ndarray:
     """Return the cluster of each utterance: its speaker, or itself where the speaker is unknown or the only one.
 
+    Args:
+        speakers: of the utterances, length n, None where unknown
+
     Returns:
         int64 in [0, n_clusters), shape ``(n,)``, numbered as they first appear
     """
@@ -56,7 +59,7 @@ def clusters(speakers: Sequence[str | None]) -> np.ndarray:
 
 
 def tally_categories(truth: np.ndarray, prediction: np.ndarray, cluster: np.ndarray, n_labels: int) -> Tally:
-    """Return each cluster's confusion counts, shape ``(n_clusters, n_labels, n_labels)``, and the scores of categories.
+    """Return the clusters' confusion counts, shape ``(n_clusters, n_labels, n_labels)``, and the scores of categories.
 
     Args:
         truth: label indices, shape ``(n,)``
@@ -71,10 +74,10 @@ def tally_categories(truth: np.ndarray, prediction: np.ndarray, cluster: np.ndar
 
 
 def tally_attributes(truth: np.ndarray, prediction: np.ndarray, cluster: np.ndarray, names: Sequence[str]) -> Tally:
-    """Return each cluster's moments, shape ``(n_clusters, n_names, 6)``, and the concordances with their mean.
+    """Return the clusters' moments, shape ``(n_clusters, n_names, 6)``, and the concordances with their mean.
 
     Args:
-        truth: shape ``(n, n_names)``, NaN where an attribute is missing: it counts for the others
+        truth: shape ``(n, n_names)``, NaN where an attribute is missing; the utterance counts for the others
         prediction: shape ``(n, n_names)``
         cluster: see ``clusters``, shape ``(n,)``
         names: the attributes' names
@@ -96,7 +99,7 @@ def resampled(sums: np.ndarray, samples: int, seed: int) -> np.ndarray:
 
     Args:
         sums: shape ``(n_clusters, ...)``
-        samples: how many resamples
+        samples: number of resamples
         seed: of the draws
 
     Returns:
@@ -107,30 +110,45 @@ def resampled(sums: np.ndarray, samples: int, seed: int) -> np.ndarray:
     parts = []
     for n in _portions(samples, n_clusters):
         drawn = generator.integers(0, n_clusters, (n, n_clusters))
-        places = drawn + n_clusters * np.arange(n)[:, None]
-        times = np.bincount(places.ravel(), minlength=n * n_clusters).reshape(n, n_clusters)
+        cell = drawn + n_clusters * np.arange(n)[:, None]
+        times = np.bincount(cell.ravel(), minlength=n * n_clusters).reshape(n, n_clusters)
         parts.append(times.astype(np.float64) @ flat)
     return np.concatenate(parts).reshape(samples, *sums.shape[1:])
 
 
 def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the bounds of the middle ``confidence`` of the values."""
+    """Return the bounds of the central ``confidence`` share of the values (percentile interval).
+
+    Args:
+        values: shape ``(samples,)``
+        confidence: in (0, 1)
+
+    Returns:
+        lower and upper bound, scalars in the unit of the values
+    """
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def intervals(tally: Tally, samples: int, seed: int, confidence: float) -> dict[str, float]:
-    """Return every metric of the tally with its bounds, ``<metric>_lo`` and ``<metric>_hi``."""
+    """Return every metric of the tally with its bounds, ``<metric>_lo`` and ``<metric>_hi``.
+
+    Args:
+        tally: of one system
+        samples: number of resamples
+        seed: of the draws
+        confidence: in (0, 1), of the interval
+    """
     drawn = resampled(tally.sums, samples, seed)
-    found = {}
+    scores = {}
     for name, score in tally.scores.items():
-        found[name] = tally.score(name)
-        found[f"{name}_lo"], found[f"{name}_hi"] = interval(score(drawn), confidence)
-    return found
+        scores[name] = tally.score(name)
+        scores[f"{name}_lo"], scores[f"{name}_hi"] = interval(score(drawn), confidence)
+    return scores
 
 
-def _concordance_at(place: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda moments: concordance_of(moments[..., place, :])
+def _concordance_at(attribute: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda moments: concordance_of(moments[..., attribute, :])
 
 
 def _portions(total: int, width: int) -> Iterator[int]:

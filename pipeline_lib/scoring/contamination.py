@@ -1,7 +1,7 @@
-"""Which published checkpoints have seen the labels of which corpus: a score on that corpus flatters them.
+"""Published checkpoints trained on the labels of a corpus: a score on that corpus flatters them.
 
-Listed are checkpoints fine-tuned on emotion labels, from their own model cards. Checkpoints that only heard a corpus
-without its labels are not listed, nor is a checkpoint that somebody saved under another name: no warning is no proof.
+Listed are checkpoints fine-tuned on emotion labels, from their own model cards. Checkpoints trained on a corpus's audio
+without its labels are not listed, nor is a checkpoint saved under another name: no warning is no proof.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,21 +27,31 @@ def checkpoints(params: Any) -> Iterator[str]:
     """Yield every pretrained checkpoint that parameters name, at any depth.
 
     A mapping with ``pretrained: false`` takes the architecture of its checkpoint, not the weights: it is left out.
+
+    Args:
+        params: params.yaml as read, or a part of it
     """
     if isinstance(params, dict):
         if isinstance(params.get("checkpoint"), str) and params.get("pretrained") is not False:
             yield params["checkpoint"]
         params = list(params.values())
     if isinstance(params, list):
-        for each in params:
-            yield from checkpoints(each)
+        for value in params:
+            yield from checkpoints(value)
 
 
 def contamination(used: Sequence[str], corpus: str) -> list[str]:
-    """Return one warning for each checkpoint that has seen the labels of this corpus.
+    """Return one warning for each checkpoint that was trained on the labels of this corpus.
 
-    Checkpoints are compared by the last part of their name, so that a copy in a local folder is found as well; corpora
+    Checkpoints are compared by the last part of their name, so that a copy in a local folder matches as well; corpora
     by their letters and digits, so that ``msp_podcast`` is MSP-Podcast.
+
+    Args:
+        used: names or folders of checkpoints
+        corpus: the corpus that is scored
+
+    Returns:
+        sentences, by the checkpoints' names
     """
     warnings = []
     for name in sorted(set(used)):

@@ -1,10 +1,10 @@
-"""Is one system better than another on the same utterances? A paired test that keeps speakers whole.
+"""Paired permutation test of two systems on the same utterances, swapped by speaker.
 
-Under the null hypothesis it does not matter which of the two systems an answer came from. So the answers of the two are
-swapped, for all utterances of a speaker together, and the difference of the scores is taken again; the p-value is the
-share of swaps whose difference is at least as large in size (two-sided). All swaps are tried where there are few
-speakers, otherwise a seeded sample of them, with p = (b + 1) / (m + 1), which is never 0 (Phipson and Smyth 2010).
-With few speakers p has a floor of 2 / 2^speakers: six speakers cannot do better than 0.031.
+Under the null hypothesis the two systems' answers are exchangeable. So the answers of the two are swapped, for all
+utterances of a speaker together, and the difference of the scores is taken again; the p-value is the share of swaps
+whose difference is at least as large in size (two-sided). All swaps are tried where there are few speakers, otherwise a
+seeded sample of them, with p = (b + 1) / (m + 1), which is never 0 (Phipson and Smyth 2010). With few speakers p is at
+least 2 / 2^speakers: six speakers cannot reach less than 0.031.
 
 McNemar's exact test on right and wrong answers is the second opinion; it takes utterances for independent, so its p is
 too small where speakers matter.
@@ -19,14 +19,32 @@ _SWAPS_AT_ONCE = 2**22
 
 
 def difference(one: Tally, other: Tally, metric: str) -> float:
-    """Return the score of ``one`` less that of ``other``."""
+    """Return the score of ``one`` minus that of ``other``.
+
+    Args:
+        one: a system's tally
+        other: the other's, over the same clusters of the same utterances
+        metric: name of a score of both
+    """
     return one.score(metric) - other.score(metric)
 
 
 def difference_interval(
     one: Tally, other: Tally, metric: str, samples: int, seed: int, confidence: float
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of the difference; each resample draws the same speakers for both systems."""
+    """Return the bootstrap interval of the difference; each resample draws the same speakers for both systems.
+
+    Args:
+        one: a system's tally over clusters
+        other: the other's, over the same clusters of the same utterances
+        metric: name of a score of both
+        samples: number of resamples
+        seed: of the draws
+        confidence: in (0, 1)
+
+    Returns:
+        lower and upper bound
+    """
     drawn = [tally.scores[metric](resampled(tally.sums, samples, seed)) for tally in (one, other)]
     return interval(drawn[0] - drawn[1], confidence)
 
@@ -38,7 +56,7 @@ def permutation_p(one: Tally, other: Tally, metric: str, permutations: int, seed
         one: a system's tally over clusters
         other: the other's, over the same clusters of the same utterances
         metric: name of a score of both
-        permutations: how many swaps to try; all ``2^(n_clusters - 1)`` where that is no more
+        permutations: number of swaps to try; all ``2^(n_clusters - 1)`` where that is no more
         seed: of the sampled swaps
 
     Returns:

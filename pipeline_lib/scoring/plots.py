@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_lib.metrics.calibration import calibration
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.score import name_on
-from pipeline_lib.scoring.scored_rows import category_rows
+from pipeline_lib.scoring.scored_rows import category_rows, posterior_of
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest
@@ -19,7 +19,13 @@ def write_plots(folder: Path, manifest: Manifest, systems: Sequence[System], set
     """Write confusion and reliability of every system that has categories on the plotted split.
 
     ``confusion/<system>.csv``: actual, predicted; a row an utterance, as DVC's confusion templates count them.
-    ``reliability/<system>.csv``: confidence, accuracy, perfect (the diagonal) and n of each bin that holds anything.
+    ``reliability/<system>.csv``: confidence, accuracy, perfect (the diagonal) and n of each bin that is not empty.
+
+    Args:
+        folder: metrics/plots; tables of an earlier run in it are removed
+        manifest: truth
+        systems: any; those without categories get no table
+        settings: the plotted split and the number of bins
     """
     split, bins = settings.plotted_split, settings.calibration_bins
     for kind in ("confusion", "reliability"):
@@ -28,7 +34,7 @@ def write_plots(folder: Path, manifest: Manifest, systems: Sequence[System], set
         rows = category_rows(manifest, system, manifest.mask(split))
         if not rows.any():
             continue
-        name, truth, posterior = name_on(manifest, system, split), manifest.truth()[rows], system.posterior[rows]
+        name, truth, posterior = name_on(manifest, system, split), manifest.truth()[rows], posterior_of(system, rows)
         pairs = zip(truth, posterior.argmax(axis=1), strict=True)
         named = ((manifest.labels[actual], manifest.labels[predicted]) for actual, predicted in pairs)
         _write(folder / "confusion" / f"{name}.csv", ("actual", "predicted"), named)
@@ -38,15 +44,21 @@ def write_plots(folder: Path, manifest: Manifest, systems: Sequence[System], set
 
 
 def write_systems(path: Path, scores: dict[str, Any], settings: ScoringSettings) -> None:
-    """Write a bar a system of the plotted split: corpus, system, macro_f1, ua, wa."""
+    """Write a bar a system of the plotted split: corpus, system, macro_f1, ua, wa.
+
+    Args:
+        path: the CSV file
+        scores: as in metrics/scores.json
+        settings: the plotted split
+    """
     metrics = ("macro_f1", "ua", "wa")
-    found = [(name, each) for name, each in scores[settings.plotted_split].items() if "ua" in each and "n" in each]
-    rows = ((scores["corpus"], name, *(f"{each[metric]:.6f}" for metric in metrics)) for name, each in found)
+    systems = {name: values for name, values in scores[settings.plotted_split].items() if {"ua", "n"} <= set(values)}
+    rows = ((scores["corpus"], name, *(f"{values[m]:.6f}" for m in metrics)) for name, values in systems.items())
     _write(path, ("corpus", "system", *metrics), rows)
 
 
 def _empty(folder: Path) -> None:
-    """Make the folder and take away what an earlier run left of systems that are gone."""
+    """Make the folder and remove an earlier run's tables."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.csv"):
         old.unlink()

@@ -1,4 +1,4 @@
-"""metrics/report.md: the scores as a page."""
+"""metrics/report.md: the scores as a Markdown page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,12 @@ CONCORDANCES = {**{f"ccc_{name}": f"CCC {name}" for name in ATTRIBUTES}, "ccc_me
 
 
 def report(scored: Scored, settings: ScoringSettings) -> str:
-    """Return the page: notice, warnings, the comparison, and a table of systems for each split."""
+    """Return the page: notice, warnings, the comparison, and a table of systems for each split.
+
+    Args:
+        scored: scores and warnings
+        settings: the options they were made with
+    """
     scores, options = scored.scores, settings.bootstrap
     lines = [f"# Scores on {scores['corpus']}", ""]
     if scores["notice"]:
@@ -26,7 +31,7 @@ def report(scored: Scored, settings: ScoringSettings) -> str:
         lines += [f"## {split}", ""]
         difference = scores[split].get(f"{settings.comparison.system}_minus_best")
         lines += [_sentence(difference, settings), ""] if difference else []
-        systems = {name: each for name, each in scores[split].items() if "n" in each}
+        systems = {name: values for name, values in scores[split].items() if "n" in values}
         lines += _table(systems, CATEGORIES, "n") + _table(systems, CONCORDANCES, "n_attributes")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -35,22 +40,24 @@ def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:
     options = settings.comparison
     metric = {**CATEGORIES, **CONCORDANCES}[options.metric]
     names, best = " and ".join(options.against), difference["best"]
-    said = f"{options.system} less {best}"
-    said += f" (the better of {names} on {options.chosen_on})" if len(options.against) > 1 else ""
-    said += f": {metric} {_number(difference, options.metric, '+.3f')}, p = {difference['p']:.4f} (speakers swapped)"
-    return said + (f", McNemar p = {difference['p_mcnemar']:.4g}." if "p_mcnemar" in difference else ".")
+    sentence = f"{options.system} less {best}"
+    sentence += f" (the better of {names} on {options.chosen_on})" if len(options.against) > 1 else ""
+    sentence += (
+        f": {metric} {_number(difference, options.metric, '+.3f')}, p = {difference['p']:.4f} (speakers swapped)"
+    )
+    return sentence + (f", McNemar p = {difference['p_mcnemar']:.4g}." if "p_mcnemar" in difference else ".")
 
 
 def _table(systems: dict[str, dict[str, Any]], columns: dict[str, str], count: str) -> list[str]:
     """Return a Markdown table of the systems that have any of these columns, nothing where none has."""
-    shown = [key for key in columns if any(key in each for each in systems.values())]
-    if not shown:
+    present = [key for key in columns if any(key in values for values in systems.values())]
+    if not present:
         return []
-    lines = _row(["system", "n", "speakers", *(columns[key] for key in shown)]) + _row(["---"] * (len(shown) + 3))
-    for name, each in systems.items():
-        if any(key in each for key in shown):
-            numbers = [_number(each, key, ".3f") if key in each else "" for key in shown]
-            lines += _row([name, str(each[count]), str(each["n_speakers"]), *numbers])
+    lines = _row(["system", "n", "speakers", *(columns[key] for key in present)]) + _row(["---"] * (len(present) + 3))
+    for name, values in systems.items():
+        if any(key in values for key in present):
+            numbers = [_number(values, key, ".3f") if key in values else "" for key in present]
+            lines += _row([name, str(values[count]), str(values["n_speakers"]), *numbers])
     return [*lines, ""]
 
 

@@ -1,11 +1,11 @@
-"""Score every system on every split: ``<split>.<system>.<metric>``, with ``_lo`` and ``_hi``.
+"""Scores of every system on every split: ``<split>.<system>.<metric>``, with ``_lo`` and ``_hi``.
 
 Categories are scored on utterances whose emotion is among the manifest's labels: X and O never are. Attributes are
 scored on utterances that have a value. ``ccc_mean`` is given by systems that predict every attribute of the split.
 
 - A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there.
-- A system is scored on the utterances it predicts, ``n`` says how many. Where it predicts none it is left out; where it
-  predicts fewer than ``least_coverage`` it is left out with a warning, since the rest need not be like the whole.
+- A system is scored on the utterances it predicts, ``n`` of them. Where it predicts none it is left out; where it
+  predicts fewer than ``least_coverage`` it is left out with a warning, since the others may differ.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import intervals
 from pipeline_lib.scoring.comparison import compare
-from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, tally
+from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
 from pipeline_lib.scoring.splits import cautions, is_resubstitution
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
@@ -28,7 +28,12 @@ from pipeline_lib.tables.manifest import Manifest
 
 @dataclass
 class Scored:
-    """All scores, nested by split and system, and what must be said with them."""
+    """Scores and their warnings.
+
+    Attributes:
+        scores: nested by split and system
+        warnings: to be printed with the scores, a sentence each
+    """
 
     scores: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
@@ -36,6 +41,11 @@ class Scored:
 
 def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings) -> Scored:
     """Return the scores of every system on every split, and the comparison.
+
+    Args:
+        manifest: truth, speakers and splits
+        systems: aligned with the manifest
+        settings: splits, intervals and the comparison
 
     Raises:
         InputError: a split is not in the manifest, a system is scored nowhere, or a score is not finite
@@ -47,9 +57,9 @@ def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettin
         scored.warnings += cautions(manifest, split)
         scores[split] = {}
         for system in systems:
-            found = _score_one(manifest, system, split, settings, scored.warnings)
-            if found:
-                scores[split][name_on(manifest, system, split)] = found
+            values = _score_one(manifest, system, split, settings, scored.warnings)
+            if values:
+                scores[split][name_on(manifest, system, split)] = values
     for system in systems:
         if not any(name_on(manifest, system, split) in scores[split] for split in settings.splits):
             raise InputError(
@@ -64,7 +74,13 @@ def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettin
 
 
 def name_on(manifest: Manifest, system: System, split: str) -> str:
-    """Return what the system is called on that split."""
+    """Return the system's name on a split, ``<system>_resubstitution`` where something of it was fitted there.
+
+    Args:
+        manifest: splits and subsets
+        system: as in ``scoring.tables``
+        split: a split or subset
+    """
     fitted = is_resubstitution(manifest, system, manifest.mask(split))
     return f"{system.name}_resubstitution" if fitted else system.name
 
@@ -72,31 +88,32 @@ def name_on(manifest: Manifest, system: System, split: str) -> str:
 def _score_one(
     manifest: Manifest, system: System, split: str, settings: ScoringSettings, warnings: list[str]
 ) -> dict[str, float]:
-    """Return the system's scores on the split, empty where it says nothing there."""
-    inside, truth, found = manifest.mask(split), manifest.truth(), {}
+    """Return the system's scores on the split, empty where it predicts nothing there."""
+    inside, truth = manifest.mask(split), manifest.truth()
+    values: dict[str, float] = {}
     names = attribute_names(manifest, system, inside)
     rows = category_rows(manifest, system, inside)
     if _covers(system, split, rows, inside & (truth >= 0), settings, warnings):
-        found |= _counts(manifest, rows) | intervals(tally(manifest, system, rows), **settings.bootstrap.model_dump())
-        found["ece"] = expected_calibration_error(system.posterior[rows], truth[rows], settings.calibration_bins)
+        values |= _counts(manifest, rows) | intervals(tally(manifest, system, rows), **settings.bootstrap.model_dump())
+        values["ece"] = expected_calibration_error(posterior_of(system, rows), truth[rows], settings.calibration_bins)
     rows = attribute_rows(manifest, system, inside, names)
     valued = np.isfinite(manifest.attributes(names or ATTRIBUTES)).any(axis=1)
     if _covers(system, split, rows, inside & valued, settings, warnings):
-        found = _counts(manifest, rows) | found | {"n_attributes": int(rows.sum())}
+        values = {**_counts(manifest, rows), **values, "n_attributes": int(rows.sum())}
         scores = intervals(tally(manifest, system, rows, names), **settings.bootstrap.model_dump())
         all_valued = int(np.isfinite(manifest.attributes()[inside]).any(axis=0).sum())
-        found |= {key: each for key, each in scores.items() if len(names) == all_valued or "mean" not in key}
-    return found
+        values |= {key: value for key, value in scores.items() if len(names) == all_valued or "mean" not in key}
+    return values
 
 
-def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, int]:
+def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, float]:
     return {"n": int(rows.sum()), "n_speakers": int(manifest.frame["speaker"][rows].nunique())}
 
 
 def _covers(
     system: System, split: str, rows: np.ndarray, expected: np.ndarray, settings: ScoringSettings, warnings: list[str]
 ) -> bool:
-    """Return whether the system predicts enough of the split to be scored; a part is said in the warnings."""
+    """Return whether the system predicts enough of the split to be scored; warn where it predicts a part of it."""
     n, total = int(rows.sum()), int(expected.sum())
     if not n:
         return False
@@ -111,16 +128,16 @@ def _covers(
 
 def _compare(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings, scored: Scored) -> None:
     name = settings.comparison.system
-    found = compare(manifest, {system.name: system for system in systems}, settings)
-    for split, values in found.items():
+    comparisons = compare(manifest, {system.name: system for system in systems}, settings)
+    for split, values in comparisons.items():
         scored.scores[split][f"{name}_minus_best"] = values
-    if not found:
+    if not comparisons:
         scored.warnings.append(f"{name} is compared on no split: each of {settings.splits} tuned something or is empty")
 
 
 def _check_finite(name: str, value: Any) -> None:
     if isinstance(value, dict):
-        for key, each in value.items():
-            _check_finite(f"{name}.{key}", each)
+        for key, part in value.items():
+            _check_finite(f"{name}.{key}", part)
     elif isinstance(value, float) and not np.isfinite(value):
         raise InputError(f"{name} is {value}; a score that is not finite is never written")

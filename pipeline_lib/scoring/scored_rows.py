@@ -1,4 +1,4 @@
-"""Which utterances a system can be scored on, and its tally over them."""
+"""The scored utterances of a system, and its tally over them."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def category_rows(manifest: Manifest, system: System, inside: np.ndarray) -> np.
 
     Args:
         manifest: the corpus
-        system: what is scored
-        inside: which utterances are in the split, bool, shape ``(n,)``
+        system: the scored system
+        inside: mask of the split, bool, shape ``(n,)``
 
     Returns:
         bool, shape ``(n,)``
@@ -27,7 +27,13 @@ def category_rows(manifest: Manifest, system: System, inside: np.ndarray) -> np.
 
 
 def attribute_names(manifest: Manifest, system: System, inside: np.ndarray) -> tuple[str, ...]:
-    """Return the attributes that have both values in the split and predictions of the system."""
+    """Return the attributes that have both values in the split and predictions of the system.
+
+    Args:
+        manifest: the corpus
+        system: the scored system
+        inside: mask of the split, bool, shape ``(n,)``
+    """
     if system.attributes is None:
         return ()
     pairs = (np.isfinite(manifest.attributes()) & np.isfinite(system.attributes))[inside].any(axis=0)
@@ -35,11 +41,21 @@ def attribute_names(manifest: Manifest, system: System, inside: np.ndarray) -> t
 
 
 def attribute_rows(manifest: Manifest, system: System, inside: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Return which utterances of the split have a value of one of these attributes and predictions of all."""
+    """Return which utterances of the split have a value of one of these attributes and predictions of all.
+
+    Args:
+        manifest: the corpus
+        system: the scored system
+        inside: mask of the split, bool, shape ``(n,)``
+        names: the attributes
+
+    Returns:
+        bool, shape ``(n,)``
+    """
     if system.attributes is None or not names:
         return np.zeros(len(manifest), dtype=bool)
     valued = np.isfinite(manifest.attributes(names)).any(axis=1)
-    return inside & valued & np.isfinite(system.attributes[:, _places(names)]).all(axis=1)
+    return inside & valued & np.isfinite(system.attributes[:, _columns(names)]).all(axis=1)
 
 
 def rows_for(
@@ -47,27 +63,73 @@ def rows_for(
 ) -> tuple[np.ndarray, tuple]:
     """Return the utterances on which the metric can be taken of *all* systems, and the attributes it is taken of.
 
+    Args:
+        metric: a key of the scores, ``macro_f1`` or ``ccc_mean`` for example
+        manifest: the corpus
+        systems: one or more
+        inside: mask of the split, bool, shape ``(n,)``
+
     Returns:
         bool of shape ``(n,)``, and the attributes' names, empty for a metric of categories
     """
     if metric in CATEGORY_METRICS:
-        return np.logical_and.reduce([category_rows(manifest, each, inside) for each in systems]), ()
-    known = [attribute_names(manifest, each, inside) for each in systems]
-    names = tuple(name for name in known[0] if all(name in others for others in known))
+        return np.logical_and.reduce([category_rows(manifest, system, inside) for system in systems]), ()
+    scorable = [attribute_names(manifest, system, inside) for system in systems]
+    names = tuple(name for name in scorable[0] if all(name in others for others in scorable))
     if metric not in ("ccc_mean", *(f"ccc_{name}" for name in names)):
         return np.zeros(len(manifest), dtype=bool), ()
-    return np.logical_and.reduce([attribute_rows(manifest, each, inside, names) for each in systems]), names
+    return np.logical_and.reduce([attribute_rows(manifest, system, inside, names) for system in systems]), names
 
 
 def tally(manifest: Manifest, system: System, rows: np.ndarray, names: Sequence[str] = ()) -> Tally:
-    """Return the system's tally by speaker over these rows: of the attributes named, of categories where none is."""
-    speakers = [each if isinstance(each, str) else None for each in manifest.frame["speaker"][rows]]
+    """Return the system's tally by speaker over these rows: of the attributes named, of categories where none is.
+
+    Args:
+        manifest: truth and speakers
+        system: with predictions in all of these rows
+        rows: bool, shape ``(n,)``
+        names: attributes; none for categories
+
+    Raises:
+        ValueError: the system has no such predictions
+    """
+    speakers = [name if isinstance(name, str) else None for name in manifest.frame["speaker"][rows]]
     if not names:
-        prediction = system.posterior[rows].argmax(axis=1)
+        prediction = choices(system, rows)
         return tally_categories(manifest.truth()[rows], prediction, clusters(speakers), len(manifest.labels))
-    predicted = system.attributes[rows][:, _places(names)]
+    if system.attributes is None:
+        raise ValueError(f"system {system.name!r} has no attributes")
+    predicted = system.attributes[rows][:, _columns(names)]
     return tally_attributes(manifest.attributes(names)[rows], predicted, clusters(speakers), names)
 
 
-def _places(names: Sequence[str]) -> list[int]:
+def posterior_of(system: System, rows: np.ndarray) -> np.ndarray:
+    """Return the system's posterior in these rows, shape ``(n_rows, n_labels)``.
+
+    Args:
+        system: with categories
+        rows: bool, shape ``(n,)``
+
+    Raises:
+        ValueError: the system has no posterior
+    """
+    if system.posterior is None:
+        raise ValueError(f"system {system.name!r} has no posterior")
+    return system.posterior[rows]
+
+
+def choices(system: System, rows: np.ndarray) -> np.ndarray:
+    """Return the index of the most probable label in these rows, int64, shape ``(n_rows,)``.
+
+    Args:
+        system: with categories
+        rows: bool, shape ``(n,)``
+
+    Raises:
+        ValueError: the system has no posterior
+    """
+    return posterior_of(system, rows).argmax(axis=1)
+
+
+def _columns(names: Sequence[str]) -> list[int]:
     return [ATTRIBUTES.index(name) for name in names]

@@ -1,7 +1,7 @@
 """A table of predictions -> the file that the MSP-Podcast challenges take (Odyssey 2024, Interspeech 2025).
 
-``python -m pipeline_lib.scoring.submission data/fused.parquet --task categories --split test3 --out submission.csv``
-``python -m pipeline_lib.scoring.submission --check submission.csv --task categories --split test3``
+``ser submission data/fused.parquet --task categories --split test3 --out submission.csv``
+``ser submission --check submission.csv --task categories --split test3``
 
 ======== ============ ============================== ======================================================
 task     name         columns                        values
@@ -12,7 +12,7 @@ task     name         columns                        values
 
 A row is an utterance of the split, labelled or not, in the order of the file names, which are the corpus's own, with
 ``.wav``. The category is the most probable label; between equals it is the first in the manifest's order, and how many
-such rows there are is said. Probability on O and X is dropped first, as scoring does (``systems.scored_posterior``).
+such rows there are is printed. Probability on O and X is dropped first, as scoring does (``systems.scored_posterior``).
 """
 
 import csv
@@ -21,12 +21,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import typer
 
-from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, LETTERS
 from pipeline_lib.scoring.systems import align
@@ -41,41 +39,42 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "attributes": ("FileName", "EmoAct", "EmoVal", "EmoDom"),  # arousal, valence, dominance
 }
 SCALE = (1.0, 7.0)
-OTHER_SCALE = 0.5  # a larger share of values outside 1 to 7 is no error of prediction
+OTHER_SCALE = 0.5  # with a larger share of values outside 1 to 7 the scale is another one
 
 
 def write_submission(
-    out: Path, table: Path, found: Predictions, manifest: Manifest, split: str, task: Task
+    out: Path, table: Path, predicted: Predictions, manifest: Manifest, split: str, task: Task
 ) -> list[str]:
-    """Write the file through a temporary one and a rename.
+    """Write the submission atomically.
 
     Args:
-        out: where to
-        table: where the predictions are from, for messages
-        found: they may hold utterances of other splits too
+        out: the file
+        table: path of the predictions, for messages
+        predicted: they may hold utterances of other splits too
         manifest: the corpus
         split: a split or subset of it
-        task: which of the challenge's two
+        task: "categories" or "attributes"
 
     Returns:
-        what there is to say of the file, a sentence each
+        notes about the file, a sentence each
 
     Raises:
         InputError: an utterance has no prediction or no file, or the table or the corpus is not the task's
     """
     inside = manifest.mask(split)
-    missing = sorted(set(manifest.ids[inside]) - set(found.utterance_ids))
+    missing = sorted(set(manifest.ids[inside]) - set(predicted.utterance_ids))
     if missing:
-        said = f"says nothing of {len(missing)} of the {int(inside.sum())} utterances of {split}, {missing[0]!r} first"
-        raise InputError(f"{table} {said}")
-    system = align("submission", table, found, manifest)
+        total = int(inside.sum())
+        raise InputError(f"{table} lacks {len(missing)} of the {total} utterances of {split}, {missing[0]!r} first")
+    system = align("submission", table, predicted, manifest)
     values = system.posterior if task == "categories" else system.attributes
     if values is None:
         raise InputError(f"{table} holds no {task}, only {'attributes' if task == 'categories' else 'categories'}")
+    fields: Sequence[tuple[str, ...]]
     if task == "categories":
         fields, notes = _letters(values[inside], manifest.labels)
     else:
-        _check_attributes(found, manifest, table)
+        _check_attributes(predicted, manifest, table)
         fields, notes = _numbers(values[inside], table)
     rows = sorted((name, *row) for name, row in zip(_file_names(manifest, inside), fields, strict=True))
     _write(out, [COLUMNS[task], *rows])
@@ -83,19 +82,19 @@ def write_submission(
 
 
 def check_submission(path: Path, manifest: Manifest, split: str, task: Task) -> int:
-    """Read a file back against the task's columns, letters and ranges, and against the split's utterances.
+    """Check a file against the task's columns, letters and ranges, and against the split's utterances.
 
     Args:
         path: the file
         manifest: the corpus
         split: a split or subset of it
-        task: which of the challenge's two
+        task: "categories" or "attributes"
 
     Returns:
-        its rows
+        number of rows
 
     Raises:
-        InputError: the first thing that is wrong, with its line
+        InputError: the first error, with its line
     """
     expected = set(_file_names(manifest, manifest.mask(split)))
     check_value = _check_letter if task == "categories" else _check_number
@@ -114,32 +113,32 @@ def check_submission(path: Path, manifest: Manifest, split: str, task: Task) -> 
 
 
 def _letters(posterior: np.ndarray, labels: Sequence[str]) -> tuple[list[tuple[str]], list[str]]:
-    """Return a letter a row, and what is to be said of them."""
+    """Return a letter a row, and notes about them."""
     letters = {label: letter for letter, label in LETTERS.items()}
-    if foreign := [label for label in labels if label not in letters]:
-        raise InputError(f"the manifest's label {foreign[0]!r} has no letter, the challenge's are {list(letters)}")
+    if unknown := [label for label in labels if label not in letters]:
+        raise InputError(f"the manifest's label {unknown[0]!r} has no letter, the challenge's are {list(letters)}")
     tied = int(((posterior == posterior.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
     notes = [f"{tied} choices were between equals; the first label in the manifest's order was taken"] if tied else []
     return [(letters[labels[i]],) for i in posterior.argmax(axis=1)], notes
 
 
-def _check_attributes(found: Predictions, manifest: Manifest, table: Path) -> None:
+def _check_attributes(predicted: Predictions, manifest: Manifest, table: Path) -> None:
     if manifest.attribute_scale != SCALE:
         low, high = manifest.attribute_scale
         raise InputError(f"the manifest's attributes go from {low:g} to {high:g}, the challenge's from 1 to 7")
-    if lacking := [name for name in ATTRIBUTES if name not in found.attribute_names]:
-        raise InputError(f"{table} lacks {lacking}, the challenge asks for {list(ATTRIBUTES)}")
+    if lacking := [name for name in ATTRIBUTES if name not in predicted.attribute_names]:
+        raise InputError(f"{table} lacks {lacking}, the challenge requires {list(ATTRIBUTES)}")
 
 
 def _numbers(values: np.ndarray, table: Path) -> tuple[list[tuple[str, ...]], list[str]]:
     """Return the attributes as text, and how many were clamped."""
     outside = (values < SCALE[0]) | (values > SCALE[1])
-    said = f"{int(outside.sum())} of {outside.size} values"
+    message = f"{int(outside.sum())} of {outside.size} values"
     if outside.mean() > OTHER_SCALE:
         span = f"from {values.min():g} to {values.max():g}"
-        raise InputError(f"{table}: {said} are outside 1 to 7, {span} (are they still on the network's own scale?)")
+        raise InputError(f"{table}: {message} are outside 1 to 7, {span} (are they still on the network's own scale?)")
     numbers = [tuple(f"{value:.6f}" for value in row) for row in np.clip(values, *SCALE)]
-    return numbers, [f"{said} were outside 1 to 7 and are clamped"]
+    return numbers, [f"{message} were outside 1 to 7 and are clamped"]
 
 
 def _file_names(manifest: Manifest, inside: np.ndarray) -> list[str]:
@@ -174,18 +173,18 @@ def _lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]
         raise InputError(f"{path} is no CSV file in UTF-8: {error}") from None
 
 
-def _check_letter(said: str, value: str) -> None:
+def _check_letter(message: str, value: str) -> None:
     if value not in LETTERS:
-        raise InputError(f"{said}, expected one of {' '.join(LETTERS)}")
+        raise InputError(f"{message}, expected one of {' '.join(LETTERS)}")
 
 
-def _check_number(said: str, value: str) -> None:
+def _check_number(message: str, value: str) -> None:
     try:
         number = float(value)
     except ValueError:
         number = math.nan
     if not SCALE[0] <= number <= SCALE[1]:
-        raise InputError(f"{said}, expected a number from 1 to 7")
+        raise InputError(f"{message}, expected a number from 1 to 7")
 
 
 def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:
@@ -201,26 +200,29 @@ def _write(out: Path, rows: Sequence[Sequence[str]]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def main(
-    table: Annotated[Path | None, typer.Argument(help="predictions, data/fused.parquet for example")] = None,
-    task: Annotated[Task, typer.Option(help="task 1 is categories, task 2 attributes")] = "categories",
-    split: Annotated[str, typer.Option(help="a split or subset of the manifest")] = "test3",
-    out: Annotated[Path, typer.Option(help="the file to write")] = Path("submission.csv"),
-    manifest_path: Annotated[Path, typer.Option("--manifest")] = Path("data/manifest.parquet"),
-    check: Annotated[Path | None, typer.Option(help="check this file in place of writing one")] = None,
-) -> None:
-    """Write TABLE as a challenge submission, or --check one."""
+def submit(table: Path | None, task: Task, split: str, out: Path, manifest_path: Path, check: Path | None) -> None:
+    """Write a table as a challenge submission, or check a submission; print what was done.
+
+    Args:
+        table: predictions, None to check
+        task: which of the challenge's two
+        split: a split or subset of the manifest
+        out: the file to write
+        manifest_path: the corpus
+        check: a submission to check, None to write one
+
+    Raises:
+        InputError: neither or both of ``table`` and ``check`` are given, or one of them is wrong
+    """
     if (table is None) == (check is None):
         raise InputError("give either a table of predictions or --check with a submission, not both and not neither")
     corpus = manifests.read(manifest_path)
-    if check is not None:
-        print(f"{check}: {check_submission(check, corpus, split, task)} utterances of {split}, all as the task wants")
+    if table is None:
+        print(
+            f"{check}: {check_submission(check, corpus, split, task)} utterances of {split}, all as the task requires"
+        )
         return
     if corpus.notice:
         print(f"warning: {corpus.notice}", file=sys.stderr)
     for sentence in write_submission(out, table, predictions.read(table), corpus, split, task):
         print(sentence)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""Bring a table of predictions into the manifest's order and label list.
+"""Predictions in the manifest's order and over its labels.
 
 Scores are over the manifest's labels only. A posterior that still holds O and X (the raw output of an expert trained
 with them) loses these columns and is scaled to sum to 1 again; this leaves the order of the other labels as it is, so
@@ -19,12 +19,12 @@ from pipeline_lib.tables.predictions import Predictions
 
 @dataclass(frozen=True)
 class System:
-    """What is scored.
+    """A scored table of predictions.
 
     Attributes:
-        name: as params.yaml has it
+        name: as in ``scoring.tables`` of params.yaml
         posterior: over the manifest's labels, a row an utterance of the manifest, shape ``(n, n_labels)``, NaN where
-            the system says nothing; None for a system without categories
+            the system has no prediction; None for a system without categories
         attributes: shape ``(n, 3)``, NaN likewise; None for a system without attributes
         fitted_on: subsets on which something of it was fitted
     """
@@ -38,11 +38,17 @@ class System:
 def align(name: str, path: Path, predictions: Predictions, manifest: Manifest) -> System:
     """Return the predictions as a system in the manifest's order.
 
+    Args:
+        name: of the system
+        path: of the predictions, for messages
+        predictions: of any utterances, in any order
+        manifest: the corpus
+
     Raises:
         InputError: the labels do not fit the manifest's, or no utterance is the manifest's
     """
-    place = {each: i for i, each in enumerate(predictions.utterance_ids)}
-    rows = np.array([place.get(each, -1) for each in manifest.ids], dtype=np.int64)
+    row_of = {utterance: row for row, utterance in enumerate(predictions.utterance_ids)}
+    rows = np.array([row_of.get(utterance, -1) for utterance in manifest.ids], dtype=np.int64)
     if not (rows >= 0).any():
         raise InputError(
             f"{path}: none of its {len(predictions)} utterances is in the manifest (was the corpus changed?)"
@@ -62,34 +68,37 @@ def align(name: str, path: Path, predictions: Predictions, manifest: Manifest) -
     return System(name, posterior, attributes, predictions.fitted_on)
 
 
-def scored_posterior(posterior: np.ndarray, has: Sequence[str], expected: Sequence[str], path: Path) -> np.ndarray:
+def scored_posterior(
+    posterior: np.ndarray, labels: Sequence[str], scored_labels: Sequence[str], path: Path
+) -> np.ndarray:
     """Return the columns of the scored labels, in their order, rows summing to 1.
 
     Args:
-        posterior: shape ``(n, len(has))``
-        has: its labels; O and X may be among them
-        expected: the scored labels
-        path: for the message
+        posterior: shape ``(n, len(labels))``
+        labels: of its columns; O and X may be among them
+        scored_labels: the manifest's
+        path: of the predictions, for messages
 
     Returns:
-        shape ``(n, len(expected))``
+        shape ``(n, len(scored_labels))``, rows sum to 1
 
     Raises:
         InputError: apart from O and X, the two lists hold different labels
     """
-    missing, foreign = set(expected) - set(has), set(has) - set(expected) - set(PSEUDO)
-    if missing or foreign:
-        said = f"lacks {sorted(missing)}" if missing else f"has {sorted(foreign)}"
+    missing, unknown = set(scored_labels) - set(labels), set(labels) - set(scored_labels) - set(PSEUDO)
+    if missing or unknown:
+        difference = f"lacks {sorted(missing)}" if missing else f"has {sorted(unknown)}"
         raise InputError(
-            f"{path}: its posterior {said}, the manifest's labels are {list(expected)} (made from another corpus?)"
+            f"{path}: its posterior {difference}, the manifest's labels are {list(scored_labels)}"
+            " (made from another corpus?)"
         )
-    kept = posterior[:, [list(has).index(label) for label in expected]]
-    total = kept.sum(axis=1, keepdims=True)
-    return np.where(total > 0, kept / np.where(total > 0, total, 1), 1 / len(expected))
+    columns = posterior[:, [list(labels).index(label) for label in scored_labels]]
+    total = columns.sum(axis=1, keepdims=True)
+    return np.where(total > 0, columns / np.where(total > 0, total, 1), 1 / len(scored_labels))
 
 
 def _spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return ``values[rows]``, NaN where a row is -1."""
-    found = values[rows]
-    found[rows < 0] = np.nan
-    return found
+    spread = values[rows]
+    spread[rows < 0] = np.nan
+    return spread

@@ -24,8 +24,11 @@ class Job(Protocol):
         device: auto, cpu, cuda or mps; GPUs are shared out where it may be a GPU
     """
 
-    ids: Sequence[str]
-    device: str
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def device(self) -> str: ...
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the model, once a worker, and return what computes the table of some rows."""

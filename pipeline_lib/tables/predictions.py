@@ -25,7 +25,7 @@ class Predictions:
         expert: who says it
         labels: the posterior's columns; may include O and X
         posterior: P(y|x), float64, shape ``(n, n_labels)``, rows sum to 1
-        trained_prior: the class prior that the posterior contains, shape ``(n_labels,)``
+        training_prior: the class prior that the posterior contains, shape ``(n_labels,)``
         attribute_names: the attributes' columns
         attributes: on the corpus's scale, float64, shape ``(n, n_attributes)``
         embedding: float32, shape ``(n, width)``
@@ -36,7 +36,7 @@ class Predictions:
     expert: str
     labels: tuple[str, ...] = ()
     posterior: np.ndarray | None = None
-    trained_prior: np.ndarray | None = None
+    training_prior: np.ndarray | None = None
     attribute_names: tuple[str, ...] = ()
     attributes: np.ndarray | None = None
     embedding: np.ndarray | None = None
@@ -64,7 +64,7 @@ def write(path: Path, predictions: Predictions) -> None:
         if values is not None:
             values = np.asarray(values, dtype=dtype.to_pandas_dtype())[order]
             columns[name] = _parquet.matrix(values, values.shape[1], dtype)
-    prior = predictions.trained_prior
+    prior = predictions.training_prior
     said = {
         "expert": predictions.expert,
         "labels": list(predictions.labels),
@@ -88,7 +88,7 @@ def read(path: Path) -> Predictions:
         utterance_ids=np.array(table.column("utterance_id").to_pylist(), dtype=object),
         expert=said["expert"],
         labels=tuple(said["labels"]),
-        trained_prior=None if prior is None else np.array(prior, dtype=np.float64),
+        training_prior=None if prior is None else np.array(prior, dtype=np.float64),
         attribute_names=tuple(said["attribute_names"]),
         fitted_on=tuple(said["fitted_on"]),
         **found,

@@ -51,7 +51,7 @@ class Whisper:
         )
         asked = {} if self.language == "" else {"language": self.language, "task": "transcribe"}
         try:
-            with quiet(), autocast(self.device, wanted=self.half_precision):
+            with quiet(), autocast(self.device, expected=self.half_precision):
                 tokens = self.model.generate(
                     inputs.input_features.to(self.device),
                     attention_mask=inputs.attention_mask.to(self.device),
@@ -141,8 +141,5 @@ def _language(model: WhisperForConditionalGeneration, settings: WhisperSettings)
     if not known:
         known, code = ["en"], "" if code in (None, "en") else code
     if code and code not in known:
-        raise InputError(
-            f"transcription.whisper.language is {settings.language!r}, which {settings.checkpoint} does not hear;"
-            f" expected one of {known}"
-        )
+        raise InputError(settings.unsupported(known))
     return code

@@ -19,16 +19,16 @@ from tests.recordings import CONTAINERS, cut, noise, reason, tone, written
 
 def test_sixteen_kilohertz_mono_comes_back_sample_by_sample(tmp_path):
     path = written(tmp_path / "a.flac", tone())
-    plain, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_array_equal(decoding.decode(path), plain)
+    read_back, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(decoding.decode(path), read_back)
     assert decoding.decode(path).dtype == np.float32
 
 
 def test_channels_are_averaged_and_any_rate_becomes_16_khz(tmp_path):
     samples = noise(1.5, 44_100, channels=4)  # an order of channels without a centre
     path = written(tmp_path / "four.flac", samples, 44_100)
-    plain, _ = soundfile.read(path, dtype="float64")
-    expected = soxr.resample(plain.mean(axis=1), 44_100, 16_000, quality="VHQ")
+    read_back, _ = soundfile.read(path, dtype="float64")
+    expected = soxr.resample(read_back.mean(axis=1), 44_100, 16_000, quality="VHQ")
     np.testing.assert_allclose(decoding.decode(path), expected, atol=1e-6)
 
 
@@ -133,8 +133,8 @@ def test_files_that_are_no_recordings(tmp_path):
     soundfile.write(tmp_path / "header.wav", np.zeros(0, np.float32), 16_000)
     (tmp_path / "a.raw").write_bytes(bytes(100))
     names = ["empty.wav", "text.wav", "folder.wav", "pipe.wav", "link.wav", "header.wav", "a.raw", "absent.wav"]
-    found = [reason(tmp_path / name) for name in names]
-    assert found == ["empty", "not audio", "not a file", "not a file", "missing", "empty", "not audio", "missing"]
+    reasons = [reason(tmp_path / name) for name in names]
+    assert reasons == ["empty", "not audio", "not a file", "not a file", "missing", "empty", "not audio", "missing"]
     assert reason(Path("/dev/null")) == "not a file"
     assert reason(tmp_path / "text.wav" / "a.wav") == "missing"
 

@@ -20,8 +20,8 @@ def drawn(n=300, width=12, n_classes=5, seed=0):
     return (generator.normal(size=(n, width)) + generator.normal(size=(n_classes, width))[truth]) @ mixing, truth
 
 
-def up_to_sign(found, expected):
-    return found * np.sign((found * expected).sum(axis=0))
+def up_to_sign(actual, expected):
+    return actual * np.sign((actual * expected).sum(axis=0))
 
 
 def test_projection_and_posterior_are_those_of_the_svd_solver():
@@ -50,9 +50,9 @@ def test_posterior_under_shrinkage_is_that_of_the_eigen_solver():
 
 def test_two_components_are_the_first_two_of_scikit_learn():
     features, truth = drawn(seed=2)
-    found = LinearDiscriminantAnalysis(components=2).fit(features, truth).transform(features)
+    actual = LinearDiscriminantAnalysis(components=2).fit(features, truth).transform(features)
     expected = Reference(solver="svd", n_components=2).fit(features, truth).transform(features)
-    np.testing.assert_allclose(up_to_sign(found, expected), expected, atol=1e-9)
+    np.testing.assert_allclose(up_to_sign(actual, expected), expected, atol=1e-9)
 
 
 def test_fifteen_components_of_five_classes_are_four_and_score_alike():
@@ -100,10 +100,10 @@ def test_ledoit_wolf_chooses_what_scikit_learn_chooses():
     features, truth = drawn(n=50, width=20, seed=5)
     means = np.stack([features[truth == c].mean(axis=0) for c in range(5)])
     away = features - means[truth]
-    found = ledoit_wolf(away.T @ away, float(((away**2).sum(axis=1) ** 2).sum()), 50)
-    np.testing.assert_allclose(found, ledoit_wolf_shrinkage(away, assume_centered=True), rtol=1e-10)
+    actual = ledoit_wolf(away.T @ away, float(((away**2).sum(axis=1) ** 2).sum()), 50)
+    np.testing.assert_allclose(actual, ledoit_wolf_shrinkage(away, assume_centered=True), rtol=1e-10)
     chosen = LinearDiscriminantAnalysis(shrinkage="ledoit_wolf").fit(features, truth)
-    given = LinearDiscriminantAnalysis(shrinkage=found).fit(features, truth)
+    given = LinearDiscriminantAnalysis(shrinkage=actual).fit(features, truth)
     np.testing.assert_allclose(chosen.components_, given.components_, rtol=1e-12)
 
 
@@ -123,9 +123,9 @@ def test_fewer_rows_than_dimensions_without_shrinkage_stays_finite():
 def test_float32_features_give_what_their_float64_values_give():
     features, truth = drawn(seed=8)
     single = features.astype(np.float32)
-    found = LinearDiscriminantAnalysis().fit(single, truth).predict_proba(single)
+    actual = LinearDiscriminantAnalysis().fit(single, truth).predict_proba(single)
     double = single.astype(np.float64)
-    np.testing.assert_array_equal(found, LinearDiscriminantAnalysis().fit(double, truth).predict_proba(double))
+    np.testing.assert_array_equal(actual, LinearDiscriminantAnalysis().fit(double, truth).predict_proba(double))
 
 
 def test_classes_keep_their_own_numbers():

@@ -33,8 +33,8 @@ def test_posterior_is_scikit_learns_own_from_the_same_solver():
 
 def test_mean_posterior_of_the_training_rows_is_their_label_frequencies():
     features, truth = drawn(seed=2)
-    found = MultinomialLogisticRegression(5.0).fit(features, truth).predict_proba(features).mean(axis=0)
-    np.testing.assert_allclose(found, np.bincount(truth) / len(truth), atol=1e-6)
+    mean_posterior = MultinomialLogisticRegression(5.0).fit(features, truth).predict_proba(features).mean(axis=0)
+    np.testing.assert_allclose(mean_posterior, np.bincount(truth) / len(truth), atol=1e-6)
 
 
 def test_separable_classes_still_reach_a_minimum():

@@ -119,8 +119,8 @@ def test_the_likelihood_of_em_is_that_of_the_full_joint_covariance():
     model = estimates(features, truth)
     expected = sum(joint(features[truth == c], *model) for c in range(4))
     plda = PLDA(estimation="em", iterations=1).fit(features, truth)
-    found = plda.log_likelihood_[0] - 0.5 * len(features) * np.linalg.slogdet(model[0])[1]  # on axes where W is I
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    total = plda.log_likelihood_[0] - 0.5 * len(features) * np.linalg.slogdet(model[0])[1]  # on axes where W is I
+    np.testing.assert_allclose(total, expected, rtol=1e-9)
 
 
 def test_one_step_of_em_is_the_one_with_inverses_of_b():
@@ -145,7 +145,7 @@ def test_one_step_of_em_is_the_one_with_inverses_of_b():
 def test_a_singular_covariance_leaves_out_its_null_directions(estimation):
     features, truth = drawn(counts=(10, 12, 14), seed=8)
     more = np.column_stack([features, features.sum(axis=1), np.full(len(features), 2.0)])
-    plain, wider = (PLDA(estimation=estimation).fit(each, truth) for each in (features, more))
+    plain, wider = (PLDA(estimation=estimation).fit(rows, truth) for rows in (features, more))
     assert wider.axes_.shape == (5, 3)
     np.testing.assert_allclose(wider.predict_proba(more), plain.predict_proba(features), atol=1e-8)
 

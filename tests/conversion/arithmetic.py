@@ -13,15 +13,15 @@ EPSILON = 1e-5
 
 
 def layers(state: dict[str, Tensor], features: np.ndarray, heads: int) -> list[np.ndarray]:
-    """Return what enters each block, and behind the last one SONAR's own norm, each of shape ``(time, width)``."""
+    """Return the input of each block, and SONAR's own norm behind the last one, each of shape ``(time, width)``."""
     tensors = {name: value.double().numpy() for name, value in state.items()}
     states = norm(tensors, "encoder_frontend.post_extract_layer_norm", features.astype(np.float64))
-    found = [linear(tensors, "encoder_frontend.model_dim_proj", states)]
+    states_of = [linear(tensors, "encoder_frontend.model_dim_proj", states)]
     n_blocks = len({name.split(".")[2] for name in tensors if name.startswith("encoder.layers.")})
     for i in range(n_blocks):
-        found.append(block(tensors, f"encoder.layers.{i}.", found[-1], heads))
-    found[-1] = norm(tensors, "layer_norm", found[-1])
-    return found
+        states_of.append(block(tensors, f"encoder.layers.{i}.", states_of[-1], heads))
+    states_of[-1] = norm(tensors, "layer_norm", states_of[-1])
+    return states_of
 
 
 def block(tensors: dict, at: str, x: np.ndarray, heads: int) -> np.ndarray:
@@ -61,8 +61,8 @@ def convolution(tensors: dict, at: str, x: np.ndarray) -> np.ndarray:
     gated = both[:, : x.shape[1]] * expit(both[:, x.shape[1] :])
     kernel = tensors[f"{at}depthwise_conv.weight"][:, 0]  # (width, frames)
     around = np.pad(gated, ((kernel.shape[1] // 2, kernel.shape[1] // 2), (0, 0)))
-    heard = np.stack([(around[t : t + kernel.shape[1]] * kernel.T).sum(axis=0) for t in range(len(x))])
-    centred = heard - tensors[f"{at}batch_norm.running_mean"]
+    convolved = np.stack([(around[t : t + kernel.shape[1]] * kernel.T).sum(axis=0) for t in range(len(x))])
+    centred = convolved - tensors[f"{at}batch_norm.running_mean"]
     scaled = centred / np.sqrt(tensors[f"{at}batch_norm.running_var"] + EPSILON)
     scaled = scaled * tensors[f"{at}batch_norm.weight"] + tensors[f"{at}batch_norm.bias"]
     return (scaled * expit(scaled)) @ tensors[f"{at}pointwise_conv2.weight"][:, :, 0].T

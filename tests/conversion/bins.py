@@ -37,29 +37,29 @@ def write(root: Path, name: str, *, shards: int = 1, legacy: bool = False) -> Pa
         shards: files that the weights are spread over
         legacy: torch's format before 1.6, which is no zip archive
     """
-    place = checkpoints.write(root, name)
-    family = next(each for each in HEADS if name.startswith(each))
-    tensors = load_file(place / "model.safetensors")
-    (place / "model.safetensors").unlink()
+    folder = checkpoints.write(root, name)
+    family = next(family for family in HEADS if name.startswith(family))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
     old = {_old(key, PREFIX.get(family, ""), family): tensor for key, tensor in tensors.items()}
     noise = torch.Generator().manual_seed(3)
     old |= {key: torch.randn(shape, generator=noise) for key, shape in HEADS[family].items()}
-    save(place, old, shards, legacy=legacy)
-    return place
+    save(folder, old, shards, legacy=legacy)
+    return folder
 
 
-def save(place: Path, tensors: dict[str, Tensor], shards: int = 1, *, legacy: bool = False) -> None:
+def save(folder: Path, tensors: dict[str, Tensor], shards: int = 1, *, legacy: bool = False) -> None:
     """Write the tensors as pytorch_model.bin, or as shards with their index."""
     if shards == 1:
-        torch.save(tensors, place / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
+        torch.save(tensors, folder / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
         return
-    names, places = list(tensors), {}
+    names, weight_map = list(tensors), {}
     for i in range(shards):
         file = f"pytorch_model-{i + 1:05d}-of-{shards:05d}.bin"
         part = {key: tensors[key] for key in names[i::shards]}
-        torch.save(part, place / file)
-        places |= dict.fromkeys(part, file)
-    (place / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+        torch.save(part, folder / file)
+        weight_map |= dict.fromkeys(part, file)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def _old(name: str, prefix: str, family: str) -> str:

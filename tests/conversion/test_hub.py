@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 NAMES = ["hubert_group", "wav2vec2_layer", "wavlm_group", "w2v_bert", "bert", "roberta", "llama"]
 
 
-def refused(place: Path, out: Path, **options) -> str:
+def refused(checkpoint: Path, out: Path, **options) -> str:
     with pytest.raises(InputError) as refusal:
-        hub.convert(str(place), out, **options)
+        hub.convert(str(checkpoint), out, **options)
     assert "\n" not in str(refusal.value) and not out.exists()
     assert not list(out.parent.glob(f".{out.name}.*"))
     return str(refusal.value)
@@ -37,29 +37,29 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def place(original, tmp_path) -> Path:
+def checkpoint(original, tmp_path) -> Path:
     return shutil.copytree(original, tmp_path / "bert")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_converted_encoder_is_what_transformers_makes_of_the_bin_file(name, tmp_path):
-    place, out = bins.write(tmp_path, name), tmp_path / "out"
-    names = list(torch.load(place / "pytorch_model.bin", weights_only=True))
-    sentences = hub.convert(str(place), out)
+    checkpoint, out = bins.write(tmp_path, name), tmp_path / "out"
+    names = list(torch.load(checkpoint / "pytorch_model.bin", weights_only=True))
+    sentences = hub.convert(str(checkpoint), out)
     assert "equal in every bit" in sentences[-2] and "3 blocks of width 32" in sentences[-1]
-    theirs = AutoModel.from_pretrained(place, use_safetensors=False).state_dict()
+    theirs = AutoModel.from_pretrained(checkpoint, use_safetensors=False).state_dict()
     kept = load_file(out / "model.safetensors")
     assert kept.keys() <= theirs.keys() and all(torch.equal(kept[key], theirs[key]) for key in kept)
     assert {key for key in theirs.keys() - kept.keys() if not key.startswith("pooler.")} == set()
-    assert any(each.endswith("weight_g") for each in names) == any("original0" in each for each in kept)
+    assert any(name.endswith("weight_g") for name in names) == any("original0" in name for name in kept)
     loader = load_text if name in checkpoints.TEXT else load_speech
     loader(EncoderSettings(checkpoint=str(out)), CPU)
 
 
-def test_names_of_a_published_bert_are_brought_up_to_date(place, tmp_path):
-    tensors = torch.load(place / "pytorch_model.bin", weights_only=True)
+def test_names_of_a_published_bert_are_brought_up_to_date(checkpoint, tmp_path):
+    tensors = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
     assert {"bert.embeddings.LayerNorm.gamma", "bert.encoder.layer.0.output.LayerNorm.beta"} <= tensors.keys()
-    sentences = hub.convert(str(place), tmp_path / "out")
+    sentences = hub.convert(str(checkpoint), tmp_path / "out")
     kept = load_file(tmp_path / "out" / "model.safetensors")
     assert torch.equal(kept["embeddings.LayerNorm.weight"], tensors["bert.embeddings.LayerNorm.gamma"])
     # two norms a block and the embeddings' own, 16 weights and biases a block, three tables
@@ -70,9 +70,9 @@ def test_names_of_a_published_bert_are_brought_up_to_date(place, tmp_path):
 
 
 def test_weight_normalisation_of_before_torch_two_becomes_parametrisations(tmp_path):
-    place = bins.write(tmp_path, "hubert_group")
-    tensors = torch.load(place / "pytorch_model.bin", weights_only=True)
-    hub.convert(str(place), tmp_path / "out")
+    checkpoint = bins.write(tmp_path, "hubert_group")
+    tensors = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
+    hub.convert(str(checkpoint), tmp_path / "out")
     encoder = load_speech(EncoderSettings(checkpoint=str(tmp_path / "out")), CPU)
     g = tensors["hubert.encoder.pos_conv_embed.conv.weight_g"]
     v = tensors["hubert.encoder.pos_conv_embed.conv.weight_v"]
@@ -82,79 +82,79 @@ def test_weight_normalisation_of_before_torch_two_becomes_parametrisations(tmp_p
 
 
 def test_the_mask_of_spec_augment_is_kept_and_may_be_missing(tmp_path):
-    place = bins.write(tmp_path, "hubert_group")
-    hub.convert(str(place), tmp_path / "with")
-    tensors = torch.load(place / "pytorch_model.bin", weights_only=True)
+    checkpoint = bins.write(tmp_path, "hubert_group")
+    hub.convert(str(checkpoint), tmp_path / "with")
+    tensors = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
     mask = tensors.pop("hubert.masked_spec_embed")
     assert torch.equal(load_file(tmp_path / "with" / "model.safetensors")["masked_spec_embed"], mask)
-    bins.save(place, tensors)
-    hub.convert(str(place), tmp_path / "without")
+    bins.save(checkpoint, tensors)
+    hub.convert(str(checkpoint), tmp_path / "without")
     assert "masked_spec_embed" not in load_file(tmp_path / "without" / "model.safetensors")
     load_speech(EncoderSettings(checkpoint=str(tmp_path / "without")), CPU)
 
 
 @pytest.mark.parametrize(("shards", "legacy"), [(3, False), (1, True)])
-def test_shards_and_the_old_file_format_give_the_same_weights(place, tmp_path, shards, legacy):
-    hub.convert(str(place), tmp_path / "one")
-    tensors = torch.load(place / "pytorch_model.bin", weights_only=True)
-    (place / "pytorch_model.bin").unlink()
-    bins.save(place, tensors, shards, legacy=legacy)
-    hub.convert(str(place), tmp_path / "other")
+def test_shards_and_the_old_file_format_give_the_same_weights(checkpoint, tmp_path, shards, legacy):
+    hub.convert(str(checkpoint), tmp_path / "one")
+    tensors = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
+    (checkpoint / "pytorch_model.bin").unlink()
+    bins.save(checkpoint, tensors, shards, legacy=legacy)
+    hub.convert(str(checkpoint), tmp_path / "other")
     paths = sorted((tmp_path / "other").glob("*.safetensors"))
     assert len(paths) == shards
-    found = {key: value for path in paths for key, value in load_file(path).items()}
+    weights = {key: value for path in paths for key, value in load_file(path).items()}
     expected = load_file(tmp_path / "one" / "model.safetensors")
-    assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in expected)
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[key], expected[key]) for key in expected)
     load_text(EncoderSettings(checkpoint=str(tmp_path / "other")), CPU)
 
 
 def test_whispers_tied_output_layer_is_written_once(tmp_path):
-    place, out = tmp_path / "whisper", tmp_path / "out"
+    checkpoint, out = tmp_path / "whisper", tmp_path / "out"
     torch.manual_seed(0)
     config: WhisperConfig = checkpoints.SPEECH["whisper"]
     model = WhisperForConditionalGeneration(config).eval()
-    config.save_pretrained(place)
+    config.save_pretrained(checkpoint)
     tensors = model.state_dict()
     assert "proj_out.weight" in tensors
-    bins.save(place, tensors)
-    hub.convert(str(place), out)
+    bins.save(checkpoint, tensors)
+    hub.convert(str(checkpoint), out)
     assert "proj_out.weight" not in load_file(out / "model.safetensors")
     again = WhisperForConditionalGeneration.from_pretrained(out).state_dict()
     assert all(torch.equal(again[key], value) for key, value in tensors.items())
     shutil.rmtree(out)
-    bins.save(place, {**tensors, "proj_out.weight": tensors["proj_out.weight"] + 1})
-    assert "'proj_out.weight' differs from 'model.decoder.embed_tokens.weight'" in refused(place, out)
+    bins.save(checkpoint, {**tensors, "proj_out.weight": tensors["proj_out.weight"] + 1})
+    assert "'proj_out.weight' differs from 'model.decoder.embed_tokens.weight'" in refused(checkpoint, out)
 
 
-def test_the_record_names_source_and_digests_and_the_same_input_gives_the_same_bytes(place, tmp_path):
+def test_the_record_names_source_and_digests_and_the_same_input_gives_the_same_bytes(checkpoint, tmp_path):
     import hashlib
 
     for name in ("one", "two"):
-        hub.convert(str(place), tmp_path / name)
+        hub.convert(str(checkpoint), tmp_path / name)
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
     record = json.loads(one["conversion.json"])
-    assert (record["source"], record["revision"]) == (str(place), None)
-    digest = hashlib.sha256((place / "pytorch_model.bin").read_bytes()).hexdigest()
+    assert (record["source"], record["revision"]) == (str(checkpoint), None)
+    digest = hashlib.sha256((checkpoint / "pytorch_model.bin").read_bytes()).hexdigest()
     assert record["files"]["pytorch_model.bin"] == digest
     assert record["converted"]["model.safetensors"] == hashlib.sha256(one["model.safetensors"]).hexdigest()
-    hub.convert(str(place), tmp_path / "one")  # an earlier conversion may be replaced
+    hub.convert(str(checkpoint), tmp_path / "one")  # an earlier conversion may be replaced
 
 
-def test_only_known_files_are_copied(place, tmp_path):
-    (place / "modeling_evil.py").write_text("raise SystemExit")
-    (place / "tf_model.h5").write_bytes(b"x")
-    hub.convert(str(place), tmp_path / "out")
+def test_only_known_files_are_copied(checkpoint, tmp_path):
+    (checkpoint / "modeling_evil.py").write_text("raise SystemExit")
+    (checkpoint / "tf_model.h5").write_bytes(b"x")
+    hub.convert(str(checkpoint), tmp_path / "out")
     expected = {"config.json", "model.safetensors", "conversion.json", "tokenizer.json", "tokenizer_config.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected
 
 
-def test_an_old_configuration_without_an_architecture_is_given_one(place, tmp_path):
-    values = json.loads((place / "config.json").read_text())
+def test_an_old_configuration_without_an_architecture_is_given_one(checkpoint, tmp_path):
+    values = json.loads((checkpoint / "config.json").read_text())
     del values["model_type"]
-    (place / "config.json").write_text(json.dumps(values))
-    assert "names no model_type; give it as --model-type" in refused(place, tmp_path / "out")
-    hub.convert(str(place), tmp_path / "out", model_type="bert")
+    (checkpoint / "config.json").write_text(json.dumps(values))
+    assert "names no model_type; give it as --model-type" in refused(checkpoint, tmp_path / "out")
+    hub.convert(str(checkpoint), tmp_path / "out", model_type="bert")
     assert load_text(EncoderSettings(checkpoint=str(tmp_path / "out")), CPU).n_layers == 3
 
 
@@ -170,20 +170,20 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "zip"])
-def test_a_file_that_would_run_code_is_refused_without_running(place, tmp_path, protocol, wrapped):
+def test_a_file_that_would_run_code_is_refused_without_running(checkpoint, tmp_path, protocol, wrapped):
     payload = {"bert.embeddings.word_embeddings.weight": Runs(tmp_path / "ran")}
     if wrapped:
-        torch.save(payload, place / "pytorch_model.bin", pickle_protocol=protocol)
+        torch.save(payload, checkpoint / "pytorch_model.bin", pickle_protocol=protocol)
     else:
-        (place / "pytorch_model.bin").write_bytes(pickle.dumps(payload, protocol))
-    assert "pytorch_model.bin" in refused(place, tmp_path / "out")
+        (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(payload, protocol))
+    assert "pytorch_model.bin" in refused(checkpoint, tmp_path / "out")
     assert not (tmp_path / "ran").exists()
 
 
-def edit(place: Path, change) -> None:
-    tensors = torch.load(place / "pytorch_model.bin", weights_only=True)
+def edit(checkpoint: Path, change) -> None:
+    tensors = torch.load(checkpoint / "pytorch_model.bin", weights_only=True)
     change(tensors)
-    torch.save(tensors, place / "pytorch_model.bin")
+    torch.save(tensors, checkpoint / "pytorch_model.bin")
 
 
 GAMMA = "bert.embeddings.LayerNorm.gamma"
@@ -203,54 +203,54 @@ GAMMA = "bert.embeddings.LayerNorm.gamma"
         (lambda t: t.clear(), "holds no state dict"),
     ],
 )
-def test_weights_of_another_model_or_damaged_ones_are_refused(place, tmp_path, change, expected):
-    edit(place, change)
-    assert expected in refused(place, tmp_path / "out")
+def test_weights_of_another_model_or_damaged_ones_are_refused(checkpoint, tmp_path, change, expected):
+    edit(checkpoint, change)
+    assert expected in refused(checkpoint, tmp_path / "out")
 
 
-def test_what_cannot_be_converted_is_refused_by_name(place, tmp_path):
+def test_what_cannot_be_converted_is_refused_by_name(checkpoint, tmp_path):
     out = tmp_path / "out"
-    whole = (place / "pytorch_model.bin").read_bytes()
-    (place / "pytorch_model.bin").write_bytes(whole[: len(whole) // 2])
-    assert "cannot be read" in refused(place, out)
-    (place / "pytorch_model.bin").rename(place / "weights.bin")
-    assert "has neither pytorch_model.bin nor pytorch_model.bin.index.json" in refused(place, out)
+    whole = (checkpoint / "pytorch_model.bin").read_bytes()
+    (checkpoint / "pytorch_model.bin").write_bytes(whole[: len(whole) // 2])
+    assert "cannot be read" in refused(checkpoint, out)
+    (checkpoint / "pytorch_model.bin").rename(checkpoint / "weights.bin")
+    assert "has neither pytorch_model.bin nor pytorch_model.bin.index.json" in refused(checkpoint, out)
     index = {"weight_map": {"a": "../weights.bin"}}
-    (place / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    assert "expected .bin files of its own folder" in refused(place, out)
-    (place / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "away.bin"}}))
-    assert "lacks 1 shards that its index names, 'away.bin' first" in refused(place, out)
-    (place / "model.safetensors").touch()
-    assert "has safetensors already" in refused(place, out)
-    (place / "config.json").write_text('{"model_type": "data2vec-audio"}')
-    (place / "model.safetensors").unlink()
-    (place / "pytorch_model.bin.index.json").unlink()
-    (place / "weights.bin").rename(place / "pytorch_model.bin")
-    assert "is of a 'data2vec-audio' model" in refused(place, out)
-    (place / "config.json").write_text("[]")
-    assert "holds a list, expected an object" in refused(place, out)
+    (checkpoint / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert "expected .bin files of its own folder" in refused(checkpoint, out)
+    (checkpoint / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "away.bin"}}))
+    assert "lacks 1 shards that its index names, 'away.bin' first" in refused(checkpoint, out)
+    (checkpoint / "model.safetensors").touch()
+    assert "has safetensors already" in refused(checkpoint, out)
+    (checkpoint / "config.json").write_text('{"model_type": "data2vec-audio"}')
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin.index.json").unlink()
+    (checkpoint / "weights.bin").rename(checkpoint / "pytorch_model.bin")
+    assert "is of a 'data2vec-audio' model" in refused(checkpoint, out)
+    (checkpoint / "config.json").write_text("[]")
+    assert "holds a list, expected an object" in refused(checkpoint, out)
     assert "is not a folder" in refused(tmp_path / "nothing", out)
 
 
-def test_a_folder_of_something_else_is_left_alone(place, tmp_path):
+def test_a_folder_of_something_else_is_left_alone(checkpoint, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(InputError, match="exists and holds something else"):
-        hub.convert(str(place), tmp_path / "mine")
+        hub.convert(str(checkpoint), tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_a_checkpoint_without_its_tokenizer_is_refused_before_it_is_in_place(place, tmp_path):
-    for path in place.glob("tokenizer*"):
+def test_a_checkpoint_without_its_tokenizer_is_refused_before_it_is_in_place(checkpoint, tmp_path):
+    for path in checkpoint.glob("tokenizer*"):
         path.unlink()
-    assert f"{place} has no tokenizer" in refused(place, tmp_path / "out")
+    assert f"{checkpoint} has no tokenizer" in refused(checkpoint, tmp_path / "out")
 
 
-def test_the_encoders_refusal_names_a_command_that_converts(place, tmp_path, monkeypatch):
+def test_the_encoders_refusal_names_a_command_that_converts(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(InputError) as refusal:
-        load_text(EncoderSettings(checkpoint=str(place)), CPU)
+        load_text(EncoderSettings(checkpoint=str(checkpoint)), CPU)
     words = str(refusal.value).partition("convert it with '")[2].partition("'")[0].split()
-    assert words[:3] == ["python", "-m", "pipeline_lib.conversion.hub"]
+    assert words[:3] == ["ser", "convert", "hub"]
     monkeypatch.chdir(tmp_path)
     hub.convert(words[3], Path(words[4]))
     assert words[4] == "models/bert" and load_text(EncoderSettings(checkpoint=words[4]), CPU).n_layers == 3

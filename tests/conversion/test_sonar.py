@@ -4,14 +4,14 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipeline_lib.cli import app
 from pipeline_lib.conversion.sonar import convert
 from pipeline_lib.encoders.load import load_speech
 from pipeline_lib.encoders.sonar import SonarSpeechConfig, SonarSpeechModel
@@ -52,8 +52,8 @@ def test_the_folder_loads_as_any_encoder_with_no_weight_missing_or_left_over(nam
     assert (encoder.width, encoder.n_layers, encoder.frame_rate_hz) == (published.WIDTH, published.BLOCKS, 50.0)
     assert encoder.model.config.num_attention_heads == published.HEADS
     left_out = ("decoder.", "encoder_pooler.", "encoder.w2v_model.mask_emb")
-    kept = sum(each.numel() for name, each in state.items() if not name.startswith(left_out))
-    assert sum(each.numel() for each in encoder.model.state_dict().values()) == kept
+    kept = sum(tensor.numel() for name, tensor in state.items() if not name.startswith(left_out))
+    assert sum(tensor.numel() for tensor in encoder.model.state_dict().values()) == kept
 
 
 def test_every_layer_equals_the_conformer_written_out(tmp_path):
@@ -64,9 +64,9 @@ def test_every_layer_equals_the_conformer_written_out(tmp_path):
     inputs = encoder.prepare([noise])
     expected = arithmetic.layers(state, inputs["input_features"][0].numpy(), published.HEADS)
     with torch.no_grad():
-        found = encoder(**inputs).layers
-    assert len(found) == len(expected) == published.BLOCKS + 1
-    for mine, other in zip(found, expected, strict=True):
+        result = encoder(**inputs).layers
+    assert len(result) == len(expected) == published.BLOCKS + 1
+    for mine, other in zip(result, expected, strict=True):
         np.testing.assert_allclose(mine[0].numpy(), other, rtol=1e-5, atol=1e-5)
 
 
@@ -94,10 +94,10 @@ def test_both_generations_of_names_give_the_same_bytes(tmp_path):
             continue
         if rest.startswith("encoder.layers."):
             at, block = rest[:17], rest[17:]
-            beginning = next((each for each in inside if block.startswith(each)), "")
+            beginning = next((part for part in inside if block.startswith(part)), "")
             new[at + inside.get(beginning, "") + block.removeprefix(beginning)] = value
         else:
-            beginning = next(each for each in part if rest.startswith(each))
+            beginning = next(name for name in part if rest.startswith(name))
             new[part[beginning] + rest.removeprefix(beginning)] = value
     assert set(new) == {name for name in published.fairseq2() if not name.startswith("encoder_pooler")}
     digests = []
@@ -125,10 +125,10 @@ def test_the_real_sizes_have_606_million_parameters_and_lora_trains_6_3_million(
     around = 2 * 160 + 160 * 1024 + 1024 + 2 * 1024
     with torch.device("meta"):
         model = SonarSpeechModel(SonarSpeechConfig())
-    total = sum(each.numel() for each in model.parameters())
+    total = sum(parameter.numel() for parameter in model.parameters())
     assert total == 24 * (2 * ffn + attention + convolution + 5 * 2 * 1024) + around == 605_596_992
     tuned = attach(model, AdaptationSettings(method="lora", lora=LoraSettings()))
-    assert sum(each.numel() for each in tuned.parameters() if each.requires_grad) == 24 * 4 * 32 * 2048
+    assert sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad) == 24 * 4 * 32 * 2048
 
 
 def test_training_never_moves_the_batch_norms(tmp_path):
@@ -152,17 +152,19 @@ def test_half_precision_and_the_old_file_format_are_read(tmp_path):
 
 
 def without(name):
-    return {each: value for each, value in DRAWN.items() if each != name}
+    return {other: value for other, value in DRAWN.items() if other != name}
 
 
 def test_a_missing_tensor_is_named(tmp_path):
-    said = refusal(without("encoder.layers.1.conv.batch_norm.running_var"), tmp_path)
-    assert "lacks 1 tensors" in said and "'encoder.layers.1.conv.batch_norm.running_var' first" in said
+    message = refusal(without("encoder.layers.1.conv.batch_norm.running_var"), tmp_path)
+    assert "lacks 1 tensors" in message and "'encoder.layers.1.conv.batch_norm.running_var' first" in message
 
 
 def test_a_missing_block_is_named(tmp_path):
-    said = refusal({name: value for name, value in DRAWN.items() if not name.startswith("encoder.layers.0.")}, tmp_path)
-    assert "lacks 'encoder.layers.0." in said
+    message = refusal(
+        {name: value for name, value in DRAWN.items() if not name.startswith("encoder.layers.0.")}, tmp_path
+    )
+    assert "lacks 'encoder.layers.0." in message
 
 
 def test_the_norm_behind_the_blocks_may_not_be_missing(tmp_path):
@@ -170,19 +172,20 @@ def test_the_norm_behind_the_blocks_may_not_be_missing(tmp_path):
 
 
 def test_an_unknown_tensor_is_never_dropped(tmp_path):
-    said = refusal({**DRAWN, "encoder.layers.0.self_attn.sdpa.rel_k_embed.weight": torch.zeros(73, 8)}, tmp_path)
-    assert "1 tensors that no SONAR speech encoder has, 'encoder.layers.0.self_attn.sdpa.rel_k_embed.weight'" in said
+    message = refusal({**DRAWN, "encoder.layers.0.self_attn.sdpa.rel_k_embed.weight": torch.zeros(73, 8)}, tmp_path)
+    assert "1 tensors that no SONAR speech encoder has, 'encoder.layers.0.self_attn.sdpa.rel_k_embed.weight'" in message
 
 
 def test_another_shape_is_refused_with_both(tmp_path):
     name = "encoder.layers.1.ffn2.output_proj.weight"
-    said = refusal({**DRAWN, name: torch.zeros(32, 47)}, tmp_path)
-    assert said.endswith(f"{name!r} has shape (32, 47), the others ask for (32, 48)")
+    message = refusal({**DRAWN, name: torch.zeros(32, 47)}, tmp_path)
+    assert message.endswith(f"{name!r} has shape (32, 47), expected (32, 48) by the other tensors")
 
 
 def test_an_even_kernel_or_other_bands_are_refused(tmp_path):
     even = {
-        name: torch.zeros(32, 1, 6) if name.endswith("depthwise_conv.weight") else each for name, each in DRAWN.items()
+        name: torch.zeros(32, 1, 6) if name.endswith("depthwise_conv.weight") else value
+        for name, value in DRAWN.items()
     }
     assert "convolves over 6 frames, SONAR takes" in refusal(even, tmp_path)
     assert "takes 100 bands" in refusal(
@@ -201,10 +204,10 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path):
     "name", ["encoder.embed_tokens.weight", "encoder_frontend.embed.weight"], ids=["fairseq", "fairseq2"]
 )
 def test_a_text_encoder_is_recognised(name, tmp_path):
-    said = refusal(
+    message = refusal(
         {name: torch.zeros(10, 32), "encoder.layers.0.self_attn.q_proj.weight": torch.zeros(32, 32)}, tmp_path
     )
-    assert said.endswith("(is it SONAR's text encoder?)")
+    assert message.endswith("(is it SONAR's text encoder?)")
 
 
 class Attack:
@@ -218,8 +221,8 @@ class Attack:
 
 
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
-    said = refusal({**DRAWN, "attack": Attack(tmp_path / "ran")}, tmp_path)
-    assert "holds the Python object posix.mkdir, which is never loaded, it can run code" in said
+    message = refusal({**DRAWN, "attack": Attack(tmp_path / "ran")}, tmp_path)
+    assert "holds the Python object posix.mkdir, which is never loaded, it can run code" in message
     assert not (tmp_path / "ran").exists()
     assert "object argparse.Namespace" in refusal({**DRAWN, "args": argparse.Namespace()}, tmp_path)
 
@@ -252,9 +255,9 @@ def test_a_folder_of_something_else_is_left_alone_and_an_earlier_one_replaced(tm
     path, out = saved(DRAWN, tmp_path), tmp_path / "sonar"
     out.mkdir()
     (out / "config.json").write_text('{"model_type": "hubert"}')
-    with pytest.raises(InputError, match="is there already and holds something else"):
+    with pytest.raises(InputError, match="exists and holds something else"):
         convert(path, out)
-    assert [each.name for each in out.iterdir()] == ["config.json"]
+    assert [path.name for path in out.iterdir()] == ["config.json"]
     (out / "config.json").write_text('{"model_type": "sonar-speech"}')
     convert(path, out)
     assert json.loads((out / "config.json").read_text())["hidden_size"] == 32
@@ -263,9 +266,9 @@ def test_a_folder_of_something_else_is_left_alone_and_an_earlier_one_replaced(tm
 
 
 def test_the_command_prints_what_it_did(tmp_path):
-    command = [sys.executable, "-m", "pipeline_lib.conversion.sonar"]
     path = saved(published.drawn(published.fairseq()), tmp_path)
-    done = subprocess.run([*command, path, tmp_path / "sonar"], capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, ["convert", "sonar", str(path), str(tmp_path / "sonar")])
+    assert done.exit_code == 0
     assert done.stdout.count("\n") == 3 and "left out the sentence pooler" in done.stdout
     with pytest.raises(InputError, match="does not exist"):
         convert(tmp_path / "no.pt", tmp_path / "other")

@@ -118,7 +118,9 @@ def test_nemo_without_a_table_and_with_the_cut_down_copys_table(tmp_path, say, s
 def test_a_nemo_table_that_contradicts_a_name_stops_with_the_line(tmp_path, say, settings):
     say(tmp_path / "samples" / "WR0_fear_4.wav")
     (tmp_path / "data.tsv").write_text(NEMO + "WR0_fear_4.wav\tanger\tTak.\ttak\tWR0\tmale\t24\n")
-    with pytest.raises(InputError, match=r"data\.tsv, line 2: emotion is 'anger', the recording's name says 'fear'"):
+    with pytest.raises(
+        InputError, match=r"data\.tsv, line 2: emotion is 'anger', expected 'fear' as in the recording's name"
+    ):
         nemo.read(tmp_path, settings("nemo"))
 
 
@@ -138,11 +140,11 @@ def test_crema_d_is_labelled_by_the_plurality_of_the_chosen_presentation(tmp_pat
         tmp_path,
         f'"100001",5,0,0,0,4,1,"{CLIP}",10\n"200001",3,3,0,0,1,0,"{CLIP}",7\n"300001",1,0,0,6,0,0,"{CLIP}",7\n',
     )
-    found = {}
+    result = {}
     for chosen in ("voice", "face", "both", "intended"):
         frame = crema_d.read(tmp_path, settings("crema_d", crema_d={"emotion": chosen}))
-        found[chosen] = rows(frame, "emotion", "votes")[0]
-    assert found == {
+        result[chosen] = rows(frame, "emotion", "votes")[0]
+    assert result == {
         "voice": ["anger", {"anger": 5, "neutral": 4, "sadness": 1}],
         "face": ["X", {"anger": 3, "disgust": 3, "neutral": 1}],  # a tie
         "both": ["happiness", {"anger": 1, "happiness": 6}],
@@ -184,7 +186,7 @@ BROWSER = [
 ]
 
 
-@pytest.mark.parametrize(("reader", "name", "path", "utterance"), BROWSER, ids=[each[1] for each in BROWSER])
+@pytest.mark.parametrize(("reader", "name", "path", "utterance"), BROWSER, ids=[case[1] for case in BROWSER])
 @pytest.mark.parametrize("suffix", [" (1)", "(2)", " - Copy", " - Copy (2)", " copy", " copy 3"])
 def test_what_browsers_append_to_a_name_is_no_part_of_it(
     tmp_path, say, settings, reader, name, path, utterance, suffix
@@ -250,7 +252,7 @@ def test_a_line_of_nemos_table_that_contradicts_costs_its_recording_alone(tmp_pa
     (tmp_path / "data.tsv").write_text(NEMO + good + "WR0_fear_4.wav\tanger\tTak.\ttak\tWR0\tmale\t24\n")
     frame = nemo.read(tmp_path, settings("nemo"))
     assert rejected(frame) == {
-        "WR0_fear_4": "malformed: data.tsv, line 3: emotion is 'anger', the recording's name says 'fear'"
+        "WR0_fear_4": "malformed: data.tsv, line 3: emotion is 'anger', expected 'fear' as in the recording's name"
     }
 
 

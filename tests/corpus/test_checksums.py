@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from pipeline_lib.cli import app
 from pipeline_lib.corpus import checksums
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
@@ -60,12 +61,12 @@ def test_an_untouched_corpus_passes_and_gives_what_it_gives_without_checksums(co
 
 
 def test_no_flipped_bit_gets_past_the_checksums(corpus, settings):
-    place = corpus / "audio" / "01.wav"
-    good = place.read_bytes()
+    path = corpus / "audio" / "01.wav"
+    good = path.read_bytes()
     for bit in np.random.default_rng(1).integers(0, 8 * len(good), 25).tolist():
         data = bytearray(good)
         data[bit // 8] ^= 1 << bit % 8
-        place.write_bytes(data)
+        path.write_bytes(data)
         assert reasons(settings) == {"audio/01.wav": "changed"}
 
 
@@ -104,11 +105,8 @@ def test_a_damaged_checksum_file_is_refused_with_its_line(corpus, settings):
 
 
 def test_the_command_says_how_many(corpus):
-    import typer
-
-    app = typer.Typer()
-    app.command()(checksums.main)
-    assert f"7 files in {corpus / 'SHA256SUMS'}" in CliRunner().invoke(app, [str(corpus)]).output.replace("\n", "")
+    output = CliRunner().invoke(app, ["checksums", str(corpus)]).output
+    assert f"7 files in {corpus / 'SHA256SUMS'}" in output.replace("\n", "")
     with pytest.raises(InputError, match="holds no recording and no label file"):
         (corpus / "empty").mkdir()
         checksums.write(corpus / "empty")

@@ -67,9 +67,9 @@ def test_ravdess_from_end_to_end(ravdess, settings):
 
 
 def test_dev_bal_holds_the_same_number_of_each_label_and_nothing_else(ravdess, settings):
-    found = collect(settings("ravdess", dev_bal={"per_class": 1, "seed": 5})).manifest
-    chosen = found.frame[found.mask("dev_bal")]
-    assert Counter(chosen["emotion"]) == dict.fromkeys(found.labels, 1)
+    result = collect(settings("ravdess", dev_bal={"per_class": 1, "seed": 5})).manifest
+    chosen = result.frame[result.mask("dev_bal")]
+    assert Counter(chosen["emotion"]) == dict.fromkeys(result.labels, 1)
     assert set(chosen["split"]) == {"dev"}
     other = collect(settings("ravdess", dev_bal={"per_class": 1, "seed": 6})).manifest
     assert set(other.frame["utterance_id"][other.mask("dev_bal")]) != set(chosen["utterance_id"])
@@ -209,10 +209,10 @@ def test_a_random_cut_through_speakers_must_be_named_twice(ravdess, settings):
 def test_merging_changes_emotions_votes_and_the_label_list(tmp_path, own, settings):
     rows = [[*row, '"{""fear"": 2, ""anger"": 1, ""awe"": 1}"'] for row in own()]
     table(tmp_path, rows, ("audio", "emotion", "split", "speaker", "votes"))
-    found = collect(settings("table", merge={"fear": "alarm", "awe": "alarm"})).manifest
-    assert found.labels == ("anger", "alarm")
-    assert Counter(found.frame["emotion"]) == {"anger": 3, "alarm": 3}
-    assert found.frame["votes"][0] == {"alarm": 3, "anger": 1}
+    result = collect(settings("table", merge={"fear": "alarm", "awe": "alarm"})).manifest
+    assert result.labels == ("anger", "alarm")
+    assert Counter(result.frame["emotion"]) == {"anger": 3, "alarm": 3}
+    assert result.frame["votes"][0] == {"alarm": 3, "anger": 1}
     with pytest.raises(
         InputError, match=r"corpus.merge names 'feer', which is on no utterance \(did you mean 'fear'\?\)"
     ):
@@ -240,8 +240,8 @@ def test_o_x_and_unlabelled_are_kept_and_not_in_dev_filt(tmp_path, own, settings
     shutil.copy(tmp_path / "02.wav", tmp_path / "13.wav")
     collected = collect(settings("table"))
     assert collected.metrics["splits"]["dev"]["classes"] == {"anger": 0, "fear": 1, "O": 1, "X": 1, "unlabelled": 1}
-    found = collected.manifest
-    assert found.frame["utterance_id"][found.mask("dev_filt")].tolist() == ["13"]
+    result = collected.manifest
+    assert result.frame["utterance_id"][result.mask("dev_filt")].tolist() == ["13"]
 
 
 def test_a_corpus_in_which_everything_is_bad_stops(tmp_path, own, settings):
@@ -287,21 +287,21 @@ def test_the_stage_writes_the_same_bytes_wherever_the_corpus_lies(ravdess, tmp_p
 def test_metrics_and_tables_agree(ravdess, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     run(ravdess, out, name="acted", split={"folds": 3})
-    metrics, found = json.loads((out / "metrics" / "corpus.json").read_text()), manifest.read(out / "manifest.parquet")
-    assert metrics["corpus"] == found.corpus == "acted"
+    metrics, result = json.loads((out / "metrics" / "corpus.json").read_text()), manifest.read(out / "manifest.parquet")
+    assert metrics["corpus"] == result.corpus == "acted"
     for name, split in metrics["splits"].items():
-        assert sum(split["classes"].values()) == split["utterances"] == found.mask(name).sum()
+        assert sum(split["classes"].values()) == split["utterances"] == result.mask(name).sum()
     for name, n in metrics["subsets"].items():
-        assert found.mask(name).sum() == n
+        assert result.mask(name).sum() == n
     assert sum(metrics["subsets"][f"fold{i}"] for i in range(3)) == 90
     assert read_params(out / "params.yaml")["corpus"]["name"] == "acted"
 
 
 def test_an_excluded_utterance_is_quarantined_and_one_that_is_not_there_is_refused(ravdess, settings):
     name = "03-01-05-01-01-01-03"
-    found = collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[name]))
-    assert name not in set(found.manifest.ids)
-    (reason,) = found.quarantine.loc[found.quarantine["utterance_id"] == name, "reason"]
+    result = collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[name]))
+    assert name not in set(result.manifest.ids)
+    (reason,) = result.quarantine.loc[result.quarantine["utterance_id"] == name, "reason"]
     assert reason == "excluded: corpus.exclude names it"
     with pytest.raises(InputError, match=rf"corpus.exclude names '{name}x', .* \(did you mean '{name}'\?\)"):
         collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[f"{name}x"]))

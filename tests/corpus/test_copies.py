@@ -20,7 +20,7 @@ def emodb(tmp_path, say):
     return tmp_path
 
 
-def kept(collected, utterance):
+def usable(collected, utterance):
     (path,) = collected.manifest.frame["audio"][collected.manifest.frame["utterance_id"] == utterance]
     return path
 
@@ -58,7 +58,7 @@ def test_a_bad_copy_never_costs_the_good_one(emodb, settings, damage):
     else:
         bad.write_bytes(content)
     collected = collect(options(settings))
-    assert kept(collected, "03a01Wa") == "wav/03a01Wa.wav"
+    assert usable(collected, "03a01Wa") == "wav/03a01Wa.wav"
     assert collected.metrics["rows"] == {"read": 13, "kept": 12, "copies": 1, "quarantined": 0}
     (reason,) = collected.quarantine["reason"]
     assert reason.startswith("copy: wav/03a01Wa.wav is taken; this one is ")
@@ -67,7 +67,7 @@ def test_a_bad_copy_never_costs_the_good_one(emodb, settings, damage):
 def test_a_good_lossy_copy_is_taken_before_a_damaged_lossless_one(emodb, settings):
     lossy(emodb / "wav" / "03a01Wa.wav", emodb / "zzz" / "03a01Wa.ogg")
     (emodb / "wav" / "03a01Wa.wav").write_bytes(b"")
-    assert kept(collect(options(settings)), "03a01Wa") == "zzz/03a01Wa.ogg"
+    assert usable(collect(options(settings)), "03a01Wa") == "zzz/03a01Wa.ogg"
 
 
 def test_where_all_copies_are_bad_the_utterance_is_lost_once(emodb, settings):
@@ -86,7 +86,7 @@ def test_more_bits_then_a_higher_rate_win_and_a_browsers_copy_loses_a_tie(emodb,
     soundfile.write(wav / "08a01Wa (1).wav", np.repeat(samples, 3), 48_000)
     shutil.copy(wav / "09a01Wa.wav", wav / "09a01Wa (1).wav")
     collected = collect(options(settings))
-    assert [kept(collected, f"{speaker}a01Wa") for speaker in ("03", "08", "09")] == [
+    assert [usable(collected, f"{speaker}a01Wa") for speaker in ("03", "08", "09")] == [
         "wav/03a01Wa (1).wav",
         "wav/08a01Wa (1).wav",
         "wav/09a01Wa.wav",
@@ -115,7 +115,7 @@ def test_a_table_that_names_a_recording_in_two_containers(tmp_path, say, setting
     own(tmp_path, say, ["0.ogg,anger,train,strain"])
     lossy(tmp_path / "0.wav", tmp_path / "0.ogg")
     collected = collect(settings("table"))
-    assert kept(collected, "0") == "0.wav" and collected.metrics["rows"]["copies"] == 1
+    assert usable(collected, "0") == "0.wav" and collected.metrics["rows"]["copies"] == 1
 
 
 def test_the_same_samples_in_other_lossless_containers_are_one_recording_under_any_name(tmp_path, say, settings):
@@ -124,7 +124,7 @@ def test_the_same_samples_in_other_lossless_containers_are_one_recording_under_a
         lossy(tmp_path / "0.wav", tmp_path / name)
     collected = collect(settings("table"))
     assert collected.metrics["rows"] == {"read": 8, "kept": 6, "copies": 2, "quarantined": 0}
-    assert kept(collected, "0") == "0.wav"  # as many bits: the shortest name
+    assert usable(collected, "0") == "0.wav"  # as many bits: the shortest name
 
 
 def test_the_same_samples_under_another_label_or_split_are_kept_and_said(tmp_path, say, settings):

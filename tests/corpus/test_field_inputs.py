@@ -50,11 +50,11 @@ def own(tmp_path, say, settings):
 )
 def test_a_row_that_contradicts_another_of_its_name_is_a_loss(tmp_path, say, own, row, expected):
     say(tmp_path / "copy" / "0.wav")
-    found = own([*(f"{line},{i}" for i, line in enumerate(rows())), row], f"{HEADER},utterance_id")
-    (reason,) = found.quarantine["reason"]
+    result = own([*(f"{line},{i}" for i, line in enumerate(rows())), row], f"{HEADER},utterance_id")
+    (reason,) = result.quarantine["reason"]
     assert reason == f"{expected} (one utterance_id for two utterances?)"
-    assert found.metrics["rows"] == {"read": 9, "kept": 8, "copies": 0, "quarantined": 1}
-    assert found.notices[0].startswith("1 of 9 rows are quarantined (contradictory 1)")
+    assert result.metrics["rows"] == {"read": 9, "kept": 8, "copies": 0, "quarantined": 1}
+    assert result.notices[0].startswith("1 of 9 rows are quarantined (contradictory 1)")
 
 
 def test_a_sentence_as_utterance_id_stops_the_stage(own):
@@ -66,9 +66,9 @@ def test_the_same_bytes_twice_in_a_split_are_said(tmp_path, own, settings):
     own()
     (tmp_path / "again (1).wav").write_bytes((tmp_path / "1.wav").read_bytes())
     (tmp_path / "corpus.csv").write_text("\n".join([HEADER, *rows(), "again (1).wav,joy,train,strain"]) + "\n")
-    found = collect(settings("table", dev_bal={"per_class": 1}))
-    assert "utterances that repeat sound of another one of their split: 1." in found.metrics["warnings"]
-    assert found.metrics["rows"]["kept"] == 9
+    result = collect(settings("table", dev_bal={"per_class": 1}))
+    assert "utterances that repeat sound of another one of their split: 1." in result.metrics["warnings"]
+    assert result.metrics["rows"]["kept"] == 9
 
 
 def test_the_same_samples_under_two_labels_are_said(tmp_path, own, settings):
@@ -76,16 +76,16 @@ def test_the_same_samples_under_two_labels_are_said(tmp_path, own, settings):
     samples, rate = soundfile.read(tmp_path / "1.wav")
     soundfile.write(tmp_path / "other.flac", samples, rate)
     (tmp_path / "corpus.csv").write_text("\n".join([HEADER, *rows(), "other.flac,anger,train,strain"]) + "\n")
-    found = collect(settings("table", dev_bal={"per_class": 1}))
-    assert "recordings whose samples stand in two rows with different labels: 1." in found.metrics["warnings"]
+    result = collect(settings("table", dev_bal={"per_class": 1}))
+    assert "recordings whose samples stand in two rows with different labels: 1." in result.metrics["warnings"]
 
 
 # rows of annotators
 
 
 def test_utterances_without_speaker_are_said(own):
-    found = own([line.replace("stest", "") for line in rows()])
-    assert found.metrics["warnings"].startswith("2 utterances have no speaker: whether it is in two splits")
+    result = own([line.replace("stest", "") for line in rows()])
+    assert result.metrics["warnings"].startswith("2 utterances have no speaker: whether it is in two splits")
 
 
 def test_rows_of_annotators_are_compared_in_any_unicode_form(tmp_path, say, settings):
@@ -110,10 +110,10 @@ def test_an_identifier_of_the_rating_is_explained(own):
 
 @pytest.mark.parametrize("word", ["N/A", "null", "none", "-", "#N/A"])
 def test_votes_and_subsets_know_the_words_for_missing_values(own, word):
-    found = own([f"{line},{word},{word}" for line in rows()], f"{HEADER},votes,subsets")
-    frame = found.manifest.frame
+    result = own([f"{line},{word},{word}" for line in rows()], f"{HEADER},votes,subsets")
+    frame = result.manifest.frame
     assert frame["votes"].isna().all() and not any(word in names for names in frame["subsets"])
-    assert f"votes 8 ({word!r}), subsets 8 ({word!r})" in found.metrics["warnings"]
+    assert f"votes 8 ({word!r}), subsets 8 ({word!r})" in result.metrics["warnings"]
 
 
 @pytest.mark.parametrize(("cells", "expected"), [("nan,joy,train,s", "audio is 'nan'"), ("0.wav,joy,N/A,s", "'N/A'")])
@@ -125,15 +125,15 @@ def test_a_refusal_shows_what_the_cell_holds(own, cells, expected):
 def test_whole_numbers_that_pandas_made_floating_point_are_votes(tmp_path, settings):
     frame = pd.DataFrame({"audio": ["a.wav"], "emotion": ["joy"], "split": ["train"], "votes": [{"joy": 2.0}]})
     pq.write_table(pa.Table.from_pandas(frame), tmp_path / "corpus.PARQUET")
-    found = table.read(tmp_path, settings("table", table={"file": "corpus.PARQUET"}))
-    assert found["votes"].tolist() == [{"joy": 2}] and type(found["votes"][0]["joy"]) is int
+    result = table.read(tmp_path, settings("table", table={"file": "corpus.PARQUET"}))
+    assert result["votes"].tolist() == [{"joy": 2}] and type(result["votes"][0]["joy"]) is int
 
 
 def test_a_column_without_any_recording_is_a_corpus_of_text(tmp_path, settings):
     columns = {"utterance_id": ["a"], "audio": pa.nulls(1), "emotion": ["joy"], "split": ["train"]}
     pq.write_table(pa.table(columns | {"reference_text": ["we go"]}), tmp_path / "corpus.parquet")
-    found = table.read(tmp_path, settings("table", table={"file": "corpus.parquet"}))
-    assert found[["utterance_id", "audio"]].values.tolist() == [["a", None]]
+    result = table.read(tmp_path, settings("table", table={"file": "corpus.parquet"}))
+    assert result[["utterance_id", "audio"]].values.tolist() == [["a", None]]
 
 
 @pytest.mark.parametrize("votes", ["2.5", "-1", "1e999", "NaN", "true"])
@@ -143,8 +143,8 @@ def test_votes_that_are_no_whole_numbers_are_refused(own, votes):
 
 
 def test_a_label_that_means_none_is_said(own):
-    found = own([*rows(), "0.wav,unknown,train,strain"][1:])
-    assert "corpus.csv: 'unknown' counts as a label; corpus.labels can leave it out." in found.metrics["warnings"]
+    result = own([*rows(), "0.wav,unknown,train,strain"][1:])
+    assert "corpus.csv: 'unknown' counts as a label; corpus.labels can leave it out." in result.metrics["warnings"]
 
 
 # likely causes
@@ -219,8 +219,8 @@ def test_a_split_without_any_recording_left_stops_though_its_text_would_stay(own
     lost, header = ["6.wav", "7.wav"], f"{HEADER},reference_text"
     with pytest.raises(InputError, match="all 2 recordings of split 'test' cannot be used, of the corpus missing 2"):
         own(lines, header, lost, on_bad="keep_rest")
-    found = own(lines, header, lost, on_bad="keep_rest", max_quarantined={"share": 1.0})
-    assert len(found.manifest) == 8 and int(found.manifest.has_audio.sum()) == 6
+    result = own(lines, header, lost, on_bad="keep_rest", max_quarantined={"share": 1.0})
+    assert len(result.manifest) == 8 and int(result.manifest.has_audio.sum()) == 6
     assert len(own(lines, header, lost[:1], on_bad="keep_rest").manifest) == 8
 
 

@@ -1,4 +1,4 @@
-"""What is lost is said, and refused where it is much."""
+"""Lost rows are counted and printed, and refused where there are many."""
 
 import json
 
@@ -97,8 +97,8 @@ def test_a_half_downloaded_corpus_stops_and_a_whole_one_says_nothing(own, settin
         (own / f"{i:02d}.wav").unlink()
     with pytest.raises(InputError, match=r"6 of 20 rows of split 'train' cannot be used: missing 6 \(00\.wav: missing"):
         collect(settings("table", labels=labels))
-    found = collect(settings("table", labels=labels, max_quarantined={"share": 0.3}))
-    assert found.notices == (
+    result = collect(settings("table", labels=labels, max_quarantined={"share": 0.3}))
+    assert result.notices == (
         "6 of 40 rows are quarantined (missing 6); data/quarantine.parquet has each with its reason.",
     )
 

@@ -26,12 +26,12 @@ def segmented(tmp_path, settings, monkeypatch):
     soundfile.write(tmp_path / "long.wav", hiss, 16_000)
 
     def run(*rows, **more):
-        each = [
+        utterances = [
             {"utterance_id": name, "split": split, "start_s": start, "end_s": end, "audio": "long.wav"}
             | {"emotion": ("joy", "anger")[i % 2], **dict(further)}
             for i, (name, split, start, end, *further) in enumerate(rows)
         ]
-        monkeypatch.setattr(table_reader, "read", lambda root, given: layout.frame(each))
+        monkeypatch.setattr(table_reader, "read", lambda root, given: layout.frame(utterances))
         (tmp_path / "corpus.csv").write_text(HEADER)
         return collect.collect(settings("table", **more))
 
@@ -41,19 +41,19 @@ def segmented(tmp_path, settings, monkeypatch):
 def test_segments_of_a_recording_are_utterances_and_the_file_is_hashed_once(segmented, monkeypatch):
     hashed, digest = [], checking._digest
     monkeypatch.setattr(checking, "_digest", lambda path: hashed.append(path.name) or digest(path))
-    found = segmented(
+    result = segmented(
         ("a", "train", 0.0, 1.0), ("b", "train", 1.0, 2.5), ("c", "dev", 2.5, 2.9), ("d", "test", 3.25, np.nan)
     )
     assert hashed == ["long.wav"]
-    frame = found.manifest.frame
+    frame = result.manifest.frame
     assert frame["duration_s"].tolist() == [1.0, 1.5, 0.4, 0.75]
     assert frame["audio_sha256"].nunique() == 1 and len(frame) == 4
     np.testing.assert_array_equal(frame["end_s"], [1.0, 2.5, 2.9, np.nan])
-    assert found.metrics["duplicated_recordings"] == 0 and "same bytes" not in found.metrics["warnings"]
+    assert result.metrics["duplicated_recordings"] == 0 and "same bytes" not in result.metrics["warnings"]
 
 
 def test_a_segment_that_cannot_be_used_is_quarantined_and_its_neighbours_stay(segmented):
-    found = segmented(
+    result = segmented(
         ("a", "train", 0.0, 1.0),
         ("b", "train", 1.0, 2.0),
         ("behind", "train", 1000, 1800),
@@ -62,35 +62,35 @@ def test_a_segment_that_cannot_be_used_is_quarantined_and_its_neighbours_stay(se
         ("turned", "train", 2.0, 1.0),
         ("d", "dev", 2.0, 2.5),
     )
-    assert found.manifest.ids.tolist() == ["a", "b", "d"]
-    assert found.metrics["quarantined"] == {"segment": 3, "silent": 1}
-    reasons = dict(zip(found.quarantine["utterance_id"], found.quarantine["reason"], strict=True))
+    assert result.manifest.ids.tolist() == ["a", "b", "d"]
+    assert result.metrics["quarantined"] == {"segment": 3, "silent": 1}
+    reasons = dict(zip(result.quarantine["utterance_id"], result.quarantine["reason"], strict=True))
     assert "milliseconds or samples" in reasons["behind"] and "milliseconds or samples" in reasons["over"]
     assert reasons["quiet"].startswith("silent")
 
 
 def test_sound_that_two_segments_share_is_counted(segmented):
-    found = segmented(
+    result = segmented(
         ("a", "train", 0.0, 1.0),
         ("b", "train", 0.5, 1.5),
         ("c", "dev", 1.5, 2.0),
         ("d", "test", 1.9, 2.5),
         ("e", "train", 2.5, 2.9),
     )
-    assert found.metrics["duplicated_recordings"] == 2
-    assert "1 recordings have the same bytes as one of another split." in found.metrics["warnings"]
+    assert result.metrics["duplicated_recordings"] == 2
+    assert "1 recordings have the same bytes as one of another split." in result.metrics["warnings"]
 
 
 def test_parts_of_an_mp3_are_taken_and_the_cost_is_printed(tmp_path, segmented):
     soundfile.write(tmp_path / "long.mp3", 0.1 * np.random.default_rng(2).standard_normal(48_000), 16_000)
-    found = segmented(
+    result = segmented(
         ("a", "train", 0.0, 1.0, ("audio", "long.mp3")),
         ("b", "train", 1.0, 2.0, ("audio", "long.mp3")),
         ("c", "dev", 2.0, 2.5),
     )
-    assert len(found.manifest) == 3
+    assert len(result.manifest) == 3
     assert (
-        "1 utterances are parts of MP3 or Opus recordings, which every stage decodes from" in found.metrics["warnings"]
+        "1 utterances are parts of MP3 or Opus recordings, which every stage decodes from" in result.metrics["warnings"]
     )
 
 
@@ -101,8 +101,8 @@ def test_a_recording_that_is_damaged_anywhere_costs_all_its_parts(tmp_path, segm
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     torn = [(name, "train", i, i + 1.0, ("audio", "torn.ogg")) for i, name in enumerate("abcd")]
-    found = segmented(*torn, ("e", "train", 0.0, 1.0), ("f", "train", 1.0, 2.0))
-    assert found.metrics["quarantined"] == {"damaged": 4} and found.manifest.ids.tolist() == ["e", "f"]
+    result = segmented(*torn, ("e", "train", 0.0, 1.0), ("f", "train", 1.0, 2.0))
+    assert result.metrics["quarantined"] == {"damaged": 4} and result.manifest.ids.tolist() == ["e", "f"]
 
 
 def test_overlaps_agree_with_a_comparison_of_all_pairs():
@@ -118,16 +118,16 @@ def test_overlaps_agree_with_a_comparison_of_all_pairs():
     begin, until = np.nan_to_num(start), np.where(np.isnan(end), np.inf, end)
     again = crossing = 0
     order = np.argsort(begin, kind="stable")
-    for place, i in enumerate(order):
+    for position, i in enumerate(order):
         shared = [
-            j for j in order[:place] if frame["audio_sha256"][i] == frame["audio_sha256"][j] and until[j] > begin[i]
+            j for j in order[:position] if frame["audio_sha256"][i] == frame["audio_sha256"][j] and until[j] > begin[i]
         ]
         again += bool(shared)
         crossing += any(frame["split"][j] != frame["split"][i] for j in shared)
     assert 0 < crossing < again < 60
-    found = describe(Manifest(frame, "toy", ("joy",)), [], [], {})
-    assert found["duplicated_recordings"] == again
-    assert f"{crossing} recordings have the same bytes as one of another split." in found["warnings"]
+    result = describe(Manifest(frame, "toy", ("joy",)), [], [], {})
+    assert result["duplicated_recordings"] == again
+    assert f"{crossing} recordings have the same bytes as one of another split." in result["warnings"]
 
 
 def test_many_processes_find_what_one_finds(tmp_path, segmented):
@@ -159,34 +159,36 @@ def half(tmp_path, say, settings):
 
 
 def test_bad_rows_are_dropped_by_default(half):
-    found = half()
-    assert len(found.manifest) == 6 and found.manifest.has_audio.all()
-    assert found.metrics["quarantined"] == {"missing": 2, "no audio": 1, "silent": 1}
-    assert found.metrics["text_alone"] == {}
+    result = half()
+    assert len(result.manifest) == 6 and result.manifest.has_audio.all()
+    assert result.metrics["quarantined"] == {"missing": 2, "no audio": 1, "silent": 1}
+    assert result.metrics["text_alone"] == {}
 
 
 def test_what_is_left_of_bad_rows_is_kept_where_it_is_text(half):
-    found = half(on_bad="keep_rest")
-    frame = found.manifest.frame.set_index("utterance_id")
+    result = half(on_bad="keep_rest")
+    frame = result.manifest.frame.set_index("utterance_id")
     alone = frame.loc[["lost", "mute", "nothing"]]
     assert alone[["audio", "audio_sha256"]].isna().all(axis=None) and alone["duration_s"].isna().all()
     assert alone["reference_text"].tolist() == ["it is gone", "no sound", "there was none"]
-    assert len(frame) == 9 and int(found.manifest.has_audio.sum()) == 6
-    assert len(found.quarantine) == 3 and found.quarantine["utterance_id"].dropna().tolist() == ["wordless"]
-    assert found.metrics["quarantined"] == {"missing": 1}
-    assert found.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
-    assert "3 utterances have text and no usable audio and stay with text alone: missing 1" in found.metrics["warnings"]
-    files = found.quarantine[found.quarantine["utterance_id"].isna()].set_index("file")["reason"]
+    assert len(frame) == 9 and int(result.manifest.has_audio.sum()) == 6
+    assert len(result.quarantine) == 3 and result.quarantine["utterance_id"].dropna().tolist() == ["wordless"]
+    assert result.metrics["quarantined"] == {"missing": 1}
+    assert result.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
+    assert (
+        "3 utterances have text and no usable audio and stay with text alone: missing 1" in result.metrics["warnings"]
+    )
+    files = result.quarantine[result.quarantine["utterance_id"].isna()].set_index("file")["reason"]
     assert sorted(files.index) == ["lost.wav", "mute.wav"] and files["mute.wav"].startswith("silent")
-    assert found.metrics["splits"]["train"]["hours"] == round(2 * 0.2 / 3600, 4)
+    assert result.metrics["splits"]["train"]["hours"] == round(2 * 0.2 / 3600, 4)
 
 
 def test_an_identifier_that_comes_twice_is_no_bad_recording(tmp_path, half):
     table = tmp_path / "corpus.csv"
     table.write_text(table.read_text() + "train0,other.wav,joy,train,again\n")
-    found = half(on_bad="keep_rest")
-    assert found.metrics["quarantined"] == {"contradictory": 1, "missing": 1} and len(found.manifest) == 9
-    assert found.manifest.frame["utterance_id"].is_unique
+    result = half(on_bad="keep_rest")
+    assert result.metrics["quarantined"] == {"contradictory": 1, "missing": 1} and len(result.manifest) == 9
+    assert result.manifest.frame["utterance_id"].is_unique
 
 
 def test_the_stage_prints_how_many_stay_with_text_alone(tmp_path, half, capsys):
@@ -202,8 +204,8 @@ def test_the_stage_prints_how_many_stay_with_text_alone(tmp_path, half, capsys):
 
 def test_a_row_with_neither_audio_nor_text_is_always_quarantined(segmented):
     rows = [(name, "train", i, i + 0.9) for i, name in enumerate("acd")]
-    found = segmented(*rows, ("b", "train", np.nan, np.nan, ("audio", None)), on_bad="keep_rest")
-    assert found.metrics["quarantined"] == {"no audio": 1} and found.manifest.ids.tolist() == ["a", "c", "d"]
+    result = segmented(*rows, ("b", "train", np.nan, np.nan, ("audio", None)), on_bad="keep_rest")
+    assert result.metrics["quarantined"] == {"no audio": 1} and result.manifest.ids.tolist() == ["a", "c", "d"]
 
 
 def test_a_row_without_audio_needs_a_name_of_its_own(tmp_path, settings):
@@ -216,18 +218,18 @@ def test_the_parts_that_a_table_names_are_read(tmp_path, settings):
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(64_000), 16_000)
     rows = ["long.wav,0,0.5,joy,train", "long.wav,0.5,1.25,anger,train", "long.wav,1500,2000,joy,train"]
     (tmp_path / "corpus.csv").write_text("audio,start,end,emotion,split\n" + "\n".join(rows) + "\n")
-    found = collect.collect(settings("table"))
-    assert found.manifest.frame["duration_s"].tolist() == [0.5, 0.75]
-    assert found.manifest.ids.tolist() == ["long_0-500", "long_500-1250"]
-    assert found.metrics["quarantined"] == {"segment": 1} and found.metrics["duplicated_recordings"] == 0
+    result = collect.collect(settings("table"))
+    assert result.manifest.frame["duration_s"].tolist() == [0.5, 0.75]
+    assert result.manifest.ids.tolist() == ["long_0-500", "long_500-1250"]
+    assert result.metrics["quarantined"] == {"segment": 1} and result.metrics["duplicated_recordings"] == 0
 
 
 def test_a_lost_copy_of_an_utterance_is_no_utterance_with_text_alone(tmp_path, half):
     table = tmp_path / "corpus.csv"
     table.write_text(table.read_text() + "train0,missing.wav,joy,train,again\n")
-    found = half(on_bad="keep_rest")
-    row = found.manifest.frame.set_index("utterance_id").loc["train0"]
-    assert row["audio"] == "train0.wav" and found.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
+    result = half(on_bad="keep_rest")
+    row = result.manifest.frame.set_index("utterance_id").loc["train0"]
+    assert row["audio"] == "train0.wav" and result.metrics["text_alone"] == {"missing": 1, "no audio": 1, "silent": 1}
 
 
 def test_rows_kept_with_their_text_are_no_losses_and_dropped_ones_are(tmp_path, half):

@@ -12,25 +12,25 @@ from pipeline_lib.params.corpus import SplitSettings
 CUSTOM = layout.Custom()
 
 
-def corpus(n_women: int, n_men: int, each: int = 4):
+def corpus(n_women: int, n_men: int, per_speaker: int = 4):
     speakers = [(f"w{i:02d}", "female") for i in range(n_women)] + [(f"m{i:02d}", "male") for i in range(n_men)]
     return layout.frame(
         {"utterance_id": f"{s}_{k}", "speaker": s, "gender": g, "emotion": "anger" if k % 2 else "fear"}
         for s, g in speakers
-        for k in range(each)
+        for k in range(per_speaker)
     )
 
 
-def speakers_of(frame, found, name):
-    return sorted(set(frame["speaker"][found == name]))
+def speakers_of(frame, result, name):
+    return sorted(set(frame["speaker"][result == name]))
 
 
 def test_twenty_four_speakers_become_sixteen_four_and_four_with_as_many_women_as_men():
     frame = corpus(12, 12)
-    found = split(frame, SplitSettings(), CUSTOM)
-    counts = {n: Counter(s[0] for s in speakers_of(frame, found, n)) for n in ("train", "dev", "test")}
+    result = split(frame, SplitSettings(), CUSTOM)
+    counts = {n: Counter(s[0] for s in speakers_of(frame, result, n)) for n in ("train", "dev", "test")}
     assert counts == {"train": {"w": 8, "m": 8}, "dev": {"w": 2, "m": 2}, "test": {"w": 2, "m": 2}}
-    assert leaks(frame.assign(split=found)) == []
+    assert leaks(frame.assign(split=result)) == []
 
 
 def test_the_same_seed_draws_the_same_speakers_whatever_the_order_of_rows():
@@ -45,8 +45,8 @@ def test_the_same_seed_draws_the_same_speakers_whatever_the_order_of_rows():
 @pytest.mark.parametrize(("n_women", "n_men"), [(1, 2), (5, 5), (4, 5), (48, 43), (3, 0)])
 def test_no_split_is_empty_from_three_speakers_on(n_women, n_men):
     frame = corpus(n_women, n_men)
-    found = split(frame, SplitSettings(), CUSTOM)
-    assert set(found) == {"train", "dev", "test"} and leaks(frame.assign(split=found)) == []
+    result = split(frame, SplitSettings(), CUSTOM)
+    assert set(result) == {"train", "dev", "test"} and leaks(frame.assign(split=result)) == []
 
 
 def test_two_speakers_are_too_few_and_the_way_out_is_named():
@@ -56,12 +56,12 @@ def test_two_speakers_are_too_few_and_the_way_out_is_named():
 
 def test_named_speakers_are_taken_and_the_rest_is_drawn():
     frame = corpus(4, 4)
-    found = split(frame, SplitSettings(test_speakers=["w01", "m01"]), CUSTOM)
-    assert speakers_of(frame, found, "test") == ["m01", "w01"]
-    assert len(speakers_of(frame, found, "dev")) == 1
+    result = split(frame, SplitSettings(test_speakers=["w01", "m01"]), CUSTOM)
+    assert speakers_of(frame, result, "test") == ["m01", "w01"]
+    assert len(speakers_of(frame, result, "dev")) == 1
     both = SplitSettings(test_speakers=["w01"], dev_speakers=["w02", "m03"])
-    found = split(frame, both, CUSTOM)
-    assert speakers_of(frame, found, "dev") == ["m03", "w02"] and len(speakers_of(frame, found, "train")) == 5
+    result = split(frame, both, CUSTOM)
+    assert speakers_of(frame, result, "dev") == ["m03", "w02"] and len(speakers_of(frame, result, "train")) == 5
 
 
 def test_a_named_speaker_who_does_not_exist_is_refused_with_the_nearest():
@@ -81,16 +81,16 @@ def test_a_row_without_speaker_cannot_be_drawn():
 def test_groups_are_not_cut():
     frame = corpus(4, 4)
     frame["group"] = [f"session{s[1:]}" for s in frame["speaker"]]  # a woman and a man each
-    found = split(frame, SplitSettings(), CUSTOM)
-    assert frame.assign(split=found).groupby("group")["split"].nunique().eq(1).all()
+    result = split(frame, SplitSettings(), CUSTOM)
+    assert frame.assign(split=result).groupby("group")["split"].nunique().eq(1).all()
 
 
 def test_random_draws_the_share_of_each_emotion_and_leaks():
-    frame = corpus(4, 4, each=30)
-    found = split(frame, SplitSettings(method="random"), CUSTOM)
-    counts = Counter(zip(frame["emotion"], found))
+    frame = corpus(4, 4, per_speaker=30)
+    result = split(frame, SplitSettings(method="random"), CUSTOM)
+    counts = Counter(zip(frame["emotion"], result))
     assert counts == {(e, s): n for e in ("anger", "fear") for s, n in (("train", 80), ("dev", 20), ("test", 20))}
-    assert len(leaks(frame.assign(split=found))) == 8
+    assert len(leaks(frame.assign(split=result))) == 8
 
 
 def test_an_official_split_is_taken_as_it_is_and_must_be_whole():
@@ -121,8 +121,8 @@ def test_leaks_are_speakers_in_two_of_train_dev_and_any_test():
 
 def test_folds_are_disjoint_in_speakers_and_even():
     frame = corpus(12, 12)
-    found = folds(frame, 5)
-    per_fold = Counter(fold for _, fold in {(s, f) for s, f in zip(frame["speaker"], found)})
+    result = folds(frame, 5)
+    per_fold = Counter(fold for _, fold in {(s, f) for s, f in zip(frame["speaker"], result)})
     assert sorted(per_fold) == [f"fold{i}" for i in range(5)] and set(per_fold.values()) <= {4, 5}
     assert sum(per_fold.values()) == 24  # each speaker in one fold
     with pytest.raises(InputError, match="folds is 25, the corpus has 24 speakers"):

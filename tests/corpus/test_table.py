@@ -1,4 +1,4 @@
-"""A corpus of one's own: what it may hold, and what is said of its mistakes."""
+"""A corpus of one's own: its columns and values, and the messages on its mistakes."""
 
 import json
 
@@ -63,8 +63,8 @@ def test_parquet_says_the_same_with_its_own_types(tmp_path, settings, read):
         "subsets": pa.array([["x", "y"], None]),
     }
     pq.write_table(pa.table(columns), tmp_path / "corpus.parquet")
-    found = table.read(tmp_path, settings("table", table={"file": "corpus.parquet"}))
-    pd.testing.assert_frame_equal(found, expected)
+    result = table.read(tmp_path, settings("table", table={"file": "corpus.parquet"}))
+    pd.testing.assert_frame_equal(result, expected)
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,8 @@ def test_rows_of_parquet_are_counted_before_they_are_read(tmp_path, read_parquet
 
 def bomb(size, n, wrap=lambda values: values):
     """Return columns of which one holds the same text ``n`` times, stored once."""
-    plain = {"audio": [f"{i}.wav" for i in range(n)], "split": ["train"] * n, "emotion": ["joy"] * n}
-    return plain | {"reference_text": pa.array(["x" * size] * n).dictionary_encode()}
+    columns = {"audio": [f"{i}.wav" for i in range(n)], "split": ["train"] * n, "emotion": ["joy"] * n}
+    return columns | {"reference_text": pa.array(["x" * size] * n).dictionary_encode()}
 
 
 def test_a_text_that_is_stored_once_and_stands_in_every_row_is_bounded(read_parquet, monkeypatch):
@@ -215,9 +215,9 @@ def test_csv_is_bounded_in_bytes_rows_and_cells(read, monkeypatch):
 
 
 def test_the_byte_that_is_not_utf8_is_named_beyond_the_first_block(tmp_path):
-    for text, place in ((b"a" * (1 << 20) + b"\xe9bc", 1 << 20), (b"a" * ((1 << 20) - 1) + b"\xc3(", (1 << 20) - 1)):
+    for text, position in ((b"a" * (1 << 20) + b"\xe9bc", 1 << 20), (b"a" * ((1 << 20) - 1) + b"\xc3(", (1 << 20) - 1)):
         (tmp_path / "x.txt").write_bytes(text)
-        with pytest.raises(InputError, match=f"is not UTF-8: byte {place} is 0x{text[place]:02x}"):
+        with pytest.raises(InputError, match=f"is not UTF-8: byte {position} is 0x{text[position]:02x}"):
             layout.lines(tmp_path / "x.txt")
     (tmp_path / "x.txt").write_bytes("é\u2028\x85 b\r\nc\n\nd".encode())
     assert layout.lines(tmp_path / "x.txt") == ["é\u2028\x85 b", "c", "", "d"]

@@ -72,18 +72,18 @@ def test_of_hidden_turns_only_the_sound_is_known(read, collected, root):
         assert np.isnan([row.arousal, row.valence, row.dominance]).all()
         assert row.duration_s > 0.7
     assert collected.manifest.mask("test3").sum() == 8
-    told = [path.read_text() for path in (root / "Labels").iterdir()] + [(root / "Speaker_ids.txt").read_text()]
-    assert not any("test3" in text for text in told)
+    texts = [path.read_text() for path in (root / "Labels").iterdir()] + [(root / "Speaker_ids.txt").read_text()]
+    assert not any("test3" in text for text in texts)
 
 
 def test_every_recording_says_what_was_planned(read, root):
     for planned, row in read[::9]:
         wave = speak(Utterance(planned.text, planned.voice.espeak, planned.prosody, planned.phase))
-        heard = decode(root / row.audio)
+        decoded = decode(root / row.audio)
         if row.utterance_id == "MSP-PODCAST_0001_0001":  # stereo, resampled twice
-            assert np.corrcoef(heard[: len(wave)], wave[: len(heard)])[0, 1] > 0.999
+            assert np.corrcoef(decoded[: len(wave)], wave[: len(decoded)])[0, 1] > 0.999
         else:
-            np.testing.assert_array_equal(np.round(heard * 32768).astype(np.int16), wave)
+            np.testing.assert_array_equal(np.round(decoded * 32768).astype(np.int16), wave)
 
 
 def test_one_recording_is_stereo_at_44_khz_and_the_rest_mono_at_16(root):
@@ -103,7 +103,7 @@ def test_workers_ratings_average_to_the_consensus(root):
         workers = detailed[row["FileName"]].values()
         assert len(workers) == 5
         for name in ("EmoAct", "EmoVal", "EmoDom"):
-            assert np.mean([each[name] for each in workers]) == pytest.approx(float(row[name]), abs=1e-12)
+            assert np.mean([answers[name] for answers in workers]) == pytest.approx(float(row[name]), abs=1e-12)
 
 
 def test_partitions_and_speaker_ids_agree_with_the_consensus(root):

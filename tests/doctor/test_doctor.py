@@ -1,4 +1,4 @@
-"""The doctor on a project that is ill in one way at a time, and what it mends of it."""
+"""The doctor on a project with one fault at a time, and its fixes."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from pipeline_lib.doctor import installation, leftovers, processes, project, repository
-from pipeline_lib.doctor.__main__ import main
+from pipeline_lib.doctor.examine import diagnose
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import read_params
 from pipeline_lib.params.check import read_all
@@ -46,9 +46,9 @@ def states(findings) -> dict[str, str]:
     return {each.check: each.state for each in findings}
 
 
-def test_an_orderly_repository_has_nothing_to_mend(place):
+def test_an_orderly_repository_has_nothing_to_fix(place):
     found = list(repository.repository(place))
-    assert {each.state for each in found} == {"ok"} and not any(each.mend for each in found)
+    assert {each.state for each in found} == {"ok"} and not any(each.fix for each in found)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"other": {}}'])
@@ -56,11 +56,11 @@ def test_an_empty_or_damaged_rwlock_is_a_problem_and_removed(place, content):
     path = place / ".dvc" / "tmp" / "rwlock"
     path.write_text(content)
     finding = by_check(repository.repository(place))["DVC's rwlock"]
-    assert finding.state == "problem" and "blocks every dvc repro" in finding.said
-    assert finding.mend() == f"removed {path}" and not path.exists()
+    assert finding.state == "problem" and "blocks every dvc repro" in finding.message
+    assert finding.fix() == f"removed {path}" and not path.exists()
 
 
-def test_dvc_itself_is_blocked_by_an_empty_rwlock_and_runs_after_it_is_mended(tmp_path):
+def test_dvc_itself_is_blocked_by_an_empty_rwlock_and_runs_after_the_fix(tmp_path):
     dvc = [str(Path(sys.executable).with_name("dvc"))]
     quiet = {"cwd": tmp_path, "capture_output": True, "env": {**os.environ, "DVC_NO_ANALYTICS": "1"}}
     subprocess.run([*dvc, "init", "--no-scm", "-q"], check=True, **quiet)
@@ -68,7 +68,7 @@ def test_dvc_itself_is_blocked_by_an_empty_rwlock_and_runs_after_it_is_mended(tm
     (tmp_path / ".dvc" / "tmp").mkdir(exist_ok=True)
     (tmp_path / ".dvc" / "tmp" / "rwlock").touch()
     assert subprocess.run([*dvc, "repro", "-q"], check=False, **quiet).returncode != 0
-    by_check(repository.repository(tmp_path))["DVC's rwlock"].mend()
+    by_check(repository.repository(tmp_path))["DVC's rwlock"].fix()
     subprocess.run([*dvc, "repro", "-q"], check=True, **quiet)
 
 
@@ -88,8 +88,8 @@ def test_a_lock_file_cut_by_a_kill_is_put_aside_and_no_stage_runs_again(tmp_path
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(end.encode()) + len(end.removesuffix(" b"))])
     finding = by_check(repository.repository(tmp_path))["dvc.lock"]
-    assert finding.state == "problem" and finding.said.startswith("cannot be read")
-    assert finding.mend() == f"moved {path} to dvc.lock.damaged"
+    assert finding.state == "problem" and finding.message.startswith("cannot be read")
+    assert finding.fix() == f"moved {path} to dvc.lock.damaged"
     subprocess.run([*dvc, "repro", "-q"], **quiet)
     assert path.read_bytes() == whole
     assert (tmp_path / "log").read_text() == "ran\nran\n"
@@ -113,7 +113,7 @@ def test_the_rwlock_of_a_dvc_at_work_is_left_alone(place):
         while len(psutil.Process(dvc.pid).cmdline()) < 3:
             time.sleep(0.01)
         finding = by_check(repository.repository(place))["DVC's rwlock"]
-        assert finding.state == "warning" and finding.mend is None and str(dvc.pid) in finding.remedy
+        assert finding.state == "warning" and finding.fix is None and str(dvc.pid) in finding.remedy
         assert repository._removed(place, place / ".dvc" / "tmp" / "rwlock").endswith("dvc runs now")
     finally:
         dvc.kill()
@@ -125,21 +125,27 @@ def test_the_rwlock_of_a_dvc_at_work_is_left_alone(place):
 def test_marks_of_a_merge_and_broken_yaml_are_problems(place, name):
     (place / name).write_text("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n")
     finding = by_check(repository.repository(place))[name]
-    assert finding.state == "problem" and "marks of a merge" in finding.said
+    assert finding.state == "problem" and "marks of a merge" in finding.message
     (place / name).write_text("a: [1\n")
-    assert by_check(repository.repository(place))[name].said.startswith("cannot be read")
+    assert by_check(repository.repository(place))[name].message.startswith("cannot be read")
     (place / name).write_text("")
-    assert "is empty" in by_check(repository.repository(place))[name].said
+    assert "is empty" in by_check(repository.repository(place))[name].message
 
 
-def test_a_drifted_and_a_missing_package_are_told(place):
+def test_a_drifted_and_a_missing_package_are_reported(place):
     here = np.__version__
-    (place / "constraints.txt").write_text(f"numpy==1.0.0\nnot-there==1.0\n# a comment\nscipy=={_version('scipy')}\n")
-    (place / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=2", "not_there[x]>=1"]\n')
-    found = list(installation.installation(place))
-    assert [(each.state, each.said) for each in found[1:]] == [
-        ("problem", "not installed: not-there"),
-        ("warning", f"numpy {here} (proven: 1.0.0)"),
+    pinned = (
+        f"numpy==1.0.0\nnot-there==1.0\n# a comment\nscipy=={_version('scipy')}\nno-stage==1\nno-asr==1\nno-ray==1\n"
+    )
+    (place / "constraints.txt").write_text(pinned)
+    extras = 'pipeline = ["no_stage>=1"]\nasr = ["No_ASR[x]>=1"]\ncluster = ["no-ray"]\n'
+    needed = '[project]\ndependencies = ["numpy>=2", "not_there[x]>=1"]\n'
+    (place / "pyproject.toml").write_text(f"{needed}[project.optional-dependencies]\n{extras}")
+    results = list(installation.installation(place))
+    assert [(result.state, result.message) for result in results[1:]] == [
+        ("problem", "not installed: not-there, no-stage"),
+        ("warning", "not installed: no-asr, which transcription.engine canary needs"),
+        ("warning", f"numpy {here} (tested: 1.0.0)"),
     ]
 
 
@@ -173,10 +179,10 @@ def corpus(root: Path, n: int = 5) -> CorpusSettings:
 def test_a_sample_of_the_corpus_is_decoded(tmp_path):
     settings = corpus(tmp_path / "corpus")
     (found,) = project.corpus(settings, False, tmp_path / "none")
-    assert found.state == "ok" and "5 recordings tried" in found.said
+    assert found.state == "ok" and "5 recordings tried" in found.message
     (tmp_path / "corpus" / "2.wav").write_bytes(b"RIFF")
     (found,) = project.corpus(settings, False, tmp_path / "none")
-    assert found.state == "warning" and found.said.startswith("1 of 5 tried recordings: ")
+    assert found.state == "warning" and found.message.startswith("1 of 5 tried recordings: ")
 
 
 def test_of_a_long_recording_the_parts_are_tried_that_the_manifest_names(tmp_path):
@@ -189,10 +195,10 @@ def test_of_a_long_recording_the_parts_are_tried_that_the_manifest_names(tmp_pat
     frame = frame.reindex(columns=manifest.SCHEMA.names).assign(split="train", subsets=[[]] * 3)
     manifest.write(tmp_path / "m.parquet", Manifest(frame, "x", ("a", "b")))
     (found,) = project.corpus(settings, False, tmp_path / "m.parquet")
-    assert found.state == "ok" and "2 recordings tried" in found.said
+    assert found.state == "ok" and "2 recordings tried" in found.message
     manifest.write(tmp_path / "m.parquet", Manifest(frame.assign(end_s=[0.2, 1.5, np.nan]), "x", ("a", "b")))
     (found,) = project.corpus(settings, False, tmp_path / "m.parquet")
-    assert found.state == "warning" and "behind the recording's end" in found.said
+    assert found.state == "warning" and "behind the recording's end" in found.message
 
 
 def test_a_corpus_that_is_not_there_is_a_problem_unless_a_stage_makes_it(tmp_path):
@@ -215,7 +221,7 @@ def test_the_estimate_is_utterances_times_layers_times_width_times_two_bytes_twi
     assert project.estimate(only, tmp_path / "data" / "manifest.parquet") == (0, [])
     monkeypatch.setattr(project, "estimate", lambda *_: (1e18, []))
     (found,) = project.disk(tmp_path, only, tmp_path)
-    assert found.state == "problem" and "about 1000000000.0 GB" in found.said
+    assert found.state == "problem" and "about 1000000000.0 GB" in found.message
 
 
 def holding(folder: Path, name: str = "shard_00000.parquet") -> Path:
@@ -240,9 +246,11 @@ def test_work_that_no_parameter_leads_to_is_listed_and_removed(place):
     now = holding(place / "work" / "finetuning" / "audio" / "bbbb", "checkpoint_00000001")
     logs = holding(place / "work" / "finetuning" / "audio" / "cccc", "logs")
     found = by_check(leftovers.leftovers(place, read_params(place / "params.yaml")))
-    assert "work/finetuning/gone/aaaa" in found["abandoned work"].said and "(1 kB)" in found["abandoned work"].said
-    assert "work/finetuning/audio/bbbb" in found["unfinished work"].said
-    assert found["abandoned work"].mend() == "removed work/finetuning/gone/aaaa: 1 kB"
+    assert (
+        "work/finetuning/gone/aaaa" in found["abandoned work"].message and "(1 kB)" in found["abandoned work"].message
+    )
+    assert "work/finetuning/audio/bbbb" in found["unfinished work"].message
+    assert found["abandoned work"].fix() == "removed work/finetuning/gone/aaaa: 1 kB"
     assert not old.exists() and now.exists() and logs.exists()
 
 
@@ -252,7 +260,7 @@ def test_shards_of_a_stage_that_finished_with_the_present_parameters_are_abandon
     assert by_check(leftovers.leftovers(place, params))["abandoned work"].state == "ok"
     params = locked(place, "transcription", "transcription")
     found = by_check(leftovers.leftovers(place, params))["abandoned work"]
-    assert found.state == "warning" and found.mend().startswith("removed work/transcription/aaaa") and not old.exists()
+    assert found.state == "warning" and found.fix().startswith("removed work/transcription/aaaa") and not old.exists()
     old = holding(place / "work" / "transcription" / "aaaa")
     params["transcription"]["silence_dbfs"] = -50.0  # changed since: these may be the shards that it goes on from
     assert by_check(leftovers.leftovers(place, params))["abandoned work"].state == "ok"
@@ -263,9 +271,9 @@ def test_nothing_is_removed_while_a_run_holds_its_lock(place):
     finding = by_check(leftovers.leftovers(place, read_params(place / "params.yaml")))["abandoned work"]
     with (old / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert finding.mend() == "nothing was removed, a run is at work now" and old.exists()
+        assert finding.fix() == "nothing was removed, a stage runs now" and old.exists()
         again = by_check(leftovers.leftovers(place, read_params(place / "params.yaml")))
-        assert again["abandoned work"].state == "ok" and again["abandoned work"].mend is None
+        assert again["abandoned work"].state == "ok" and again["abandoned work"].fix is None
 
 
 def test_temporary_files_of_a_kill_are_removed_and_links_are_not_followed(place, tmp_path_factory):
@@ -279,8 +287,8 @@ def test_temporary_files_of_a_kill_are_removed_and_links_are_not_followed(place,
     (place / "models" / ".audio.9.tmp" / "link").symlink_to(outside)
     (place / "data" / ".link.tmp").symlink_to(outside)
     found = by_check(leftovers.leftovers(place, None))["temporary files"]
-    assert found.said.startswith("2 left by a kill")
-    found.mend()
+    assert found.message.startswith("2 left by a kill")
+    found.fix()
     assert not list(place.rglob(".*.tmp")) or [each.name for each in place.rglob(".*.tmp")] == [".link.tmp"]
     assert (outside / "precious").exists()
 
@@ -301,10 +309,10 @@ def orphan(place):
 
 def test_an_orphan_is_found_and_ended_only_on_request(place, orphan):
     (found,) = processes.processes(place)
-    assert found.state == "warning" and str(orphan.pid) in found.said and found.mend is None
+    assert found.state == "warning" and str(orphan.pid) in found.message and found.fix is None
     assert "kill" in found.remedy and orphan.is_running()
     (found,) = processes.processes(place, end=True)
-    assert found.mend() == f"ended {orphan.pid}"
+    assert found.fix() == f"ended {orphan.pid}"
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
     assert [each.state for each in processes.processes(place)] == ["ok"]
 
@@ -323,30 +331,30 @@ def test_a_stage_whose_parent_lives_and_a_process_elsewhere_are_no_orphans(place
 
 def doctor(place: Path, *options: str) -> subprocess.CompletedProcess:
     env = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pipeline_lib.doctor", *options]
+    command = [sys.executable, "-m", "pipeline_lib.cli", "doctor", *options]
     return subprocess.run(command, cwd=place, capture_output=True, text=True, env=env, check=False)
 
 
-def test_the_command_fails_on_a_problem_mends_it_and_then_succeeds(place):
+def test_the_command_fails_on_a_problem_fixes_it_and_then_succeeds(place):
     (place / "models").symlink_to(Path("models").resolve())
     (place / ".dvc" / "tmp" / "rwlock").write_text("")
     first = doctor(place)
     assert first.returncode == 1 and "blocks every dvc repro" in first.stdout and not first.stderr
     assert (place / ".dvc" / "tmp" / "rwlock").exists()
-    mended = doctor(place, "--mend")
-    assert mended.returncode == 0 and "DVC's rwlock: removed" in mended.stdout, mended.stdout + mended.stderr
+    fixed = doctor(place, "--fix")
+    assert fixed.returncode == 0 and "DVC's rwlock: removed" in fixed.stdout, fixed.stdout + fixed.stderr
 
 
-def test_what_blocks_dvc_is_mended_alone_and_where_all_is_well_nothing_is_said(place):
-    well = doctor(place, "--dvc-only", "--mend")
+def test_what_blocks_dvc_is_fixed_alone_and_where_all_is_well_nothing_is_printed(place):
+    well = doctor(place, "--dvc-only", "--fix")
     assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
     (place / ".dvc" / "tmp" / "rwlock").write_text("")
-    mended = doctor(place, "--dvc-only", "--mend")
-    assert mended.returncode == 0 and "DVC's rwlock: removed" in mended.stdout and "Python" not in mended.stdout
+    fixed = doctor(place, "--dvc-only", "--fix")
+    assert fixed.returncode == 0 and "DVC's rwlock: removed" in fixed.stdout and "Python" not in fixed.stdout
     (place / "dvc.yaml").write_text("<<<<<<< ours\n")
-    assert doctor(place, "--dvc-only", "--mend").returncode == 1
+    assert doctor(place, "--dvc-only", "--fix").returncode == 1
 
 
-def test_ending_orphans_without_mending_is_refused():
-    with pytest.raises(InputError, match="--end-orphans belongs to --mend"):
-        main(end_orphans=True)
+def test_ending_orphans_without_fixing_is_refused():
+    with pytest.raises(InputError, match="--end-orphans is used without --fix: add --fix"):
+        diagnose(end_orphans=True)

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
-from pipeline_lib.doctor import __main__ as doctor
-from pipeline_lib.doctor import hub
+from pipeline_lib.doctor import examine, hub
 from pipeline_lib.doctor.result import Result
 from pipeline_lib.params.base import read_params
 from pipeline_lib.params.check import read_all
@@ -89,7 +88,7 @@ def params(**encoders: tuple[str, str]) -> SimpleNamespace:
 
 def only(params) -> tuple[str, str, str]:
     (found,) = hub.hub(params)
-    return found.state, found.said, found.remedy
+    return found.state, found.message, found.remedy
 
 
 def test_a_checkpoint_is_asked_for_once_and_both_entries_are_named(server):
@@ -136,7 +135,7 @@ def test_a_revision_that_is_not_there(server):
 @pytest.mark.parametrize(
     ("files", "modality", "said", "remedy"),
     [
-        (BIN, "audio", "has no safetensors weights", "python -m pipeline_lib.conversion.hub org/model models/model"),
+        (BIN, "audio", "has no safetensors weights", "ser convert hub org/model models/model"),
         (["model.safetensors"], "audio", "has no config.json", "choose another"),
         (["config.json"], "audio", "has neither safetensors weights nor .bin files", "choose another"),
         (SAFE[:2], "text", "has no tokenizer", "take one from the model"),
@@ -217,19 +216,19 @@ def test_a_hub_that_is_silent_costs_no_more_than_the_limit_for_all_together(monk
     monkeypatch.setattr(hub, "WITHIN_S", 0.2)
     silent = threading.Event()
 
-    def asked(name, revision, entries, needs):
+    def request(name, revision, entries, needs):
         if name == "org/silent":
             silent.wait(20)
         return Result("hub", "ok", name)
 
-    monkeypatch.setattr(hub, "_asked", asked)
+    monkeypatch.setattr(hub, "_request", request)
     given = params(one=("audio", "org/silent"), two=("audio", "org/model"), three=("text", "org/silent"))
     start = time.monotonic()
     first, second = hub.hub(given)
     silent.set()
     assert time.monotonic() - start < 10
     assert (first.state, second.state) == ("problem", "ok")
-    assert first.said == "embedding.one, embedding.three: the hub gave no answer for org/silent within 0.2 s"
+    assert first.message == "embedding.one, embedding.three: the hub gave no answer for org/silent within 0.2 s"
 
 
 def test_checkpoints_are_asked_for_though_the_corpus_is_not_there_yet(tmp_path, monkeypatch):
@@ -239,8 +238,8 @@ def test_checkpoints_are_asked_for_though_the_corpus_is_not_there_yet(tmp_path, 
     monkeypatch.chdir(tmp_path)
     given = []
     monkeypatch.setattr(hub, "hub", lambda params: given.append(params) or iter(()))
-    assert list(doctor._online(None)) == []
+    assert list(examine._online(None)) == []
     assert given[0].corpus.root == str(tmp_path / "nowhere")
     (tmp_path / "params.yaml").write_text("corpus: 3")
-    (finding,) = doctor._online(None)
-    assert finding.state == "problem" and finding.said.startswith("not asked: ")
+    (finding,) = examine._online(None)
+    assert finding.state == "problem" and finding.message.startswith("not queried: ")

@@ -26,7 +26,7 @@ TEXTS = [
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory):
+def checkpoint(tmp_path_factory):
     """Return where the tiny checkpoint of a name lies."""
     folder, written = tmp_path_factory.mktemp("checkpoints"), {}
 
@@ -54,13 +54,13 @@ def corpus(tmp_path) -> Manifest:
 
 
 @pytest.fixture
-def entry(place):
+def entry(checkpoint):
     """Return settings of an entry with the tiny checkpoint of a name."""
 
     def make(name: str, **values) -> EmbeddingSettings:
         given = {
             "modality": "text" if name in checkpoints.TEXT else "audio",
-            "encoder": {"checkpoint": str(place(name))},
+            "encoder": {"checkpoint": str(checkpoint(name))},
             "batch_size": 3,
             "shard_size": 4,
             **values,

@@ -31,7 +31,7 @@ def make(folder, n=2_000, width=100, layers=5, attributes=True):
     vectors = {i: 3 + 0.1 * i * centres[emotion] + 1.0 * noise.standard_normal((n, width)) for i in range(layers)}
     info = Info("x", "x", None, "audio", width, 50.0, tuple(vectors), "mean", False, n)
     with embeddings.writing(folder, info) as writer:
-        writer.add(frame["utterance_id"].tolist(), {i: each.astype(np.float16) for i, each in vectors.items()})
+        writer.add(frame["utterance_id"].tolist(), {i: values.astype(np.float16) for i, values in vectors.items()})
     return Manifest(frame, "made", LABELS)
 
 
@@ -60,13 +60,13 @@ def test_the_scores_are_those_of_scikit_learns_own_pipeline(tmp_path):
     truth, train, dev = corpus.truth(), corpus.mask("train"), corpus.mask("dev")
     known = truth >= 0
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=200, tol=1e-3))
-    said = model.fit(x[train & known].astype(float), truth[train & known]).predict(x[dev & known].astype(float))
-    assert curve[3]["macro_f1"] == pytest.approx(f1_score(truth[dev & known], said, average="macro"), abs=0.01)
-    assert curve[3]["ua"] == pytest.approx(balanced_accuracy_score(truth[dev & known], said), abs=0.01)
+    prediction = model.fit(x[train & known].astype(float), truth[train & known]).predict(x[dev & known].astype(float))
+    assert curve[3]["macro_f1"] == pytest.approx(f1_score(truth[dev & known], prediction, average="macro"), abs=0.01)
+    assert curve[3]["ua"] == pytest.approx(balanced_accuracy_score(truth[dev & known], prediction), abs=0.01)
     y = corpus.attributes(["valence"])[:, 0]
-    said = make_pipeline(StandardScaler(), Ridge(alpha=5.0)).fit(x[train].astype(float), y[train]).predict(x[dev])
-    mean, other = y[dev].mean(), said.mean()
-    ccc = 2 * ((y[dev] - mean) * (said - other)).mean() / (y[dev].var() + said.var() + (mean - other) ** 2)
+    prediction = make_pipeline(StandardScaler(), Ridge(alpha=5.0)).fit(x[train].astype(float), y[train]).predict(x[dev])
+    mean, other = y[dev].mean(), prediction.mean()
+    ccc = 2 * ((y[dev] - mean) * (prediction - other)).mean() / (y[dev].var() + prediction.var() + (mean - other) ** 2)
     assert curve[3]["ccc_valence"] == pytest.approx(ccc, abs=1e-4)
 
 
@@ -102,8 +102,8 @@ def test_the_plot_has_a_column_a_metric_and_the_best_layer_is_the_first_of_equal
         ["1", "0.400000", "0.500000"],
         ["2", "0.300000", "0.500000"],
     ]
-    said = json.loads((tmp_path / "m" / "x.json").read_text())
-    assert said == {
+    summary = json.loads((tmp_path / "m" / "x.json").read_text())
+    assert summary == {
         "best_on_dev": {"macro_f1": {"layer": 1, "score": 0.4}, "ua": {"layer": 0, "score": 0.5}},
         "notice": "noise",
     }

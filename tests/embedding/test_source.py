@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from pipeline_lib.embedding.source import written
+from pipeline_lib.embedding.source import from_texts
 
 
 class Words:
@@ -18,11 +18,11 @@ class Words:
 
 
 def test_texts_that_reach_the_longest_are_counted_on_the_terminal(capsys):
-    found = written(["a b", "a b c", "a b c d"], SimpleNamespace(prepare=Words()))
-    assert found.lengths == [2, 3, 3]
+    source = from_texts(["a b", "a b c", "a b c d"], SimpleNamespace(prepare=Words()))
+    assert source.lengths == [2, 3, 3]
     assert "warning: 2 of 3 texts reach the 3 tokens that the encoder takes" in capsys.readouterr().err
 
 
 def test_short_texts_are_not_spoken_of(capsys):
-    written(["a b"], SimpleNamespace(prepare=Words()))
+    from_texts(["a b"], SimpleNamespace(prepare=Words()))
     assert capsys.readouterr().err == ""

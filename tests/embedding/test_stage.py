@@ -37,8 +37,8 @@ def test_an_entry_becomes_an_embedding_and_a_curve(name, project):
     folder = project(name)
     assert embeddings.read_info(folder).n_utterances == 10
     assert Path("metrics/plots/layers/mine.csv").read_text().startswith("layer,macro_f1,ua,ccc_arousal\n0,")
-    said = json.loads(Path("metrics/embedding/mine.json").read_text())
-    assert set(said["best_on_dev"]) == {"macro_f1", "ua", "ccc_arousal"} and said["notice"] == "noise, not speech"
+    summary = json.loads(Path("metrics/embedding/mine.json").read_text())
+    assert set(summary["best_on_dev"]) == {"macro_f1", "ua", "ccc_arousal"} and summary["notice"] == "noise, not speech"
     assert list(Path("work/embedding").iterdir()) == []  # the shards are gone once everything is in place
 
 
@@ -47,15 +47,16 @@ def test_without_probe_the_curve_is_empty(project):
     assert Path("metrics/plots/layers/mine.csv").read_text() == "layer,macro_f1,ua\n"
 
 
-def test_utterances_without_human_text_are_left_out_and_counted(project, corpus, capsys):
+def test_utterances_without_reference_text_are_left_out_and_counted(project, corpus, capsys):
     project("bert", text="reference")
     corpus.frame.loc[4, "reference_text"] = None
     manifest.write(Path("data/manifest.parquet"), corpus)
     info = embeddings.read_info(project("bert", text="reference"))
-    assert "1 of 10 utterances of noise have no human text, 'u4' first: they are left out" in capsys.readouterr().out
+    message = "1 of 10 utterances of noise have no reference text, 'u4' first: they are left out"
+    assert message in capsys.readouterr().out
     assert (info.n_utterances, info.n_without) == (9, 1)
     assert json.loads(Path("metrics/embedding/mine.json").read_text())["best_on_dev"]
     corpus.frame["reference_text"] = None
     manifest.write(Path("data/manifest.parquet"), corpus)
-    with pytest.raises(InputError, match="none of the 10 utterances of noise has human text"):
+    with pytest.raises(InputError, match="none of the 10 utterances of noise has reference text"):
         project("bert", text="reference")

@@ -2,8 +2,8 @@
 
 Killed are the stage's process, its whole group, the process twice in a row, or ``dvc`` alone, whose stage then goes on
 without it while the second ``dvc`` begins. Stages run in forked children (``scratch``); ``dvc`` is the real one, in a
-clone. Where an empty ``.dvc/tmp/rwlock`` or half a ``dvc.lock`` is left, which DVC refuses to read, ``python -m
-pipeline_lib.doctor --mend`` is run as it tells; how often is printed.
+clone. Where an empty ``.dvc/tmp/rwlock`` or half a ``dvc.lock`` is left, which DVC refuses to read, ``ser doctor
+--fix`` is run; how often is printed.
 """
 
 import os
@@ -122,7 +122,7 @@ def again(place: Path, line: tuple[str, ...], stage: Stage) -> None:
         return
     said = (place.parent / "said.txt").read_text(errors="replace")
     healed = subprocess.run(
-        [sys.executable, "-m", "pipeline_lib.doctor", "--mend"], cwd=place, capture_output=True, text=True
+        [sys.executable, "-m", "pipeline_lib.cli", "doctor", "--fix"], cwd=place, capture_output=True, text=True
     )
     MENDED[" ".join(said.split())[-160:]] += 1
     status = dvc(place, *line).wait(LIMIT_S)

@@ -125,5 +125,5 @@ def native() -> Iterator[tuple[str, str, Lay, str]]:
             "samples/WR0_sadness_4.wav",
             data_DOT_tsv="file_id\temotion\traw_text\tspeaker_id\nWR0_sadness_4.wav\tanger\tTak\tWR0\n",
         ),
-        "line 2: emotion is 'anger', the recording's name says 'sadness'",
+        "line 2: emotion is 'anger', expected 'sadness' as in the recording's name",
     )

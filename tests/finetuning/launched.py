@@ -33,20 +33,15 @@ def train(folder: Path, expert: str, killed_after: int) -> None:
 
     Training.run, Steps._step = seen, killed
     tables = {"manifest_path": folder / "manifest.parquet", "transcripts_path": folder / "transcripts.parquet"}
-    places = {"models": "models", "out": "predictions", "curves": "curves", "work": "work"}
+    paths = {"models": "models", "out": "predictions", "curves": "curves", "work": "work"}
     try:
-        main(
-            expert,
-            folder / "params.yaml",
-            folder / "machine.yaml",
-            **tables,
-            **{name: folder / place for name, place in places.items()},
-        )
+        paths_in = {name: folder / path for name, path in paths.items()}
+        main(expert, folder / "params.yaml", folder / "machine.yaml", **tables, **paths_in)
     finally:
         Training.run, Steps._step = run, step
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:]
-    for where, name, after in zip(asked[::3], asked[1::3], asked[2::3], strict=True):
+    arguments = sys.argv[1:]
+    for where, name, after in zip(arguments[::3], arguments[1::3], arguments[2::3], strict=True):
         train(Path(where), name, int(after))

@@ -46,5 +46,5 @@ def test_with_two_it_is_not(changes, _):
 
 def test_an_expert_trains_with_one_utterance_at_a_time(tones, tmp_path):
     changes = corpora.merged(ONE, {"passes": ["both"], "mixer": {"kind": "cross_attention"}})
-    found, *_ = run(tones, tmp_path, corpora.joint(tones, **changes))
-    assert np.isfinite(found["both"].posterior).all()
+    result, *_ = run(tones, tmp_path, corpora.joint(tones, **changes))
+    assert np.isfinite(result["both"].posterior).all()

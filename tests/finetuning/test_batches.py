@@ -99,9 +99,9 @@ def test_annealed_labels_move_from_equal_counts_to_those_of_the_corpus():
     expected = [[34, 33, 33], [57, 24, 19], [80, 15, 5]]
     for number, counts in enumerate(expected):
         plan = epoch((1, 0, number), sampler="annealed", epochs=3, batch_size=10)
-        found = np.bincount(CLASSES[rows_of(plan) - 100], minlength=3)
-        assert sorted(found, reverse=True) == counts
-        assert found.argmax() == 0 or number == 0
+        result = np.bincount(CLASSES[rows_of(plan) - 100], minlength=3)
+        assert sorted(result, reverse=True) == counts
+        assert result.argmax() == 0 or number == 0
     assert sorted(rows_of(plan)) == ROWS[CLASSES >= 0].tolist()  # in the last epoch each once
 
 
@@ -131,11 +131,11 @@ def test_a_chunk_at_another_speed_lasts_as_long_as_before_where_the_utterance_ha
         if fast.speed == 1.0:
             assert plain.starts_s.tobytes() == fast.starts_s.tobytes()
             assert plain.durations_s.tobytes() == fast.durations_s.tobytes()
-        for row, start, read, wanted in zip(fast.rows, fast.starts_s, fast.durations_s, plain.durations_s):
+        for row, start, read, expected in zip(fast.rows, fast.starts_s, fast.durations_s, plain.durations_s):
             assert start >= 0
             assert start + read <= whole[row] + 1e-9
-            if wanted * fast.speed <= whole[row]:
-                assert read / fast.speed == pytest.approx(wanted)
+            if expected * fast.speed <= whole[row]:
+                assert read / fast.speed == pytest.approx(expected)
                 enough += 1
             else:
                 assert read == pytest.approx(whole[row])
@@ -163,5 +163,5 @@ def test_each_occurrence_of_an_utterance_has_a_seed_of_its_own_and_keeps_it_in_p
 def test_the_plan_without_augmentation_is_what_it_was_before_there_was_any():
     # drawn by the code of the commit before augmentation; new random numbers come after these
     plan = epoch((7, 1, 2), chunk_s=[2.0, 4.0], sampler="balanced")
-    said = json.dumps([[b.rows.tolist(), b.starts_s.tolist(), b.durations_s.tolist()] for b in plan])
-    assert hashlib.sha256(said.encode()).hexdigest()[:16] == "93529418cdbd9a3a"
+    dumped = json.dumps([[b.rows.tolist(), b.starts_s.tolist(), b.durations_s.tolist()] for b in plan])
+    assert hashlib.sha256(dumped.encode()).hexdigest()[:16] == "93529418cdbd9a3a"

@@ -43,9 +43,9 @@ def test_attributes_are_trained_on_a_range_and_predicted_on_the_corpuss_scale(to
     )
     targets = {**ATTRIBUTES["targets"], "attribute_range": name}
     settings = corpora.settings(tones.w2v_bert, "audio", **{**ATTRIBUTES, "targets": targets})
-    found = data.targets_of(tones.corpus, settings)
+    result = data.targets_of(tones.corpus, settings)
     np.testing.assert_allclose(
-        found.on_scale(found.attributes), tones.corpus.attributes(["arousal", "valence"]), atol=1e-6
+        result.on_scale(result.attributes), tones.corpus.attributes(["arousal", "valence"]), atol=1e-6
     )
 
 
@@ -94,7 +94,7 @@ def test_a_text_expert_needs_texts(tones):
     assert lacking == [None, *tones.texts[1:]]
     present = combinations.present(tones.corpus, lacking, reference)
     assert np.flatnonzero(~present.any(axis=1)).tolist() == [0]
-    with pytest.raises(InputError, match="no utterance of tones has human text; set text to transcripts"):
+    with pytest.raises(InputError, match="no utterance of tones has reference text; set text to transcripts"):
         data.texts_of(changed(tones.corpus, "reference_text", None), None, reference)
     assert data.texts_of(tones.corpus, None, reference) == tones.texts
 
@@ -153,9 +153,9 @@ def test_scores_are_the_metrics_of_the_scored_labels(tones):
     tally.add(targets, np.arange(48), outputs, 0.0)
     truth = tones.corpus.truth()
     guess = outputs["logits"][:, :3].argmax(axis=1)
-    found = tally.scores()
-    assert found["macro_f1"] == pytest.approx(macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
-    wanted, said = tones.corpus.attributes(["arousal", "valence"]), 4 + 3 * outputs["attributes"]
-    known = np.isfinite(wanted)
-    expected = np.mean([concordance(wanted[known[:, i], i], said[known[:, i], i]) for i in range(2)])
-    assert found["mean_ccc"] == pytest.approx(expected, abs=1e-6)
+    result = tally.scores()
+    assert result["macro_f1"] == pytest.approx(macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
+    attributes, predicted = tones.corpus.attributes(["arousal", "valence"]), 4 + 3 * outputs["attributes"]
+    known = np.isfinite(attributes)
+    expected = np.mean([concordance(attributes[known[:, i], i], predicted[known[:, i], i]) for i in range(2)])
+    assert result["mean_ccc"] == pytest.approx(expected, abs=1e-6)

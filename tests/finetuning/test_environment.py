@@ -19,9 +19,9 @@ WITHOUT_EFFECT = {
 
 def trained(tones, folder):
     settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1, "accumulation": 2}})
-    places = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    found, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **places, machine=corpora.machine())
-    return found.posterior.tobytes(), (folder / "curve.csv").read_bytes()
+    paths = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
+    result, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths, machine=corpora.machine())
+    return result.posterior.tobytes(), (folder / "curve.csv").read_bytes()
 
 
 def test_settings_of_accelerate_are_passed_to_it(tones, tmp_path, monkeypatch):

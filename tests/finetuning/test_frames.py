@@ -1,4 +1,4 @@
-"""Frames of frozen branches: kept in memory, read from an embedding, or computed anew."""
+"""Frames of frozen branches: cached in memory, read from an embedding, or computed anew."""
 
 from dataclasses import replace
 
@@ -16,24 +16,19 @@ from tests.finetuning.test_joint import TARGETS, run
 
 def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(tones, tmp_path, capsys):
     limits = {"none": 0.0, "some": 5e-5, "all": 1.0}
-    found = {
-        name: run(
-            tones,
-            tmp_path / name,
-            corpora.joint(tones, cache_embeddings=limit > 0, **TARGETS),
-            cache_embeddings_gb=limit,
-        )[0]
-        for name, limit in limits.items()
-    }
-    said = capsys.readouterr().err
-    assert "frames of audio and text are computed anew each time: cache_embeddings is false" in said
-    assert said.count("frames of text are kept in memory") == 2
-    assert said.count("frames of audio are computed anew each time: they would take 0.000") == 1
-    assert "of cache_embeddings_gb 5e-05 there is" in said
+    result = {}
+    for name, limit in limits.items():
+        settings = corpora.joint(tones, cache_embeddings=limit > 0, **TARGETS)
+        result[name], _ = run(tones, tmp_path / name, settings, cache_embeddings_gb=limit)
+    console = capsys.readouterr().err
+    assert "frames are computed anew each time: cache_embeddings is false" in console
+    assert console.count("frames of text are cached in memory") == 2
+    assert console.count("frames of audio are computed anew each time: they would take 0.000") == 1
+    assert "of cache_embeddings_gb 5e-05 there is" in console
     for name in ("some", "all"):
-        for shown, each in found[name].items():
-            np.testing.assert_allclose(each.posterior, found["none"][shown].posterior, atol=1e-6)
-            np.testing.assert_allclose(each.attributes, found["none"][shown].attributes, atol=1e-5)
+        for modalities, each in result[name].items():
+            np.testing.assert_allclose(each.posterior, result["none"][modalities].posterior, atol=1e-6)
+            np.testing.assert_allclose(each.attributes, result["none"][modalities].attributes, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +45,10 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
 def test_frames_that_change_are_not_kept(tones, tmp_path, capsys, changes, why):
     changes = corpora.merged({"phases": {"only": {"epochs": 1}}, "cache_embeddings": True}, changes)
     run(tones, tmp_path, corpora.joint(tones, **changes))
-    said = capsys.readouterr().err
-    assert "frames of audio are computed anew each time: " in said
-    assert why in said
-    assert "frames of text are kept in memory" in said
+    console = capsys.readouterr().err
+    assert "frames of audio are computed anew each time: " in console
+    assert why in console
+    assert "frames of text are cached in memory" in console
 
 
 def test_a_kept_encoder_never_runs_again_while_it_trains(tones, tmp_path, monkeypatch):
@@ -86,11 +81,11 @@ def test_frames_read_from_an_embedding_train_the_expert_that_computed_ones_train
     settings = corpora.joint(tones, cache_embeddings=True, branches=branches, **TARGETS)
     capsys.readouterr()
     read, _ = run(tones, tmp_path / "read", settings)
-    said = capsys.readouterr().err
-    assert said.count("kept in memory") == 2 and f"read from {tmp_path / 'audio'}" in said
-    for shown, each in read.items():
-        np.testing.assert_allclose(each.posterior, computed[shown].posterior, atol=2e-5)
-        np.testing.assert_allclose(each.attributes, computed[shown].attributes, atol=1e-4)
+    console = capsys.readouterr().err
+    assert console.count("cached in memory") == 2 and f"read from {tmp_path / 'audio'}" in console
+    for modalities, each in read.items():
+        np.testing.assert_allclose(each.posterior, computed[modalities].posterior, atol=2e-5)
+        np.testing.assert_allclose(each.attributes, computed[modalities].attributes, atol=1e-4)
 
 
 def test_an_encoder_whose_frames_are_read_runs_to_predict_only(tones, tmp_path, monkeypatch):
@@ -112,12 +107,12 @@ def test_the_frames_that_are_read_are_those_of_the_table(tones, tmp_path):
 
     folder = embedded(tones, tmp_path / "text", "text", layers=[0, 2])
     rows, counted = np.array([41, 3]), []
-    found = frame_store.read(folder, [2, 0], rows, tones.corpus.ids, counted.append)
-    assert set(found) == {41, 3} and sum(counted) == 4
+    result = frame_store.read(folder, [2, 0], rows, tones.corpus.ids, counted.append)
+    assert set(result) == {41, 3} and sum(counted) == 4
     for i, layer in enumerate([2, 0]):
         stored = dict(embeddings.iter_frames(folder, layer))
         for row in rows:
-            np.testing.assert_array_equal(found[row][i].float().numpy(), stored[tones.corpus.ids[row]])
+            np.testing.assert_array_equal(result[row][i].float().numpy(), stored[tones.corpus.ids[row]])
 
 
 @pytest.mark.parametrize(
@@ -130,18 +125,18 @@ def test_the_frames_that_are_read_are_those_of_the_table(tones, tmp_path):
 )
 def test_an_embedding_that_does_not_serve_is_refused(tones, tmp_path, capsys, changes, settings, message):
     folder = embedded(tones, tmp_path / "audio", "audio", **changes)
-    asked = corpora.merged({"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}, settings)
+    options = corpora.merged({"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}, settings)
     with pytest.raises(InputError, match=message):
-        run(tones, tmp_path, corpora.joint(tones, **asked))
-    assert "kept in memory" not in capsys.readouterr().err  # the text's frames were not computed before
+        run(tones, tmp_path, corpora.joint(tones, **options))
+    assert "cached in memory" not in capsys.readouterr().err  # the text's frames were not computed before
 
 
 def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):
     folder = embedded(tones, tmp_path / "text", "text")
-    asked = {"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}
+    options = {"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}
     with pytest.raises(InputError, match=r"text is of .*; run the embedding again"):
-        run(tones, tmp_path, corpora.joint(tones, **asked))
+        run(tones, tmp_path, corpora.joint(tones, **options))
     frame = tones.corpus.frame.assign(utterance_id=[f"other_{each}" for each in tones.corpus.ids])
-    asked["branches"] = {"text": {"embedding": str(folder)}}
+    options["branches"] = {"text": {"embedding": str(folder)}}
     with pytest.raises(InputError, match=r"has no frames of 'other_.* and 35 others that are trained on"):
-        run(tones, tmp_path, corpora.joint(tones, **asked), replace(tones.corpus, frame=frame))
+        run(tones, tmp_path, corpora.joint(tones, **options), replace(tones.corpus, frame=frame))

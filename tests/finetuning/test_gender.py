@@ -14,7 +14,7 @@ from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import LONG, SCORED, run
+from tests.finetuning.runs import LONG, SCORED, run
 from tests.finetuning.test_votes import SOFT, voted
 
 GENDER = {"targets": {"gender": True}, "losses": {"gender": 0.5}}
@@ -28,9 +28,9 @@ def spoken(corpus, column=None):
     return replace(corpus, frame=corpus.frame.assign(gender=genders if column is None else column))
 
 
-def check(corpus, asked):
-    targets = data.targets_of(corpus, asked)
-    return targets, *data.check_data(corpus, targets, asked)
+def check(corpus, options):
+    targets = data.targets_of(corpus, options)
+    return targets, *data.check_data(corpus, targets, options)
 
 
 def test_genders_are_targets_where_they_are_known(tones):
@@ -85,8 +85,8 @@ def test_a_tally_counts_genders_in_one_batch_or_many_and_through_json(tones):
 def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only(
     tones, tmp_path, name, modality, changes
 ):
-    asked = corpora.settings(getattr(tones, name), modality, **LONG, **changes, **GENDER)
-    found, _ = run(tones, tmp_path, asked, spoken(tones.corpus))
+    options = corpora.settings(getattr(tones, name), modality, **LONG, **changes, **GENDER)
+    result, _ = run(tones, tmp_path, options, spoken(tones.corpus))
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
     assert max(float(row["dev_gender_accuracy"]) for row in rows if row["dev_loss"] != "nan") > 0.8
     again = predictions.read(tmp_path / "predictions.parquet")
@@ -98,14 +98,14 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
             outputs = network(network.encoder.prepare(tones.texts[:2]))
         assert outputs["gender"].shape == (2, 2)
         logits = outputs["logits"].double()
-        np.testing.assert_allclose(found.posterior[:2], logits.softmax(dim=1).numpy(), atol=1e-6)
+        np.testing.assert_allclose(result.posterior[:2], logits.softmax(dim=1).numpy(), atol=1e-6)
 
 
 def test_with_gender_and_soft_labels_a_killed_run_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch):
     corpus = spoken(voted(tones.corpus))
     both = corpora.merged(GENDER, SOFT)
-    asked = corpora.settings(tones.llama, "text", early_stopping={"metric": "loss"}, **SCORED, **both)
-    _, whole = run(tones, tmp_path / "whole", asked, corpus, save_steps=1)
+    options = corpora.settings(tones.llama, "text", early_stopping={"metric": "loss"}, **SCORED, **both)
+    _, whole = run(tones, tmp_path / "whole", options, corpus, save_steps=1)
     step = Steps._step
 
     def killed(self, state, *rest):
@@ -115,13 +115,13 @@ def test_with_gender_and_soft_labels_a_killed_run_goes_on_to_the_same_bytes(tone
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", asked, corpus, save_steps=1)
+        run(tones, tmp_path / "killed", options, corpus, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
-    assert run(tones, tmp_path / "killed", asked, corpus, save_steps=1)[1] == whole
+    assert run(tones, tmp_path / "killed", options, corpus, save_steps=1)[1] == whole
 
 
 def test_an_expert_without_gender_has_the_posterior_it_always_had(tones, tmp_path):
-    asked = corpora.settings(tones.w2v_bert, "audio")
-    _, plain = run(tones, tmp_path / "plain", asked)
-    _, spoke = run(tones, tmp_path / "spoken", asked, spoken(tones.corpus))
+    options = corpora.settings(tones.w2v_bert, "audio")
+    _, plain = run(tones, tmp_path / "plain", options)
+    _, spoke = run(tones, tmp_path / "spoken", options, spoken(tones.corpus))
     assert plain == spoke

@@ -34,16 +34,16 @@ SHARED = {
 def run(tones, folder, settings, corpus=None, name="tones", texts=None, **how):
     """Train into a folder; return its predictions by what was shown, and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
-    places = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
-    places |= {"machine": corpora.machine(**how)}
+    paths = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
+    paths |= {"machine": corpora.machine(**how)}
     alone = folder / "alone"
     texts = tones.texts if texts is None else texts
-    found, unfinished = finetune(name, settings, corpus, tones.root, texts, **places, alone=alone)
-    predictions.write(folder / "both.parquet", found)
+    result, unfinished = finetune(name, settings, corpus, tones.root, texts, **paths, alone=alone)
+    predictions.write(folder / "both.parquet", result)
     discard(unfinished)
-    files = [*sorted(places["expert"].rglob("*.*")), places["curve"], folder / "both.parquet", *sorted(alone.iterdir())]
-    shown = {"both": found, **{file.stem: predictions.read(file) for file in alone.iterdir()}}
-    return shown, {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    files = [*sorted(paths["expert"].rglob("*.*")), paths["curve"], folder / "both.parquet", *sorted(alone.iterdir())]
+    by_modalities = {"both": result, **{file.stem: predictions.read(file) for file in alone.iterdir()}}
+    return by_modalities, {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def lacking(tones, modality, every=3):
@@ -63,20 +63,22 @@ def test_each_mixer_trains_and_predicts_with_either_modality_missing(tones, tmp_
     settings = corpora.joint(tones, mixer={"kind": kind}, **TARGETS)
     for modality in ("audio", "text"):
         corpus, texts = lacking(tones, modality)
-        shown, _ = run(tones, tmp_path / modality, settings, corpus, texts=texts)
-        assert shown["both"].utterance_ids.tolist() == corpus.ids.tolist()
-        assert len(shown[modality].utterance_ids) == 32
+        by_modalities, _ = run(tones, tmp_path / modality, settings, corpus, texts=texts)
+        assert by_modalities["both"].utterance_ids.tolist() == corpus.ids.tolist()
+        assert len(by_modalities[modality].utterance_ids) == 32
         other = "text" if modality == "audio" else "audio"
-        assert shown[other].utterance_ids.tolist() == corpus.ids.tolist()
+        assert by_modalities[other].utterance_ids.tolist() == corpus.ids.tolist()
         rows = np.arange(0, 48, 3)  # they have the other alone: it is all that both can show
-        np.testing.assert_allclose(shown["both"].posterior[rows], shown[other].posterior[rows], atol=1e-5)
-        assert np.isfinite(shown["both"].attributes).all()
+        np.testing.assert_allclose(
+            by_modalities["both"].posterior[rows], by_modalities[other].posterior[rows], atol=1e-5
+        )
+        assert np.isfinite(by_modalities["both"].attributes).all()
 
 
 def test_what_is_shown_changes_what_is_predicted(tones, tmp_path):
-    shown, _ = run(tones, tmp_path, corpora.joint(tones))
-    assert np.abs(shown["audio"].posterior - shown["text"].posterior).max() > 0.01
-    assert np.abs(shown["both"].posterior - shown["text"].posterior).max() > 0.01
+    by_modalities, _ = run(tones, tmp_path, corpora.joint(tones))
+    assert np.abs(by_modalities["audio"].posterior - by_modalities["text"].posterior).max() > 0.01
+    assert np.abs(by_modalities["both"].posterior - by_modalities["text"].posterior).max() > 0.01
 
 
 def test_a_joint_expert_learns_hisses_and_words_and_does_without_either(tones, tmp_path):
@@ -90,11 +92,14 @@ def test_a_joint_expert_learns_hisses_and_words_and_does_without_either(tones, t
         phases={"only": {"epochs": 12}},
         early_stopping={"patience": None},
     )
-    shown, _ = run(tones, tmp_path, settings)
+    by_modalities, _ = run(tones, tmp_path, settings)
     # of 36 labelled utterances seeds 1 to 4 get .67 to 1 right by both, 1 by text, .72 to .92 by audio, chance .33;
     # of the 9 to test with alone, another rounding of the same sums moves two
     truth, rows = tones.corpus.truth(), tones.corpus.truth() >= 0
-    right = {name: (found.posterior[rows, :3].argmax(axis=1) == truth[rows]).mean() for name, found in shown.items()}
+    right = {
+        name: (result.posterior[rows, :3].argmax(axis=1) == truth[rows]).mean()
+        for name, result in by_modalities.items()
+    }
     assert right["both"] > 0.5
     assert right["text"] > 0.75
     assert right["audio"] > 0.5
@@ -136,13 +141,13 @@ def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_pa
 def test_a_saved_joint_expert_predicts_what_the_tables_say(tones, tmp_path):
     lora = {"adaptation": {"method": "lora"}}
     settings = corpora.joint(tones, branches={"audio": lora, "text": lora}, **TARGETS)
-    shown, files = run(tones, tmp_path, settings)
+    by_modalities, files = run(tones, tmp_path, settings)
     assert {"models/tones/adapter.safetensors", "models/tones/head.safetensors"} < set(files)
     network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
         outputs = network(network.encoder.prepare([(None, text) for text in tones.texts[:1]]))
     np.testing.assert_allclose(
-        shown["text"].posterior[:1], outputs["logits"].double().softmax(dim=1).numpy(), atol=1e-6
+        by_modalities["text"].posterior[:1], outputs["logits"].double().softmax(dim=1).numpy(), atol=1e-6
     )
     assert set(outputs) == {"embedding", "logits", "attributes", "sentiment"}
 
@@ -172,12 +177,12 @@ def test_late_fusion_trains_two_experts_and_then_one_head(tones, tmp_path):
 
 def test_an_encoder_of_a_trained_expert_is_taken_and_left_as_it_is(tones, tmp_path):
     alone = corpora.settings(tones.w2v_bert, "audio")
-    places = {"expert": tmp_path / "models" / "audio", "curve": tmp_path / "c", "work": tmp_path / "w"}
-    finetune("audio", alone, tones.corpus, tones.root, None, **places, machine=corpora.machine())
-    tuned = experts.load_encoder(places["expert"], torch.device("cpu")).state_dict()
-    taken = {"encoder": None, "expert": str(places["expert"])}
+    paths = {"expert": tmp_path / "models" / "audio", "curve": tmp_path / "c", "work": tmp_path / "w"}
+    finetune("audio", alone, tones.corpus, tones.root, None, **paths, machine=corpora.machine())
+    tuned = experts.load_encoder(paths["expert"], torch.device("cpu")).state_dict()
+    taken = {"encoder": None, "expert": str(paths["expert"])}
     run(tones, tmp_path, corpora.joint(tones, branches={"audio": taken}))
-    (places["expert"] / "adapter.safetensors").unlink()  # the joint expert is whole without it
+    (paths["expert"] / "adapter.safetensors").unlink()  # the joint expert is whole without it
     network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
     frozen = network.encoder.branches["audio"].state_dict()
     assert tuned.keys() == frozen.keys()

@@ -138,11 +138,11 @@ def test_an_empty_text_is_none_to_a_joint_expert_and_one_to_a_text_expert(tones)
 
 def test_what_takes_part_follows_from_what_there_is():
     present = np.array([[True, True], [True, False], [False, True], [False, False]])
-    assert combinations.trained(present, ["audio"]).tolist() == [True, True, False, False]
-    assert combinations.trained(present, ["audio", "text"]).tolist() == [True, True, True, False]
-    assert combinations.trained(present, ["both"]).tolist() == [True, True, True, False]
-    said = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
-    assert combinations.said_of(present, "joint") == [said]
+    assert combinations.takes_part(present, ["audio"]).tolist() == [True, True, False, False]
+    assert combinations.takes_part(present, ["audio", "text"]).tolist() == [True, True, True, False]
+    assert combinations.takes_part(present, ["both"]).tolist() == [True, True, True, False]
+    line = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
+    assert combinations.presence_lines(present, "joint") == [line]
 
 
 def test_a_text_without_audio_is_as_long_as_it_would_be_spoken(tones):

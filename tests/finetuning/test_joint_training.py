@@ -24,16 +24,16 @@ def without_audio(corpus):
 
 
 def test_a_corpus_of_texts_trains_a_joint_expert(tones, tmp_path, capsys):
-    shown, _ = run(tones, tmp_path, corpora.joint(tones, heads="separate"), without_audio(tones.corpus))
-    assert set(shown) == {"both", "text"}
-    np.testing.assert_array_equal(shown["both"].posterior, shown["text"].posterior)
+    by_modalities, _ = run(tones, tmp_path, corpora.joint(tones, heads="separate"), without_audio(tones.corpus))
+    assert set(by_modalities) == {"both", "text"}
+    np.testing.assert_array_equal(by_modalities["both"].posterior, by_modalities["text"].posterior)
     assert "0 utterances with audio and text, 0 with audio alone, 48 with text alone" in capsys.readouterr().out
 
 
 def test_a_corpus_of_recordings_trains_a_joint_expert(tones, tmp_path):
-    shown, _ = run(tones, tmp_path, corpora.joint(tones), texts=[""] * 48)
-    assert set(shown) == {"both", "audio"}
-    np.testing.assert_array_equal(shown["both"].posterior, shown["audio"].posterior)
+    by_modalities, _ = run(tones, tmp_path, corpora.joint(tones), texts=[""] * 48)
+    assert set(by_modalities) == {"both", "audio"}
+    np.testing.assert_array_equal(by_modalities["both"].posterior, by_modalities["audio"].posterior)
     frame = tones.corpus.frame.assign(reference_text=np.full(48, None, dtype=object))
     settings = corpora.joint(tones, text="reference")
     assert data.texts_of(replace(tones.corpus, frame=frame), None, settings) == [None] * 48
@@ -45,15 +45,15 @@ def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tm
 
     def watched(self, model, piece):
         unlabelled = piece.truth | {"emotion": torch.full_like(piece.truth["emotion"], -1)}
-        found, part = forward(self, model, replace(piece, truth=unlabelled))
+        result, part = forward(self, model, replace(piece, truth=unlabelled))
         loss, _ = self.objective.loss(part)
-        network = self.job.network
+        network = self.context.network
         parts = {"emotion": network.heads["shared"].emotion, "attributes": network.heads["shared"].attributes}
         parts |= {"sentiment": network.heads["shared"].sentiment}
         for name, head in parts.items():
             (gradient,) = torch.autograd.grad(loss, head.weight, retain_graph=True)
             seen.setdefault(name, []).append(float(gradient.abs().max()))
-        return found, part
+        return result, part
 
     monkeypatch.setattr(Steps, "_forward", watched)
     run(tones, tmp_path, corpora.joint(tones, **TARGETS))
@@ -83,7 +83,7 @@ def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch
         Training,
         "_score",
         lambda self, steps, tally, rows, read: (
-            seen.append((len(rows), read.shown)) or score(self, steps, tally, rows, read)
+            seen.append((len(rows), read.modalities)) or score(self, steps, tally, rows, read)
         ),
     )
     run(tones, tmp_path, corpora.joint(tones, early_stopping={"shown": shown}, phases={"only": {"epochs": 1}}))
@@ -97,7 +97,7 @@ def test_a_mean_over_passes_is_what_is_minimised(tones, tmp_path, monkeypatch):
     def step(self, state, window, loaded):
         self.model.train()
         piece = next(self._pieces(state, window, loaded))
-        found, part = self._forward(self.model, piece)
+        result, part = self._forward(self.model, piece)
         loss, value = self.objective.loss(part)
         by_pass = [
             losses.combined(
@@ -106,7 +106,7 @@ def test_a_mean_over_passes_is_what_is_minimised(tones, tmp_path, monkeypatch):
                 self.objective.weights,
                 **self.objective.options,
             )[0]
-            for rows, outputs in found.values()
+            for rows, outputs in result.values()
         ]
         assert len(by_pass) == 3
         torch.testing.assert_close(loss, (by_pass[0] + by_pass[1] + by_pass[2]) / 3)
@@ -130,17 +130,17 @@ def test_the_stage_writes_what_is_said_of_one_modality_alone_and_a_note_for_othe
     }
     YAML().dump(params, tmp_path / "params.yaml")
     manifest.write(tmp_path / "manifest.parquet", tones.corpus)
-    heard = {"engine": "none", "checkpoint": "", "decoding": {}}
-    transcripts.write(tmp_path / "transcripts.parquet", tones.corpus.ids, tones.texts, **heard)
-    places = {"params": tmp_path / "params.yaml", "manifest_path": tmp_path / "manifest.parquet"}
-    places |= {
+    metadata = {"engine": "none", "checkpoint": "", "decoding": {}}
+    transcripts.write(tmp_path / "transcripts.parquet", tones.corpus.ids, tones.texts, **metadata)
+    paths = {"params": tmp_path / "params.yaml", "manifest_path": tmp_path / "manifest.parquet"}
+    paths |= {
         "transcripts_path": tmp_path / "transcripts.parquet",
         "models": tmp_path / "models",
         "out": tmp_path / "p",
     }
-    places |= {"curves": tmp_path / "curves", "work": tmp_path / "work"}
+    paths |= {"curves": tmp_path / "curves", "work": tmp_path / "work"}
     for name in entries:
-        main(name, **places)
+        main(name, **paths)
     alone = tmp_path / "p_alone"
     assert sorted(each.name for each in (alone / "joint").iterdir()) == ["audio.parquet", "text.parquet"]
     assert [each.name for each in (alone / "text").iterdir()] == ["none.txt"]

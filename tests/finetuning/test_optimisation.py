@@ -44,10 +44,10 @@ def test_balanced_class_weights_by_hand():
         ("annealed", "none", [0.4, 0.325, 0.275]),  # 3/4 of 1/3 each and 1/4 of the frequencies
     ],
 )
-def test_the_trained_prior_is_what_weights_and_sampler_made_of_the_frequencies(sampler, class_weights, expected):
+def test_the_training_prior_is_what_weights_and_sampler_made_of_the_frequencies(sampler, class_weights, expected):
     expected = np.array(expected) / np.sum(expected)
     phase, losses = PhaseSettings(sampler=sampler, epochs=5), LossSettings(class_weights=class_weights)
-    np.testing.assert_allclose(optimisation.trained_prior(COUNTS, phase, losses, epoch=1), expected)
+    np.testing.assert_allclose(optimisation.training_prior(COUNTS, phase, losses, epoch=1), expected)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ def write(folder: Path, tones, **experts) -> Path:
     YAML().dump({"corpus": {"root": str(tones.root)}, "finetuning": entries}, folder / "params.yaml")
     (folder / "machine.yaml").write_text("device: cpu\nfinetuning: {save_steps: 1}\n")
     manifest.write(folder / "manifest.parquet", tones.corpus)
-    said = {"engine": "none", "checkpoint": "", "decoding": {}}
-    transcripts.write(folder / "transcripts.parquet", tones.corpus.ids, tones.texts, **said)
+    metadata = {"engine": "none", "checkpoint": "", "decoding": {}}
+    transcripts.write(folder / "transcripts.parquet", tones.corpus.ids, tones.texts, **metadata)
     return folder
 
 
-def launch(*asked: tuple[Path, str, int]) -> subprocess.CompletedProcess:
+def launch(*runs: tuple[Path, str, int]) -> subprocess.CompletedProcess:
     """Run experts, each by folder, name and the step that a process is killed after, in two processes."""
     several = [
         "-m",
@@ -49,7 +49,7 @@ def launch(*asked: tuple[Path, str, int]) -> subprocess.CompletedProcess:
         "-m",
         "tests.finetuning.launched",
     ]
-    command = [sys.executable, *several, *(str(part) for each in asked for part in each)]
+    command = [sys.executable, *several, *(str(part) for each in runs for part in each)]
     return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
 
 
@@ -72,8 +72,8 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
         one, other = (load_file(whole / f"{expert}_{rank}.safetensors") for rank in (0, 1))
         assert one.keys() == other.keys()
         assert [key for key in one if not torch.equal(one[key], other[key])] == []
-        found = predictions.read(whole / "predictions" / f"{expert}.parquet")
-        assert found.utterance_ids.tolist() == tones.corpus.ids.tolist()
+        result = predictions.read(whole / "predictions" / f"{expert}.parquet")
+        assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
 
     resumed = launch((killed, "audio", 0))
     assert resumed.returncode == 0, resumed.stderr
@@ -84,7 +84,7 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     alone = write(tmp_path / "alone", tones, text=text, sparing=sparing)
     for expert, tolerance in (("text", 1e-4), ("sparing", 0.02)):  # 4 bit computes in bfloat16
         train(alone, expert, 0)
-        tables = [predictions.read(place / "predictions" / f"{expert}.parquet") for place in (whole, alone)]
+        tables = [predictions.read(folder / "predictions" / f"{expert}.parquet") for folder in (whole, alone)]
         np.testing.assert_allclose(tables[0].posterior, tables[1].posterior, atol=tolerance)
 
 

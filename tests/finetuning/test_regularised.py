@@ -11,12 +11,12 @@ REGULARISED = {"spec_augment": {"mask_time_prob": 0.5, "mask_time_length": 3}, "
 
 def trained(tones, folder, settings):
     """Train and return the bytes of the posterior and of the saved weights."""
-    places = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    found, _ = finetune(
-        "tones", settings, tones.corpus, tones.root, None, **places, machine=corpora.machine(save_steps=1)
+    paths = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
+    result, _ = finetune(
+        "tones", settings, tones.corpus, tones.root, None, **paths, machine=corpora.machine(save_steps=1)
     )
-    files = sorted(path for path in places["expert"].iterdir() if path.suffix == ".safetensors")
-    return [found.posterior.tobytes(), *(path.read_bytes() for path in files)]
+    files = sorted(path for path in paths["expert"].iterdir() if path.suffix == ".safetensors")
+    return [result.posterior.tobytes(), *(path.read_bytes() for path in files)]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

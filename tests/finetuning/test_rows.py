@@ -8,9 +8,9 @@ import soundfile
 
 from pipeline_lib.finetuning import combinations, data, identity
 from pipeline_lib.finetuning.augmentation import sounds
-from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.tables.segments import Segment
-from tests.finetuning import corpora, test_finetune, test_joint
+from tests.finetuning import corpora, runs, test_joint
 
 LOST = [0, 14, 15, 27, 38]  # rows of every split
 ONCE = {"phases": {"only": {"epochs": 1}}}
@@ -39,9 +39,9 @@ def lacking(tones, *columns):
 
 def test_an_expert_trained_on_segments_is_that_of_files_of_their_own(tones, in_one, tmp_path):
     settings = corpora.settings(tones.w2v_bert, "audio", augmentation={"speed": {"share": 0.5, "factors": [0.9, 1.1]}})
-    found, files = test_finetune.run(tones, tmp_path / "own", settings, cache_audio_gb=0.0)
-    again, same = test_finetune.run(tones, tmp_path / "part", settings, in_one, cache_audio_gb=1.0)
-    np.testing.assert_array_equal(again.posterior, found.posterior)
+    result, files = runs.run(tones, tmp_path / "own", settings, cache_audio_gb=0.0)
+    again, same = runs.run(tones, tmp_path / "part", settings, in_one, cache_audio_gb=1.0)
+    np.testing.assert_array_equal(again.posterior, result.posterior)
     assert same == files
 
 
@@ -58,31 +58,31 @@ def test_recordings_keep_only_the_segments_in_memory(tones, in_one):
     end = in_one.frame["end_s"][0]
     read = Recordings([Segment(tones.root / "all.wav", 0.0, end), None, tones.root / "all.wav"], 0)
     before = read(0, 0.1, 0.2)
-    assert read.keep([0], np.array([end, 0, 0]), 1.0) and len(read.kept) == round(end * 16_000)
+    assert read.cache([0], np.array([end, 0, 0]), 1.0) and len(read.cached) == round(end * 16_000)
     np.testing.assert_array_equal(read(0, 0.1, 0.2), before)
     np.testing.assert_array_equal(read(0, 0.1, 5.0), read(2, 0.1, end - 0.1))
 
 
 def test_a_joint_expert_trains_on_and_predicts_what_has_text_alone(tones, tmp_path, capsys):
     corpus = lacking(tones, "audio", "audio_sha256", "duration_s")
-    shown, _ = test_joint.run(tones, tmp_path, corpora.joint(tones, **ONCE), corpus)
+    by_modalities, _ = test_joint.run(tones, tmp_path, corpora.joint(tones, **ONCE), corpus)
     assert "43 utterances with audio and text, 0 with audio alone, 5 with text alone" in capsys.readouterr().out
-    assert len(shown["both"]) == len(shown["text"]) == 48 and len(shown["audio"]) == 43
-    np.testing.assert_allclose(shown["both"].posterior[LOST], shown["text"].posterior[LOST], atol=1e-6)
-    assert not set(corpus.ids[LOST]) & set(shown["audio"].utterance_ids)
+    assert len(by_modalities["both"]) == len(by_modalities["text"]) == 48 and len(by_modalities["audio"]) == 43
+    np.testing.assert_allclose(by_modalities["both"].posterior[LOST], by_modalities["text"].posterior[LOST], atol=1e-6)
+    assert not set(corpus.ids[LOST]) & set(by_modalities["audio"].utterance_ids)
 
 
 def test_an_audio_expert_leaves_out_what_has_no_audio_and_says_so(tones, tmp_path, capsys):
     corpus = lacking(tones, "audio", "audio_sha256", "duration_s")
-    found, _ = test_finetune.run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **ONCE), corpus)
+    result, _ = runs.run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **ONCE), corpus)
     assert "5 of 48 utterances have no audio and are neither trained on nor predicted" in capsys.readouterr().out
-    assert found.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
+    assert result.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
 
 
 def test_a_text_expert_leaves_out_what_has_no_human_text_and_says_so(tones, tmp_path, capsys):
     corpus = lacking(tones, "reference_text")
     settings = corpora.settings(tones.llama, "text", text="reference", **ONCE)
-    found, _ = test_finetune.run(tones, tmp_path, settings, corpus)
+    result, _ = runs.run(tones, tmp_path, settings, corpus)
     assert "5 of 48 utterances have no text and are neither trained on nor predicted" in capsys.readouterr().out
-    assert found.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
-    assert combinations.said_of(np.ones((3, 2), dtype=bool), "text") == []
+    assert result.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
+    assert combinations.presence_lines(np.ones((3, 2), dtype=bool), "text") == []

@@ -15,7 +15,7 @@ from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs
 from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.reading import Pairs, Recordings, Texts
+from pipeline_lib.finetuning.readers import Pairs, Recordings, Texts
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 from tests.finetuning import corpora
@@ -84,8 +84,8 @@ def truth_of(*, soft):
     votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1)
     attributes = generator.uniform(-1, 1, (N, 2)).astype(np.float32)
     attributes[[0, 4, 7], 0] = np.nan
-    found = {"emotion": votes if soft else emotion, "attributes": attributes}
-    return found | {"gender": generator.integers(-1, 2, N), "sentiment": generator.integers(-1, 3, N)}
+    result = {"emotion": votes if soft else emotion, "attributes": attributes}
+    return result | {"gender": generator.integers(-1, 2, N), "sentiment": generator.integers(-1, 3, N)}
 
 
 def objective_of(settings, present, *, soft=False):
@@ -107,10 +107,10 @@ def gradients(network, forward, objective, truth, sizes):
     if len(sizes) == 1:
         whole = None
     elif objective.known_beforehand:
-        whole = objective.before(np.arange(N))
+        whole = objective.from_targets(np.arange(N))
     else:
         with torch.no_grad():
-            whole = objective.seen([part(rows).summary() for rows in parts], 0, len(parts))
+            whole = objective.from_parts([part(rows).summary() for rows in parts], 0, len(parts))
     total = 0.0
     for number, rows in enumerate(parts):
         loss, value = objective.loss(part(rows), whole, number)
@@ -122,9 +122,9 @@ def gradients(network, forward, objective, truth, sizes):
 def check(network, forward, objective, truth, sizes):
     """Hold a split to the whole."""
     expected, loss = gradients(network, forward, objective, truth, [N])
-    found, total = gradients(network, forward, objective, truth, sizes)
+    result, total = gradients(network, forward, objective, truth, sizes)
     assert expected.norm() > 1e-3
-    assert (found - expected).norm() / expected.norm() < 1e-6
+    assert (result - expected).norm() / expected.norm() < 1e-6
     assert total == pytest.approx(loss, rel=1e-6)
 
 
@@ -148,7 +148,7 @@ def test_split_equals_whole_for_every_loss_of_a_joint_expert(name, sizes):
 
     def forward(rows):
         some = {key: each[rows] if key == "present" else tuple(x[rows] for x in each) for key, each in given.items()}
-        return network(some, joint_networks.ALL, objective.wanted)
+        return network(some, joint_networks.ALL, objective.auxiliary_inputs)
 
     check(network, forward, objective, truth, sizes)
 
@@ -159,7 +159,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step
     objective, truth = objective_of(settings, np.ones((N, 2), bool))
     by_class = 10 / (4 * np.array([6, 2, 1, 1]))
     logits = torch.randn(N, N_LABELS, generator=torch.Generator().manual_seed(5), requires_grad=True)
-    whole = objective.before(np.arange(N))
+    whole = objective.from_targets(np.arange(N))
     for rows in torch.arange(N).split([2, 3, 7]):
         part = objective.part({"logits": logits[rows]}, {name: each[rows] for name, each in truth.items()})
         objective.loss(part, whole)[0].backward()
@@ -175,7 +175,7 @@ def test_a_part_in_which_nothing_is_known_adds_nothing():
     objective, _ = objective_of(settings, np.ones((N, 2), bool))
     logits = torch.randn(3, N_LABELS, requires_grad=True)
     part = objective.part({"logits": logits}, {"emotion": torch.full((3,), -1)})
-    loss, value = objective.loss(part, objective.before(np.array([3, 10])))  # the step's only rows have no label
+    loss, value = objective.loss(part, objective.from_targets(np.array([3, 10])))  # the step's only rows have no label
     loss.backward()
     assert value == 0.0 and (logits.grad == 0).all()
 
@@ -188,7 +188,7 @@ def job_of(tones, settings, folder):
     train, dev = data.check_data(tones.corpus, targets, settings, present)
     network = experts.build(identity.expert_settings(settings, targets), torch.device("cpu"))
     recordings = Recordings([tones.root / each for each in tones.corpus.frame["audio"]], 400)
-    with logs(folder, wanted=False) as opened:
+    with logs(folder, enabled=False) as opened:
         return TrainingContext(
             name="tones",
             network=network,
@@ -213,11 +213,11 @@ def step_gradient(job, sizes, monkeypatch):
         Batch(each, np.zeros(len(each)), np.full(len(each), np.nan)) for each in np.split(rows, np.cumsum(sizes)[:-1])
     ]
     monkeypatch.setattr(batches, "epoch", lambda *_: plan)
-    steps, state, found = Steps(job, "only", phase), State(), []
-    monkeypatch.setattr(steps.optimiser, "step", lambda: found.extend(each.grad.flatten() for each in steps.trained))
+    steps, state, result = Steps(job, "only", phase), State(), []
+    monkeypatch.setattr(steps.optimiser, "step", lambda: result.extend(each.grad.flatten() for each in steps.trained))
     steps.run_epoch(state, lambda: None)
     assert state.step == 1
-    return torch.cat(found), state.tally["loss"]
+    return torch.cat(result), state.tally["loss"]
 
 
 STILL = {"lora": {"dropout": 0.0}}
@@ -250,14 +250,14 @@ def test_a_step_of_batches_of_any_size_has_the_gradient_of_one_batch(tones, tmp_
     job = job_of(tones, made(tones, **WHOLE[modality]), tmp_path)
     expected, loss = step_gradient(job, [N], monkeypatch)
     for sizes in ([3, 3, 3, 3], [1, 6, 2, 3]):
-        found, total = step_gradient(job, sizes, monkeypatch)
-        assert (found - expected).norm() / expected.norm() < 1e-5  # padding rounds otherwise in each batch
+        result, total = step_gradient(job, sizes, monkeypatch)
+        assert (result - expected).norm() / expected.norm() < 1e-5  # padding rounds otherwise in each batch
         assert total == pytest.approx(loss, rel=1e-5)
 
     forward = job.network.forward  # memory for half a batch
     monkeypatch.setattr(job.network, "forward", lambda inputs, *rest: limited(inputs, forward, *rest))
-    found, total = step_gradient(job, [N], monkeypatch)
-    assert (found - expected).norm() / expected.norm() < 1e-5
+    result, total = step_gradient(job, [N], monkeypatch)
+    assert (result - expected).norm() / expected.norm() < 1e-5
     assert total == pytest.approx(loss, rel=1e-5)
 
 

@@ -10,10 +10,10 @@ from tests.finetuning import corpora
 
 
 @pytest.fixture
-def places(tones, tmp_path):
+def paths(tones, tmp_path):
     """Write params.yaml and the tables; return the command's options."""
-    heard = corpora.settings(tones.llama, "text", head={"kind": "sequence_classification"})
-    params = {"corpus": {"root": str(tones.root)}, "finetuning": {"text": heard.model_dump()}}
+    text = corpora.settings(tones.llama, "text", head={"kind": "sequence_classification"})
+    params = {"corpus": {"root": str(tones.root)}, "finetuning": {"text": text.model_dump()}}
     YAML().dump(params, tmp_path / "params.yaml")
     manifest.write(tmp_path / "manifest.parquet", tones.corpus)
     transcripts.write(
@@ -30,18 +30,18 @@ def places(tones, tmp_path):
     }
 
 
-def test_the_stage_writes_expert_predictions_and_curve(tones, places, tmp_path):
-    main("text", **places)
-    found = predictions.read(places["out"] / "text.parquet")
-    assert found.expert == "text"
+def test_the_stage_writes_expert_predictions_and_curve(tones, paths, tmp_path):
+    main("text", **paths)
+    result = predictions.read(paths["out"] / "text.parquet")
+    assert result.expert == "text"
     assert [file.name for file in (tmp_path / "predictions_alone" / "text").iterdir()] == ["none.txt"]  # not empty
-    assert found.utterance_ids.tolist() == tones.corpus.ids.tolist()
-    assert (places["models"] / "text" / "adapter.safetensors").is_file()
-    assert (places["curves"] / "text.csv").read_text().startswith("epoch,phase,train_loss,train_macro_f1,")
+    assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
+    assert (paths["models"] / "text" / "adapter.safetensors").is_file()
+    assert (paths["curves"] / "text.csv").read_text().startswith("epoch,phase,train_loss,train_macro_f1,")
 
 
-def test_an_unknown_expert_and_missing_transcripts_are_refused(places):
+def test_an_unknown_expert_and_missing_transcripts_are_refused(paths):
     with pytest.raises(InputError, match=r"'vidio' is not among \['text'\]"):
-        main("vidio", **places)
+        main("vidio", **paths)
     with pytest.raises(InputError, match="does not exist"):
-        main("text", **{**places, "transcripts_path": places["work"] / "none.parquet"})
+        main("text", **{**paths, "transcripts_path": paths["work"] / "none.parquet"})

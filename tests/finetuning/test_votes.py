@@ -11,7 +11,7 @@ from pipeline_lib.finetuning import data, optimisation
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import LONG, SCORED, run
+from tests.finetuning.runs import LONG, SCORED, run
 
 SOFT = {"targets": {"soft_labels": True}}
 CAST = {
@@ -50,10 +50,10 @@ def test_targets_are_the_shares_of_the_votes_without_x(tones):
 
 def test_votes_for_labels_that_are_not_trained_are_left_out_and_the_rest_renormalised(tones):
     cast = {**CAST, "anger": {"anger": 3, "O": 4, "contempt": 1}}
-    found = data.targets_of(voted(tones.corpus, cast), settings(tones, targets={"pseudo_labels": False}))
-    assert found.labels == ("anger", "happiness", "sadness")
-    np.testing.assert_allclose(found.soft[tones.corpus.frame["emotion"] == "anger"], [[1, 0, 0]] * 12)
-    assert not found.soft[tones.corpus.frame["emotion"] == "O"].any()
+    result = data.targets_of(voted(tones.corpus, cast), settings(tones, targets={"pseudo_labels": False}))
+    assert result.labels == ("anger", "happiness", "sadness")
+    np.testing.assert_allclose(result.soft[tones.corpus.frame["emotion"] == "anger"], [[1, 0, 0]] * 12)
+    assert not result.soft[tones.corpus.frame["emotion"] == "O"].any()
 
 
 def test_without_usable_votes_the_consensus_is_certain_and_without_either_there_is_no_target(tones):
@@ -76,8 +76,8 @@ def test_o_is_a_label_only_where_it_is_voted_for_in_train(tones):
 
 
 def test_utterances_without_consensus_train_too(tones):
-    corpus, asked = voted(tones.corpus), settings(tones)
-    train, _ = data.check_data(corpus, data.targets_of(corpus, asked), asked)
+    corpus, options = voted(tones.corpus), settings(tones)
+    train, _ = data.check_data(corpus, data.targets_of(corpus, options), options)
     assert len(train) == 24
     assert (corpus.frame["emotion"].to_numpy()[train] == "X").sum() == 6
 
@@ -91,9 +91,9 @@ def test_utterances_without_consensus_train_too(tones):
     ],
 )
 def test_a_corpus_that_lacks_votes_or_a_consensus_to_balance_is_refused(tones, cast, changes, message):
-    corpus, asked = voted(tones.corpus, cast), settings(tones, **changes)
+    corpus, options = voted(tones.corpus, cast), settings(tones, **changes)
     with pytest.raises(InputError, match=message):
-        data.check_data(corpus, data.targets_of(corpus, asked), asked)
+        data.check_data(corpus, data.targets_of(corpus, options), options)
 
 
 def test_soft_labels_without_categories_are_refused(tones):
@@ -103,18 +103,18 @@ def test_soft_labels_without_categories_are_refused(tones):
 
 
 def test_class_weights_and_prior_come_from_the_mean_target(tones):
-    corpus, asked = voted(tones.corpus), settings(tones)
-    targets = data.targets_of(corpus, asked)
-    train, _ = data.check_data(corpus, targets, asked)
+    corpus, options = voted(tones.corpus), settings(tones)
+    targets = data.targets_of(corpus, options)
+    train, _ = data.check_data(corpus, targets, options)
     counts, soft = counts_of(targets, train)
     assert counts.tolist() == [6, 6, 0, 6]
     mean = np.mean([TARGETS[each] for each in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)
     np.testing.assert_allclose(soft.sum(axis=0), 24 * mean, atol=1e-6)
     phase, plain, balanced = PhaseSettings(), LossSettings(), LossSettings(class_weights="balanced")
-    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
+    np.testing.assert_allclose(optimisation.training_prior(counts, phase, plain, 0, soft), mean, atol=1e-7)
     weights = optimisation.class_weights(soft.sum(axis=0), balanced)
     np.testing.assert_allclose(weights, 24 / (4 * 24 * mean), rtol=1e-6)
-    np.testing.assert_allclose(optimisation.trained_prior(counts, phase, balanced, 0, soft), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(optimisation.training_prior(counts, phase, balanced, 0, soft), 0.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sampler", ["natural", "balanced", "annealed"])
@@ -124,8 +124,8 @@ def test_the_prior_is_the_mean_target_of_what_the_sampler_draws(sampler):
     phase = PhaseSettings(sampler=sampler, epochs=3)
     # annealed half way: shares (1/2 + 3/4) / 2 = 5/8 and 3/8, those without consensus are never drawn
     first = {"natural": 7 / 14, "balanced": 1 / 2 * 2 / 3, "annealed": 5 / 8 * 2 / 3}[sampler]
-    found = optimisation.trained_prior(counts, phase, LossSettings(), 1, soft)
-    np.testing.assert_allclose(found, [first, 1 - first], rtol=1e-12)
+    result = optimisation.training_prior(counts, phase, LossSettings(), 1, soft)
+    np.testing.assert_allclose(result, [first, 1 - first], rtol=1e-12)
 
 
 def test_certain_soft_labels_leave_the_prior_as_it_is():
@@ -135,7 +135,9 @@ def test_certain_soft_labels_leave_the_prior_as_it_is():
         for weights in ("none", "balanced"):
             given = PhaseSettings(sampler=sampler), LossSettings(class_weights=weights), 4
             np.testing.assert_allclose(
-                optimisation.trained_prior(counts, *given, soft), optimisation.trained_prior(counts, *given), rtol=1e-12
+                optimisation.training_prior(counts, *given, soft),
+                optimisation.training_prior(counts, *given),
+                rtol=1e-12,
             )
 
 
@@ -144,8 +146,8 @@ def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     phases = {"only": {"epochs": 40, "decay": "linear"}}
     stopping = {"metric": "loss", "patience": None}
     changes = corpora.merged({**LONG, **SCORED, **SOFT}, {"phases": phases, "early_stopping": stopping})
-    found, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)
-    assert found.labels == ("anger", "happiness", "sadness", "O")
+    result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)
+    assert result.labels == ("anger", "happiness", "sadness", "O")
     expected = np.array([TARGETS[each] for each in tones.corpus.frame["emotion"]])
-    np.testing.assert_allclose(found.posterior, expected, atol=0.05)
-    np.testing.assert_allclose(found.trained_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)
+    np.testing.assert_allclose(result.posterior, expected, atol=0.05)
+    np.testing.assert_allclose(result.training_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)

@@ -21,26 +21,26 @@ QLORA = {
 def run(tones, folder, settings):
     """Train an expert and return its predictions."""
     texts = tones.texts if settings.modality == "text" else None
-    places = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    found, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **places, machine=corpora.machine())
-    return found
+    paths = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
+    result, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **paths, machine=corpora.machine())
+    return result
 
 
 def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(tones, tmp_path, capsys):
-    found = run(tones, tmp_path, corpora.settings(tones.llama_wide, "text", **QLORA))
+    result = run(tones, tmp_path, corpora.settings(tones.llama_wide, "text", **QLORA))
     truth, rows = tones.corpus.truth(), tones.corpus.mask("test") & (tones.corpus.truth() >= 0)
-    assert (found.posterior[rows, :3].argmax(axis=1) == truth[rows]).all()
-    said = capsys.readouterr()
+    assert (result.posterior[rows, :3].argmax(axis=1) == truth[rows]).all()
+    console = capsys.readouterr()
     # all 7 linear layers of a block, rank 16: four attention layers 128 x 128 or 128 x 64, three of 128 x 192
     lora = 3 * 16 * (2 * 256 + 2 * 192 + 3 * 320)
     held = 3 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 192) + 20 * 128 + 7 * 128
-    assert f"{lora + 128 * 4:>14,} {held + lora + 128 * 4:>14,}" in said.out.splitlines()[-1]
-    assert "LoRA stays beside the encoder's weights" in said.err
+    assert f"{lora + 128 * 4:>14,} {held + lora + 128 * 4:>14,}" in console.out.splitlines()[-1]
+    assert "LoRA stays beside the encoder's weights" in console.err
     network = experts.load(tmp_path / "models", torch.device("cpu"))
     alone = [network(network.encoder.prepare([text]))["logits"] for text in tones.texts[:1]]
     with torch.inference_mode():
         table = network(network.encoder.prepare([tones.texts[0]] * 5))["logits"]
-    np.testing.assert_allclose(found.posterior[0], table.double().softmax(dim=1)[0].numpy(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result.posterior[0], table.double().softmax(dim=1)[0].numpy(), rtol=0, atol=1e-12)
     assert (alone[0] - table[0]).abs().max() < 0.05  # bfloat16 products round differently by the batch's shape
 
 

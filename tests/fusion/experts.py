@@ -12,7 +12,7 @@ METHODS = ("interpolation", "logreg", "plda")
 
 
 NO_ATTRIBUTES = {"attributes": None, "attribute_names": ()}
-NO_POSTERIOR = {"posterior": None, "labels": (), "trained_prior": None}
+NO_POSTERIOR = {"posterior": None, "labels": (), "training_prior": None}
 
 
 def settings(**values):
@@ -39,16 +39,16 @@ def expert(of, name, seed, rows=slice(None), **values):
     generator = np.random.default_rng(seed)
     weights = np.exp(generator.normal(size=(len(of), 3)) + 1.2 * np.eye(3)[of.truth()])
     attributes = of.attributes(("arousal", "valence")) + generator.normal(0, 1.5, (len(of), 2))
-    said = {
+    columns = {
         "utterance_ids": of.ids[rows],
         "expert": name,
         "labels": LABELS,
         "posterior": (weights / weights.sum(axis=1, keepdims=True))[rows],
-        "trained_prior": np.full(3, 1 / 3),
+        "training_prior": np.full(3, 1 / 3),
         "attribute_names": ("arousal", "valence"),
         "attributes": attributes[rows],
     }
-    return Predictions(**(said | values))
+    return Predictions(**(columns | values))
 
 
 def pair(of, **values):

@@ -33,8 +33,10 @@ def test_utterances_that_no_expert_saw_are_left_out_counted_and_change_nothing_e
     of = corpus()
     seen = np.arange(len(of)) > 2
     fused = fuse([expert(of, "audio", 1, rows=seen), expert(of, "text", 2, rows=seen)], of, settings())
-    said = capsys.readouterr().out
-    assert "3 of 120 utterances have no posterior of any expert among ['audio', 'text'], 'u000' first: they are" in said
+    printed = capsys.readouterr().out
+    assert (
+        "3 of 120 utterances have no posterior of any expert among ['audio', 'text'], 'u000' first: they are" in printed
+    )
     assert fused.fused.utterance_ids.tolist() == of.ids[3:].tolist()
     assert fused.crossfitted.utterance_ids.tolist() == of.ids[3::2].tolist()
     rest = keep(of, seen)

@@ -14,11 +14,11 @@ def drawn(n=200, n_speakers=20):
 
 def test_no_speaker_is_in_two_folds_and_labels_are_spread():
     truth, speakers = drawn()
-    found = folds(truth, speakers, 5, seed=1)
-    assert sorted(set(found)) == [0, 1, 2, 3, 4]
+    fold_of = folds(truth, speakers, 5, seed=1)
+    assert sorted(set(fold_of)) == [0, 1, 2, 3, 4]
     for speaker in set(speakers):
-        assert len(set(found[[s == speaker for s in speakers]])) == 1
-    counts = np.array([np.bincount(truth[found == fold], minlength=4) for fold in range(5)])
+        assert len(set(fold_of[[s == speaker for s in speakers]])) == 1
+    counts = np.array([np.bincount(truth[fold_of == fold], minlength=4) for fold in range(5)])
     assert np.ptp(counts, axis=0).max() <= 8
 
 
@@ -30,14 +30,14 @@ def test_the_seed_deals_and_nothing_else_does():
 
 def test_an_unknown_speaker_is_a_speaker_alone():
     truth, _ = drawn(n=40)
-    found = folds(truth, [None] * 40, 5, seed=1)
-    assert (np.bincount(found) == 8).all()
+    fold_of = folds(truth, [None] * 40, 5, seed=1)
+    assert (np.bincount(fold_of) == 8).all()
 
 
 def test_two_speakers_make_two_folds():
     truth, speakers = drawn(n_speakers=2)
-    found = folds(truth, speakers, 5, seed=1)
-    assert sorted(set(found)) == [0, 1] and len(set(found[::2])) == 1
+    fold_of = folds(truth, speakers, 5, seed=1)
+    assert sorted(set(fold_of)) == [0, 1] and len(set(fold_of[::2])) == 1
 
 
 def test_a_lone_speaker_is_divided_and_it_is_said(capsys):

@@ -29,16 +29,16 @@ def test_the_settings_choose_among_exactly_these_fusers():
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_tuning_utterances_are_fitted_on(method):
     of = corpus()
-    found = fuse(pair(of), of, settings(method=method)).fused
+    result = fuse(pair(of), of, settings(method=method)).fused
     hidden = of.frame.assign(
         emotion=of.frame["emotion"].where(of.frame["split"] == "dev", "anger"),
         valence=of.frame["valence"].where(of.frame["split"] == "dev", 1.0),
     )
     again = fuse(pair(of), Manifest(hidden, of.corpus, of.labels), settings(method=method)).fused
-    np.testing.assert_array_equal(found.posterior, again.posterior)
-    np.testing.assert_array_equal(found.attributes, again.attributes)
-    assert found.fitted_on == ("dev_bal",) and found.expert == "fused"
-    assert found.utterance_ids.tolist() == of.ids.tolist()
+    np.testing.assert_array_equal(result.posterior, again.posterior)
+    np.testing.assert_array_equal(result.attributes, again.attributes)
+    assert result.fitted_on == ("dev_bal",) and result.expert == "fused"
+    assert result.utterance_ids.tolist() == of.ids.tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -46,27 +46,27 @@ def test_the_crossfitted_posterior_of_an_utterance_does_not_know_its_speakers_la
     of = corpus()
     speaker = of.frame["speaker"].to_numpy()[of.mask("dev_bal")]
     fold = folds(of.truth()[of.mask("dev_bal")], speaker.tolist(), 5, 1)
-    found = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method=method)).crossfitted
-    said = pair(of, **NO_ATTRIBUTES)
+    result = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method=method)).crossfitted
+    experts = pair(of, **NO_ATTRIBUTES)
     tuning = np.flatnonzero(of.mask("dev_bal"))
     fitted = np.delete(tuning, np.flatnonzero(fold == 0))
-    posteriors = np.stack([each.posterior for each in said])
+    posteriors = np.stack([expert.posterior for expert in experts])
     options = getattr(settings(), method).model_dump()
     alone = FUSERS[method](**options).fit(posteriors[:, fitted], of.truth()[fitted])
     expected = alone.predict_proba(posteriors[:, tuning[fold == 0]])
-    np.testing.assert_allclose(found.posterior[fold == 0], expected, atol=1e-12)
-    assert found.utterance_ids.tolist() == of.ids[tuning].tolist() and found.fitted_on == ()
+    np.testing.assert_allclose(result.posterior[fold == 0], expected, atol=1e-12)
+    assert result.utterance_ids.tolist() == of.ids[tuning].tolist() and result.fitted_on == ()
 
 
 def test_with_shuffled_truth_resubstitution_is_above_chance_and_crossfitting_is_not():
     of = corpus(n=360)
     shuffled = of.frame.assign(emotion=np.random.default_rng(3).permutation(of.frame["emotion"]))
     of_noise = Manifest(shuffled, of.corpus, of.labels)
-    found = fuse(pair(of, **NO_ATTRIBUTES), of_noise, settings(method="logreg", logreg={"penalty": 1e-3}))
+    result = fuse(pair(of, **NO_ATTRIBUTES), of_noise, settings(method="logreg", logreg={"penalty": 1e-3}))
     tuning, truth = of_noise.mask("dev_bal"), of_noise.truth()
-    apart = (found.crossfitted.posterior.argmax(axis=1) == truth[tuning]).mean()
-    fitted = (found.fused.posterior[tuning].argmax(axis=1) == truth[tuning]).mean()
-    assert fitted > 0.4 and abs(apart - 1 / 3) < 0.11 and fitted > apart
+    crossfitted = (result.crossfitted.posterior.argmax(axis=1) == truth[tuning]).mean()
+    fitted = (result.fused.posterior[tuning].argmax(axis=1) == truth[tuning]).mean()
+    assert fitted > 0.4 and abs(crossfitted - 1 / 3) < 0.11 and fitted > crossfitted
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,12 +74,12 @@ def test_an_utterance_that_lacks_an_expert_is_fused_from_the_other(method):
     of = corpus()
     few = np.arange(120) % 5 != 0
     experts = [expert(of, "audio", 1), expert(of, "text", 2, rows=few)]
-    found = fuse(experts, of, settings(method=method)).fused
-    assert found.utterance_ids.tolist() == of.ids.tolist()
-    np.testing.assert_allclose(found.posterior.sum(axis=1), 1)
-    np.testing.assert_allclose(found.attributes[~few], experts[0].attributes[~few])
+    result = fuse(experts, of, settings(method=method)).fused
+    assert result.utterance_ids.tolist() == of.ids.tolist()
+    np.testing.assert_allclose(result.posterior.sum(axis=1), 1)
+    np.testing.assert_allclose(result.attributes[~few], experts[0].attributes[~few])
     if method == "interpolation":
-        np.testing.assert_allclose(found.posterior[~few], experts[0].posterior[~few])
+        np.testing.assert_allclose(result.posterior[~few], experts[0].posterior[~few])
 
 
 def test_category_and_attribute_experts_may_be_different_ones():
@@ -90,18 +90,18 @@ def test_category_and_attribute_experts_may_be_different_ones():
         expert(of, "audio_attributes", 3, **NO_POSTERIOR),
         expert(of, "text_attributes", 4, **NO_POSTERIOR),
     ]
-    names = [each.expert for each in experts]
-    found = fuse(experts, of, settings(experts=names))
+    names = [expert.expert for expert in experts]
+    result = fuse(experts, of, settings(experts=names))
     first = fuse(experts[:2], of, settings()).fused
-    np.testing.assert_array_equal(found.fused.posterior, first.posterior)
-    assert found.attribute_fuser.weights_.shape == (2, 2)
+    np.testing.assert_array_equal(result.fused.posterior, first.posterior)
+    assert result.attribute_fuser.weights_.shape == (2, 2)
 
 
 def test_attributes_alone_and_a_posterior_alone_can_be_fused():
     of = corpus()
     only = [expert(of, name, seed, **NO_POSTERIOR) for name, seed in (("audio", 1), ("text", 2))]
-    found = fuse(only, of, settings()).fused
-    assert found.posterior is None and found.attributes.shape == (120, 2)
+    result = fuse(only, of, settings()).fused
+    assert result.posterior is None and result.attributes.shape == (120, 2)
     one = fuse([expert(of, "audio", 1, **NO_ATTRIBUTES)], of, settings(experts=["audio"])).fused
     assert one.attributes is None
     np.testing.assert_allclose(one.posterior, expert(of, "audio", 1).posterior)
@@ -109,34 +109,34 @@ def test_attributes_alone_and_a_posterior_alone_can_be_fused():
 
 def test_what_an_experts_prior_was_fitted_on_is_passed_on():
     of = corpus()
-    found = fuse(pair(of, fitted_on=("dev", "dev_bal")), of, settings())
-    assert found.fused.fitted_on == ("dev", "dev_bal") and found.crossfitted.fitted_on == ("dev", "dev_bal")
+    result = fuse(pair(of, fitted_on=("dev", "dev_bal")), of, settings())
+    assert result.fused.fitted_on == ("dev", "dev_bal") and result.crossfitted.fitted_on == ("dev", "dev_bal")
 
 
 def test_the_fused_prior_is_mixed_counted_or_uniform():
     of = corpus()
-    experts = pair(of, trained_prior=np.array([0.5, 0.25, 0.25]))
+    experts = pair(of, training_prior=np.array([0.5, 0.25, 0.25]))
     mixed = fuse(experts, of, settings())
     weight = mixed.fuser.weights_[0]
     expected = weight * np.array([0.5, 0.25, 0.25]) + (1 - weight) / 3
-    np.testing.assert_allclose(mixed.fused.trained_prior, expected)
+    np.testing.assert_allclose(mixed.fused.training_prior, expected)
     counts = np.bincount(of.truth()[of.mask("dev_bal")])
-    np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.trained_prior, counts / 60)
-    np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.trained_prior, np.full(3, 1 / 3))
-    assert fuse(pair(of, trained_prior=None), of, settings()).fused.trained_prior is None
+    np.testing.assert_allclose(fuse(experts, of, settings(method="logreg")).fused.training_prior, counts / 60)
+    np.testing.assert_allclose(fuse(experts, of, settings(method="plda")).fused.training_prior, np.full(3, 1 / 3))
+    assert fuse(pair(of, training_prior=None), of, settings()).fused.training_prior is None
 
 
 def test_the_description_says_weights_and_both_scores():
     of = corpus()
-    found = fuse(pair(of), of, settings())
-    lines = describe(found, settings())
+    result = fuse(pair(of), of, settings())
+    lines = describe(result, settings())
     tuning = of.mask("dev_bal")
-    fitted = f1_score(of.truth()[tuning], found.fused.posterior[tuning].argmax(axis=1), average="macro")
-    apart = f1_score(of.truth()[tuning], found.crossfitted.posterior.argmax(axis=1), average="macro")
-    audio, text = found.fuser.weights_
+    fitted = f1_score(of.truth()[tuning], result.fused.posterior[tuning].argmax(axis=1), average="macro")
+    crossfitted = f1_score(of.truth()[tuning], result.crossfitted.posterior.argmax(axis=1), average="macro")
+    audio, text = result.fuser.weights_
     assert lines[0] == (
         f"categories: interpolation of audio {audio:.4g}, text {text:.4g};"
-        f" macro-F1 on dev_bal {fitted:.4f} resubstituted, {apart:.4f} cross-fitted"
+        f" macro-F1 on dev_bal {fitted:.4f} resubstituted, {crossfitted:.4f} cross-fitted"
     )
     assert [line.split(":")[0] for line in lines] == ["categories", "arousal", "valence"]
     assert describe(fuse(pair(of), of, settings(method="plda")), settings(method="plda"))[0].startswith(
@@ -149,27 +149,27 @@ def test_the_saved_model_fuses_as_the_fitted_one(tmp_path, method):
     of = corpus()
     few = np.arange(120) % 5 != 0
     experts = [expert(of, "audio", 1), expert(of, "text", 2, rows=few)]
-    found = fuse(experts, of, settings(method=method))
-    model.write(tmp_path / "fusion", found, settings(method=method))
+    result = fuse(experts, of, settings(method=method))
+    model.write(tmp_path / "fusion", result, settings(method=method))
     loaded = model.read(tmp_path / "fusion")
     posteriors, attributes = predictions.stack(experts, of.ids)
-    np.testing.assert_array_equal(loaded.fuser.predict_proba(posteriors), found.fused.posterior)
-    np.testing.assert_array_equal(loaded.attribute_fuser.predict(attributes), found.fused.attributes)
+    np.testing.assert_array_equal(loaded.fuser.predict_proba(posteriors), result.fused.posterior)
+    np.testing.assert_array_equal(loaded.attribute_fuser.predict(attributes), result.fused.attributes)
     assert (loaded.labels, loaded.attribute_names) == (LABELS, ("arousal", "valence"))
     assert loaded.posterior_experts == loaded.attribute_experts == ("audio", "text")
 
 
 def test_the_curve_holds_every_tried_weight_and_the_best_of_them_was_chosen(tmp_path):
     of = corpus()
-    found = fuse(pair(of), of, settings())
-    model.write(tmp_path / "fusion", found, settings())
+    result = fuse(pair(of), of, settings())
+    model.write(tmp_path / "fusion", result, settings())
     rows = list(csv.DictReader((tmp_path / "fusion/curve.csv").open()))
     assert [row["target"] for row in rows] == ["categories"] * 21 + ["arousal"] * 21 + ["valence"] * 21
-    said = json.loads((tmp_path / "fusion/fusion.json").read_text())
+    record = json.loads((tmp_path / "fusion/fusion.json").read_text())
     best = max(float(row["score"]) for row in rows[:21])
-    assert said["categories"]["macro_f1_on_dev_bal"] == best
-    chosen = [row for row in rows[:21] if float(row["weight_text"]) == said["categories"]["weights"]["text"]]
-    assert float(chosen[0]["score"]) == best and float(chosen[0]["weight_audio"]) == found.fuser.weights_[0]
+    assert record["categories"]["macro_f1_on_dev_bal"] == best
+    chosen = [row for row in rows[:21] if float(row["weight_text"]) == record["categories"]["weights"]["text"]]
+    assert float(chosen[0]["score"]) == best and float(chosen[0]["weight_audio"]) == result.fuser.weights_[0]
 
 
 def test_a_damaged_model_is_refused_by_file(tmp_path):
@@ -188,8 +188,8 @@ def test_the_stage_writes_the_same_bytes_twice_and_nothing_of_the_method_before(
     of = corpus()
     monkeypatch.chdir(tmp_path)
     manifest.write(tmp_path / "data/manifest.parquet", of)
-    for each in pair(of):
-        predictions.write(tmp_path / f"data/rebalanced/{each.expert}.parquet", each)
+    for predicted in pair(of):
+        predictions.write(tmp_path / f"data/rebalanced/{predicted.expert}.parquet", predicted)
     (tmp_path / "params.yaml").write_text(f"fusion:\n  method: {method}\n  experts: [audio, text]\n")
     (tmp_path / "models/fusion").mkdir(parents=True)
     (tmp_path / "models/fusion/stale.json").touch()
@@ -207,6 +207,6 @@ def test_the_stage_writes_the_same_bytes_twice_and_nothing_of_the_method_before(
 def test_interpolation_is_what_its_class_gives_on_the_tuning_utterances():
     of = corpus()
     experts = pair(of, **NO_ATTRIBUTES)
-    posteriors, tuning = np.stack([each.posterior for each in experts]), of.mask("dev_bal")
+    posteriors, tuning = np.stack([expert.posterior for expert in experts]), of.mask("dev_bal")
     alone = Interpolation(0.05).fit(posteriors[:, tuning], of.truth()[tuning])
     np.testing.assert_array_equal(fuse(experts, of, settings()).fused.posterior, alone.predict_proba(posteriors))

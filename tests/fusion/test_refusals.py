@@ -1,4 +1,4 @@
-"""What cannot be fused, and what each refusal says."""
+"""What cannot be fused, and the message of each refusal."""
 
 import numpy as np
 import pytest
@@ -32,9 +32,9 @@ def test_a_label_of_a_single_fold_has_posterior_zero_there_and_it_is_said(capsys
     rare = of.frame["emotion"].where(of.frame["emotion"] != "sadness", "neutral")
     rare[1] = rare[21] = "sadness"  # one speaker
     of = Manifest(of.frame.assign(emotion=rare), of.corpus, of.labels)
-    found = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method="logreg")).crossfitted
+    result = fuse(pair(of, **NO_ATTRIBUTES), of, settings(method="logreg")).crossfitted
     assert "dev_bal has ['sadness'] in one fold only" in capsys.readouterr().out
-    assert (found.posterior[found.utterance_ids == "u001", 2] == 0).all()
+    assert (result.posterior[result.utterance_ids == "u001", 2] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_label_of_a_single_fold_has_posterior_zero_there_and_it_is_said(capsys
                 expert(of, "audio", 1, np.arange(120) < 60, **NO_ATTRIBUTES),
                 expert(of, "text", 2, np.arange(120) >= 60, **NO_POSTERIOR),
             ],
-            r"no utterance has all that experts \['audio', 'text'\] say",
+            r"no utterance has every kind of prediction that experts \['audio', 'text'\] give",
         ),
         (lambda of: [expert(of, "audio", 1, **NO_ATTRIBUTES, **NO_POSTERIOR)], "neither posteriors nor attributes"),
         (

@@ -13,28 +13,28 @@ def towards(goal):
 
 
 def test_two_experts_are_the_grid_of_twenty_one_points():
-    found = search(towards([0.55, 0.45]), 2, 0.05)
-    np.testing.assert_allclose(found.tried, np.column_stack([np.arange(20, -1, -1), np.arange(21)]) / 20)
-    np.testing.assert_allclose(found.weights, [0.55, 0.45])
-    assert found.score == pytest.approx(0.0)
+    result = search(towards([0.55, 0.45]), 2, 0.05)
+    np.testing.assert_allclose(result.tried, np.column_stack([np.arange(20, -1, -1), np.arange(21)]) / 20)
+    np.testing.assert_allclose(result.weights, [0.55, 0.45])
+    assert result.score == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(("n_experts", "n_points"), [(1, 1), (3, 231), (4, 1771)])
 def test_more_experts_are_every_combination_once(n_experts, n_points):
     goal = np.array([0.4, 0.1, 0.2, 0.3])[:n_experts]
     goal[0] += 1 - goal.sum()
-    found = search(towards(goal), n_experts, 0.05)
-    assert len(np.unique(found.tried, axis=0)) == len(found.tried) == n_points
-    np.testing.assert_allclose(found.tried.sum(axis=1), 1)
-    np.testing.assert_allclose(found.weights, goal)
+    result = search(towards(goal), n_experts, 0.05)
+    assert len(np.unique(result.tried, axis=0)) == len(result.tried) == n_points
+    np.testing.assert_allclose(result.tried.sum(axis=1), 1)
+    np.testing.assert_allclose(result.weights, goal)
 
 
 def test_eight_experts_are_searched_by_exchange_and_reach_a_smooth_maximum():
     goal = np.array([0.3, 0.0, 0.25, 0.15, 0.1, 0.0, 0.2, 0.0])
-    found = search(towards(goal), 8, 0.05)
-    np.testing.assert_allclose(found.weights, goal)
-    assert len(found.tried) < module.MOST
-    np.testing.assert_allclose(found.tried[0], np.array([3, 3, 3, 3, 2, 2, 2, 2]) / 20)
+    result = search(towards(goal), 8, 0.05)
+    np.testing.assert_allclose(result.weights, goal)
+    assert len(result.tried) < module.MOST
+    np.testing.assert_allclose(result.tried[0], np.array([3, 3, 3, 3, 2, 2, 2, 2]) / 20)
 
 
 def test_exchange_finds_what_the_whole_grid_finds(monkeypatch):

@@ -23,12 +23,12 @@ def test_it_is_scikit_learns_on_concatenated_posteriors_with_c_the_inverse_of_th
 def test_an_utterance_without_an_expert_is_fused_by_a_model_of_the_others():
     posteriors, truth = drawn()
     posteriors[1, :40] = np.nan
-    found = StackedLogisticRegression().fit(posteriors, truth).predict_proba(posteriors)
+    fused = StackedLogisticRegression().fit(posteriors, truth).predict_proba(posteriors)
     alone = LogisticRegression(C=1.0, tol=1e-10, max_iter=20_000).fit(posteriors[0], truth)  # all rows have the first
-    np.testing.assert_allclose(found[:40], alone.predict_proba(posteriors[0, :40]), atol=1e-8)
+    np.testing.assert_allclose(fused[:40], alone.predict_proba(posteriors[0, :40]), atol=1e-8)
     both = np.hstack([posteriors[0, 40:], posteriors[1, 40:]])
     pair = LogisticRegression(C=1.0, tol=1e-10, max_iter=20_000).fit(both, truth[40:])
-    np.testing.assert_allclose(found[40:], pair.predict_proba(both), atol=1e-8)
+    np.testing.assert_allclose(fused[40:], pair.predict_proba(both), atol=1e-8)
 
 
 def test_a_set_of_experts_it_was_not_fitted_for_is_refused():
@@ -41,17 +41,17 @@ def test_a_set_of_experts_it_was_not_fitted_for_is_refused():
 
 def test_a_label_without_tuning_utterances_has_posterior_zero():
     posteriors, truth = drawn()
-    found = StackedLogisticRegression().fit(posteriors, np.where(truth == 2, 0, truth)).predict_proba(posteriors)
-    assert (found[:, 2] == 0).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+    fused = StackedLogisticRegression().fit(posteriors, np.where(truth == 2, 0, truth)).predict_proba(posteriors)
+    assert (fused[:, 2] == 0).all()
+    np.testing.assert_allclose(fused.sum(axis=1), 1)
 
 
 def test_it_is_plda_on_centred_log_ratios():
     posteriors, truth = drawn(n_experts=3)
     ratios = [np.log(p / np.exp(np.log(p).mean(axis=1, keepdims=True))) for p in posteriors]
     reference = PLDA(shrinkage=0.2).fit(np.hstack(ratios), truth)
-    found = StackedPLDA(shrinkage=0.2, floor=1e-12).fit(posteriors, truth).predict_proba(posteriors)
-    np.testing.assert_allclose(found, reference.predict_proba(np.hstack(ratios)), atol=1e-8)
+    fused = StackedPLDA(shrinkage=0.2, floor=1e-12).fit(posteriors, truth).predict_proba(posteriors)
+    np.testing.assert_allclose(fused, reference.predict_proba(np.hstack(ratios)), atol=1e-8)
 
 
 def test_without_shrinkage_the_direction_that_never_varies_is_left_out():

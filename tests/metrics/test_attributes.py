@@ -50,7 +50,7 @@ def test_nothing_that_varies_has_concordance_zero(constant):
     assert concordance(flat, flat + 1) == 0.0
 
 
-def test_concordance_refuses_nan_by_place():
+def test_concordance_refuses_nan_by_index():
     with pytest.raises(ValueError, match=r"prediction of utterance 1 is nan \(drop utterances without a value"):
         concordance(np.array([1.0, 2.0]), np.array([1.0, np.nan]))
 

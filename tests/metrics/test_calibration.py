@@ -1,5 +1,7 @@
 """Calibration error and likelihood by hand, and against torchmetrics and scikit-learn."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from pipeline_lib.metrics import calibration as module
 from pipeline_lib.metrics.calibration import calibration, expected_calibration_error, negative_log_likelihood
 
 N_LABELS = 5
@@ -50,3 +53,8 @@ def test_a_posterior_that_is_not_finite_or_too_short_is_refused():
         expected_calibration_error(np.array([[1.0, 0.0], [np.nan, 0.0]]), np.array([0, 0]), 5)
     with pytest.raises(ValueError, match=r"posterior has shape \(1, 2\), expected \(2, n_labels\)"):
         negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([0, 0]))
+
+
+def test_the_examples_in_the_docstrings_run():
+    result = doctest.testmod(module)
+    assert result.failed == 0 and result.attempted >= 1

@@ -80,7 +80,7 @@ def test_a_stack_of_confusions_gives_each_matrix_its_own_score():
         assert score(stack)[1, 4] == score(stack[1, 4])
 
 
-def test_a_missing_label_is_refused_with_its_place():
+def test_a_missing_label_is_refused_with_its_index():
     with pytest.raises(ValueError, match=r"truth of utterance 1 is -1, expected 0 to 2 \(drop utterances without"):
         macro_f1(np.array([0, -1]), np.array([0, 1]), 3)
     with pytest.raises(ValueError, match="prediction of utterance 0 is 3, expected 0 to 2"):

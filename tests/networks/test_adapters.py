@@ -16,7 +16,7 @@ def model_of(name):
 
 
 def trained(module):
-    return sum(each.numel() for each in module.parameters() if each.requires_grad)
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def lora(**changes):
@@ -29,11 +29,11 @@ def test_a_frozen_encoder_trains_nothing():
 
 def test_full_trains_everything_but_the_convolutional_feature_encoder():
     model = attach(model_of("hubert_group"), AdaptationSettings(method="full"))
-    held = {name for name, each in model.named_parameters() if not each.requires_grad}
+    held = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert held
     assert all(name.startswith("feature_extractor.") for name in held)
     unfrozen = attach(model_of("hubert_group"), AdaptationSettings(method="full", freeze_feature_encoder=False))
-    assert trained(unfrozen) == sum(each.numel() for each in unfrozen.parameters())
+    assert trained(unfrozen) == sum(parameter.numel() for parameter in unfrozen.parameters())
 
 
 def test_full_is_refused_where_weights_are_not_in_float32():
@@ -43,7 +43,7 @@ def test_full_is_refused_where_weights_are_not_in_float32():
 
 def test_lora_beside_bfloat16_weights_is_in_float32():
     model = attach(model_of("llama").to(torch.bfloat16), lora())
-    assert {each.dtype for each in model.parameters() if each.requires_grad} == {torch.float32}
+    assert {parameter.dtype for parameter in model.parameters() if parameter.requires_grad} == {torch.float32}
     assert not in_float32(model)
 
 
@@ -79,14 +79,14 @@ def test_the_attention_group_knows_each_architecture(name, leaves):
         with pytest.raises(InputError, match="LoRA has no effect on WavLM's attention"):
             targets(model, LoraSettings())
         return
-    found = targets(model, LoraSettings())
-    assert {each.split(".")[-1] for each in found} == leaves
-    assert len(found) == 4 * 3  # four layers in each of three blocks
+    result = targets(model, LoraSettings())
+    assert {name.split(".")[-1] for name in result} == leaves
+    assert len(result) == 4 * 3  # four layers in each of three blocks
 
 
 def test_wavlm_is_adapted_in_its_feed_forward_layers():
-    found = targets(model_of("wavlm_group"), LoraSettings(target_modules="attention_and_feed_forward"))
-    assert {each.split(".")[-1] for each in found} == {"intermediate_dense", "output_dense"}
+    result = targets(model_of("wavlm_group"), LoraSettings(target_modules="attention_and_feed_forward"))
+    assert {name.split(".")[-1] for name in result} == {"intermediate_dense", "output_dense"}
 
 
 def test_layers_can_be_named_and_an_unknown_name_is_refused_with_those_there_are():
@@ -98,7 +98,7 @@ def test_layers_can_be_named_and_an_unknown_name_is_refused_with_those_there_are
 
 def test_all_linear_takes_every_linear_layer():
     model = model_of("llama")
-    linear = [name for name, each in model.named_modules() if isinstance(each, torch.nn.Linear)]
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     assert targets(model, LoraSettings(target_modules="all-linear")) == linear
 
 

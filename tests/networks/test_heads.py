@@ -15,8 +15,8 @@ def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
     head.norm.running_mean.normal_()
     head.norm.running_var.uniform_(0.5, 2.0)
     pooled = torch.randn(5, 3)
-    outputs = {name: each.detach().numpy() for name, each in head(pooled).items()}
-    state = {name: each.double().numpy() for name, each in head.state_dict().items()}
+    outputs = {name: value.detach().numpy() for name, value in head(pooled).items()}
+    state = {name: tensor.double().numpy() for name, tensor in head.state_dict().items()}
     dense = pooled.double().numpy() @ state["dense.weight"].T + state["dense.bias"]
     hidden = (np.maximum(dense, 0) - state["norm.running_mean"]) / np.sqrt(state["norm.running_var"] + 1e-5)
     hidden = hidden * state["norm.weight"] + state["norm.bias"]
@@ -28,7 +28,7 @@ def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
     np.testing.assert_allclose(outputs["attributes"], attributes, rtol=1e-4, atol=1e-6)
 
 
-def test_only_what_is_asked_for_is_there():
+def test_only_the_outputs_of_the_settings_exist():
     assert set(DenseHead(3, 4, 2, 0).eval()(torch.randn(2, 3))) == {"embedding", "logits"}
     assert set(DenseHead(3, 4, 0, 1).eval()(torch.randn(2, 3))) == {"embedding", "attributes"}
     assert set(DenseHead(3, 4, 2, 0, gender=True).eval()(torch.randn(2, 3))) == {"embedding", "logits", "gender"}
@@ -39,7 +39,7 @@ def test_gender_is_a_linear_layer_on_what_the_categories_read_and_moves_no_other
     plain = DenseHead(3, 4, n_labels=2, n_attributes=1).eval()
     torch.manual_seed(0)
     head = DenseHead(3, 4, n_labels=2, n_attributes=1, gender=True).eval()
-    assert all(torch.equal(each, head.state_dict()[name]) for name, each in plain.state_dict().items())
+    assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in plain.state_dict().items())
     pooled = torch.randn(5, 3)
     outputs = head(pooled)
     hidden = head.norm(torch.relu(head.dense(pooled)))
@@ -53,7 +53,7 @@ def gradients(gender):
     head = DenseHead(3, 4, n_labels=2, n_attributes=0, gender=True)
     truth = {"emotion": torch.tensor([0, 1, 0, 1]), "gender": torch.tensor(gender)}
     combined(head(torch.randn(4, 3)), truth, {"cross_entropy": 1.0, "gender": 1.0})[0].backward()
-    return {name: each.grad for name, each in head.named_parameters()}
+    return {name: parameter.grad for name, parameter in head.named_parameters()}
 
 
 def test_where_no_gender_is_known_its_layer_gets_no_gradient_and_the_others_do():
@@ -82,7 +82,7 @@ def test_plain_heads_are_two_linear_layers_around_a_nonlinearity(kind):
 
 def test_the_head_of_de_oliveira_et_al_has_the_parameters_of_two_layers():
     head = build(HeadSettings(kind="tanh", width=768, dropout=0.1), 768 + 312, n_labels=0, n_attributes=3)
-    assert sum(each.numel() for each in head.parameters()) == (1080 * 768 + 768) + (768 * 3 + 3)
+    assert sum(parameter.numel() for parameter in head.parameters()) == (1080 * 768 + 768) + (768 * 3 + 3)
 
 
 def test_dropout_of_a_plain_head_is_on_in_training_only():
@@ -97,7 +97,7 @@ def test_sentiment_comes_last_and_moves_no_other_weight():
     plain = DenseHead(3, 4, n_labels=2, n_attributes=1, gender=True)
     torch.manual_seed(0)
     head = build(HeadSettings(width=4), 3, n_labels=2, n_attributes=1, gender=True, sentiment=True)
-    assert all(torch.equal(each, head.state_dict()[name]) for name, each in plain.state_dict().items())
+    assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in plain.state_dict().items())
 
 
 def test_a_batch_of_one_trains_the_dense_head_by_its_running_statistics():

@@ -10,12 +10,12 @@ from tests.networks.mixers.batches import WIDTHS
 
 
 def test_each_pass_has_the_utterances_that_have_its_modalities():
-    found = network().eval().passes(inputs(MIXED), ALL)
-    assert list(found) == ALL
-    assert found["audio"].rows.tolist() == [0, 1, 3, 5]
-    assert found["text"].rows.tolist() == [0, 2, 3, 4, 5]
-    assert found["both"].rows.tolist() == [0, 3, 5]
-    assert found["audio"].outputs["logits"].shape == (4, 4)
+    result = network().eval().passes(inputs(MIXED), ALL)
+    assert list(result) == ALL
+    assert result["audio"].rows.tolist() == [0, 1, 3, 5]
+    assert result["text"].rows.tolist() == [0, 2, 3, 4, 5]
+    assert result["both"].rows.tolist() == [0, 3, 5]
+    assert result["audio"].outputs["logits"].shape == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_who_has_one_modality_alone_is_trained_in_both_where_that_one_has_no_pas
 
 def test_a_pass_is_the_prediction_of_a_batch_that_lacks_the_other_modality():
     net, given = network().eval(), inputs(MIXED)
-    found = net.passes(given, ALL)
+    result = net.passes(given, ALL)
     for name, shown in (("audio", [1, 0]), ("text", [0, 1]), ("both", [1, 1])):
-        rows = found[name].rows
-        part = {each: (given[each][0][rows], given[each][1][rows]) for each in WIDTHS}
+        rows = result[name].rows
+        part = {name: (given[name][0][rows], given[name][1][rows]) for name in WIDTHS}
         expected = net(part | {"present": torch.tensor([shown] * len(rows), dtype=torch.bool)})
-        for each, outputs in found[name].outputs.items():
-            torch.testing.assert_close(outputs, expected[each], rtol=0, atol=1e-6)
+        for key, outputs in result[name].outputs.items():
+            torch.testing.assert_close(outputs, expected[key], rtol=0, atol=1e-6)
 
 
 def test_a_combination_that_nobody_has_is_left_out():
@@ -50,9 +50,9 @@ def test_separate_heads_answer_for_their_own_combination():
     net, given = network(heads=ALL).eval(), inputs(MIXED)
     whole, passes = net(given), net.passes(given, ALL)
     for name, rows in (("audio", [1]), ("text", [2, 4]), ("both", [0, 3, 5])):
-        place = [passes[name].rows.tolist().index(i) for i in rows]
-        for each, outputs in passes[name].outputs.items():
-            torch.testing.assert_close(whole[each][rows], outputs[place], rtol=0, atol=1e-6)
+        index = [passes[name].rows.tolist().index(i) for i in rows]
+        for key, outputs in passes[name].outputs.items():
+            torch.testing.assert_close(whole[key][rows], outputs[index], rtol=0, atol=1e-6)
     shared = network(heads=["shared"]).eval()
     assert len(list(net.heads.parameters())) == 3 * len(list(shared.heads.parameters()))
 
@@ -67,7 +67,7 @@ def test_only_the_head_of_a_pass_gets_its_gradient():
 def test_a_head_that_is_not_there_is_answered_by_that_of_both_or_refused():
     net = network(heads=["both"]).eval()
     assert net(inputs(MIXED))["logits"].shape == (6, 4)
-    with pytest.raises(ValueError, match=r"there is no head of 'text', those there are: \['audio'\]"):
+    with pytest.raises(ValueError, match=r"combination 'text' has no head, expected one of \['audio'\]"):
         network(heads=["audio"]).eval()(inputs(MIXED))
 
 
@@ -76,11 +76,11 @@ def test_the_aligned_vectors_are_those_of_the_unimodal_passes():
     audio, text, both = net.passes(given, ALL, ["aligned"])["aligned"]
     assert both.tolist() == [True, False, False, True, False, True]
     frames = net.frames(given)
-    for i, (name, found) in enumerate((("audio", audio), ("text", text))):
+    for i, (name, result) in enumerate((("audio", audio), ("text", text))):
         rows = given["present"][:, i]
         expected = net.mixer.align(net.mixer.contextual({name: frames[name].of(rows)})[1][name])
-        torch.testing.assert_close(found[rows], expected, rtol=0, atol=1e-6)
-        assert (found[~rows] == 0).all()
+        torch.testing.assert_close(result[rows], expected, rtol=0, atol=1e-6)
+        assert (result[~rows] == 0).all()
 
 
 def test_the_aligned_vectors_come_from_the_very_passes_whose_cls_is_scored():
@@ -105,14 +105,14 @@ def test_the_masks_touch_no_other_pass():
 def test_what_is_reconstructed_from_both_or_from_each_combination(masked_passes, n):
     own = SharedTransformerSettings(masked_passes=masked_passes)
     net = network(SHARED.model_copy(update={"shared_transformer": own})).eval()
-    found = net.passes(inputs(MIXED), ALL, ["reconstruction"])["reconstruction"]
-    assert len(found) == n  # audio and text of both; and those of audio alone and of text alone
-    assert all(estimate.shape == target.shape for estimate, target, _ in found.values())
+    result = net.passes(inputs(MIXED), ALL, ["reconstruction"])["reconstruction"]
+    assert len(result) == n  # audio and text of both; and those of audio alone and of text alone
+    assert all(estimate.shape == target.shape for estimate, target, _ in result.values())
 
 
 def test_one_backward_of_all_losses_reaches_every_trained_parameter():
     net, given = network().train(), inputs([[1, 1]] * 6)
-    found = net(given, ALL, ["aligned", "reconstruction"])  # as a wrapper calls it
+    result = net(given, ALL, ["aligned", "reconstruction"])  # as a wrapper calls it
     truth = {
         "emotion": torch.tensor([0, 1, 2, 3, 0, -1]),
         "attributes": torch.randn(6, 2),
@@ -120,43 +120,45 @@ def test_one_backward_of_all_losses_reaches_every_trained_parameter():
     }
     weights = {"cross_entropy": 1.0, "concordance": 1.0, "sentiment": 1.0}
     supervised = [
-        combined(found[name].outputs, {key: each[found[name].rows] for key, each in truth.items()}, weights)[0]
+        combined(result[name].outputs, {key: value[result[name].rows] for key, value in truth.items()}, weights)[0]
         for name in ALL
     ]
-    auxiliary = combined(found, truth, {"contrastive": 1.0, "reconstruction": 10.0})[0]
+    auxiliary = combined(result, truth, {"contrastive": 1.0, "reconstruction": 10.0})[0]
     (torch.stack(supervised).mean() + auxiliary).backward()
-    for name, each in net.named_parameters():
+    for name, parameter in net.named_parameters():
         if name.startswith("encoder."):
-            assert each.grad is None
+            assert parameter.grad is None
         else:
-            assert each.grad is not None and torch.isfinite(each.grad).all(), name
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
     for name in ("cls", "sep", "masked", "types.audio", "types.text", "g.0.weight"):
         assert (net.mixer.get_parameter(name).grad != 0).any(), name
 
 
 def test_what_the_losses_of_imagination_read_touches_no_pass_and_is_of_who_has_both():
     net, given = network(MixerSettings(kind="imagination", width=8, heads=2)).eval(), inputs(MIXED)
-    plain, found = net.passes(given, ALL), net.passes(given, ALL, ["imagination", "invariance"])
-    assert all(torch.equal(plain[name].outputs["logits"], found[name].outputs["logits"]) for name in ALL)
-    estimate, target = found["imagination"]
+    plain, result = net.passes(given, ALL), net.passes(given, ALL, ["imagination", "invariance"])
+    assert all(torch.equal(plain[name].outputs["logits"], result[name].outputs["logits"]) for name in ALL)
+    estimate, target = result["imagination"]
     assert estimate.shape == target.shape == (6, 8) and not target.requires_grad
-    audio, text, both, temperature = found["invariance"]
+    audio, text, both, temperature = result["invariance"]
     assert (both.tolist(), temperature) == ([True, False, False, True, False, True], 0.37)
     vectors = net.mixer.invariant(net.frames(given))
     assert torch.equal(audio, vectors["audio"]) and torch.equal(text, vectors["text"])
     changed = net.passes(without(given, float("nan")), ALL, ["imagination", "invariance"])
     weights = {"imagination": 8.0, "invariance": 1.0}
-    loss = combined(found, {}, weights)[0]
+    loss = combined(result, {}, weights)[0]
     assert torch.equal(loss, combined(changed, {}, weights)[0])
     loss.backward()
-    untouched = [name for name, each in net.mixer.named_parameters() if each.grad is None or not each.grad.any()]
+    untouched = [
+        name for name, parameter in net.mixer.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
     assert untouched == []
 
 
 def test_where_all_lack_a_modality_the_losses_of_imagination_are_zero():
     net = network(MixerSettings(kind="imagination", width=8, heads=2)).train()
-    found = net.passes(inputs([[1, 0], [1, 0]]), ALL, ["imagination", "invariance"])
-    loss, parts = combined(found, {}, {"imagination": 1.0, "invariance": 1.0})
+    result = net.passes(inputs([[1, 0], [1, 0]]), ALL, ["imagination", "invariance"])
+    loss, parts = combined(result, {}, {"imagination": 1.0, "invariance": 1.0})
     loss.backward()
     assert parts == {"imagination": 0.0, "invariance": 0.0}
 
@@ -173,6 +175,6 @@ def test_where_no_emotion_is_known_its_layer_gets_no_gradient_and_the_others_do(
 def test_the_contrastive_loss_leaves_out_who_lacks_a_modality():
     net, given = network().eval(), inputs(MIXED)
     loss, _ = combined(net.passes(given, ALL, ["aligned"]), {}, {"contrastive": 1.0})
-    part = {each: (given[each][0][[0, 3, 5]], given[each][1][[0, 3, 5]]) for each in WIDTHS}
+    part = {name: (given[name][0][[0, 3, 5]], given[name][1][[0, 3, 5]]) for name in WIDTHS}
     pairs = net.passes(part | {"present": torch.ones(3, 2, dtype=torch.bool)}, ALL, ["aligned"])["aligned"]
     torch.testing.assert_close(loss, contrastive(*pairs), rtol=0, atol=1e-6)

@@ -53,8 +53,8 @@ def test_attentive_pooling_is_the_equation_written_again():
         a = np.exp(e) / np.exp(e).sum()
         mean = a @ h
         deviation = np.sqrt(np.maximum(a @ (h - mean) ** 2, 1e-8))
-        found = pooling(FRAMES, MASK)[row].detach().numpy()
-        np.testing.assert_allclose(found, np.concatenate([mean, deviation]), rtol=1e-4)
+        result = pooling(FRAMES, MASK)[row].detach().numpy()
+        np.testing.assert_allclose(result, np.concatenate([mean, deviation]), rtol=1e-4)
 
 
 def test_attention_weights_sum_to_one_and_are_zero_on_padding():

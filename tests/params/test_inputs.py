@@ -1,10 +1,12 @@
 """What entries name of one another, and what each reads, held against its slots."""
 
+import json
+
 import pytest
 
 from pipeline_lib.params.base import FILLER, ParameterError
 from pipeline_lib.params.check import check, read_all
-from pipeline_lib.params.inputs import entries_with_slots, missing_checkpoints, wrong_slots
+from pipeline_lib.params.inputs import entries_with_slots, missing_checkpoints, unsupported_language, wrong_slots
 from pipeline_lib.recipes.compose import compose, write_yaml
 from tests.finetuning.corpora import merged
 from tests.recipes.laid_down import YAML12, filled, overlaid, text
@@ -118,6 +120,30 @@ def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encode
     params["finetuning"]["both"]["branches"]["audio"] |= {"encoder": None, "expert": "models/nobody"}
     (missing,) = missing_checkpoints(read_of(params))
     assert missing.startswith("finetuning.both reads 'models/nobody', which does not exist")
+
+
+@pytest.mark.parametrize(
+    ("known", "language", "wanted"),
+    [
+        (["en", "pl"], "xx", "['en', 'pl']"),
+        (["en", "pl"], "pl", None),
+        (["en", "pl"], "Polish", None),  # a name is the stage's to look up
+        (["en", "pl"], None, None),
+        ([], "pl", "['en']"),
+        ([], "polish", "['en']"),
+        ([], "English", None),
+        ("[1, 2]", "xx", None),  # malformed
+    ],
+)
+def test_a_language_that_a_local_whisper_does_not_hear_is_refused_before_any_stage(tmp_path, known, language, wanted):
+    params = overlaid("transcription: {engine: whisper}")
+    params["transcription"]["whisper"] |= {"checkpoint": str(tmp_path), "language": language}
+    tokens = {"lang_to_id": {f"<|{code}|>": number for number, code in enumerate(known)}} if known else {}
+    content = known if isinstance(known, str) else json.dumps(tokens)
+    (tmp_path / "generation_config.json").write_text(content)
+    found = unsupported_language(read_all(YAML12.load(write_yaml(params))))
+    where = f"transcription.whisper.language is {language!r}, which {tmp_path} does not transcribe"
+    assert found == ([] if wanted is None else [f"{where}; expected one of {wanted}"])
 
 
 def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):

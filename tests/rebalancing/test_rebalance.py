@@ -44,55 +44,55 @@ def expert(of, seed=0, **values):
     """Return predictions over sadness, anger, neutral, O and X, in that order."""
     n, generator = len(of), np.random.default_rng(seed)
     truth = of.truth(("sadness", "anger", "neutral", "O", "X"))
-    said = {
+    columns = {
         "utterance_ids": of.ids,
         "expert": "audio",
         "labels": ("sadness", "anger", "neutral", "O", "X"),
         "posterior": generator.dirichlet(np.ones(5), n) * 0.4 + 0.6 * np.eye(5)[truth],
-        "trained_prior": np.array([0.2, 0.15, 0.5, 0.1, 0.05]),
+        "training_prior": np.array([0.2, 0.15, 0.5, 0.1, 0.05]),
         "embedding": (generator.normal(size=(n, 6)) + 1.5 * np.eye(5, 6)[truth]).astype(np.float32),
     }
-    return Predictions(**(said | values))
+    return Predictions(**(columns | values))
 
 
 def test_uniform_prior_by_hand_in_the_manifests_order_without_o_and_x():
     of = corpus(n=4)
     posterior = np.tile([0.2, 0.3, 0.1, 0.3, 0.1], (4, 1))  # sadness, anger, neutral, O, X
-    found = rebalance(expert(of, posterior=posterior), of, settings())
+    result = rebalance(expert(of, posterior=posterior), of, settings())
     # anger 0.3 / 0.15 = 2, neutral 0.1 / 0.5 = 0.2, sadness 0.2 / 0.2 = 1
-    np.testing.assert_allclose(found.posterior, np.tile(np.array([2, 0.2, 1]) / 3.2, (4, 1)))
-    assert found.labels == LABELS
-    np.testing.assert_allclose(found.trained_prior, np.full(3, 1 / 3))
+    np.testing.assert_allclose(result.posterior, np.tile(np.array([2, 0.2, 1]) / 3.2, (4, 1)))
+    assert result.labels == LABELS
+    np.testing.assert_allclose(result.training_prior, np.full(3, 1 / 3))
 
 
 def test_without_a_prior_o_and_x_go_and_the_training_prior_stays():
     of = corpus(n=4)
     posterior = np.tile([0.2, 0.3, 0.1, 0.3, 0.1], (4, 1))
-    found = rebalance(expert(of, posterior=posterior), of, settings(prior="none"))
-    np.testing.assert_allclose(found.posterior, np.tile([0.5, 1 / 6, 1 / 3], (4, 1)))
-    np.testing.assert_allclose(found.trained_prior, np.array([0.15, 0.5, 0.2]) / 0.85)
-    unsaid = rebalance(expert(of, posterior=posterior, trained_prior=None), of, settings(prior="none"))
-    np.testing.assert_array_equal(unsaid.posterior, found.posterior)
-    assert unsaid.trained_prior is None
+    result = rebalance(expert(of, posterior=posterior), of, settings(prior="none"))
+    np.testing.assert_allclose(result.posterior, np.tile([0.5, 1 / 6, 1 / 3], (4, 1)))
+    np.testing.assert_allclose(result.training_prior, np.array([0.15, 0.5, 0.2]) / 0.85)
+    without_prior = rebalance(expert(of, posterior=posterior, training_prior=None), of, settings(prior="none"))
+    np.testing.assert_array_equal(without_prior.posterior, result.posterior)
+    assert without_prior.training_prior is None
 
 
 def test_text_posteriors_with_o_and_x_follow_the_papers_formula():
     # Härm and Alumäe, section 3.2, over all five outputs with P_u zero on O and X, written again row by row
     of = corpus(n=200)
-    said = expert(of, labels=("X", "sadness", "O", "anger", "neutral"), embedding=None)
-    trained = said.trained_prior
-    found = rebalance(said, of, settings(prior="uniform"))
+    predicted = expert(of, labels=("X", "sadness", "O", "anger", "neutral"), embedding=None)
+    training_prior = predicted.training_prior
+    result = rebalance(predicted, of, settings(prior="uniform"))
     uniform = {"anger": 1 / 3, "neutral": 1 / 3, "sadness": 1 / 3, "O": 0.0, "X": 0.0}
-    for row, new in zip(said.posterior, found.posterior, strict=True):
-        terms = {label: row[i] * uniform[label] / trained[i] for i, label in enumerate(said.labels)}
+    for row, new in zip(predicted.posterior, result.posterior, strict=True):
+        terms = {label: row[i] * uniform[label] / training_prior[i] for i, label in enumerate(predicted.labels)}
         np.testing.assert_allclose(new, [terms[label] / sum(terms.values()) for label in LABELS], rtol=1e-12)
 
 
 def test_after_lda_and_logistic_regression_the_uniform_prior_is_a_shift_of_the_biases():
     of = corpus(n=300)
-    said = expert(of)
-    found = rebalance(said, of, settings(method="lda_logistic"))
-    truth, embedding = of.truth(), said.embedding
+    predicted = expert(of)
+    result = rebalance(predicted, of, settings(method="lda_logistic"))
+    truth, embedding = of.truth(), predicted.embedding
     fitting = of.mask("train") & (truth >= 0)
     back_end = BackEnd(settings().lda_logistic).fit(embedding[fitting], truth[fitting])
     features = back_end.lda_.transform(back_end.normalisation_.transform(embedding))
@@ -100,49 +100,49 @@ def test_after_lda_and_logistic_regression_the_uniform_prior_is_a_shift_of_the_b
     for constant in (0.0, -3.0):
         scores = features @ model.coef_.T + model.intercept_ - np.log(frequencies) + constant
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        np.testing.assert_allclose(found.posterior, odds / odds.sum(axis=1, keepdims=True), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(result.posterior, odds / odds.sum(axis=1, keepdims=True), rtol=0, atol=1e-12)
 
 
 def test_given_shares_are_divided_by_their_sum():
     of = corpus(n=4)
-    said = expert(of, posterior=np.tile([0.2, 0.15, 0.5, 0.1, 0.05], (4, 1)))  # the evidence is the prior
-    found = rebalance(said, of, settings(prior="given", given={"neutral": 6.0, "anger": 3.0, "sadness": 1.0}))
-    np.testing.assert_allclose(found.posterior, np.tile([0.3, 0.6, 0.1], (4, 1)))
-    np.testing.assert_allclose(found.trained_prior, [0.3, 0.6, 0.1])
+    predicted = expert(of, posterior=np.tile([0.2, 0.15, 0.5, 0.1, 0.05], (4, 1)))  # the evidence is the prior
+    result = rebalance(predicted, of, settings(prior="given", given={"neutral": 6.0, "anger": 3.0, "sadness": 1.0}))
+    np.testing.assert_allclose(result.posterior, np.tile([0.3, 0.6, 0.1], (4, 1)))
+    np.testing.assert_allclose(result.training_prior, [0.3, 0.6, 0.1])
 
 
-def test_the_developments_prior_is_counted_without_o_and_x_and_said_to_be_fitted_there():
+def test_the_developments_prior_is_counted_without_o_and_x_and_recorded_as_fitted_there():
     of = corpus()
-    found = rebalance(expert(of, fitted_on=("elsewhere",)), of, settings(prior="development"))
+    result = rebalance(expert(of, fitted_on=("elsewhere",)), of, settings(prior="development"))
     emotions = of.frame["emotion"][of.frame["split"] == "dev"]
     counts = np.array([(emotions == label).sum() for label in LABELS])
-    np.testing.assert_allclose(found.trained_prior, counts / counts.sum())
-    assert found.fitted_on == ("elsewhere", "dev", "dev_filt")
+    np.testing.assert_allclose(result.training_prior, counts / counts.sum())
+    assert result.fitted_on == ("elsewhere", "dev", "dev_filt")
 
 
 def test_em_estimates_the_prior_of_the_split_without_its_labels():
     of = corpus(n=400)
-    said = expert(of)
-    found = rebalance(said, of, settings(prior="em", em={"on": "test"}))
-    np.testing.assert_allclose(found.posterior[of.mask("test")].mean(axis=0), found.trained_prior, atol=1e-6)
+    predicted = expert(of)
+    result = rebalance(predicted, of, settings(prior="em", em={"on": "test"}))
+    np.testing.assert_allclose(result.posterior[of.mask("test")].mean(axis=0), result.training_prior, atol=1e-6)
     hidden = Manifest(of.frame.assign(emotion=None), of.corpus, of.labels)
-    np.testing.assert_array_equal(rebalance(said, hidden, settings(prior="em")).posterior, found.posterior)
-    assert found.fitted_on == ()
+    np.testing.assert_array_equal(rebalance(predicted, hidden, settings(prior="em")).posterior, result.posterior)
+    assert result.fitted_on == ()
 
 
-def test_em_that_leaves_nothing_to_a_label_says_so_and_smoothing_holds_it_back(capsys):
+def test_em_that_leaves_nothing_to_a_label_warns_and_smoothing_prevents_it(capsys):
     of = corpus()
-    said = expert(of, posterior=np.tile([0.2, 0.3, 0.3, 0.1, 0.1], (len(of), 1)))
-    found = rebalance(said, of, settings(prior="em", em={"on": "test"}))
+    predicted = expert(of, posterior=np.tile([0.2, 0.3, 0.3, 0.1, 0.1], (len(of), 1)))
+    result = rebalance(predicted, of, settings(prior="em", em={"on": "test"}))
     printed = capsys.readouterr().out
-    lost = [label for label, share in zip(LABELS, found.trained_prior) if share < 0.05 / 3]
+    lost = [label for label, share in zip(LABELS, result.training_prior) if share < 0.05 / 3]
     assert lost and f"almost no share is left to {lost}" in printed
-    held = rebalance(said, of, settings(prior="em", em={"on": "test", "smoothing": 1.0}))
-    assert held.trained_prior.min() >= 1 / 6
+    held = rebalance(predicted, of, settings(prior="em", em={"on": "test", "smoothing": 1.0}))
+    assert held.training_prior.min() >= 1 / 6
     assert "almost no share" not in capsys.readouterr().out
 
 
-def test_em_that_runs_out_of_iterations_says_so(capsys):
+def test_em_that_runs_out_of_iterations_warns(capsys):
     of = corpus()
     rebalance(expert(of), of, settings(prior="em", em={"on": "dev", "iterations": 1}))
     assert "rebalancing.audio.em: after 1 iterations a share still moves by" in capsys.readouterr().out
@@ -150,34 +150,34 @@ def test_em_that_runs_out_of_iterations_says_so(capsys):
 
 def test_lda_and_logistic_regression_are_scikit_learns_pipeline():
     of = corpus(n=300)
-    said = expert(of)
-    found = rebalance(said, of, settings(method="lda_logistic", prior="none"))
-    truth, embedding = of.truth(), said.embedding.astype(np.float64)
+    predicted = expert(of)
+    result = rebalance(predicted, of, settings(method="lda_logistic", prior="none"))
+    truth, embedding = of.truth(), predicted.embedding.astype(np.float64)
     fitting = of.mask("train") & (truth >= 0)
     lda = LinearDiscriminantAnalysis(n_components=2)
     chain = make_pipeline(StandardScaler(), lda, LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000))
     expected = chain.fit(embedding[fitting], truth[fitting]).predict_proba(embedding)
-    np.testing.assert_allclose(found.posterior, expected, atol=1e-7)
-    np.testing.assert_allclose(found.trained_prior, np.bincount(truth[fitting]) / fitting.sum())
+    np.testing.assert_allclose(result.posterior, expected, atol=1e-7)
+    np.testing.assert_allclose(result.training_prior, np.bincount(truth[fitting]) / fitting.sum())
 
 
 @pytest.mark.parametrize("method", ["lda_logistic", "plda"])
 def test_a_back_end_reads_neither_posterior_nor_labels_of_other_splits(method):
     of = corpus(n=300)
-    found = rebalance(expert(of), of, settings(method=method))
+    result = rebalance(expert(of), of, settings(method=method))
     masked = of.frame.assign(emotion=of.frame["emotion"].where(of.frame["split"] == "train", "anger"))
     other = expert(of, posterior=np.full((300, 5), 0.2))
     again = rebalance(other, Manifest(masked, of.corpus, of.labels), settings(method=method))
-    np.testing.assert_array_equal(found.posterior, again.posterior)
+    np.testing.assert_array_equal(result.posterior, again.posterior)
 
 
 @pytest.mark.parametrize("method", ["lda_logistic", "plda"])
-def test_a_back_end_under_a_uniform_prior_finds_the_labels_of_unseen_utterances(method):
+def test_a_back_end_under_a_uniform_prior_predicts_the_labels_of_unseen_utterances(method):
     of = corpus(n=400)
-    found = rebalance(expert(of), of, settings(method=method))
+    result = rebalance(expert(of), of, settings(method=method))
     truth, unseen = of.truth(), ~of.mask("train")
     scored = unseen & (truth >= 0)
-    assert (found.posterior[scored].argmax(axis=1) == truth[scored]).mean() > 0.7
+    assert (result.posterior[scored].argmax(axis=1) == truth[scored]).mean() > 0.7
 
 
 def test_pldas_posterior_is_under_a_uniform_prior_already():
@@ -195,27 +195,27 @@ def test_pldas_posterior_is_under_a_uniform_prior_already():
 def test_plda_without_lda_and_with_em_runs_on_the_normalised_embedding():
     of = corpus(n=200)
     plda = {"components": None, "shrinkage": "ledoit_wolf", "estimation": "em", "normalisation": "length"}
-    found = rebalance(expert(of), of, settings(method="plda", plda=plda))
-    np.testing.assert_allclose(found.posterior.sum(axis=1), 1)
+    result = rebalance(expert(of), of, settings(method="plda", plda=plda))
+    np.testing.assert_allclose(result.posterior.sum(axis=1), 1)
 
 
 def test_attributes_pass_through_and_embeddings_do_not():
     of = corpus(n=8)
     values = np.random.default_rng(0).uniform(1, 7, (8, 2))
-    found = rebalance(expert(of, attribute_names=("arousal", "valence"), attributes=values), of, settings())
-    np.testing.assert_array_equal(found.attributes, values)
-    assert found.attribute_names == ("arousal", "valence") and found.embedding is None
+    result = rebalance(expert(of, attribute_names=("arousal", "valence"), attributes=values), of, settings())
+    np.testing.assert_array_equal(result.attributes, values)
+    assert result.attribute_names == ("arousal", "valence") and result.embedding is None
 
 
 def test_an_expert_of_attributes_only_passes_through_whatever_the_prior():
     of = corpus(n=8)
     values = np.random.default_rng(0).uniform(1, 7, (8, 1))
-    said = Predictions(of.ids, "audio", attribute_names=("valence",), attributes=values)
-    found = rebalance(said, of, settings())
-    assert found.posterior is None
-    np.testing.assert_array_equal(found.attributes, values)
+    predicted = Predictions(of.ids, "audio", attribute_names=("valence",), attributes=values)
+    result = rebalance(predicted, of, settings())
+    assert result.posterior is None
+    np.testing.assert_array_equal(result.attributes, values)
     with pytest.raises(InputError, match="method is 'plda', but the expert predicts attributes only; expected 'none'"):
-        rebalance(said, of, settings(method="plda"))
+        rebalance(predicted, of, settings(method="plda"))
 
 
 def test_an_expert_that_lacks_utterances_is_rebalanced_on_those_it_has():
@@ -231,7 +231,7 @@ FOUR = (*LABELS, "surprise")
 
 
 @pytest.mark.parametrize(
-    ("said", "labels", "chosen", "message"),
+    ("predicted", "labels", "chosen", "message"),
     [
         ({"embedding": None}, LABELS, {"method": "plda"}, "hold no embeddings; expected 'none'"),
         ({}, FOUR, {"method": "lda_logistic"}, r"train has no utterance labelled \['surprise'\] among the expert's"),
@@ -242,14 +242,14 @@ FOUR = (*LABELS, "surprise")
             {},
             r"expert 'audio' predicts \['sadness'\], the manifest's labels are \['anger', 'neutral'\]",
         ),
-        ({"trained_prior": None}, LABELS, {}, "does not say which prior it was trained under; expected 'none'"),
+        ({"training_prior": None}, LABELS, {}, "predictions hold no training prior; expected 'none'"),
         (
-            {"trained_prior": np.array([0.2, 0.0, 0.7, 0.1, 0.0])},
+            {"training_prior": np.array([0.2, 0.0, 0.7, 0.1, 0.0])},
             LABELS,
             {},
             r"rebalancing.audio.prior is 'uniform', but \['anger'\] have no training example",
         ),
-        ({"trained_prior": np.array([0, 0, 0, 0.5, 0.5])}, LABELS, {}, "was trained on none of"),
+        ({"training_prior": np.array([0, 0, 0, 0.5, 0.5])}, LABELS, {}, "was trained on none of"),
         ({}, LABELS, {"prior": "given", "given": {"anger": 1.0}}, r"given names \['anger'\], expected exactly"),
         ({}, LABELS, {"prior": "em", "em": {"on": "test7"}}, "the manifest has no split or subset 'test7'"),
         (
@@ -260,10 +260,10 @@ FOUR = (*LABELS, "surprise")
         ),
     ],
 )
-def test_what_cannot_be_rebalanced_is_refused_by_name(said, labels, chosen, message):
+def test_what_cannot_be_rebalanced_is_refused_by_name(predicted, labels, chosen, message):
     of = corpus(n=40, labels=labels)
     with pytest.raises(InputError, match=message):
-        rebalance(expert(of, **said), of, settings(**chosen))
+        rebalance(expert(of, **predicted), of, settings(**chosen))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Temperature: by hand, where the optimum is known exactly, under another prior, and through the room."""
+"""Temperature: by hand, where the optimum is known exactly, under another prior, and through the package."""
 
 from dataclasses import replace
 
@@ -72,37 +72,37 @@ def test_tempering_the_prior_too_would_favour_the_rarer_labels_above_one_and_the
 
 def test_labels_not_trained_stay_at_zero_and_a_row_of_nothing_becomes_the_prior():
     posterior, prior = np.array([[0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]), np.array([0.75, 0.25, 0.0])
-    found = temper(posterior, prior, 3.0)
-    assert (found[:, 2] == 0).all()
-    np.testing.assert_allclose(found[1], prior)
+    result = temper(posterior, prior, 3.0)
+    assert (result[:, 2] == 0).all()
+    np.testing.assert_allclose(result[1], prior)
 
 
 def test_where_three_of_four_are_right_at_nine_tenths_the_temperature_is_two():
     # all rows (0.9, 0.1): the best constant is 3/4, and 9 ^ (1/T) : 1 = 3 : 1 at T = ln 9 / ln 3 = 2
-    found = fit(np.tile([0.9, 0.1], (8, 1)), np.full(2, 0.5), np.array([0, 0, 0, 1] * 2), np.ones(8))
-    assert found.temperature == pytest.approx(2.0, rel=1e-6)
-    assert found.before == pytest.approx(-(0.75 * np.log(0.9) + 0.25 * np.log(0.1)))
-    assert found.after == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
-    assert not found.at_bound
+    result = fit(np.tile([0.9, 0.1], (8, 1)), np.full(2, 0.5), np.array([0, 0, 0, 1] * 2), np.ones(8))
+    assert result.temperature == pytest.approx(2.0, rel=1e-6)
+    assert result.before == pytest.approx(-(0.75 * np.log(0.9) + 0.25 * np.log(0.1)))
+    assert result.after == pytest.approx(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    assert not result.at_bound
 
 
 @pytest.mark.parametrize("power", [0.25, 0.8, 1.0, 2.0, 6.0])
 @pytest.mark.parametrize("prior", [UNIFORM, TRAINED], ids=["uniform", "unequal"])
-def test_the_power_that_the_evidence_was_raised_to_is_found_exactly_in_expectation(power, prior):
+def test_the_power_that_the_evidence_was_raised_to_is_recovered_exactly_in_expectation(power, prior):
     # every x of a fine grid with every label, weighted by p(x, y): the expected loss, not a sample of it
     grid = np.linspace(-8, 8, 801)
     joint = prior * norm(CENTRES, 1.0).pdf(grid[:, None])
     posterior, truth = np.repeat(posterior_of(grid, prior, power), 3, axis=0), np.tile(np.arange(3), len(grid))
-    found = fit(posterior, prior, truth, joint.reshape(-1))
-    assert found.temperature == pytest.approx(power, rel=1e-6)
+    result = fit(posterior, prior, truth, joint.reshape(-1))
+    assert result.temperature == pytest.approx(power, rel=1e-6)
     np.testing.assert_allclose(temper(posterior, prior, power)[::3], posterior_of(grid, prior), atol=1e-12)
 
 
-def test_the_power_is_found_from_samples_and_the_calibration_error_falls():
+def test_the_power_is_recovered_from_samples_and_the_calibration_error_falls():
     x, truth = drawn(TRAINED, 200_000)
     posterior = posterior_of(x, TRAINED, 3.0)
-    found = fit(posterior, TRAINED, truth, ones(truth))
-    assert found.temperature == pytest.approx(3.0, rel=0.01)
+    result = fit(posterior, TRAINED, truth, ones(truth))
+    assert result.temperature == pytest.approx(3.0, rel=0.01)
     unseen, answer = drawn(TRAINED, 50_000, seed=1)
     before = posterior_of(unseen, TRAINED, 3.0)
     error = [expected_calibration_error(p, answer, 15) for p in (before, temper(before, TRAINED, 3.0))]
@@ -118,9 +118,9 @@ def test_the_fit_is_the_best_of_a_fine_grid_written_again():
         tempered = TRAINED * (posterior / TRAINED) ** (1 / heat)
         tempered /= tempered.sum(axis=1, keepdims=True)
         losses.append(-(weights * np.log(tempered[np.arange(300), truth])).sum() / weights.sum())
-    found = fit(posterior, TRAINED, truth, weights)
-    assert found.after <= min(losses) + 1e-12
-    assert found.temperature == pytest.approx(grid[::40][np.argmin(losses)], rel=0.01)
+    result = fit(posterior, TRAINED, truth, weights)
+    assert result.after <= min(losses) + 1e-12
+    assert result.temperature == pytest.approx(grid[::40][np.argmin(losses)], rel=0.01)
 
 
 @pytest.mark.parametrize("copies", [(1, 1, 1), (1, 4, 9), (20, 2, 1)])
@@ -133,60 +133,60 @@ def test_another_class_prior_does_not_move_the_temperature(copies):
     again = np.repeat(np.arange(len(truth)), np.array(copies)[truth])
     weights = weights_of(truth[again], TRAINED)
     np.testing.assert_allclose(np.bincount(truth[again], weights) / weights.sum(), TRAINED)
-    found = fit(posterior[again], TRAINED, truth[again], weights)
-    assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
-    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    result = fit(posterior[again], TRAINED, truth[again], weights)
+    assert result.temperature == pytest.approx(expected.temperature, rel=1e-6)
+    assert result.temperature == pytest.approx(2.0, rel=0.1)
     if copies == (1, 4, 9):  # and without the weights it does
         assert abs(fit(posterior[again], TRAINED, truth[again], ones(again)).temperature - expected.temperature) > 0.3
 
 
 @pytest.mark.parametrize(("wrong", "bound"), [(0, temperature.LOWEST), (8, temperature.HIGHEST)])
-def test_a_range_that_is_too_narrow_is_said(wrong, bound):
+def test_a_temperature_at_an_end_of_its_range_is_reported(wrong, bound):
     truth = np.array([1] * wrong + [0] * (8 - wrong))
-    found = fit(np.tile([0.6, 0.4], (8, 1)), np.full(2, 0.5), truth, np.ones(8))
-    assert found.at_bound and found.temperature == pytest.approx(bound)
+    result = fit(np.tile([0.6, 0.4], (8, 1)), np.full(2, 0.5), truth, np.ones(8))
+    assert result.at_bound and result.temperature == pytest.approx(bound)
 
 
 def test_without_evidence_the_temperature_is_one_and_a_zero_on_the_truth_is_finite():
     assert fit(np.tile(TRAINED, (6, 1)), TRAINED, np.array([0, 1, 2] * 2), np.ones(6)).temperature == 1.0
-    found = fit(np.array([[1.0, 0.0], [1.0, 0.0]]), np.full(2, 0.5), np.array([0, 1]), np.ones(2))
-    assert np.isfinite([found.before, found.after]).all()
+    result = fit(np.array([[1.0, 0.0], [1.0, 0.0]]), np.full(2, 0.5), np.array([0, 1]), np.ones(2))
+    assert np.isfinite([result.before, result.after]).all()
     with pytest.raises(ValueError, match="no utterance to fit a temperature on"):
         fit(np.empty((0, 2)), np.full(2, 0.5), np.array([], dtype=int), np.array([]))
 
 
-# through the room
+# through the package
 
 HOT = {"calibration": "temperature"}
 
 
-def overconfident(of, power, trained=TRAINED, seed=7):
+def overconfident(of, power, training_prior=TRAINED, seed=7):
     """Return predictions over sadness, anger, neutral, O and X of Gaussians in the manifest's three labels."""
     truth = of.truth()
     x = CENTRES[np.maximum(truth, 0)] + np.random.default_rng(seed).normal(size=len(of))
-    three = posterior_of(x, trained, power)  # anger, neutral, sadness
+    three = posterior_of(x, training_prior, power)  # anger, neutral, sadness
     with_pseudo = np.column_stack([three[:, [2, 0, 1]] * 0.9, np.full((len(of), 2), 0.05)])
-    prior = np.array([*(0.9 * trained[[2, 0, 1]]), 0.05, 0.05])
-    said = Predictions(of.ids, "audio", ("sadness", "anger", "neutral", "O", "X"), with_pseudo, prior)
-    return said, posterior_of(x, trained), three
+    prior = np.array([*(0.9 * training_prior[[2, 0, 1]]), 0.05, 0.05])
+    predicted = Predictions(of.ids, "audio", ("sadness", "anger", "neutral", "O", "X"), with_pseudo, prior)
+    return predicted, posterior_of(x, training_prior), three
 
 
-def test_the_stage_says_the_temperature_and_calibrates_before_the_prior_is_replaced(capsys):
+def test_the_stage_prints_the_temperature_and_calibrates_before_the_prior_is_replaced(capsys):
     of = corpus(n=20_000)
-    said, right, _ = overconfident(of, 2.0)
-    kept = rebalance(said, of, settings(**HOT, prior="none"))
+    predicted, right, _ = overconfident(of, 2.0)
+    calibrated = rebalance(predicted, of, settings(**HOT, prior="none"))
     line = capsys.readouterr().out
     truth = of.truth()
     n = (of.mask("dev") & (truth >= 0)).sum()
     assert line.startswith("rebalancing.audio.temperature: ") and f"fitted on {n} utterances of 'dev'" in line
     assert float(line.split(": ")[1].split(",")[0]) == pytest.approx(2.0, rel=0.05)
-    np.testing.assert_allclose(kept.posterior, right, atol=0.03)
-    np.testing.assert_allclose(kept.trained_prior, TRAINED)
-    uniform = rebalance(said, of, settings(**HOT))
-    np.testing.assert_allclose(uniform.posterior, reweigh(kept.posterior, TRAINED, UNIFORM), rtol=1e-10)
-    np.testing.assert_allclose(uniform.trained_prior, UNIFORM)
+    np.testing.assert_allclose(calibrated.posterior, right, atol=0.03)
+    np.testing.assert_allclose(calibrated.training_prior, TRAINED)
+    uniform = rebalance(predicted, of, settings(**HOT))
+    np.testing.assert_allclose(uniform.posterior, reweigh(calibrated.posterior, TRAINED, UNIFORM), rtol=1e-10)
+    np.testing.assert_allclose(uniform.training_prior, UNIFORM)
     test = of.mask("test") & (truth >= 0)
-    sure = [rebalance(said, of, settings(prior="none", **each)).posterior[test] for each in ({}, HOT)]
+    sure = [rebalance(predicted, of, settings(prior="none", **options)).posterior[test] for options in ({}, HOT)]
     likelihood = [
         np.log(p[np.arange(test.sum()), truth[test]]) @ (TRAINED / np.bincount(truth[test]))[truth[test]] for p in sure
     ]
@@ -196,26 +196,26 @@ def test_the_stage_says_the_temperature_and_calibrates_before_the_prior_is_repla
 @pytest.mark.parametrize(
     ("on", "fitted_on"), [("dev", ("before", "dev", "dev_filt")), ("dev_filt", ("before", "dev_filt"))]
 )
-def test_where_the_temperature_was_fitted_is_said(on, fitted_on):
+def test_the_set_of_the_temperatures_fit_is_recorded(on, fitted_on):
     of = corpus()
-    said = replace(expert(of), fitted_on=("before",))
-    assert rebalance(said, of, settings(**HOT, temperature={"on": on})).fitted_on == fitted_on
+    predicted = replace(expert(of), fitted_on=("before",))
+    assert rebalance(predicted, of, settings(**HOT, temperature={"on": on})).fitted_on == fitted_on
 
 
 def test_an_expert_whose_prior_is_not_known_is_tempered_as_it_is():
     of = corpus()
-    said = expert(of, trained_prior=None)
-    found = rebalance(said, of, settings(**HOT, prior="none"))
-    plain = rebalance(said, of, settings(prior="none")).posterior
-    heats = np.log(plain[:, 0] / plain[:, 1]) / np.log(found.posterior[:, 0] / found.posterior[:, 1])
+    predicted = expert(of, training_prior=None)
+    result = rebalance(predicted, of, settings(**HOT, prior="none"))
+    plain = rebalance(predicted, of, settings(prior="none")).posterior
+    heats = np.log(plain[:, 0] / plain[:, 1]) / np.log(result.posterior[:, 0] / result.posterior[:, 1])
     np.testing.assert_allclose(heats, heats[0])
-    assert found.trained_prior is None
+    assert result.training_prior is None
 
 
 @pytest.mark.parametrize("method", ["none", "lda_logistic", "plda"])
 def test_calibration_follows_every_method_and_no_argmax_moves_under_the_uniform_prior(method):
     of = corpus(n=300)
-    plain, hot = (rebalance(expert(of), of, settings(method=method, **each)) for each in ({}, HOT))
+    plain, hot = (rebalance(expert(of), of, settings(method=method, **options)) for options in ({}, HOT))
     np.testing.assert_array_equal(plain.posterior.argmax(axis=1), hot.posterior.argmax(axis=1))
     assert not np.allclose(plain.posterior, hot.posterior)
     np.testing.assert_allclose(hot.posterior.sum(axis=1), 1)
@@ -223,10 +223,10 @@ def test_calibration_follows_every_method_and_no_argmax_moves_under_the_uniform_
 
 def test_the_labels_of_the_test_split_are_not_read():
     of = corpus()
-    found = rebalance(expert(of), of, settings(**HOT)).posterior
+    result = rebalance(expert(of), of, settings(**HOT)).posterior
     hidden = of.frame["emotion"].where(of.frame["split"] != "test", "anger")
     other = rebalance(expert(of), Manifest(of.frame.assign(emotion=hidden), of.corpus, of.labels), settings(**HOT))
-    np.testing.assert_array_equal(found, other.posterior)
+    np.testing.assert_array_equal(result, other.posterior)
 
 
 def test_calibration_rights_the_prior_of_em():
@@ -234,9 +234,9 @@ def test_calibration_rights_the_prior_of_em():
     frame = of.frame[of.frame["emotion"].isin(LABELS)].reset_index(drop=True)  # prior near (0.18, 0.59, 0.24)
     of = Manifest(frame, of.corpus, of.labels)
     true = np.bincount(of.truth()[of.mask("test")]) / of.mask("test").sum()
-    said, _, _ = overconfident(of, 4.0)
-    found = [rebalance(said, of, settings(prior="em", **each)).trained_prior for each in ({}, HOT)]
-    wrong = [np.abs(each - true).max() for each in found]
+    predicted, _, _ = overconfident(of, 4.0)
+    priors = [rebalance(predicted, of, settings(prior="em", **options)).training_prior for options in ({}, HOT)]
+    wrong = [np.abs(estimated - true).max() for estimated in priors]
     assert wrong[1] < 0.02 and wrong[0] > 0.1
 
 

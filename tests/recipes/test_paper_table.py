@@ -74,7 +74,7 @@ def test_two_rows_of_one_table_are_two_runs_or_two_systems(paper):
 def queued(paper, options):
     """Return what the paper's script would run: pairs of recipe and what is set."""
     stub = (
-        'python() { [[ "$2" == *apply ]] && recipe="$3"; }\n'
+        'ser() { [[ "$1" == apply ]] && recipe="$2"; }\n'
         'dvc() { shift 5; echo "$recipe|$*"; }\n'
         f"source pipeline_lib/recipes/papers/{paper}.sh"
     )
@@ -272,7 +272,7 @@ def test_numbers_of_an_expert_that_was_trained_otherwise_are_no_rows(tmp_path):
 
 def test_the_command_of_a_row_is_what_a_user_types():
     typed = command("taltech", {"fusion.method": "logreg"})
-    assert typed == "python -m pipeline_lib.recipes.apply taltech && dvc exp run -S fusion.method=logreg"
+    assert typed == "ser apply taltech && dvc exp run -S fusion.method=logreg"
     typed = command("mersa", {"corpus.split.test_speakers": ["Ses01F", "Ses01M"]}, small=True)
     assert typed.endswith("mersa --small && dvc exp run -S 'corpus.split.test_speakers=[Ses01F,Ses01M]'")
 
@@ -281,11 +281,11 @@ def test_an_unknown_paper_is_refused_with_the_known(tmp_path):
     with pytest.raises(
         ParameterError, match=r"no paper 'taltec', expected one of \['distilled', 'mersa', .*'taltech'\]"
     ):
-        paper_table.main("taltec", tmp_path)
+        paper_table.write_tables("taltec", tmp_path)
 
 
 def test_a_second_call_writes_the_same_bytes(tmp_path):
-    paper_table.main("taltech", tmp_path / "tables")
+    paper_table.write_tables("taltech", tmp_path / "tables")
     first = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
-    paper_table.main("taltech", tmp_path / "tables")
+    paper_table.write_tables("taltech", tmp_path / "tables")
     assert {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()} == first

@@ -12,7 +12,7 @@ from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import entries_with_slots, parts_with_encoder, wrong_slots
 from pipeline_lib.recipes import apply
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
-from pipeline_lib.recipes.small import OF_THE_SIZE, shrink
+from pipeline_lib.recipes.small import SIZE_KEYS, shrink
 from tests.recipes.laid_down import YAML12, filled, overlaid, text
 
 
@@ -71,7 +71,7 @@ def test_the_default_can_be_run_as_it_is(tmp_path):
 
 
 def test_the_schema_file_is_up_to_date():
-    assert schema.SCHEMA.read_text() == schema.text(), "run python -m pipeline_lib.params.schema"
+    assert schema.SCHEMA.read_text() == schema.text(), "run ser schema"
 
 
 def test_a_recipe_keeps_the_comments_of_the_default():
@@ -99,7 +99,7 @@ def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints
 def test_applying_writes_params_whole_and_leaves_no_draft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(Path(apply.__file__).parents[2] / "models")
-    apply.main("default", out=tmp_path / "params.yaml")
+    apply.apply("default", out=tmp_path / "params.yaml")
     assert (tmp_path / "params.yaml").read_text() == text("default")
     assert [path.name for path in tmp_path.glob(".*")] == []
     assert "is now the recipe default" in capsys.readouterr().out
@@ -170,10 +170,10 @@ def test_on_stand_ins_a_recipe_keeps_what_makes_it_and_takes_the_sizes_of_the_de
     default = compose("default")["finetuning"]["audio"]["phases"]["main"]
     assert list(small["finetuning"]) == list(whole["finetuning"])
     for name, phase in small["finetuning"]["audio"]["phases"].items():
-        assert {key: phase[key] for key in OF_THE_SIZE} == {key: default[key] for key in OF_THE_SIZE}
+        assert {key: phase[key] for key in SIZE_KEYS} == {key: default[key] for key in SIZE_KEYS}
         published = whole["finetuning"]["audio"]["phases"][name]
-        assert {k: v for k, v in phase.items() if k not in OF_THE_SIZE} == {
-            k: v for k, v in published.items() if k not in OF_THE_SIZE
+        assert {k: v for k, v in phase.items() if k not in SIZE_KEYS} == {
+            k: v for k, v in published.items() if k not in SIZE_KEYS
         }
     assert small["rebalancing"] == whole["rebalancing"]
     assert small["fusion"] == whole["fusion"]
@@ -206,7 +206,7 @@ def test_setting_a_key_that_is_not_there_is_refused(assignment):
 
 def test_applying_can_set_keys_and_says_what_is_not_there_yet(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    apply.main("taltech", sets=["corpus.root=/nowhere/MSP", "fusion.interpolation.step=0.1"], out=Path("params.yaml"))
+    apply.apply("taltech", sets=["corpus.root=/nowhere/MSP", "fusion.interpolation.step=0.1"], out=Path("params.yaml"))
     written = YAML12.load(Path("params.yaml"))
     assert (written["corpus"]["root"], written["fusion"]["interpolation"]["step"]) == ("/nowhere/MSP", 0.1)
     said = capsys.readouterr().out

@@ -67,7 +67,8 @@ def test_the_command_writes_a_table_an_expert_and_a_picture(tmp_path, capsys):
     manifest.write(tmp_path / "manifest.parquet", drawn_manifest())
     expert(tmp_path / "models/arousal", {"layer_weights.scores": -SCORES})
     expert(tmp_path / "models/valence", {"layer_weights.scores": SCORES})
-    layer_weights.main(["arousal", "valence"], tmp_path / "models", tmp_path / "manifest.parquet", tmp_path / "metrics")
+    paths = (tmp_path / "models", tmp_path / "manifest.parquet", tmp_path / "metrics")
+    layer_weights.write_figure(["arousal", "valence"], *paths)
     rows = list(csv.DictReader((tmp_path / "metrics/plots/layer_weights/valence.csv").read_text().splitlines()))
     assert [row["layer"] for row in rows] == ["0", "1", "2"]
     assert sum(float(row["weight"]) for row in rows) == pytest.approx(1, abs=1e-5)

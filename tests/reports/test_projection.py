@@ -103,7 +103,7 @@ def test_the_command_writes_picture_points_and_silhouettes_the_same_twice(tmp_pa
     ]
     written = []
     for folder in ("one", "two"):
-        projection.main(
+        projection.write_figure(
             systems, perplexity=10.0, manifest_path=tmp_path / "manifest.parquet", out=tmp_path / folder / "p"
         )
         written.append({path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()})
@@ -118,4 +118,4 @@ def test_the_command_writes_picture_points_and_silhouettes_the_same_twice(tmp_pa
 
 def test_a_system_without_a_path_is_refused(tmp_path):
     with pytest.raises(InputError, match="'before' is no system, expected NAME=PATH"):
-        projection.main(["before"])
+        projection.write_figure(["before"])

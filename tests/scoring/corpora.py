@@ -10,15 +10,15 @@ LABELS = ("anger", "neutral", "sadness")
 SPLITS = {"train": 3, "dev": 3, "test": 4}  # speakers of each
 
 
-def drawn_manifest(seed=1, each=12, notice="drawn numbers"):
+def drawn_manifest(seed=1, utterances=12, notice="drawn numbers"):
     """Return utterances of ten speakers; every sixth is labelled X; the first half of dev is dev_bal."""
     generator = np.random.default_rng(seed)
     rows = []
     for split, speakers in SPLITS.items():
         for speaker in range(speakers):
-            for i in range(each):
+            for i in range(utterances):
                 emotion = "X" if i % 6 == 5 else LABELS[generator.integers(3)]
-                subsets = [] if split != "dev" or emotion == "X" else ["dev_filt"] + ["dev_bal"] * (i < each // 2)
+                subsets = [] if split != "dev" or emotion == "X" else ["dev_filt"] + ["dev_bal"] * (i < utterances // 2)
                 row = {"utterance_id": f"{split}_{speaker}_{i:02d}", "split": split, "speaker": f"{split}{speaker}"}
                 values = dict(zip(("arousal", "valence", "dominance"), generator.uniform(1, 7, 3)))
                 rows.append({**row, "emotion": emotion, "subsets": subsets, **values})
@@ -35,5 +35,5 @@ def drawn_predictions(manifest, name, seed, skill=2.0, labels=LABELS, fitted_on=
     posterior = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     noisy = manifest.attributes() + generator.normal(size=(n, 3))
     rows = np.ones(n, dtype=bool) if rows is None else rows
-    kept = {"attribute_names": ("arousal", "valence", "dominance"), "attributes": noisy[rows]} if attributes else {}
-    return Predictions(manifest.ids[rows], name, tuple(labels), posterior[rows], fitted_on=fitted_on, **kept)
+    columns = {"attribute_names": ("arousal", "valence", "dominance"), "attributes": noisy[rows]} if attributes else {}
+    return Predictions(manifest.ids[rows], name, tuple(labels), posterior[rows], fitted_on=fitted_on, **columns)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pipeline_lib.metrics.attributes import concordance
 from sklearn.metrics import f1_score, recall_score
 
+from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import accuracy, macro_f1, unweighted_accuracy
 from pipeline_lib.scoring import bootstrap
 from pipeline_lib.scoring.bootstrap import clusters, interval, intervals, resampled, tally_attributes, tally_categories
@@ -22,7 +22,7 @@ def drawn_rows(cluster, samples, seed):
     """The draws again, as a loop: which utterances each resample consists of."""
     n_clusters = cluster.max() + 1
     draws = np.random.default_rng([seed, n_clusters]).integers(0, n_clusters, (samples, n_clusters))
-    return [np.concatenate([np.flatnonzero(cluster == each) for each in draw]) for draw in draws]
+    return [np.concatenate([np.flatnonzero(cluster == drawn) for drawn in draw]) for draw in draws]
 
 
 def test_categories_equal_a_loop_over_resampled_utterances_exactly():
@@ -56,11 +56,11 @@ def test_concordance_equals_a_loop_over_resampled_utterances():
 
 def test_the_bounds_are_quantiles_of_the_resampled_scores():
     truth, prediction, cluster = case(2)
-    found = intervals(tally_categories(truth, prediction, cluster, K), 300, 7, 0.9)
+    result = intervals(tally_categories(truth, prediction, cluster, K), 300, 7, 0.9)
     scores = [accuracy(truth[rows], prediction[rows], K) for rows in drawn_rows(cluster, 300, 7)]
-    assert found["wa"] == pytest.approx(accuracy(truth, prediction, K), abs=1e-15)
-    assert (found["wa_lo"], found["wa_hi"]) == pytest.approx(tuple(np.quantile(scores, [0.05, 0.95])), abs=1e-13)
-    assert set(found) == {f"{m}{end}" for m in ("macro_f1", "ua", "wa", "weighted_f1") for end in ("", "_lo", "_hi")}
+    assert result["wa"] == pytest.approx(accuracy(truth, prediction, K), abs=1e-15)
+    assert (result["wa_lo"], result["wa_hi"]) == pytest.approx(tuple(np.quantile(scores, [0.05, 0.95])), abs=1e-13)
+    assert set(result) == {f"{m}{end}" for m in ("macro_f1", "ua", "wa", "weighted_f1") for end in ("", "_lo", "_hi")}
 
 
 def test_an_interval_of_known_numbers():

@@ -34,7 +34,7 @@ def enumerated(truth, one, other, speaker, score):
 @pytest.mark.parametrize("seed", range(4))
 def test_few_speakers_are_enumerated(seed):
     truth, one, other, speaker = case(seed)
-    pair = [tally_categories(truth, each, speaker, K) for each in (one, other)]
+    pair = [tally_categories(truth, prediction, speaker, K) for prediction in (one, other)]
     expected = enumerated(truth, one, other, speaker, lambda t, p: macro_f1(t, p, K))
     assert permutation_p(*pair, "macro_f1", permutations=32, seed=1) == expected
 
@@ -43,7 +43,7 @@ def test_concordances_are_swapped_alike():
     generator = np.random.default_rng(3)
     truth = generator.uniform(1, 7, 30)
     one, other, speaker = truth + generator.normal(0, 1, 30), truth + generator.normal(0, 2, 30), np.arange(30) % 5
-    pair = [tally_attributes(truth[:, None], each[:, None], speaker, ["valence"]) for each in (one, other)]
+    pair = [tally_attributes(truth[:, None], prediction[:, None], speaker, ["valence"]) for prediction in (one, other)]
     expected = enumerated(truth, one, other, speaker, concordance)
     assert permutation_p(*pair, "ccc_valence", permutations=100, seed=1) == expected
 
@@ -51,14 +51,14 @@ def test_concordances_are_swapped_alike():
 def test_worked_out_by_hand():
     # three speakers, one answer each, one system right, the other wrong: of 8 swaps only "none" and "all" differ by 1
     truth, speaker = np.zeros(3, dtype=int), np.arange(3)
-    pair = [tally_categories(truth, each, speaker, 2) for each in (np.zeros(3, int), np.ones(3, int))]
+    pair = [tally_categories(truth, prediction, speaker, 2) for prediction in (np.zeros(3, int), np.ones(3, int))]
     assert permutation_p(*pair, "wa", permutations=100, seed=1) == 2 / 8
     assert difference(*pair, "wa") == 1.0
 
 
 def test_many_speakers_are_sampled_close_to_the_enumeration():
     truth, one, other, speaker = case(5, n=44, speakers=11, gain=0.25)
-    pair = [tally_categories(truth, each, speaker, K) for each in (one, other)]
+    pair = [tally_categories(truth, prediction, speaker, K) for prediction in (one, other)]
     exact = permutation_p(*pair, "ua", permutations=2**10, seed=1)
     sampled = permutation_p(*pair, "ua", permutations=1000, seed=1)
     assert exact != sampled
@@ -68,7 +68,7 @@ def test_many_speakers_are_sampled_close_to_the_enumeration():
 
 def test_a_sampled_p_is_never_zero():
     truth = np.zeros(60, dtype=int)
-    pair = [tally_categories(truth, each, np.arange(60), 2) for each in (truth, truth + 1)]
+    pair = [tally_categories(truth, prediction, np.arange(60), 2) for prediction in (truth, truth + 1)]
     assert permutation_p(*pair, "wa", permutations=200, seed=1) == 1 / 201
 
 
@@ -79,14 +79,14 @@ def test_the_same_answers_have_p_one():
 
 
 def test_under_the_null_hypothesis_p_is_about_uniform():
-    found = []
+    p_values = []
     for seed in range(120):
         generator = np.random.default_rng(seed)
         truth, speaker = np.zeros(40, int), np.arange(40) % 8
         pair = [tally_categories(truth, generator.integers(0, 2, 40), speaker, 2) for _ in range(2)]
-        found.append(permutation_p(*pair, "wa", 128, 1))
-    assert np.mean(np.array(found) <= 0.05) <= 0.10
-    assert 0.35 <= np.mean(np.array(found) <= 0.5) <= 0.65
+        p_values.append(permutation_p(*pair, "wa", 128, 1))
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.10
+    assert 0.35 <= np.mean(np.array(p_values) <= 0.5) <= 0.65
 
 
 def test_both_systems_are_resampled_with_the_same_speakers():
@@ -95,7 +95,7 @@ def test_both_systems_are_resampled_with_the_same_speakers():
     generator = np.random.default_rng(1)
     other = np.where(np.arange(24) % 4 == 0, 1, generator.integers(0, 2, 24))
     one = np.where(np.arange(24) % 4 == 0, 0, other)
-    pair = [tally_categories(truth, each, speaker, 2) for each in (one, other)]
+    pair = [tally_categories(truth, prediction, speaker, 2) for prediction in (one, other)]
     assert difference_interval(*pair, "wa", 200, 1, 0.95) == pytest.approx((0.25, 0.25), abs=1e-15)
 
 

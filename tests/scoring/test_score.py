@@ -31,18 +31,18 @@ def systems(manifest, *predictions):
 def test_pseudo_labels_are_never_counted():
     manifest = drawn_manifest()
     audio = drawn_predictions(manifest, "audio", 2)
-    found = score(manifest, systems(manifest, audio), settings(["audio"])).scores["test"]["audio"]
-    kept = manifest.mask("test") & (manifest.frame["emotion"] != "X").to_numpy()
-    truth, prediction = manifest.truth()[kept], audio.posterior[kept].argmax(axis=1)
-    assert found["n"] == kept.sum() == 40
-    assert found["n_attributes"] == 48  # an attribute's value counts whatever the emotion is
-    assert found["n_speakers"] == 4
-    assert found["macro_f1"] == pytest.approx(macro_f1(truth, prediction, 3), abs=1e-15)
-    assert found["ece"] == expected_calibration_error(audio.posterior[kept], truth, 10)
-    assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
+    scored = score(manifest, systems(manifest, audio), settings(["audio"])).scores["test"]["audio"]
+    rows = manifest.mask("test") & (manifest.frame["emotion"] != "X").to_numpy()
+    truth, prediction = manifest.truth()[rows], audio.posterior[rows].argmax(axis=1)
+    assert scored["n"] == rows.sum() == 40
+    assert scored["n_attributes"] == 48  # an attribute's value counts whatever the emotion is
+    assert scored["n_speakers"] == 4
+    assert scored["macro_f1"] == pytest.approx(macro_f1(truth, prediction, 3), abs=1e-15)
+    assert scored["ece"] == expected_calibration_error(audio.posterior[rows], truth, 10)
+    assert scored["macro_f1_lo"] <= scored["macro_f1"] <= scored["macro_f1_hi"]
     everything = manifest.mask("test")
     expected = concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
-    assert found["ccc_valence"] == pytest.approx(expected, abs=1e-13)
+    assert scored["ccc_valence"] == pytest.approx(expected, abs=1e-13)
 
 
 def test_a_posterior_over_more_labels_is_scored_over_the_manifests():
@@ -51,16 +51,16 @@ def test_a_posterior_over_more_labels_is_scored_over_the_manifests():
     narrow = scored_posterior(wide.posterior, wide.labels, LABELS, Path("raw.parquet"))
     np.testing.assert_allclose(narrow.sum(axis=1), 1)
     np.testing.assert_allclose(narrow[:, 0] / narrow[:, 1], wide.posterior[:, 2] / wide.posterior[:, 4])
-    found = score(manifest, systems(manifest, wide), settings(["raw"])).scores["test"]["raw"]
-    kept = manifest.mask("test") & (manifest.truth() >= 0)
-    assert found["ua"] == pytest.approx(
-        unweighted_accuracy(manifest.truth()[kept], wide.posterior[kept][:, [2, 4, 1]].argmax(axis=1), 3)
+    scored = score(manifest, systems(manifest, wide), settings(["raw"])).scores["test"]["raw"]
+    rows = manifest.mask("test") & (manifest.truth() >= 0)
+    assert scored["ua"] == pytest.approx(
+        unweighted_accuracy(manifest.truth()[rows], wide.posterior[rows][:, [2, 4, 1]].argmax(axis=1), 3)
     )
 
 
 def test_a_row_that_is_all_pseudo_label_is_spread_evenly():
-    found = scored_posterior(np.array([[0.0, 0.0, 1.0]]), ("a", "b", "X"), ("b", "a"), Path("p"))
-    assert found.tolist() == [[0.5, 0.5]]
+    scored = scored_posterior(np.array([[0.0, 0.0, 1.0]]), ("a", "b", "X"), ("b", "a"), Path("p"))
+    assert scored.tolist() == [[0.5, 0.5]]
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_predictions_of_another_corpus_are_refused():
 def test_what_was_fitted_on_a_part_of_the_split_is_called_resubstitution_there():
     manifest = drawn_manifest()
     fused = drawn_predictions(manifest, "fused", 4, fitted_on=("dev_bal",))
-    found = score(manifest, systems(manifest, fused), settings(["fused"])).scores
-    assert list(found["dev_bal"]) == ["fused_resubstitution"]
-    assert list(found["dev_filt"]) == ["fused_resubstitution"]
-    assert list(found["test"]) == ["fused"]
+    scored = score(manifest, systems(manifest, fused), settings(["fused"])).scores
+    assert list(scored["dev_bal"]) == ["fused_resubstitution"]
+    assert list(scored["dev_filt"]) == ["fused_resubstitution"]
+    assert list(scored["test"]) == ["fused"]
 
 
 def test_a_crossfitted_system_is_scored_where_it_is_whole_and_left_out_elsewhere():
@@ -131,9 +131,9 @@ def test_the_mean_concordance_needs_every_attribute():
     manifest = drawn_manifest()
     audio = drawn_predictions(manifest, "audio", 2)
     one = type(audio)(audio.utterance_ids, "one", attribute_names=("valence",), attributes=audio.attributes[:, 1:2])
-    found = score(manifest, systems(manifest, one), settings(["one"])).scores["test"]["one"]
-    assert "ccc_valence_lo" in found
-    assert not {"ccc_mean", "ccc_arousal", "macro_f1"} & set(found)
+    scored = score(manifest, systems(manifest, one), settings(["one"])).scores["test"]["one"]
+    assert "ccc_valence_lo" in scored
+    assert not {"ccc_mean", "ccc_arousal", "macro_f1"} & set(scored)
 
 
 def test_shared_speakers_recordings_and_absent_labels_are_said():
@@ -142,14 +142,14 @@ def test_shared_speakers_recordings_and_absent_labels_are_said():
     frame.loc[frame["split"] == "test", "speaker"] = "train0"
     frame.loc[[0, len(frame) - 1], "audio_sha256"] = "same"  # the first is in dev, the last in train
     frame.loc[(frame["split"] == "test") & (frame["emotion"] == "anger"), "emotion"] = "neutral"
-    said = score(
+    warnings = score(
         manifest, systems(manifest, drawn_predictions(manifest, "a", 1)), settings(["a"], ["dev", "test"])
     ).warnings
-    assert "test: 1 of 1 speakers also occur in train, train0 first; it flatters" in said
-    assert "dev: 1 of 1 recordings also occur in train, same first; it flatters" in said
-    assert "test: no utterance of anger; these labels count 0 in macro_f1 and ua" in said
-    assert "test: one speaker; utterances are resampled instead, the intervals hold for this speaker only" in said
-    assert "dev: 3 speakers; intervals from fewer than 10 are too narrow" in said
+    assert "test: 1 of 1 speakers also occur in train, train0 first; it flatters" in warnings
+    assert "dev: 1 of 1 recordings also occur in train, same first; it flatters" in warnings
+    assert "test: no utterance of anger; these labels count 0 in macro_f1 and ua" in warnings
+    assert "test: one speaker; utterances are resampled instead, the intervals hold for this speaker only" in warnings
+    assert "dev: 3 speakers; intervals from fewer than 10 are too narrow" in warnings
 
 
 def compared(splits, fitted_on=("dev_bal",), **rest):
@@ -168,12 +168,14 @@ def compared(splits, fitted_on=("dev_bal",), **rest):
 def test_the_better_expert_is_chosen_on_development_and_compared_on_the_other_splits():
     scores = compared(["dev_filt", "dev_bal", "test"]).scores
     assert scores["dev_filt"]["audio"]["macro_f1"] > scores["dev_filt"]["text"]["macro_f1"]
-    found = scores["test"]["fused_minus_best"]
-    assert found["best"] == "audio"
-    assert found["macro_f1"] == pytest.approx(scores["test"]["fused"]["macro_f1"] - scores["test"]["audio"]["macro_f1"])
-    assert found["macro_f1_lo"] <= found["macro_f1"] <= found["macro_f1_hi"]
-    assert found["p"] >= 2 / 2**4  # four speakers
-    assert 0 < found["p_mcnemar"] <= 1
+    difference = scores["test"]["fused_minus_best"]
+    assert difference["best"] == "audio"
+    assert difference["macro_f1"] == pytest.approx(
+        scores["test"]["fused"]["macro_f1"] - scores["test"]["audio"]["macro_f1"]
+    )
+    assert difference["macro_f1_lo"] <= difference["macro_f1"] <= difference["macro_f1_hi"]
+    assert difference["p"] >= 2 / 2**4  # four speakers
+    assert 0 < difference["p_mcnemar"] <= 1
     assert "fused_minus_best" not in scores["dev_filt"] and "fused_minus_best" not in scores["dev_bal"]
 
 
@@ -183,8 +185,8 @@ def test_the_split_that_chose_the_better_expert_is_not_compared_on_even_where_no
 
 
 def test_concordances_are_compared_without_mcnemar():
-    found = compared(["test"], metric="ccc_mean").scores["test"]["fused_minus_best"]
-    assert set(found) == {"best", "ccc_mean", "ccc_mean_lo", "ccc_mean_hi", "p"}
+    difference = compared(["test"], metric="ccc_mean").scores["test"]["fused_minus_best"]
+    assert set(difference) == {"best", "ccc_mean", "ccc_mean_lo", "ccc_mean_hi", "p"}
 
 
 def test_a_comparison_on_tuned_splits_only_is_not_made_and_said():

@@ -42,7 +42,7 @@ def project(tmp_path, monkeypatch):
 
 
 def leaves(value):
-    return [each for v in value.values() for each in leaves(v)] if isinstance(value, dict) else [value]
+    return [leaf for v in value.values() for leaf in leaves(v)] if isinstance(value, dict) else [value]
 
 
 def test_the_stage_writes_scores_page_and_plots(project, capsys):
@@ -56,7 +56,7 @@ def test_the_stage_writes_scores_page_and_plots(project, capsys):
     assert {"macro_f1", "macro_f1_lo", "macro_f1_hi", "ua", "wa", "weighted_f1", "ccc_mean_hi", "ece", "n"} <= set(
         scores["test"]["fused"]
     )
-    assert all(math.isfinite(each) for each in leaves(scores) if not isinstance(each, str))
+    assert all(math.isfinite(leaf) for leaf in leaves(scores) if not isinstance(leaf, str))
     assert "warning: test: 4 speakers; intervals from fewer than 10 are too narrow" in capsys.readouterr().err
 
 
@@ -75,12 +75,12 @@ def test_plots_hold_every_scored_utterance_and_every_bin(project):
     scoring.main()
     pairs = Path("metrics/plots/confusion/fused.csv").read_text().splitlines()
     assert pairs[0] == "actual,predicted" and len(pairs) == 41
-    assert {each for row in pairs[1:] for each in row.split(",")} <= {"anger", "neutral", "sadness"}
+    assert {leaf for row in pairs[1:] for leaf in row.split(",")} <= {"anger", "neutral", "sadness"}
     points = [row.split(",") for row in Path("metrics/plots/reliability/fused.csv").read_text().splitlines()]
     assert points[0] == ["confidence", "accuracy", "perfect", "n"]
     assert sum(int(row[3]) for row in points[1:]) == 40
     assert all(0 <= float(row[1]) <= 1 and row[0] == row[2] for row in points[1:])
-    assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it says nothing of the test split
+    assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it has no predictions of the test split
     assert len(Path("metrics/plots/systems.csv").read_text().splitlines()) == 1 + 4
 
 

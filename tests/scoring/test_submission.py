@@ -23,8 +23,8 @@ ALL = (*PRIMARY, "O", "X")  # anger contempt disgust fear happiness neutral sadn
 
 def corpus(**changes) -> Manifest:
     rows = [
-        {"utterance_id": each, "audio": f"Audios/{name}", "split": "test3", "subsets": []}
-        for each, name in FILES.items()
+        {"utterance_id": utterance, "audio": f"Audios/{name}", "split": "test3", "subsets": []}
+        for utterance, name in FILES.items()
     ]
     rows += [{"utterance_id": "d", "audio": "Audios/MSP_0009.wav", "split": "dev", "subsets": [], "emotion": "fear"}]
     frame = pd.DataFrame(rows).reindex(columns=SCHEMA.names)
@@ -52,20 +52,20 @@ def attributes(values, names=("arousal", "valence", "dominance")) -> Predictions
     return Predictions(np.array(list("abcd"), dtype=object), "fused", attribute_names=names, attributes=rows)
 
 
-def written(tmp_path, found, task, split="test3", **changes):
+def written(tmp_path, predicted, task, split="test3", **changes):
     out = tmp_path / "submission.csv"
-    said = write_submission(out, Path("fused.parquet"), found, corpus(**changes), split, task)
-    return out.read_bytes().decode(), said
+    notes = write_submission(out, Path("fused.parquet"), predicted, corpus(**changes), split, task)
+    return out.read_bytes().decode(), notes
 
 
 def test_categories_are_letters_by_file_name_and_pseudo_labels_are_dropped_first(tmp_path):
     # b: O is the most probable, without it contempt is; c: X and O alone leave nothing, all are equal
-    found = categories(a="surprise fear", b="O contempt", c="X O")
-    text, said = written(tmp_path, found, "categories")
+    predicted = categories(a="surprise fear", b="O contempt", c="X O")
+    text, notes = written(tmp_path, predicted, "categories")
     assert text == "FileName,EmoClass\nMSP_0001.wav,C\nMSP_0002.wav,A\nMSP_0003.wav,U\n"
     out = tmp_path / "submission.csv"
     tie = "1 choices were between equals; the first label in the manifest's order was taken"
-    assert said == [f"{out}: 3 utterances of test3", tie]
+    assert notes == [f"{out}: 3 utterances of test3", tie]
     assert check_submission(out, corpus(), "test3", "categories") == 3
 
 
@@ -79,23 +79,23 @@ def test_between_equals_the_first_label_is_taken(tmp_path):
     rows = posterior()
     rows[0] = 0
     rows[0, [ALL.index("sadness"), ALL.index("disgust")]] = 0.5
-    found = Predictions(np.array(list("abcd"), dtype=object), "fused", ALL, rows)
-    text, said = written(tmp_path, found, "categories")
-    assert "MSP_0003.wav,D\n" in text and said[1].startswith("1 choices were between equals")
+    predicted = Predictions(np.array(list("abcd"), dtype=object), "fused", ALL, rows)
+    text, notes = written(tmp_path, predicted, "categories")
+    assert "MSP_0003.wav,D\n" in text and notes[1].startswith("1 choices were between equals")
 
 
 def test_attributes_are_arousal_valence_dominance_and_clamped(tmp_path):
     # columns in another order than the challenge's; two of nine values are outside
     names = ("dominance", "arousal", "valence")
-    found = attributes([[1.5, 7.25, 3.0], [2.0, 4.0, 0.5], [6.123456789, 1.0, 7.0]], names)
-    text, said = written(tmp_path, found, "attributes")
+    predicted = attributes([[1.5, 7.25, 3.0], [2.0, 4.0, 0.5], [6.123456789, 1.0, 7.0]], names)
+    text, notes = written(tmp_path, predicted, "attributes")
     assert text == (
         "FileName,EmoAct,EmoVal,EmoDom\n"
         "MSP_0001.wav,4.000000,1.000000,2.000000\n"
         "MSP_0002.wav,1.000000,7.000000,6.123457\n"
         "MSP_0003.wav,7.000000,3.000000,1.500000\n"
     )
-    assert said[1] == "2 of 9 values were outside 1 to 7 and are clamped"
+    assert notes[1] == "2 of 9 values were outside 1 to 7 and are clamped"
     assert check_submission(tmp_path / "submission.csv", corpus(), "test3", "attributes") == 3
 
 
@@ -108,11 +108,11 @@ def test_values_on_the_networks_own_scale_are_refused(tmp_path):
 
 
 def test_an_utterance_without_prediction_is_named(tmp_path):
-    found = categories()
-    kept = replace(found, utterance_ids=found.utterance_ids[[0, 3]], posterior=found.posterior[[0, 3]])
-    with pytest.raises(InputError, match="says nothing of 2 of the 3 utterances of test3, 'b' first"):
-        written(tmp_path, kept, "categories")
-    assert written(tmp_path, kept, "categories", split="dev")[0] == "FileName,EmoClass\nMSP_0009.wav,N\n"
+    predicted = categories()
+    two = replace(predicted, utterance_ids=predicted.utterance_ids[[0, 3]], posterior=predicted.posterior[[0, 3]])
+    with pytest.raises(InputError, match="lacks 2 of the 3 utterances of test3, 'b' first"):
+        written(tmp_path, two, "categories")
+    assert written(tmp_path, two, "categories", split="dev")[0] == "FileName,EmoClass\nMSP_0009.wav,N\n"
 
 
 def test_a_table_of_the_other_task_is_refused(tmp_path):
@@ -120,15 +120,15 @@ def test_a_table_of_the_other_task_is_refused(tmp_path):
         written(tmp_path, categories(), "attributes")
     with pytest.raises(InputError, match="holds no categories, only attributes"):
         written(tmp_path, attributes([[4.0, 4.0, 4.0]] * 3), "categories")
-    with pytest.raises(InputError, match=r"lacks \['dominance'\], the challenge asks for"):
+    with pytest.raises(InputError, match=r"lacks \['dominance'\], the challenge requires"):
         written(tmp_path, attributes([[4.0, 4.0]] * 3, ("arousal", "valence")), "attributes")
 
 
 def test_labels_without_a_letter_are_refused(tmp_path):
     labels = (*PRIMARY[:-1], "calm")
-    found = replace(categories(), labels=(*labels, "O", "X"))
+    predicted = replace(categories(), labels=(*labels, "O", "X"))
     with pytest.raises(InputError, match="the manifest's label 'calm' has no letter"):
-        written(tmp_path, found, "categories", labels=labels)
+        written(tmp_path, predicted, "categories", labels=labels)
 
 
 def test_two_utterances_in_files_of_one_name_and_one_without_a_file_are_refused(tmp_path):
@@ -145,7 +145,7 @@ GOOD = ["FileName,EmoClass", "MSP_0001.wav,A", "MSP_0002.wav,N", "MSP_0003.wav,U
 
 
 @pytest.mark.parametrize(
-    "lines, said",
+    "lines, message",
     [
         (["FileName,Emo", *GOOD[1:]], "its first line is 'FileName,Emo', expected 'FileName,EmoClass'"),
         (["\ufeffFileName,EmoClass", *GOOD[1:]], "its first line is"),
@@ -163,10 +163,10 @@ GOOD = ["FileName,EmoClass", "MSP_0001.wav,A", "MSP_0002.wav,N", "MSP_0003.wav,U
         (GOOD[:-1], "lacks 1 of the 3 files of test3, 'MSP_0003.wav' first"),
     ],
 )
-def test_a_file_of_categories_is_checked_line_by_line(lines, said, tmp_path):
+def test_a_file_of_categories_is_checked_line_by_line(lines, message, tmp_path):
     path = tmp_path / "theirs.csv"
     path.write_text("\n".join(lines) + ("\n" if lines else ""), encoding="utf-8")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         check_submission(path, corpus(), "test3", "categories")
 
 
@@ -196,8 +196,8 @@ def test_the_command_writes_checks_and_refuses_without_torch(tmp_path):
 
     def command(*words):
         begin = (
-            "import runpy, sys; sys.argv = sys.argv[0:1] + {words}\n"
-            "try: runpy.run_module('pipeline_lib.scoring.submission', run_name='__main__')\n"
+            "import sys; sys.argv = ['ser', 'submission', *{words}]; from pipeline_lib.cli import main\n"
+            "try: main()\n"
             "finally: assert not {{'torch', 'transformers'}} & set(sys.modules)"
         )
         source = f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); " + begin.format(words=list(words))
@@ -205,8 +205,8 @@ def test_the_command_writes_checks_and_refuses_without_torch(tmp_path):
 
     wrote = command("data/fused.parquet", "--task", "categories", "--split", "test3", "--out", "new/submission.csv")
     assert (wrote.returncode, wrote.stdout) == (0, "new/submission.csv: 3 utterances of test3\n"), wrote.stderr
-    assert [each.name for each in (tmp_path / "new").iterdir()] == ["submission.csv"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["submission.csv"]
     checked = command("--check", "new/submission.csv")
-    assert checked.stdout == "new/submission.csv: 3 utterances of test3, all as the task wants\n", checked.stderr
+    assert checked.stdout == "new/submission.csv: 3 utterances of test3, all as the task requires\n", checked.stderr
     assert "has no split or subset 'test9'" in command("data/fused.parquet", "--split", "test9").stderr
     assert "give either a table of predictions or --check" in command().stderr

@@ -15,13 +15,13 @@ WHOLE = Predictions(
     expert="audio",
     labels=("anger", "neutral", "O"),
     posterior=np.array([[0.1, 0.2, 0.7], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]]),
-    trained_prior=np.array([0.1, 0.7, 0.2]),
+    training_prior=np.array([0.1, 0.7, 0.2]),
     attribute_names=("arousal", "valence"),
     attributes=np.array([[1.0, 7.0], [2.5, 3.5], [4.0, 4.0]]),
     embedding=np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
     fitted_on=("dev_bal",),
 )
-ARRAYS = ("posterior", "trained_prior", "attributes", "embedding")
+ARRAYS = ("posterior", "training_prior", "attributes", "embedding")
 
 
 def same(found, expected):

@@ -130,7 +130,9 @@ def test_a_null_language_is_detected(tiny, waveforms):
 
 
 def test_an_unknown_language_is_refused_with_those_that_are_known(tiny):
-    with pytest.raises(InputError, match=r"language is 'et', which .* does not hear; expected one of \['de', 'en'\]"):
+    with pytest.raises(
+        InputError, match=r"language is 'et', which .* does not transcribe; expected one of \['de', 'en'\]"
+    ):
         Whisper(WhisperSettings(checkpoint=str(tiny), language="et"), "cpu")
 
 

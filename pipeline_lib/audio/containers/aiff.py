@@ -3,7 +3,7 @@
 import struct
 
 from pipeline_lib.audio.containers.layout import Layout, by_count, by_tag
-from pipeline_lib.audio.containers.lengths import check_beginning, check_tail, held_of, is_unknown, plain
+from pipeline_lib.audio.containers.lengths import check_beginning, check_tail, held_of, is_unknown, raw_header
 from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 from pipeline_lib.audio.containers.wave import check_lost_blocks
 
@@ -16,10 +16,10 @@ _SEVERAL = (3, 6, 8)  # channels among which the third is the centre
 
 
 def aiff(span: Span) -> Layout:
-    """Hold what the chunks declare against each other and the file.
+    """Return an AIFF's layout, its chunks compared with one another and with the file.
 
     Raises:
-        Flaw: they do not agree, or the sound is in a form that cannot be decoded
+        Defect: they do not agree, or the sound is in a form that cannot be decoded
     """
     form, length = span.at(8, 4), struct.unpack(">I", span.at(4, 4))[0]
     if form not in (b"AIFF", b"AIFC"):
@@ -38,13 +38,14 @@ def aiff(span: Span) -> Layout:
     code = common[18:22] if form == b"AIFC" else b"NONE"
     centre = by_count(channels, _SEVERAL)
     if b"CHAN" in chunks:
-        centre = by_tag(*struct.unpack(">II", span.at(chunks[b"CHAN"][0], 8)), channels)
-    place, length = chunks[b"SSND"]
-    start = place + 8 + struct.unpack(">I", span.at(place, 4))[0]
+        layout_tag, mask = struct.unpack(">II", span.at(chunks[b"CHAN"][0], 8))
+        centre = by_tag(layout_tag, mask, channels)
+    position, length = chunks[b"SSND"]
+    start = position + 8 + struct.unpack(">I", span.at(position, 4))[0]
     unknown = is_unknown(length - 8 if length > 8 else 0, end - start)
     if unknown:
         check_beginning(span, start)
-    n_bytes = end - start if unknown else held_of(length + place - start, end - start)
+    n_bytes = end - start if unknown else held_of(length + position - start, end - start)
     if not piped:
         check_tail(span, end)
     if code not in _CODES:
@@ -60,25 +61,25 @@ def aiff(span: Span) -> Layout:
     n_frames = n_bytes // max(1, channels * width)
     sound = Sound(span, n_frames)
     if unknown or piped or not exact:
-        header = plain(kind, width, rate, channels, big)
+        header = raw_header(kind, width, rate, channels, big)
         sound = Sound(span.part(start, start + n_frames * channels * width, header), n_frames)
     return Layout("AIFF", (sound,), centre, lambda: check_lost_blocks(span))
 
 
 def _chunks(span: Span, end: int, form: bytes) -> dict[bytes, tuple[int, int]]:
-    """Return where the content of each chunk begins, and its declared length."""
-    chunks, place, number = {}, 12, 0
-    while place + 8 <= end:
+    """Return the position of each chunk's content, and its declared length."""
+    chunks, position, number = {}, 12, 0
+    while position + 8 <= end:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
-        name, length = struct.unpack(">4sI", span.at(place, 8))
+        name, length = struct.unpack(">4sI", span.at(position, 8))
         if not all(32 <= byte < 127 for byte in name):
             break
         if name == b"SSND" and name in chunks:
-            raise Defect("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
-        chunks[name] = place + 8, length
-        if name == b"SSND" and is_unknown(length - 8 if length > 8 else 0, end - place - 16) and b"COMM" in chunks:
+            raise Defect("not supported", f"has a second chunk of sound at byte {position} (two recordings in one?)")
+        chunks[name] = position + 8, length
+        if name == b"SSND" and is_unknown(length - 8 if length > 8 else 0, end - position - 16) and b"COMM" in chunks:
             break
-        place += 8 + length + length % 2
+        position += 8 + length + length % 2
     return chunks
 
 
@@ -86,7 +87,7 @@ def _rate(exponent: int, mantissa: int) -> tuple[int, bool]:
     """Return an 80-bit number of hertz, rounded, and whether it is a whole one; the old Macintosh's are not.
 
     Raises:
-        Flaw: it is neither
+        Defect: it is neither
     """
     shift = 16_383 + 63 - exponent
     if not 0 < shift < 64:

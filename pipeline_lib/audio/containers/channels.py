@@ -1,4 +1,4 @@
-"""Many channels to one: their mean, unless it loses what they hold.
+"""Many channels to one: their mean, unless it loses the sound that they hold.
 
 Decided once a recording, on its first ten minutes, so that a chunk is mixed as the whole is:
 
@@ -28,7 +28,7 @@ class Mixing:
     """How channels become one.
 
     Attributes:
-        rule: what was done
+        rule: which of the module's rules applied
         channel: index of the one that is taken, None for the mean
     """
 
@@ -36,7 +36,7 @@ class Mixing:
     channel: int | None = None
 
     def mixed(self, block: np.ndarray) -> np.ndarray:
-        """Return one channel of a block of shape ``(n_frames, channels)``."""
+        """Return one channel, shape ``(n_frames,)``, of a block of shape ``(n_frames, channels)``."""
         if block.shape[1] == 1:
             return block[:, 0]
         return block.mean(axis=1) if self.channel is None else block[:, self.channel].copy()
@@ -47,7 +47,7 @@ class Energies:
     """Sums of squares over the part of a recording that decides, gathered while it is decoded.
 
     Attributes:
-        channels: how many
+        channels: number of channels
         limit: frames that decide
         centre: index of the centre, where there is one
     """
@@ -84,7 +84,7 @@ class Energies:
             self.cancelled += float(totals[sums < CANCELS * totals].sum())
 
     def mixing(self) -> Mixing:
-        """Return how the channels are to become one."""
+        """Return the mixing that the sums decide on."""
         if self.channels == 1 or not self.of_each.any():
             return Mixing()
         if self.centre is not None and self.of_each[self.centre] >= FAINT * self.of_each.max():

@@ -41,10 +41,10 @@ def _of(data: np.ndarray) -> int:
 @cache
 def _tables() -> tuple[np.ndarray, list[np.ndarray]]:
     """Return each byte's CRC, and what a CRC becomes when 1, 2, 4 ... up to ``_PART`` / 2 zeros follow."""
-    of_byte = np.arange(256, dtype=np.uint16)
+    of_byte: np.ndarray = np.arange(256, dtype=np.uint16)
     for _ in range(8):
         of_byte = (of_byte >> 1) ^ np.where(of_byte & 1, 0xA001, 0).astype(np.uint16)
-    every = np.arange(1 << 16)
+    every: np.ndarray = np.arange(1 << 16)
     behind = [(every >> 8).astype(np.uint16) ^ of_byte[every & 255]]
     for _ in range(19):
         behind.append(behind[-1][behind[-1]])

@@ -11,7 +11,7 @@ class Decoder(soundfile.SoundFile):
     """A file read from front to back; soundfile seeks after each read otherwise, which is inexact in MP3."""
 
     def seekable(self) -> bool:
-        """Return that soundfile is not to seek."""
+        """Return False, so that soundfile does not seek."""
         return False
 
 
@@ -19,7 +19,7 @@ def decoder(span: Span, by_position: bool = False) -> Decoder:
     """Return a decoder of a span: of the file itself where the span is all of it.
 
     Args:
-        span: what it reads
+        span: the bytes that it reads
         by_position: leave the open file's own position alone, which forked processes share
     """
     if span.is_whole_file and not by_position:

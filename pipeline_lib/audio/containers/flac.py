@@ -18,21 +18,21 @@ def md5(span: Span) -> bytes | None:
 
 
 def flac(span: Span) -> Layout:
-    """Hold the header's rate against the first frame's; the rate is in no checksum.
+    """Return a FLAC's layout, the header's rate compared with the first frame's; the rate is in no checksum.
 
     Raises:
-        Flaw: they differ, or there is no frame
+        Defect: they differ, or there is no frame
     """
-    place = 4
-    declared = int.from_bytes(span.at(place + 14, 3), "big") >> 4
-    channels = (span.at(place + 16, 1)[0] >> 1 & 7) + 1 if span.size > place + 16 else 0
+    position = 4
+    declared = int.from_bytes(span.at(position + 14, 3), "big") >> 4
+    channels = (span.at(position + 16, 1)[0] >> 1 & 7) + 1 if span.size > position + 16 else 0
     last, number = False, 0
     while not last:
         check_number(number := number + 1, "blocks of metadata", MOST_CHUNKS)
-        kind, length = struct.unpack(">B3s", span.at(place, 4))
+        kind, length = struct.unpack(">B3s", span.at(position, 4))
         last = kind >= 128
-        place += 4 + int.from_bytes(length, "big")
-    frame = span.at(place, 16)
+        position += 4 + int.from_bytes(length, "big")
+    frame = span.at(position, 16)
     if len(frame) < 16:
         raise Defect("truncated", "ends before its first frame (an interrupted copy?)")
     if frame[0] != 0xFF or frame[1] & 0xFE != 0xF8:
@@ -48,10 +48,10 @@ def flac(span: Span) -> Layout:
 
 
 def _refuse_second(span: Span) -> None:
-    """Look for the head of a stream behind the first one's, of which a decoder would read nothing."""
-    for place in range(4, span.size, _AT_ONCE):
-        data = span.at(place, _AT_ONCE + 7)
+    """Refuse the head of a stream behind the first one's, of which a decoder would read nothing."""
+    for position in range(4, span.size, _AT_ONCE):
+        data = span.at(position, _AT_ONCE + 7)
         for head in _HEADS:
             if (index := data.find(head)) >= 0:
-                text = f"has a second FLAC stream at byte {place + index}, of which nothing would be decoded"
+                text = f"has a second FLAC stream at byte {position + index}, of which nothing would be decoded"
                 raise Defect("not supported", f"{text} (two files joined? decode and join them anew)")

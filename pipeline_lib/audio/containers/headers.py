@@ -3,7 +3,14 @@
 import struct
 
 from pipeline_lib.audio.containers.layout import Layout, by_count, by_tag
-from pipeline_lib.audio.containers.lengths import BEGINNINGS, check_beginning, check_tail, held_of, is_unknown, plain
+from pipeline_lib.audio.containers.lengths import (
+    BEGINNINGS,
+    check_beginning,
+    check_tail,
+    held_of,
+    is_unknown,
+    raw_header,
+)
 from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 
 _AU = {1: ("ulaw", 1), 2: ("int", 1), 3: ("int", 2), 4: ("int", 3), 5: ("int", 4)}
@@ -13,10 +20,10 @@ _CAF_PACKED = (b"alac", b"ima4")  # what libsndfile decodes too
 
 
 def au(span: Span) -> Layout:
-    """Sun's and NeXT's AU; a length of 0xFFFFFFFF is its own word for "unknown".
+    """Return the layout of Sun's and NeXT's AU; a length of 0xFFFFFFFF means "unknown" there.
 
     Raises:
-        Flaw: it declares more or less than it holds, or a form that cannot be decoded
+        Defect: it declares more or less than it holds, or a form that cannot be decoded
     """
     big = span.at(0, 4) == b".snd"
     start, length, code, rate, channels = struct.unpack(">5I" if big else "<5I", span.at(4, 20))
@@ -29,10 +36,10 @@ def au(span: Span) -> Layout:
 
 
 def nist(span: Span) -> Layout:
-    """NIST SPHERE, as LDC publishes; sound inside that is compressed by shorten or wavpack cannot be decoded.
+    """Return the layout of NIST SPHERE, as LDC publishes; shorten and wavpack inside cannot be decoded.
 
     Raises:
-        Flaw: it declares more or less than it holds, or a form that cannot be decoded
+        Defect: it declares more or less than it holds, or a form that cannot be decoded
     """
     start = _number(span.at(8, 8).strip().decode("ascii", "replace"), "its header's length")
     fields = {}
@@ -59,16 +66,16 @@ def nist(span: Span) -> Layout:
 
 
 def caf(span: Span) -> Layout:
-    """Apple's Core Audio Format; a length of -1 is its own word for "unknown".
+    """Return the layout of Apple's Core Audio Format; a length of -1 means "unknown" there.
 
     Raises:
-        Flaw: it declares more or less than it holds, or a form that cannot be decoded
+        Defect: it declares more or less than it holds, or a form that cannot be decoded
     """
-    place, described, chan, data, number = 8, b"", None, None, 0
-    while place + 12 <= span.size:
+    position, described, chan, data, number = 8, b"", None, None, 0
+    while position + 12 <= span.size:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
-        name, length = struct.unpack(">4sq", span.at(place, 12))
-        start = place + 12
+        name, length = struct.unpack(">4sq", span.at(position, 12))
+        start = position + 12
         if name == b"desc":
             described = span.at(start, 32)
         if name == b"chan":
@@ -78,18 +85,18 @@ def caf(span: Span) -> Layout:
             if is_unknown(data[1], span.size - data[0], 64):
                 break
         if name in BEGINNINGS:
-            check_tail(span, place)
+            check_tail(span, position)
         if length < 0 or (start + length > span.size and name != b"data"):
-            raise Defect("damaged", f"declares a chunk of {length} bytes at byte {place}, more than there are")
-        place = start + length
+            raise Defect("damaged", f"declares a chunk of {length} bytes at byte {position}, more than there are")
+        position = start + length
     if data is None or len(described) < 32:
         raise Defect("truncated", f"holds {span.size} bytes and no sound (an interrupted copy?)")
     rate, code, flags, per_packet, _, channels, bits = struct.unpack(">d4s5I", described)
-    centre = by_count(channels) if chan is None else by_tag(*chan, channels)
+    centre = by_count(channels) if chan is None else by_tag(chan[0], chan[1], channels)
     held = held_of(data[1], span.size - data[0], 64)
     unknown = is_unknown(data[1], span.size - data[0], 64)
     if not unknown:
-        check_tail(span, min(place, span.size))
+        check_tail(span, min(position, span.size))
     if code in _CAF_PACKED:
         return Layout("CAF", (Sound(span),), centre)
     kind = {b"lpcm": "float" if flags & 1 else "int", b"ulaw": "ulaw", b"alaw": "alaw"}.get(code)
@@ -103,7 +110,7 @@ def caf(span: Span) -> Layout:
     if not unknown:
         return Layout("CAF", (Sound(span, n_frames),), centre)
     check_beginning(span, data[0])
-    header = plain(kind, width, int(rate), channels, not flags & 2)
+    header = raw_header(kind, width, int(rate), channels, not flags & 2)
     return Layout("CAF", (Sound(span.part(data[0], data[0] + n_frames * per_packet, header), n_frames),), centre)
 
 
@@ -128,7 +135,7 @@ def _plain(
         check_tail(span, start + length)
         return Layout(container, (Sound(span, n_frames),), centre)
     check_beginning(span, start)
-    header = plain(kind, width, rate, channels, big)
+    header = raw_header(kind, width, rate, channels, big)
     sound = Sound(span.part(start, start + n_frames * channels * width, header), n_frames)
     return Layout(container, (sound,), centre)
 

@@ -1,13 +1,13 @@
-"""What a container says of itself, held against what it holds; libsndfile plays a damaged file without a word.
+"""Compare what a container declares with what it holds; libsndfile plays a damaged file without a word.
 
-Every container that is taken is inspected here, and no other is taken. What each lets one see:
+Every container that is taken is inspected here, and no other is taken. The defects that each one shows:
 
 ===============  =====================================================================================================
 WAV, RF64, BW64  sizes of chunks, and a format that is declared twice; sound has no checksum: bytes replaced by others
 Wave64, AIFF     are seen by the corpus's own ``SHA256SUMS`` only, but for zeros that fill whole blocks of a disk
 AU, CAF, SPHERE  the length of the sound
 FLAC             the rate in header and first frame; the sound's MD5, which ``reading`` compares where there is one
-Ogg              a CRC-32 and a number in every page, which libogg uses to *skip* a bad page: here the page is a flaw
+Ogg              a CRC-32 and a number in every page, which libogg uses to *skip* a bad page: here the page is a defect
 MP3              each frame begins where the last ends, at the same rate; the number of frames and a CRC-16 of all of
                  them where the encoder wrote a LAME tag (LAME and FFmpeg do)
 ===============  =====================================================================================================
@@ -30,7 +30,7 @@ INSPECTED: dict[bytes, Callable[[Span], Layout]] = {
     **dict.fromkeys(MAGICS, wave),
     **{b"FORM": aiff, b".snd": au, b"dns.": au, b"caff": caf, b"NIST": nist, b"fLaC": flac, b"OggS": ogg},
 }
-_OTHERS = (  # known, and not taken: where, what stands there, the name
+_OTHERS = (  # known, and not taken: offset, magic bytes, name
     (4, b"ftyp", "MP4 (M4A)"),
     (0, b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "ASF (WMA)"),
@@ -53,15 +53,15 @@ _OTHERS = (  # known, and not taken: where, what stands there, the name
 
 
 def not_taken(name: str) -> Defect:
-    """Return the flaw of a container that is known and not taken."""
+    """Return the defect of a container that is known and not taken."""
     return Defect("not supported", f"is {name}, not a container that is taken ({TAKEN}); convert it first")
 
 
 def inspect(span: Span) -> Layout | None:
-    """Return where the sound is; None for what is none of the containers that are taken.
+    """Return the layout of a recording; None where its container is unknown.
 
     Raises:
-        Flaw: the container contradicts itself or the file, or what is in it cannot be decoded
+        Defect: the container contradicts itself or the file, or what is in it cannot be decoded
     """
     start = 0
     while length := behind_id3(span.at(start, 10)):

@@ -1,4 +1,4 @@
-"""Where a container keeps its sound, and which channel is the centre."""
+"""Where the sound of a container lies, and which channel is the centre."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Layout:
         container: its name
         sounds: the stretches of sound in it, in order; all are decoded, one behind the other
         centre: index of the centre among the channels, where the container's order of channels has one
-        verify: tests of every byte, for a recording that is read whole; raises ``Flaw``
+        verify: tests of every byte, for a recording that is read whole; raises ``Defect``
     """
 
     container: str
@@ -32,18 +32,35 @@ class Layout:
 
 
 def by_count(channels: int, counts: tuple[int, ...] = (6, 8), index: int = 2) -> int | None:
-    """Return the centre of an order that depends on the number of channels alone: L R C ... of 5.1 and 7.1."""
+    """Return the centre of an order that depends on the number of channels alone: L R C ... of 5.1 and 7.1.
+
+    Args:
+        channels: number of channels
+        counts: numbers of channels that have a centre
+        index: the centre's index among them
+    """
     return index if channels in counts else None
 
 
 def by_mask(mask: int, channels: int) -> int | None:
-    """Return the centre in a WAVE mask of loudspeakers, whose bits are in the order of the channels."""
+    """Return the centre in a WAVE mask of loudspeakers, whose bits are in the order of the channels.
+
+    Args:
+        mask: one bit a loudspeaker, ``0x4`` for the centre
+        channels: number of channels; fewer than 3 have no centre
+    """
     index = (mask & (_MASK - 1)).bit_count()
     return index if mask & _MASK and channels >= 3 and index < channels else None
 
 
 def by_tag(tag: int, mask: int, channels: int) -> int | None:
-    """Return the centre in a ``chan`` or ``CHAN`` chunk of Core Audio; only layouts of that many channels count."""
+    """Return the centre in a ``chan`` or ``CHAN`` chunk of Core Audio.
+
+    Args:
+        tag: the layout's number, and its number of channels in the lower 16 bits
+        mask: of loudspeakers, for the tag that refers to it
+        channels: number of channels; a tag of another number is not used
+    """
     if tag == _TAG_USES_MASK:
         return by_mask(mask, channels)
     index = _CORE_AUDIO.get(tag >> 16)

@@ -1,4 +1,4 @@
-"""Declared lengths: which are whole, which mean "unknown", which are broken; headers that declare none."""
+"""Declared lengths: which are whole, which mean "unknown", which are broken; headers that declare no length."""
 
 import struct
 
@@ -27,7 +27,7 @@ _AU |= {("ulaw", 1): 1, ("alaw", 1): 27}
 
 
 def is_unknown(length: int, held: int, bits: int = 32) -> bool:
-    """Return whether a declared length of sound is what recorders write that cannot go back and correct it.
+    """Return whether a declared length of sound means "unknown": the recorder could not go back and correct it.
 
     That is 0 with sound behind it, and where it exceeds what is there: the largest numbers of the field, signed or not
     (0xFFFFFFFF; 0x7FFFF000 of SoX, 0x7FFF0000, and 0x7F000000 in AIFF; 0x7FFFFFFF; 0x80000000 of arecord), with a
@@ -35,7 +35,7 @@ def is_unknown(length: int, held: int, bits: int = 32) -> bool:
 
     Args:
         length: declared, bytes
-        held: bytes there are
+        held: bytes in the file
         bits: width of the field, 32 or 64
     """
     if length <= held:
@@ -46,10 +46,15 @@ def is_unknown(length: int, held: int, bits: int = 32) -> bool:
 
 
 def held_of(length: int, held: int, bits: int = 32) -> int:
-    """Return how many bytes of sound there are.
+    """Return the number of bytes of sound in the file.
+
+    Args:
+        length: declared, bytes
+        held: bytes in the file
+        bits: width of the field, 32 or 64
 
     Raises:
-        Flaw: fewer than are declared
+        Defect: fewer than are declared
     """
     if is_unknown(length, held, bits):
         return held
@@ -61,8 +66,12 @@ def held_of(length: int, held: int, bits: int = 32) -> int:
 def check_beginning(span: Span, start: int) -> None:
     """Refuse sound of unknown length that begins with a header: a program wrote it anew where it could not go back.
 
+    Args:
+        span: the file
+        start: position of the sound, bytes
+
     Raises:
-        Flaw: it does
+        Defect: a header begins there
     """
     if span.at(start, 16).startswith(BEGINNINGS):
         text = f"has a second header at byte {start}, where its sound begins (written to a pipe?)"
@@ -70,10 +79,14 @@ def check_beginning(span: Span, start: int) -> None:
 
 
 def check_tail(span: Span, end: int) -> None:
-    """Refuse what lies behind the end that a container declares; padding with zeros and players' tags may.
+    """Refuse bytes behind the end that a container declares, other than padding with zeros and players' tags.
+
+    Args:
+        span: the file
+        end: declared, bytes
 
     Raises:
-        Flaw: something else does
+        Defect: there are other bytes
     """
     left = span.size - end
     tail = span.at(end, 1 << 16)
@@ -84,14 +97,14 @@ def check_tail(span: Span, end: int) -> None:
         raise Defect("damaged", f"holds {span.size} bytes, declares {end}: more than it should (a damaged header?)")
 
 
-def plain(kind: str, width: int, rate: int, channels: int, big: bool) -> bytes:
+def raw_header(kind: str, width: int, rate: int, channels: int, big: bool) -> bytes:
     """Return a header of unknown length for sound that follows it, for what a decoder reads wrongly from its own.
 
     Args:
         kind: "int", "unsigned", "float", "ulaw" or "alaw"
         width: bytes a sample
         rate: Hz
-        channels: how many
+        channels: number of channels
         big: whether samples are big-endian
     """
     if kind == "unsigned":

@@ -12,7 +12,12 @@ _WIDTHS = {"PCM_S8": ("int16", 1), "PCM_16": ("int16", 2), "PCM_24": ("int32", 3
 
 
 class Md5:
-    """The checksum of samples, little-endian and of the width that the file declares, gathered while they are read."""
+    """The checksum of samples, little-endian and of the width that the file declares, gathered while they are read.
+
+    Args:
+        span: a FLAC, or a file of another format, which declares no checksum
+        file: its decoder
+    """
 
     def __init__(self, span: Span, file: Decoder) -> None:
         self.file = file
@@ -30,5 +35,5 @@ class Md5:
         return block.astype(np.float32) / np.float32(1 << 8 * size - 1)  # exact: at most 24 bits
 
     def fits(self) -> bool:
-        """Return whether what was read has the checksum that is declared; true where none is."""
+        """Return whether the samples read have the declared checksum; true where none is declared."""
         return self.declared is None or self.digest.digest() == self.declared

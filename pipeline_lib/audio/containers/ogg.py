@@ -1,7 +1,7 @@
 """Ogg: a CRC-32 and a number in every page, and streams one behind another, each with a beginning and an end.
 
 libogg skips a bad page without a word, and libsndfile reads the first of several streams only. Here a bad page is a
-flaw, and each stream of a chain is given to the decoder by itself.
+defect, and each stream of a chain is given to the decoder by itself.
 """
 
 import struct
@@ -20,7 +20,7 @@ _SEVERAL = (3, 5, 6, 7, 8)  # channels, in the order L C R ...
 
 
 class _Page(NamedTuple):
-    place: int
+    position: int
     end: int
     flags: int
     serial: int
@@ -29,14 +29,15 @@ class _Page(NamedTuple):
 
 
 def ogg(span: Span) -> Layout:
-    """Look whether each page begins where the last ends and follows it by number, and cut the chain into its links.
+    """Return an Ogg's layout: pages that follow one another without a gap, the chain cut into its links.
 
     Raises:
-        Flaw: a page is missing or out of order, a stream does not end, or is of a codec that cannot be decoded
+        Defect: a page is missing or out of order, a stream does not end, or is of a codec that cannot be decoded
     """
     if span.size > LARGEST:
         raise Defect("too long", f"holds {span.size} bytes, expected at most {LARGEST} of a compressed recording")
-    links, centre = [], None
+    links: list[Sound] = []
+    centre = None
     for begin, end, heads in _links(span):
         known = [head for head in heads if any(head.startswith(magic) for magic in _CODECS)]
         if not known:
@@ -52,18 +53,21 @@ def ogg(span: Span) -> Layout:
 
 def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
     """Yield begin, end and the first bytes of each stream of every link of the chain."""
-    begin, heads, following, ended, last = 0, [], {}, set(), None
+    begin, last = 0, None
+    heads: list[bytes] = []
+    following: dict[int, int] = {}  # serial -> number of its next page
+    ended: set[int] = set()
     for page in _pages(span):
         starts = bool(page.flags & 2)
         if starts and last is not None and not last.flags & 2:  # a group of beginnings after sound: the next link
             if ended != set(following):
                 raise Defect(
-                    "truncated", f"has a stream that does not end before byte {page.place}, where another begins"
+                    "truncated", f"has a stream that does not end before byte {page.position}, where another begins"
                 )
-            yield begin, page.place, heads
-            begin, heads, following, ended = page.place, [], {}, set()
+            yield begin, page.position, heads
+            begin, heads, following, ended = page.position, [], {}, set()
         if page.number != following.get(page.serial, page.number) or starts != (page.serial not in following):
-            raise Defect("damaged", f"lacks a page before byte {page.place}, or has one twice")
+            raise Defect("damaged", f"lacks a page before byte {page.position}, or has one twice")
         if starts:
             heads.append(span.at(page.body, 64))
             check_number(len(heads), "streams at once", MOST_SOUNDS)
@@ -79,25 +83,25 @@ def _links(span: Span) -> Iterator[tuple[int, int, list[bytes]]]:
 
 
 def _pages(span: Span) -> Iterator[_Page]:
-    place = 0
-    while place < span.size:
-        head = span.at(place, 27)
+    position = 0
+    while position < span.size:
+        head = span.at(position, 27)
         if not head.startswith(b"OggS\0"[: len(head)]):
-            raise Defect("damaged", f"has no page at byte {place}, where the last one ends")
-        table = span.at(place + 27, head[26]) if len(head) == 27 else b""
-        end = place + 27 + len(table) + sum(table)
+            raise Defect("damaged", f"has no page at byte {position}, where the last one ends")
+        table = span.at(position + 27, head[26]) if len(head) == 27 else b""
+        end = position + 27 + len(table) + sum(table)
         if len(head) < 27 or len(table) < head[26] or end > span.size:
             raise Defect("truncated", f"holds {span.size} bytes and ends inside a page (an interrupted copy?)")
         serial, number = struct.unpack("<II", head[14:22])
-        yield _Page(place, end, head[5], serial, number, place + 27 + len(table))
-        place = end
+        yield _Page(position, end, head[5], serial, number, position + 27 + len(table))
+        position = end
 
 
 def _check_crcs(span: Span) -> None:
     for page in _pages(span):
-        data = span.at(page.place, page.end - page.place)
+        data = span.at(page.position, page.end - page.position)
         if _crc(data[:22] + bytes(4) + data[26:]) != struct.unpack("<I", data[22:26])[0]:
-            raise Defect("damaged", f"has a page at byte {page.place} that does not match its checksum")
+            raise Defect("damaged", f"has a page at byte {page.position} that does not match its checksum")
 
 
 def _centre(head: bytes) -> int | None:

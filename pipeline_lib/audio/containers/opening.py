@@ -1,7 +1,7 @@
-"""A recording opened after what its bytes tell without decoding; the last ones of which a part was read stay open.
+"""A recording opened after the tests that need no decoding; the last ones of which a part was read stay open.
 
 The parts of one recording are mostly read one behind the other (segments of a table, chunks of a long utterance).
-Where its sound cannot be entered in the middle, opening it anew for each would cost the square of its length.
+Where its sound cannot be entered in the middle, opening it anew for each part would cost the square of its length.
 """
 
 import os
@@ -25,34 +25,47 @@ CAUSES = {
     b"PK\3\4": "a ZIP archive? unpack it",
     b"\x1f\x8b": "gzip? unpack it",
 }  # what a file begins with -> what it probably is
-_MOST_KEPT = 4  # of each thread: a conversation's speakers may have a file each
+_MOST_OPEN = 4  # of each thread: a conversation may have one file a speaker
 
 
-class _Kept(threading.local):
+class _OpenReadings(threading.local):
     """Readings that stay open, and their files, the oldest first; each thread has its own."""
 
     def __init__(self) -> None:
         self.readings: dict[tuple[int, int, int, int], tuple[FileIO, Reading]] = {}
 
     def take(self, identity: tuple[int, int, int, int]) -> tuple[FileIO, Reading] | None:
-        """Return a file's reading, which is not kept any longer."""
+        """Remove a file's reading and return it, None where there is none."""
         return self.readings.pop(identity, None)
 
     def put(self, raw: FileIO, reading: Reading) -> None:
-        """Keep a reading, and close the oldest where there are too many."""
-        for identity in [*self.readings][: max(0, len(self.readings) + 1 - _MOST_KEPT)]:
+        """Add a reading, and close the oldest where there are too many.
+
+        Args:
+            raw: the open file
+            reading: its reading
+        """
+        for identity in [*self.readings][: max(0, len(self.readings) + 1 - _MOST_OPEN)]:
             _close(*self.readings.pop(identity))
         if (before := self.readings.pop(reading.identity, None)) is not None:
             _close(*before)
         self.readings[reading.identity] = raw, reading
 
 
-_KEPT = _Kept()
+_OPEN = _OpenReadings()
 
 
 @contextmanager
 def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator[Reading]:
-    """Open a recording after the tests that its bytes allow without decoding."""
+    """Open a recording after the tests that need no decoding.
+
+    Args:
+        path: the recording
+        longest_s: duration that is decoded at most, seconds
+
+    Raises:
+        BadAudio: the file is missing, not readable, not audio, or its container has a defect
+    """
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -63,7 +76,7 @@ def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator[Reading]:
         raise BadAudio("not a file", f"{path} is {_kind(status.st_mode)}, expected a recording")
     raw: FileIO | None = None
     try:
-        if (known := _KEPT.take(_identity(status))) is not None:
+        if (known := _OPEN.take(_identity(status))) is not None:
             raw, reading = known
             reading.again(path, longest_s)
         else:
@@ -81,10 +94,10 @@ def opened(path: Path, longest_s: float = LONGEST_S) -> Iterator[Reading]:
         if reading.cursor is None:
             reading.close()
         else:
-            _KEPT.put(raw, reading)
+            _OPEN.put(raw, reading)
             raw = None
-    except Defect as flaw:
-        raise BadAudio(flaw.reason, f"{path} {flaw.message}") from None
+    except Defect as defect:
+        raise BadAudio(defect.reason, f"{path} {defect.message}") from None
     except OSError as error:
         raise BadAudio("unreadable", f"{path} cannot be opened: {error.strerror}") from None
     finally:
@@ -102,7 +115,7 @@ def _close(raw: FileIO, reading: Reading) -> None:
 
 
 def _layout(path: Path, span: Span) -> Layout:
-    """Return where the sound is, by inspection alone."""
+    """Return the layout, by inspection alone."""
     layout = inspect(span)
     if layout is not None:
         return layout

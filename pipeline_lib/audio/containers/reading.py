@@ -30,7 +30,12 @@ _LOCK = Lock()
 
 
 class BadAudio(InputError):
-    """A recording that cannot be used; ``reason`` is one of the module's short words."""
+    """A recording that cannot be used.
+
+    Args:
+        reason: one of the short words of ``pipeline_lib.audio.decoding``
+        message: one sentence that names the file
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message)
@@ -43,16 +48,20 @@ class BadAudio(InputError):
 class Reading:
     """An open recording.
 
-    No more than ``longest_s`` is decoded, whatever the file declares or leaves out.
+    Args:
+        path: the recording
+        layout: its container, inspected
+        identity: device, inode, time of change and size of the file
+        longest_s: duration that is decoded at most, seconds, whatever the file declares or leaves out
 
     Attributes:
         rate: Hz
-        channels: how many
+        channels: number of channels
         n_frames: samples of each channel; None where the file does not declare them
         read: frames that were counted
         clipped: samples of them at full scale, of every channel
-        cursor: what was decoded last of a stretch that cannot be entered in the middle, and the stretch's number
-        decisions: how the channels of files become one, by device, inode, time of change and size
+        cursor: number and decoder of the stretch that was read last, where it cannot be entered in the middle
+        decisions: how the channels of files become one, by ``identity``
     """
 
     decisions: dict[tuple[int, int, int, int], Mixing] = {}
@@ -73,11 +82,16 @@ class Reading:
             raise BadAudio("implausible", f"{path} declares {text} and at most {MOST_CHANNELS} (a damaged header?)")
 
     def again(self, path: Path, longest_s: float) -> None:
-        """Begin anew with a reading that stayed open."""
+        """Begin anew with a reading that stayed open.
+
+        Args:
+            path: the recording, perhaps under another name
+            longest_s: duration that is decoded at most, seconds
+        """
         self.path, self.longest_s, self.read, self.clipped = path, longest_s, 0, 0
 
     def whole(self) -> tuple[np.ndarray, Mixing]:
-        """Return one channel of the whole recording, and how it was made; every byte is verified."""
+        """Return the whole recording as one channel, shape ``(n_frames,)``, and its mixing; verify every byte."""
         first = Mixing() if self.layout.centre is None else Mixing("centre", self.layout.centre)
         energies = self._energies()
 
@@ -97,21 +111,21 @@ class Reading:
         if self.n_frames is None:
             return np.concatenate([np.zeros(0, np.float32), *blocks])
         self._refuse_long(self.n_frames)
-        samples, place = np.empty(self.n_frames, np.float32), 0
+        samples, position = np.empty(self.n_frames, np.float32), 0
         for block in blocks:
-            samples[place : place + len(block)] = block
-            place += len(block)
+            samples[position : position + len(block)] = block
+            position += len(block)
         return samples
 
     def counted(self, block: np.ndarray) -> np.ndarray:
-        """Return the block, after its frames and the samples of it at full scale were counted."""
+        """Count a block's frames and its samples at full scale; return it, shape ``(n_frames, channels)``."""
         self.read += len(block)
         if _peak(block) >= FULL_SCALE:
             self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
         return block
 
     def mixing(self) -> Mixing:
-        """Return how the whole recording's channels become one: decoded for that alone where it is not known yet."""
+        """Return the mixing of the whole recording, which is decoded for that alone where it is not known yet."""
         if self.channels == 1:
             return Mixing()
         if (known := self.decisions.get(self.identity)) is not None:
@@ -123,7 +137,12 @@ class Reading:
         return self._decide(energies)
 
     def blocks(self, begin: int, end: int | None) -> Iterator[np.ndarray]:
-        """Yield frames ``[begin, end)``, float32, shape ``(n_frames, channels)``; a whole file is verified whole."""
+        """Yield frames, float32, shape ``(n_frames, channels)``; a whole file is verified whole.
+
+        Args:
+            begin: first frame
+            end: one behind the last frame, None for the recording's end
+        """
         last = _UNKNOWN if self.n_frames is None else self.n_frames
         stop = last if end is None else min(end, last)
         if self.n_frames is not None:
@@ -134,14 +153,14 @@ class Reading:
         return self._decoded(begin, stop, whole)
 
     def close(self) -> None:
-        """Close what was opened and not read."""
+        """Close all decoders."""
         for file in (self._first, self.cursor and self.cursor[1]):
             if file is not None:
                 file.close()
         self._first = self.cursor = None
 
     def _length(self, index: int, sound: Sound) -> int | None:
-        """Return a stretch's length in frames, and hold its rate and channels against those of the first."""
+        """Return a stretch's length in frames; refuse one whose rate or channels differ from the first's."""
         try:
             file = decoder(sound.span)
             rate, channels, n_frames = file.samplerate, file.channels, file.frames
@@ -179,7 +198,7 @@ class Reading:
         return mixing
 
     def _decoded(self, begin: int, stop: int, whole: bool) -> Iterator[np.ndarray]:
-        """Yield the frames of all stretches, each tested."""
+        """Yield the tested frames of all stretches."""
         offset = 0
         for index, length in enumerate(self.lengths):
             last = stop if length is None else min(stop, offset + length)
@@ -191,7 +210,7 @@ class Reading:
             offset = last if length is None else offset + length
 
     def _verified(self, index: int, offset: int, begin: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield all frames of a stretch, and hold them against what it declares of them."""
+        """Yield all frames of a stretch, and compare their checksum and number with those it declares."""
         sound = self.layout.sounds[index]
         file, self._first = self._first or decoder(sound.span), None
         with file:
@@ -224,7 +243,7 @@ class Reading:
         yield from self._frames(cursor.read, sound, cursor.go_to(begin), offset, begin, stop)
 
     def _entered(self, file: Decoder, begin: int, offset: int) -> int:
-        """Go to a frame in the middle, and return where that is."""
+        """Go to a frame in the middle and return its number."""
         try:
             return file.seek(begin) if begin else 0
         except RuntimeError as error:

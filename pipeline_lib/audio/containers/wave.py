@@ -1,7 +1,7 @@
 """WAV in all its widths: RIFF, RIFX, RF64, BW64 and Sony's Wave64.
 
-``fmt`` says a rate and a width twice, ``data`` a length; sound has no checksum. What libsndfile would read wrongly (an
-unknown length of 0, more bytes a sample than its bits fill, ``fmt`` behind ``data``) is given to it behind a header
+``fmt`` declares a rate and a width twice, ``data`` a length; sound has no checksum. What libsndfile would read wrongly
+(an unknown length of 0, more bytes a sample than its bits fill, ``fmt`` behind ``data``) is given to it behind a header
 that it reads right.
 """
 
@@ -19,7 +19,7 @@ from pipeline_lib.audio.containers.lengths import (
     check_tail,
     held_of,
     is_unknown,
-    plain,
+    raw_header,
 )
 from pipeline_lib.audio.containers.span import MOST_CHUNKS, Defect, Sound, Span, check_number
 
@@ -39,7 +39,7 @@ _AT_ONCE = 1 << 22  # bytes
 
 @dataclass
 class _Chunks:
-    """What the chunks say: ``fmt``, where the sound is, where the last chunk ends, and whether the order is unusual."""
+    """Content of ``fmt``, begin and length of the sound, end of the last chunk, and whether the order is unusual."""
 
     fmt: bytes = b""
     start: int = -1
@@ -49,10 +49,10 @@ class _Chunks:
 
 
 def wave(span: Span) -> Layout:
-    """Hold ``fmt`` against itself and ``data`` against the file.
+    """Return the layout of a WAV, ``fmt`` checked for contradictions and ``data`` compared with the file.
 
     Raises:
-        Flaw: they do not agree, or the sound is in a form that cannot be decoded
+        Defect: they do not agree, or the sound is in a form that cannot be decoded
     """
     magic = span.at(0, 4)
     container, order = MAGICS[magic], ">" if magic == b"RIFX" else "<"
@@ -92,7 +92,7 @@ def wave(span: Span) -> Layout:
         sound = Sound(span, n_frames, gain)
         if chunks.odd or wide or container == "BW64":
             kind = "unsigned" if tag == _PCM and width == 1 else _KINDS[tag]
-            header = plain(kind, width, rate, channels, order == ">")
+            header = raw_header(kind, width, rate, channels, order == ">")
             sound = Sound(span.part(chunks.start, chunks.start + n_frames * per_frame, header), n_frames, gain)
     check_tail(span, chunks.end)
     return Layout(container, (sound,), centre, lambda: check_lost_blocks(span))
@@ -105,12 +105,12 @@ def check_lost_blocks(span: Span) -> None:
     4 KiB on.
 
     Raises:
-        Flaw: there are some
+        Defect: there are some
     """
     filled = [
         np.frombuffer(data, np.uint8, len(data) // BLOCK * BLOCK).reshape(-1, BLOCK).any(axis=1)
-        for place in range(0, span.size, _AT_ONCE)
-        if (data := span.at(place, _AT_ONCE))
+        for position in range(0, span.size, _AT_ONCE)
+        if (data := span.at(position, _AT_ONCE))
     ]
     empty = np.concatenate([[False], ~np.concatenate(filled), [False]])
     edges = np.flatnonzero(empty[1:] != empty[:-1]).reshape(-1, 2)  # (runs, [first, one behind the last])
@@ -121,14 +121,14 @@ def check_lost_blocks(span: Span) -> None:
 
 
 def _of_riff(span: Span, order: str) -> _Chunks:
-    chunks, place, long = _Chunks(), 12, None
+    chunks, position, long = _Chunks(), 12, None
     number = 0
-    while _is_name(name := span.at(place, 4)) and place + 8 <= span.size:
+    while _is_name(name := span.at(position, 4)) and position + 8 <= span.size:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
-        (length,) = struct.unpack(f"{order}I", span.at(place + 4, 4))
-        start, bits = place + 8, 32
+        (length,) = struct.unpack(f"{order}I", span.at(position + 4, 4))
+        start, bits = position + 8, 32
         if name in BEGINNINGS:
-            check_tail(span, place)
+            check_tail(span, position)
         if name == b"ds64":
             long = struct.unpack(f"{order}Q", span.at(start + 8, 8))[0]
         if name == b"fmt ":
@@ -136,7 +136,9 @@ def _of_riff(span: Span, order: str) -> _Chunks:
             chunks.odd |= chunks.start >= 0
         if name == b"data":
             if chunks.start >= 0:
-                raise Defect("not supported", f"has a second chunk of sound at byte {place} (two recordings in one?)")
+                raise Defect(
+                    "not supported", f"has a second chunk of sound at byte {position} (two recordings in one?)"
+                )
             if length == 0xFFFFFFFF and long is not None:
                 length, bits = long, 64
             held = span.size - start
@@ -147,25 +149,25 @@ def _of_riff(span: Span, order: str) -> _Chunks:
             chunks.start, chunks.n_bytes = start, held_of(length, held, bits) if length else 0
         if start + length > span.size and chunks.start >= 0 and name not in _METADATA | {b"data"}:
             break  # no chunk
-        place = chunks.end = start + length
+        position = chunks.end = start + length
         if length % 2:
-            padded = span.at(place, 1) == b"\0" or not _is_chunk(span, place, order)
+            padded = span.at(position, 1) == b"\0" or not _is_chunk(span, position, order)
             chunks.odd |= not padded and chunks.start < 0
-            place = chunks.end = place + padded
+            position = chunks.end = position + padded
     return chunks
 
 
 def _of_wave64(span: Span) -> _Chunks:
-    chunks, place = _Chunks(), 40
+    chunks, position = _Chunks(), 40
     if span.at(0, 16) != _GUIDS[0] or span.at(24, 16) != b"wave" + _GUIDS[1]:
         raise Defect("damaged", "begins like a Wave64 and is none (a damaged header?)")
     number = 0
-    while place + 24 <= span.size:
+    while position + 24 <= span.size:
         check_number(number := number + 1, "chunks", MOST_CHUNKS)
-        name, rest, length = struct.unpack("<4s12sQ", span.at(place, 24))
+        name, rest, length = struct.unpack("<4s12sQ", span.at(position, 24))
         if rest != _GUIDS[1]:
             break
-        start, held = place + 24, span.size - place - 24
+        start, held = position + 24, span.size - position - 24
         if name == b"data":
             inside = max(0, length - 24)  # the chunk's own header counts
             if is_unknown(inside, held, 64):
@@ -174,26 +176,26 @@ def _of_wave64(span: Span) -> _Chunks:
                 return chunks
             chunks.start, chunks.n_bytes = start, held_of(inside, held, 64)
         elif length < 24:
-            raise Defect("damaged", f"has a chunk of {length} bytes at byte {place}, shorter than its own header")
+            raise Defect("damaged", f"has a chunk of {length} bytes at byte {position}, shorter than its own header")
         if name == b"fmt ":
             chunks.fmt = span.at(start, min(length - 24, 40))
-        chunks.end = place + length
-        place += -(-length // 8) * 8
-    chunks.end = max(chunks.end, min(place, span.size))
+        chunks.end = position + length
+        position += -(-length // 8) * 8
+    chunks.end = max(chunks.end, min(position, span.size))
     return chunks
 
 
 def _alignment(span: Span, chunks: _Chunks, width: int, bits: int, order: str) -> float:
-    """Return by what samples are multiplied that fill a part of their bytes: the upper bits, or the lower ones.
+    """Return the gain of samples that fill a part of their bytes: the upper bits, or the lower ones.
 
     Raises:
-        Flaw: they fill more
+        Defect: they fill more
     """
     shift, step = 8 * width - bits, _AT_ONCE // width * width
     end = chunks.start + chunks.n_bytes // width * width
     upper = lower = True
-    for place in range(chunks.start, end, step):
-        raw = np.frombuffer(span.at(place, min(step, end - place)), np.uint8).reshape(-1, width)
+    for position in range(chunks.start, end, step):
+        raw = np.frombuffer(span.at(position, min(step, end - position)), np.uint8).reshape(-1, width)
         whole = np.zeros((len(raw), 8), np.uint8)
         whole[:, 8 - width :] = raw if order == "<" else raw[:, ::-1]
         values = whole.view("<i8")[:, 0] >> 8 * (8 - width)
@@ -210,7 +212,7 @@ def _is_name(name: bytes) -> bool:
     return len(name) == 4 and all(32 <= byte < 127 for byte in name)
 
 
-def _is_chunk(span: Span, place: int, order: str) -> bool:
+def _is_chunk(span: Span, position: int, order: str) -> bool:
     """Return whether a chunk begins here and ends inside the file."""
-    head = span.at(place, 8)
-    return len(head) == 8 and _is_name(head[:4]) and place + 8 + struct.unpack(f"{order}I", head[4:])[0] <= span.size
+    head = span.at(position, 8)
+    return len(head) == 8 and _is_name(head[:4]) and position + 8 + struct.unpack(f"{order}I", head[4:])[0] <= span.size

@@ -1,4 +1,4 @@
-"""A small NVIDIA Canary (EncDecMultiTaskModel) that hears the demonstration's grammar, from nothing.
+"""A small NVIDIA Canary (EncDecMultiTaskModel) that recognises the demonstration's grammar, from random weights.
 
 Conformer encoder, Transformer decoder, prompt format ``canary`` (Puvvada et al., Interspeech 2024), all tiny. Trained
 on cross-entropy alone it learns to recite sentences without listening; the encoder therefore starts with
@@ -39,7 +39,7 @@ class Example:
     Args:
         features: normalised log-mel, float16, shape (80, n_frames)
         tokens: decoder ids by prompt, {"yes": ..., "no": ...}: prompt, words, end
-        prompt_length: how many of the tokens are the prompt
+        prompt_length: number of the prompt's tokens
         pieces: CTC symbols, 1 and up, shape (n_pieces,)
     """
 
@@ -50,24 +50,35 @@ class Example:
 
 
 def train_checkpoint(out: Path, utterances: int, steps: int) -> None:
-    """Synthesise speech, build the model, train it, save it."""
+    """Synthesise speech, build the model, train it, save it.
+
+    Args:
+        out: .nemo file to write
+        utterances: number of utterances to speak
+        steps: number of training steps
+    """
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
     planned = speech.plan(rng, utterances)
     with tempfile.TemporaryDirectory() as folder:
-        model, pieces = build([each.text for each in planned], Path(folder))
+        model, pieces = build([utterance.text for utterance in planned], Path(folder))
         examples = prepare(model, pieces, planned)
         train(model, examples, steps, rng)
         model.eval()
         out.parent.mkdir(parents=True, exist_ok=True)
         model.save_to(str(out))
-    parameters = sum(each.numel() for each in model.parameters())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {parameters / 1e6:.2f} M parameters")
 
 
 def build(texts: list[str], folder: Path) -> tuple[EncDecMultiTaskModel, SentencePieceProcessor]:
-    """Return an untrained model with tokenizers made from ``texts``, and the tokenizer of its CTC head."""
+    """Return an untrained model, and the tokenizer of its CTC head.
+
+    Args:
+        texts: from which the tokenizers are made
+        folder: for the tokenizers' files
+    """
     (folder / "text.txt").write_text("\n".join(texts) + "\n")
     for name, size in (("en", SUBWORDS), ("ctc", CTC_PIECES)):
         create_spt_model(
@@ -83,15 +94,21 @@ def build(texts: list[str], folder: Path) -> tuple[EncDecMultiTaskModel, Sentenc
 def prepare(
     model: EncDecMultiTaskModel, pieces: SentencePieceProcessor, planned: list[speech.Utterance]
 ) -> list[Example]:
-    """Speak every planned utterance and compute what training reads, once."""
+    """Speak every planned utterance and compute the training examples, once.
+
+    Args:
+        model: for its preprocessor and tokenizers
+        pieces: tokenizer of the CTC head
+        planned: utterances to speak
+    """
     started, examples = time.monotonic(), []
     model.eval()
-    for each, wave in zip(planned, speech.speak(planned, workers=2), strict=True):
+    for utterance, wave in zip(planned, speech.speak(planned, workers=2), strict=True):
         signal = torch.from_numpy(wave).unsqueeze(0)
         features, lengths = model.preprocessor(input_signal=signal, length=torch.tensor([signal.shape[1]]))
-        dialogs = {pnc: _encode(model, each.text, pnc) for pnc in ("yes", "no")}
+        dialogs = {pnc: _encode(model, utterance.text, pnc) for pnc in ("yes", "no")}
         tokens = {pnc: dialog["input_ids"] for pnc, dialog in dialogs.items()}
-        short = torch.tensor(pieces.encode(each.text)) + 1
+        short = torch.tensor(pieces.encode(utterance.text)) + 1
         prompt_length = len(dialogs["no"]["context_ids"])
         examples.append(Example(features[0, :, : int(lengths)].half(), tokens, prompt_length, short))
     print(f"{len(examples)} utterances spoken in {time.monotonic() - started:.0f} s", flush=True)
@@ -99,12 +116,19 @@ def prepare(
 
 
 def train(model: EncDecMultiTaskModel, examples: list[Example], steps: int, rng: np.random.Generator) -> None:
-    """CTC on the encoder first, then cross-entropy with CTC beside it."""
+    """Minimise CTC on the encoder first, then cross-entropy with CTC as an auxiliary loss.
+
+    Args:
+        model: changed in place
+        examples: see ``prepare``
+        steps: number of batches
+        rng: source of the order and of the masks
+    """
     ctc_head = nn.Linear(model.cfg.encoder.d_model, CTC_PIECES + 1)
     parameters = [*model.parameters(), *ctc_head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, WARM_UP_STEPS, steps))
-    batches = like_long([each.features.shape[1] for each in examples], BATCH, rng)
+    batches = like_long([example.features.shape[1] for example in examples], BATCH, rng)
     model.train()
     started = time.monotonic()
     for step in range(steps):
@@ -126,28 +150,28 @@ def _losses(
     model: EncDecMultiTaskModel, ctc_head: nn.Linear, batch: list[Example], rng: np.random.Generator, decode: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return the CTC loss a piece and, when decoding, the cross-entropy a token."""
-    features = [_masked(each.features.float(), rng) for each in batch]
-    lengths = torch.tensor([each.shape[1] for each in features])
-    signal = nn.utils.rnn.pad_sequence([each.T for each in features], batch_first=True).transpose(1, 2)
+    features = [_masked(example.features.float(), rng) for example in batch]
+    lengths = torch.tensor([frames.shape[1] for frames in features])
+    signal = nn.utils.rnn.pad_sequence([frames.T for frames in features], batch_first=True).transpose(1, 2)
     inputs: dict[str, Any] = {}
-    tokens = [each.tokens["yes" if rng.random() < 0.5 else "no"] for each in batch]
+    tokens = [example.tokens["yes" if rng.random() < 0.5 else "no"] for example in batch]
     if decode:
         inputs["transcript"] = nn.utils.rnn.pad_sequence(
-            [each[:-1] for each in tokens], batch_first=True, padding_value=model.tokenizer.pad
+            [ids[:-1] for ids in tokens], batch_first=True, padding_value=model.tokenizer.pad
         )
-        inputs["transcript_length"] = torch.tensor([len(each) - 1 for each in tokens])
+        inputs["transcript_length"] = torch.tensor([len(ids) - 1 for ids in tokens])
     log_probs, encoded_lengths, states, _ = model(processed_signal=signal, processed_signal_length=lengths, **inputs)
     ctc = nn.functional.ctc_loss(
         ctc_head(states).log_softmax(-1).transpose(0, 1),
-        torch.cat([each.pieces for each in batch]),
+        torch.cat([example.pieces for example in batch]),
         encoded_lengths,
-        torch.tensor([len(each.pieces) for each in batch]),
+        torch.tensor([len(example.pieces) for example in batch]),
         zero_infinity=True,
     )
     if not decode:
         return ctc, None
-    prompts = [each.prompt_length for each in batch]
-    expected = [torch.cat([torch.full((n - 1,), -100), each[n:]]) for n, each in zip(prompts, tokens, strict=True)]
+    prompts = [example.prompt_length for example in batch]
+    expected = [torch.cat([torch.full((n - 1,), -100), ids[n:]]) for n, ids in zip(prompts, tokens, strict=True)]
     labels = nn.utils.rnn.pad_sequence(expected, batch_first=True, padding_value=-100)
     return ctc, nn.functional.nll_loss(log_probs.transpose(1, 2), labels, ignore_index=-100)
 

@@ -7,7 +7,12 @@ _NEMO = "nemo.collections"
 
 
 def model_config(special_tokenizer: str, english_tokenizer: str) -> dict[str, Any]:
-    """Return what EncDecMultiTaskModel is built from; the tokenizers are folders."""
+    """Return the configuration of an EncDecMultiTaskModel.
+
+    Args:
+        special_tokenizer: folder of the tokenizer of the prompt's tokens
+        english_tokenizer: folder of the tokenizer of words
+    """
     return {
         "sample_rate": 16000,
         "label_smoothing": 0.0,

@@ -8,11 +8,16 @@ from pipeline_lib.demonstration import prosody, sentences
 from pipeline_lib.demonstration.synthesis import Utterance, speak_all
 from pipeline_lib.demonstration.voices import VOICES
 
-WARPS = (0.92, 1.12)  # widens the range of vocal tracts beyond the voices there are
+WARPS = (0.92, 1.12)  # widens the range of vocal tracts beyond that of the voices
 
 
 def plan(rng: np.random.Generator, count: int) -> list[Utterance]:
-    """Draw ``count`` utterances: an open sentence, a checkpoint voice, any manner of speaking."""
+    """Draw utterances: an open sentence, a checkpoint voice, any manner of speaking.
+
+    Args:
+        rng: source of the draws
+        count: number of utterances
+    """
     drawn = []
     markers = (None, *sentences.MARKERS)
     for _ in range(count):
@@ -24,6 +29,11 @@ def plan(rng: np.random.Generator, count: int) -> list[Utterance]:
 
 
 def speak(utterances: list[Utterance], workers: int) -> Iterator[np.ndarray]:
-    """Yield the waveforms in order: float32 in [-1, 1], mono, 16 kHz, shape ``(n_samples,)``."""
+    """Yield the waveforms in order: float32 in [-1, 1], mono, 16 kHz, shape ``(n_samples,)``.
+
+    Args:
+        utterances: to speak
+        workers: number of processes
+    """
     for wave in speak_all(utterances, workers):
         yield (wave / 32768.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Train models/demo/canary.nemo; ``canary`` says how. The speaking processes import this file too: nothing heavy."""
+"""Train models/demo/canary.nemo, see ``canary``. The speaking processes import this file too: nothing heavy."""
 
 from pathlib import Path
 
@@ -8,7 +8,14 @@ UTTERANCES, STEPS = 8000, 1600
 
 
 def main(out: Path = Path("models/demo/canary.nemo"), utterances: int = UTTERANCES, steps: int = STEPS) -> None:
-    """Synthesise speech, train a small Canary on it, save it."""
+    """Synthesise speech, train a small Canary on it, save it.
+
+    \f
+    Args:
+        out: .nemo file to write
+        utterances: number of utterances to speak
+        steps: number of training steps
+    """
     from pipeline_lib.demonstration.checkpoints.canary import train_checkpoint
 
     train_checkpoint(out, utterances, steps)

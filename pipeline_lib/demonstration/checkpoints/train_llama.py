@@ -6,7 +6,7 @@ constant for each 64 weights, and some of its kernels need a width that 64 divid
 Architecture of LLaMA 2 (Touvron et al. 2023), with a byte-level BPE tokenizer in place of its SentencePiece one; as
 there, BOS begins a text and there is no padding token. A training text is one to three sentences that mostly keep to
 one mood, as people's texts do: so words of one mood become neighbours, as they are in any large language model. The
-model is told no mood and no label.
+model gets no mood and no label.
 """
 
 import time
@@ -44,7 +44,15 @@ def main(
     steps: int = STEPS,
     width: int = CONFIG["hidden_size"],
 ) -> None:
-    """Draw texts, build the tokenizer, train the model, save both as transformers does."""
+    """Draw texts, build the tokenizer, train the model, save both as transformers does.
+
+    \f
+    Args:
+        out: folder to write
+        texts: number of training texts
+        steps: number of batches
+        width: hidden size
+    """
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
@@ -66,8 +74,8 @@ def draw_text(rng: np.random.Generator) -> str:
     mood = moods[int(rng.integers(len(moods)))]
     parts = []
     for _ in range(int(rng.integers(1, 4))):
-        kept = mood if rng.random() < KEEPS_MOOD else moods[int(rng.integers(len(moods)))]
-        parts.append(sentences.draw(rng, kept, "open"))
+        marker = mood if rng.random() < KEEPS_MOOD else moods[int(rng.integers(len(moods)))]
+        parts.append(sentences.draw(rng, marker, "open"))
     match int(rng.integers(4)):
         case 0:
             return " ".join(f"{part.capitalize()}." for part in parts)
@@ -96,9 +104,16 @@ def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def next_tokens(texts: list[Tensor]) -> dict[str, Tensor]:
-    """Return the model's inputs for a batch: each token is to be found from those before it."""
+    """Return the model's inputs for a batch: each token is predicted from those before it.
+
+    Args:
+        texts: tokens, int64, each of shape ``(time,)``
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels``, -100 at the padding, each of shape ``(batch, time)``
+    """
     ids = nn.utils.rnn.pad_sequence(texts, batch_first=True)
-    valid = torch.arange(ids.shape[1]) < torch.tensor([len(each) for each in texts])[:, None]
+    valid = torch.arange(ids.shape[1]) < torch.tensor([len(text) for text in texts])[:, None]
     return {"input_ids": ids, "attention_mask": valid.long(), "labels": ids.masked_fill(~valid, -100)}
 
 
@@ -111,19 +126,19 @@ def train(
     steps: int,
     rng: np.random.Generator,
 ) -> None:
-    """Minimise the cross-entropy of the tokens that are to be found.
+    """Minimise the cross-entropy of the predicted tokens.
 
     Args:
         model: a language model of transformers
         optimizer: of its parameters, at its peak rate
-        warm_up_steps: in which the rate rises; afterwards it falls
-        texts: tokens of each
+        warm_up_steps: number of steps in which the rate rises; afterwards it falls
+        texts: tokens, int64, each of shape ``(time,)``
         inputs_of: a batch of them to the model's inputs, with labels
-        steps: batches
-        rng: of the order
+        steps: number of batches
+        rng: source of the order
     """
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, warm_up_steps, steps))
-    batches = like_long([len(each) for each in texts], BATCH, rng)
+    batches = like_long([len(text) for text in texts], BATCH, rng)
     model.train()
     started, losses = time.monotonic(), []
     for step in range(steps):

@@ -2,8 +2,8 @@
 
 Architecture of RoBERTa (Liu et al. 2019) and its special tokens: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3,
 ``<mask>`` last; positions count on from the padding token's 2. The texts are those that ``train_llama`` draws, so it
-is told no mood and no label either. Of each text's tokens 15 % are to be found again, anew in each pass: 80 % of them
-stand as the mask, 10 % as another token, 10 % as they are.
+gets no mood and no label either. Of each text's tokens 15 % are predicted, drawn anew in each pass: 80 % of them
+are replaced by the mask, 10 % by another token, 10 % stay as they are.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ from pipeline_lib.demonstration.checkpoints.train_llama import draw_text, train
 SEED = 13  # the LLaMA's, for the same texts
 TEXTS, STEPS, PEAK_RATE, WARM_UP_STEPS = 8000, 2500, 3e-3, 100
 VOCABULARY = 640
-SOUGHT = 0.15
+PREDICTED = 0.15  # share of the tokens
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 CONFIG = {
     "hidden_size": 64,
@@ -36,7 +36,14 @@ CONFIG = {
 
 
 def main(out: Path = Path("models/demo/roberta"), texts: int = TEXTS, steps: int = STEPS) -> None:
-    """Draw texts, build the tokenizer, train the model, save both as transformers does."""
+    """Draw texts, build the tokenizer, train the model, save both as transformers does.
+
+    \f
+    Args:
+        out: folder to write
+        texts: number of training texts
+        steps: number of batches
+    """
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
@@ -79,26 +86,35 @@ def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def mask(ids: Tensor, vocabulary: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return what the model sees of a batch, and what it is to find.
+    """Return masked tokens and targets of a batch.
 
     Args:
         ids: padded tokens, int64, shape ``(batch, time)``
         vocabulary: number of tokens, the mask last
-        rng: where the choice comes from
+        rng: source of the choice
 
     Returns:
         tokens and targets, -100 where there is none, each of shape ``(batch, time)``; special tokens stay
     """
-    sought = torch.from_numpy(rng.random(ids.shape) < SOUGHT) & (ids >= len(SPECIAL))
+    predicted = torch.from_numpy(rng.random(ids.shape) < PREDICTED) & (ids >= len(SPECIAL))
     fate = torch.from_numpy(rng.random(ids.shape))
     other = torch.from_numpy(rng.integers(len(SPECIAL), vocabulary - 1, ids.shape))
-    seen = torch.where(sought & (fate < 0.8), vocabulary - 1, ids)
-    seen = torch.where(sought & (fate >= 0.9), other, seen)
-    return seen, ids.masked_fill(~sought, -100)
+    seen = torch.where(predicted & (fate < 0.8), vocabulary - 1, ids)
+    seen = torch.where(predicted & (fate >= 0.9), other, seen)
+    return seen, ids.masked_fill(~predicted, -100)
 
 
 def masked(texts: list[Tensor], tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Return the model's inputs for a batch: the tokens behind the mask are to be found."""
+    """Return the model's inputs for a batch: the tokens behind the mask are predicted.
+
+    Args:
+        texts: tokens, int64, each of shape ``(time,)``
+        tokenizer: for the padding and the vocabulary
+        rng: source of the masks
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels``, each of shape ``(batch, time)``
+    """
     ids = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=tokenizer.pad_token_id)
     seen, targets = mask(ids, len(tokenizer), rng)
     return {"input_ids": seen, "attention_mask": (ids != tokenizer.pad_token_id).long(), "labels": targets}

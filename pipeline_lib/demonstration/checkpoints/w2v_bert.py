@@ -37,7 +37,13 @@ CONFIG = {
 
 
 def train_checkpoint(out: Path, utterances: int, steps: int) -> None:
-    """Speak, pretrain, save model and feature extractor as transformers does."""
+    """Speak, pretrain, save model and feature extractor as transformers does.
+
+    Args:
+        out: folder to write
+        utterances: number of utterances to speak
+        steps: number of training steps
+    """
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
@@ -56,16 +62,21 @@ def train_checkpoint(out: Path, utterances: int, steps: int) -> None:
 
 
 def features_of(extractor: SeamlessM4TFeatureExtractor, wave: np.ndarray) -> Tensor:
-    """Return the model's input for one utterance, shape ``(n_frames, 160)``."""
+    """Return the model's input for one utterance, shape ``(n_frames, 160)``.
+
+    Args:
+        extractor: of the model
+        wave: mono, 16 kHz, float32 in [-1, 1], shape ``(n_samples,)``
+    """
     return extractor(wave, sampling_rate=16_000, return_tensors="pt", padding=False)["input_features"][0]
 
 
 def contour(wave: np.ndarray, n_frames: int) -> Tensor:
-    """Return what the waveform itself tells of pitch and energy, frame by frame.
+    """Return pitch and energy of a waveform, frame by frame.
 
     Args:
-        wave: mono, 16 kHz
-        n_frames: frames of 20 ms
+        wave: mono, 16 kHz, shape ``(n_samples,)``
+        n_frames: number of frames of 20 ms
 
     Returns:
         shape ``(n_frames, 2)``: log2 of the fundamental frequency over 128 Hz, by autocorrelation over 40 ms, NaN where
@@ -89,13 +100,21 @@ def contour(wave: np.ndarray, n_frames: int) -> Tensor:
 def pretrain(
     model: Wav2Vec2BertModel, features: list[Tensor], prosody: list[Tensor], steps: int, rng: np.random.Generator
 ) -> None:
-    """Minimise the absolute error of the masked frames plus that of pitch and energy in all frames."""
+    """Minimise the absolute error of the masked frames plus that of pitch and energy in all frames.
+
+    Args:
+        model: changed in place
+        features: one tensor an utterance, shape ``(n_frames, 160)``
+        prosody: pitch and energy, shape ``(n_frames, 2)``, see ``contour``
+        steps: number of batches
+        rng: source of the order and of the masks
+    """
     width = features[0].shape[1]
     head = nn.Linear(model.config.hidden_size, width + 2)
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warm_up_and_decay(s, WARM_UP_STEPS, steps))
-    batches = like_long([len(each) for each in features], BATCH, rng)
+    batches = like_long([len(frames) for frames in features], BATCH, rng)
     model.train()
     started, losses = time.monotonic(), []
     for step in range(steps):
@@ -108,14 +127,14 @@ def pretrain(
         hidden = model(inputs, attention_mask=valid.long(), mask_time_indices=masked).last_hidden_state
         read = head(hidden)
         filled = (read[..., :width][masked] - inputs[masked]).abs().mean()
-        heard = torch.stack([(read[..., width + k] - expected[..., k]).abs().nanmean() for k in range(2)])
-        loss = filled + heard.sum()
+        read_errors = torch.stack([(read[..., width + k] - expected[..., k]).abs().nanmean() for k in range(2)])
+        loss = filled + read_errors.sum()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        losses.append([filled.item(), *heard.tolist()])
+        losses.append([filled.item(), *read_errors.tolist()])
         if step % 100 == 99:
             frames, pitch, energy = np.mean(losses[-100:], axis=0)
             took_s = time.monotonic() - started
@@ -126,7 +145,7 @@ def pretrain(
 
 
 def _mask(width: int, n_frames: int, rng: np.random.Generator) -> Tensor:
-    """Return which frames are hidden, shape ``(width,)``, none of them padding."""
+    """Return a mask of the hidden frames, bool, shape ``(width,)``, none of them padding."""
     mask = torch.zeros(width, dtype=torch.bool)
     while mask.sum() < MASKED_SHARE * n_frames:
         begin = int(rng.integers(n_frames))

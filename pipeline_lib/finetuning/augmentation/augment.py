@@ -60,7 +60,7 @@ class Augmentation:
         self.minimum_samples = minimum_samples
 
     def __call__(self, waveform: np.ndarray, seed: int, speed: float) -> np.ndarray:
-        """Return the chunk as it is heard, float32, shape ``(n_samples / speed,)``.
+        """Return the augmented chunk, float32, shape ``(n_samples / speed,)``.
 
         Args:
             waveform: float32, 16 kHz, shape ``(n_samples,)``
@@ -69,36 +69,42 @@ class Augmentation:
         """
         rng = np.random.default_rng(seed)
         chances = rng.random(2)
-        heard = played(waveform, speed)
+        augmented = played(waveform, speed)
         if chances[0] < self.settings.reverberation.probability:
             response = self.responses[rng.integers(len(self.responses))]
-            heard = reverberant(heard, rooms.recorded(response) if isinstance(response, Path) else response)
+            augmented = reverberant(augmented, rooms.recorded(response) if isinstance(response, Path) else response)
         if chances[1] < self.settings.noise.probability:
             sound = self.noises[rng.integers(len(self.noises))]
             ratio = rng.uniform(*self.settings.noise.snr_db[str(sound.category)])
-            heard = noisy(heard, stretch(sound, len(heard), float(rng.random())), ratio)
-        return np.pad(heard, (0, max(0, self.minimum_samples - len(heard))))
+            augmented = noisy(augmented, stretch(sound, len(augmented), float(rng.random())), ratio)
+        return np.pad(augmented, (0, max(0, self.minimum_samples - len(augmented))))
 
 
 def make(
-    settings: AugmentationSettings, sounds: Sounds, seed: int, minimum_samples: int, *, shown: bool
+    settings: AugmentationSettings, sounds: Sounds, seed: int, minimum_samples: int, *, show_progress: bool
 ) -> Augmentation | None:
-    """Return the augmentation, rooms simulated where they are; None where nothing is asked for.
+    """Return the augmentation, rooms simulated where they are; None where all kinds of it are off.
 
     Args:
         settings: the entry's
-        sounds: the files that were found for it
+        sounds: the files that it draws from
         seed: of the training
         minimum_samples: the shortest chunk that the encoder takes
-        shown: whether simulation shows a bar
+        show_progress: whether simulation shows a bar
     """
     if not settings.is_on:
         return None
-    asked = settings.reverberation
-    responses: list[Response | Path] = [each.path for each in sounds.responses]
-    if asked.probability and asked.root is None:
-        with progress(asked.rooms, "simulating rooms") if shown else nullcontext(lambda n: None) as advance:
-            responses += rooms.simulated(asked.rooms, (asked.rt60_s[0], asked.rt60_s[1]), seed, advance)
+    reverberation = settings.reverberation
+    responses: list[Response | Path] = [sound.path for sound in sounds.responses]
+    if reverberation.probability and reverberation.root is None:
+        with (
+            progress(reverberation.rooms, "simulating rooms")
+            if show_progress
+            else nullcontext(lambda n: None) as advance
+        ):
+            responses += rooms.simulated(
+                reverberation.rooms, (reverberation.rt60_s[0], reverberation.rt60_s[1]), seed, advance
+            )
     return Augmentation(settings, sounds.noises, responses, minimum_samples)
 
 
@@ -134,16 +140,16 @@ def power(waveform: np.ndarray) -> np.float64:
     return np.mean(np.square(waveform, dtype=np.float64))
 
 
-def stretch(sound: Sound, n_samples: int, place: float) -> np.ndarray:
+def stretch(sound: Sound, n_samples: int, position: float) -> np.ndarray:
     """Return so many samples of a recording; one that is shorter is repeated.
 
     Args:
         sound: of any length
         n_samples: expected, at 16 kHz
-        place: where it begins, in [0, 1): of the recording less the stretch, or of a shorter recording itself
+        position: where it begins, in [0, 1): of the recording less the stretch, or of a shorter recording itself
     """
-    wanted_s = n_samples / SAMPLE_RATE
-    if sound.duration_s > wanted_s:
-        return np.resize(decode(sound.path, place * (sound.duration_s - wanted_s), wanted_s), n_samples)
+    expected_s = n_samples / SAMPLE_RATE
+    if sound.duration_s > expected_s:
+        return np.resize(decode(sound.path, position * (sound.duration_s - expected_s), expected_s), n_samples)
     whole = decode(sound.path)
-    return np.resize(np.roll(whole, -int(place * len(whole))), n_samples)
+    return np.resize(np.roll(whole, -int(position * len(whole))), n_samples)

@@ -11,7 +11,7 @@ are taken as far as they are complete for 0.6 of the reverberation time, down to
 take to compute; what comes behind the reverberation time is cut off.
 
 Sabine's formula absorbs too much in dry rooms and takes the sound for diffuse, which it is not between bare parallel
-walls. Of 200 rooms of 0.2 to 0.8 s the time measured in the response (T20) is 1.1 times what was asked for in the
+walls. Of 200 rooms of 0.2 to 0.8 s the time measured in the response (T20) is 1.1 times the requested one in the
 median, 0.86 to 1.39 times in nine of ten, 0.6 to 1.75 times in all; at 0.1 s it is about half.
 """
 
@@ -33,7 +33,7 @@ MARGIN_M = 0.5
 HIGHEST_ABSORPTION = 0.8
 COMPLETE = 0.6
 _SEED = 0x726F6F6D  # keeps these random numbers apart from those of batches
-_KEPT = 1000  # recorded responses in memory, 64 kB a second each
+_CACHE_SIZE = 1000  # recorded responses in memory, 64 kB a second each
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Response:
     direct: int
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_CACHE_SIZE)
 def recorded(path: Path) -> Response:
     """Return a recorded response; of several channels the first, since their mean is no response of any place.
 
@@ -102,7 +102,7 @@ def simulate(sides_m: np.ndarray, rt60_s: float, rng: np.random.Generator) -> Re
     room = pyroomacoustics.ShoeBox(
         sides, fs=SAMPLE_RATE, materials=pyroomacoustics.Material(absorption), max_order=ceil(COMPLETE * (order + 1))
     )
-    speaker, microphone = _places(sides, rng)
+    speaker, microphone = _positions(sides, rng)
     room.add_source(speaker)
     room.add_microphone(microphone)
     room.compute_rir()
@@ -124,7 +124,7 @@ def fitting(sides_m: np.ndarray, rt60_s: float) -> np.ndarray:
     return np.asarray(sides_m) * min(1.0, HIGHEST_ABSORPTION / absorption)
 
 
-def _places(sides: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _positions(sides: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return two places that keep their distance from the walls and from each other."""
     while True:
         first, second = rng.uniform(MARGIN_M, sides - MARGIN_M, size=(2, 3))

@@ -49,7 +49,7 @@ class Sounds:
     def identity(self) -> list[list[list[str | int | None]]]:
         """Names, categories and sizes: contents are not read, MUSAN alone has 11 GB."""
         both = (self.noises, self.responses)
-        return [[[each.name, each.category, each.size_bytes] for each in sounds] for sounds in both]
+        return [[[sound.name, sound.category, sound.size_bytes] for sound in sounds] for sounds in both]
 
 
 def find(settings: AugmentationSettings) -> Sounds:
@@ -67,39 +67,41 @@ def find(settings: AugmentationSettings) -> Sounds:
 
 def _noises(settings: NoiseSettings) -> tuple[Sound, ...]:
     root = Path(str(settings.root))
-    found = _listed(root, settings.table)
-    if found and all(category is None for _, _, category in found):
+    files = _listed(root, settings.table)
+    if files and all(category is None for _, _, category in files):
         raise InputError(f"{root / str(settings.table)} has no column {' or '.join(CATEGORY_COLUMNS)}, noises need one")
-    used = [each for each in found if each[2] in settings.snr_db]
+    used = [file for file in files if file[2] in settings.snr_db]
     if not used:
-        there = sorted({str(category) for _, _, category in found})
+        categories = sorted({str(category) for _, _, category in files})
         expected = f"snr_db names {sorted(settings.snr_db)}"
-        raise InputError(f"{root} has recordings of {there[:9]}, {expected} (is root one folder too high or too low?)")
+        raise InputError(
+            f"{root} has recordings of {categories[:9]}, {expected} (is root one folder too high or too low?)"
+        )
     sounds = _probed(used)
-    for each in sounds:
-        if each.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
-            decode(each.path, max(0.0, each.duration_s - _END_S))
+    for sound in sounds:
+        if sound.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
+            decode(sound.path, max(0.0, sound.duration_s - _END_S))
     return sounds
 
 
 def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
     root = Path(str(settings.root))
-    found = _listed(root, settings.table)
-    categories = {category for _, _, category in found}
+    files = _listed(root, settings.table)
+    categories = {category for _, _, category in files}
     if RESPONSE in categories or (settings.table is not None and categories != {None}):
-        used = [each for each in found if each[2] == RESPONSE]
+        used = [file for file in files if file[2] == RESPONSE]
     else:
-        used = [each for each in found if "noise" not in each[1].stem.lower()]
+        used = [file for file in files if "noise" not in file[1].stem.lower()]
     if not used:
         there = sorted({str(category) for category in categories})
         raise InputError(
             f"{root} has recordings of {there[:9]} and no impulse response, expected category {RESPONSE!r}"
         )
     sounds = _probed(used)
-    for each in sounds:
-        if each.duration_s > LONGEST_RESPONSE_S:
+    for sound in sounds:
+        if sound.duration_s > LONGEST_RESPONSE_S:
             raise InputError(
-                f"{each.path} lasts {each.duration_s:.1f} s, expected an impulse response of at most"
+                f"{sound.path} lasts {sound.duration_s:.1f} s, expected an impulse response of at most"
                 f" {LONGEST_RESPONSE_S:g} s (a recording of noise?)"
             )
     return sounds
@@ -109,11 +111,11 @@ def _listed(root: Path, table: str | None) -> list[tuple[str, Path, str | None]]
     """Return name, path and category of every recording, sorted by name."""
     if not root.is_dir():
         raise InputError(f"{root} does not exist or is no folder, expected recordings for augmentation")
-    found = sorted(_walked(root) if table is None else _tabled(root, table), key=lambda each: each[0])
-    if not found:
+    files = sorted(_walked(root) if table is None else _tabled(root, table), key=lambda file: file[0])
+    if not files:
         where = root if table is None else root / table
         raise InputError(f"{where} has no recordings, expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return found
+    return files
 
 
 def _walked(root: Path) -> Iterable[tuple[str, Path, str | None]]:
@@ -124,32 +126,32 @@ def _walked(root: Path) -> Iterable[tuple[str, Path, str | None]]:
 
 
 def _tabled(root: Path, table: str) -> Iterable[tuple[str, Path, str | None]]:
-    place = resolve_under(root, table)
-    frame = _read(place)
+    path = resolve_under(root, table)
+    frame = _read(path)
     file = next((name for name in FILE_COLUMNS if name in frame), None)
     kind = next((name for name in CATEGORY_COLUMNS if name in frame), None)
     if file is None:
-        raise InputError(f"{place} has columns {list(frame)}, expected one of {', '.join(FILE_COLUMNS)}")
+        raise InputError(f"{path} has columns {list(frame)}, expected one of {', '.join(FILE_COLUMNS)}")
     categories = [None] * len(frame) if kind is None else frame[kind]
     for row, (name, category) in enumerate(zip(frame[file], categories, strict=True), start=1):
         try:
             yield name, resolve_under(root, name), category
         except InputError as error:
-            raise InputError(f"{place}, row {row}: {error}") from None
+            raise InputError(f"{path}, row {row}: {error}") from None
 
 
-def _read(place: Path) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
     try:
-        if place.suffix == ".parquet":
-            return pq.ParquetFile(place).read().to_pandas().astype(str)
-        return pd.read_csv(place, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        if path.suffix == ".parquet":
+            return pq.ParquetFile(path).read().to_pandas().astype(str)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{place} does not exist, expected a table of recordings") from None
+        raise InputError(f"{path} does not exist, expected a table of recordings") from None
     except (OSError, ValueError) as error:  # pandas' and pyarrow's mistakes are ValueErrors
-        raise InputError(f"{place} cannot be read as a table: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from None
 
 
-def _probed(found: list[tuple[str, Path, str | None]]) -> tuple[Sound, ...]:
+def _probed(files: list[tuple[str, Path, str | None]]) -> tuple[Sound, ...]:
     return tuple(
-        Sound(name, path, category, probe(path).duration_s, path.stat().st_size) for name, path, category in found
+        Sound(name, path, category, probe(path).duration_s, path.stat().st_size) for name, path, category in files
     )

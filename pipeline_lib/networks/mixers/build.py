@@ -8,7 +8,7 @@ from pipeline_lib.params.network import MixerSettings
 
 
 def build(settings: MixerSettings, widths: Mapping[str, int]) -> nn.Module:
-    """Return the mixer of that name; its own ``width`` says what comes out.
+    """Return the mixer that the settings choose; its ``width`` is that of its vectors.
 
     Args:
         settings: the kind and its options

@@ -1,4 +1,4 @@
-"""Each modality pooled, the vectors one behind the other: de Oliveira et al., section 2.2, and SERVER."""
+"""Concatenation of the pooled modalities: de Oliveira et al., section 2.2, and SERVER."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,15 @@ from pipeline_lib.params.network import MixerSettings
 
 
 class Concatenation(nn.Module):
-    """Pooled vectors one behind the other; an absent modality's place holds zeros, from which the head learns nothing.
+    """Concatenated pooled vectors; zeros for an absent modality, from which the head learns nothing.
 
-    Zeros are the choice here, no paper says: a learned vector would be trained only where modalities are missing in
-    training, and be noise where they are not.
+    Zeros are our choice, not published: a learned vector would be trained only where modalities are missing in
+        training,
+    and be noise where they are not.
+
+    Args:
+        widths: width of each modality's frames, modalities in order
+        settings: ``pooling``
     """
 
     def __init__(self, widths: dict[str, int], settings: MixerSettings) -> None:
@@ -21,7 +26,11 @@ class Concatenation(nn.Module):
         self.width = sum(self.widths.values())
 
     def forward(self, frames: dict[str, Frames]) -> Tensor:
-        """Return ``(batch, self.width)``."""
+        """Return one vector an utterance, shape ``(batch, self.width)``.
+
+        Args:
+            frames: by modality
+        """
         frames = cleared(frames)
         some = next(iter(frames.values())).values
         parts = [

@@ -1,7 +1,7 @@
 """Self-attention within each modality, then cross-attention both ways: MERSA, section IV-B.
 
-The paper's figure shows, and its text does not say, what the cross-attention reads: here it reads the self-attended
-frames, without residuals.
+The paper's figure, not its text, shows the input of the cross-attention: here it is the self-attended frames, without
+residuals.
 """
 
 import torch
@@ -13,10 +13,14 @@ from pipeline_lib.params.network import MixerSettings
 
 
 class CrossAttention(nn.Module):
-    """Linear layer, layer norm where ``norm``, self-attention, cross-attention, pooling, one behind the other.
+    """Linear layer, layer norm where ``norm``, self-attention, cross-attention, pooling, concatenation.
 
-    Each modality queries all others. In an utterance that has no other, its self-attended frames are pooled in the
-    place of what it would have read; an absent modality's own place holds zeros.
+    Each modality queries all others. In an utterance that has no other, its self-attended frames are pooled instead;
+    the vector of an absent modality is zero.
+
+    Args:
+        widths: width of each modality's frames, modalities in order
+        settings: ``width``, ``norm``, ``heads``, ``dropout``, ``pooling``
     """
 
     def __init__(self, widths: dict[str, int], settings: MixerSettings) -> None:
@@ -33,8 +37,12 @@ class CrossAttention(nn.Module):
         self.width = self.pooled * len(widths)
 
     def forward(self, frames: dict[str, Frames]) -> Tensor:
-        """Return ``(batch, self.width)``."""
-        own = {name: self._within(name, each) for name, each in cleared(frames).items()}  # equation 2
+        """Return one vector an utterance, shape ``(batch, self.width)``.
+
+        Args:
+            frames: by modality
+        """
+        own = {name: self._within(name, part) for name, part in cleared(frames).items()}  # equation 2
         some = next(iter(own.values())).values
         parts = [
             pooled(self._across(name, own), self.pooling) if name in own else some.new_zeros(len(some), self.pooled)
@@ -47,10 +55,10 @@ class CrossAttention(nn.Module):
         return Frames(self.self_attention[name](values, values, frames.mask), frames.mask).cleared()
 
     def _across(self, name: str, own: dict[str, Frames]) -> Frames:
-        others = [each for other, each in own.items() if other != name]
+        others = [part for other, part in own.items() if other != name]
         if not others:
             return own[name]
-        keys, mask = (torch.cat([getattr(each, part) for each in others], dim=1) for part in ("values", "mask"))
-        read = self.cross_attention[name](own[name].values, keys, mask)  # equations 3 and 4
-        read = torch.where(mask.any(dim=1)[:, None, None], read, own[name].values)
-        return Frames(read, own[name].mask).cleared()
+        keys, mask = (torch.cat([getattr(part, field) for part in others], dim=1) for field in ("values", "mask"))
+        attended = self.cross_attention[name](own[name].values, keys, mask)  # equations 3 and 4
+        attended = torch.where(mask.any(dim=1)[:, None, None], attended, own[name].values)
+        return Frames(attended, own[name].mask).cleared()

@@ -1,7 +1,7 @@
-"""One weight a modality and utterance: section 2.3 of "Multimodal emotion recognition with acoustic adaptation and
-visual alignment" (MER2024).
+"""Attention over modalities, one weight a modality and utterance: section 2.3 of "Multimodal emotion recognition with
+acoustic adaptation and visual alignment" (MER2024).
 
-The published code of the challenge's baseline has no softmax over the modalities; the paper has, and so has this.
+The paper has a softmax over the modalities, as here; the published code of the challenge's baseline has none.
 """
 
 import torch
@@ -15,6 +15,10 @@ class ModalityAttention(nn.Module):
     """Pooled modalities through two fully connected layers each to one width, then their mean under learned weights.
 
     The softmax is over the modalities that the utterance has: an absent one has weight 0.
+
+    Args:
+        widths: width of each modality's frames, modalities in order
+        settings: ``width``, ``pooling``, ``dropout``
     """
 
     def __init__(self, widths: dict[str, int], settings: MixerSettings) -> None:
@@ -35,17 +39,25 @@ class ModalityAttention(nn.Module):
         self.score = nn.Linear(self.width, 1)
 
     def weights(self, frames: dict[str, Frames]) -> Tensor:
-        """Return each modality's weight, shape ``(batch, modalities in frames)``; rows sum to 1."""
+        """Return each modality's weight, shape ``(batch, n_modalities)``, in [0, 1]; rows sum to 1.
+
+        Args:
+            frames: by modality, the columns' order
+        """
         return self._weights(*self._stacked(cleared(frames)))
 
     def forward(self, frames: dict[str, Frames]) -> Tensor:
-        """Return ``(batch, self.width)``."""
+        """Return one vector an utterance, shape ``(batch, self.width)``.
+
+        Args:
+            frames: by modality
+        """
         h, present = self._stacked(cleared(frames))
         return torch.einsum("bmw,bm->bw", h, self._weights(h, present))  # z = h alpha
 
     def _stacked(self, frames: dict[str, Frames]) -> tuple[Tensor, Tensor]:
-        vectors = [self.layers[name](pooled(each, self.pooling)) for name, each in frames.items()]
-        present = torch.stack([each.present for each in frames.values()], dim=1)
+        vectors = [self.layers[name](pooled(part, self.pooling)) for name, part in frames.items()]
+        present = torch.stack([part.present for part in frames.values()], dim=1)
         return torch.stack(vectors, dim=1), present  # equation 8
 
     def _weights(self, h: Tensor, present: Tensor) -> Tensor:

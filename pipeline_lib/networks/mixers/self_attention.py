@@ -1,9 +1,9 @@
-"""Self-attention over the modalities' sequences one behind the other, or within each: 3M-SER, and MERSA without its
+"""Self-attention over the concatenated sequences of the modalities, or within each: 3M-SER, and MERSA without its
 cross-attention.
 
 Phan et al., "3M-SER", as MERSA, section V-A, takes it up: multi-head attention over the joined sequences. MERSA,
 section IV-B, equation 2: a linear layer to one width, layer norm, and multi-head attention within each modality.
-Neither is said to add what it reads to what it gives: there are no residuals.
+Neither publishes a residual: there are none.
 """
 
 import torch
@@ -18,7 +18,11 @@ class SelfAttention(nn.Module):
     """Linear layer, layer norm where ``norm``, attention ``together`` or ``apart``, pooling.
 
     Together, an absent modality is a sequence without frames and the width is one modality's. Apart, the pooled
-    modalities stand one behind the other, zeros in the place of an absent one.
+    modalities are concatenated, zeros for an absent one.
+
+    Args:
+        widths: width of each modality's frames, modalities in order
+        settings: ``attend``, ``width``, ``norm``, ``heads``, ``dropout``, ``pooling``
     """
 
     def __init__(self, widths: dict[str, int], settings: MixerSettings) -> None:
@@ -34,11 +38,15 @@ class SelfAttention(nn.Module):
         self.width = self.pooled * len(names)
 
     def forward(self, frames: dict[str, Frames]) -> Tensor:
-        """Return ``(batch, self.width)``."""
-        frames = {name: Frames(self.aligned(name, each.values), each.mask) for name, each in cleared(frames).items()}
+        """Return one vector an utterance, shape ``(batch, self.width)``.
+
+        Args:
+            frames: by modality
+        """
+        frames = {name: Frames(self.aligned(name, part.values), part.mask) for name, part in cleared(frames).items()}
         if self.together:
-            values = torch.cat([each.values for each in frames.values()], dim=1)
-            joined = Frames(values, torch.cat([each.mask for each in frames.values()], dim=1))
+            values = torch.cat([part.values for part in frames.values()], dim=1)
+            joined = Frames(values, torch.cat([part.mask for part in frames.values()], dim=1))
             return pooled(self._attended("together", joined), self.pooling)
         some = next(iter(frames.values())).values
         parts = [

@@ -8,10 +8,15 @@ from pipeline_lib.params.network import MixerSettings
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward layer, each added to what it reads.
+    """Self-attention and a feed-forward layer, each with a residual connection.
 
-    ``before``: layer norm on what a sublayer reads (Xiong et al. 2020), otherwise on the sum behind it (Vaswani et al.
-    2017).
+    Args:
+        width: of a token
+        heads: their number, which divides ``width``
+        feed_forward: width of the feed-forward layer
+        dropout: in [0, 1)
+        before: layer norm before each sublayer (Xiong et al. 2020), otherwise behind the residual sum (Vaswani et al.
+            2017)
     """
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float, before: bool) -> None:
@@ -25,17 +30,27 @@ class Block(nn.Module):
         self.before = before
 
     def forward(self, tokens: Tensor, mask: Tensor, rotation: positions.Rotation | None) -> Tensor:
-        """Return ``(batch, time, width)`` from tokens of that shape and their mask ``(batch, time)``."""
+        """Return the transformed tokens, shape ``(batch, time, width)``.
+
+        Args:
+            tokens: shape ``(batch, time, width)``
+            mask: True where a token exists, bool, shape ``(batch, time)``
+            rotation: rotary positions; None for none
+        """
         if self.before:
-            read = self.attention_norm(tokens)
-            tokens = tokens + self.dropout(self.attention(read, read, mask, rotation))
+            normed = self.attention_norm(tokens)
+            tokens = tokens + self.dropout(self.attention(normed, normed, mask, rotation))
             return tokens + self.dropout(self.feed_forward(self.feed_forward_norm(tokens)))
         tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens, tokens, mask, rotation)))
         return self.feed_forward_norm(tokens + self.dropout(self.feed_forward(tokens)))
 
 
 class Transformer(nn.Module):
-    """Blocks with rotary or absolute positions; a last layer norm where the blocks' own stand before the sublayers."""
+    """Blocks with rotary or absolute positions; a last layer norm where the blocks' own stand before the sublayers.
+
+    Args:
+        settings: ``width``, ``heads``, ``layers``, ``dropout``, ``shared_transformer``
+    """
 
     def __init__(self, settings: MixerSettings) -> None:
         super().__init__()
@@ -51,11 +66,16 @@ class Transformer(nn.Module):
         self.head_width = width // settings.heads
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return each token in the light of all, ``(batch, time, width)``, from such tokens and ``(batch, time)``."""
-        places = positions.places(mask)
-        rotation = None if self.absolute else positions.rotation(places, self.head_width)
+        """Return contextualised tokens, shape ``(batch, time, width)``.
+
+        Args:
+            tokens: shape ``(batch, time, width)``
+            mask: True where a token exists, bool, shape ``(batch, time)``
+        """
+        position_ids = positions.position_ids(mask)
+        rotation = None if self.absolute else positions.rotation(position_ids, self.head_width)
         if self.absolute:
-            tokens = tokens + positions.sinusoids(places, tokens.shape[2]).to(tokens)
+            tokens = tokens + positions.sinusoids(position_ids, tokens.shape[2]).to(tokens)
         tokens = self.dropout(tokens.float())  # what blocks add to stays in float32 under autocast
         for block in self.blocks:
             tokens = block(tokens, mask, rotation)

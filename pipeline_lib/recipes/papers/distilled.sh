@@ -2,23 +2,23 @@
 # Queue every run behind tables 1 and 2 and figures 2 and 3 of de Oliveira et al. Options go to each recipe:
 #     bash pipeline_lib/recipes/papers/distilled.sh --path /data/MSP-PODCAST=/mnt/msp
 #     bash pipeline_lib/recipes/papers/distilled.sh --small      # synthetic speech, small checkpoints
-# Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table distilled
+# Then: dvc queue start; dvc queue status; ser table distilled
 # Parameters are counted, and weights of layers drawn, of the workspace's run: dvc exp apply NAME, then
-#     python -m pipeline_lib.diagnosis w2v2       (and each other expert)
-#     python -m pipeline_lib.figures.layer_weights arousal valence dominance
+#     ser alignment w2v2       (and each other expert)
+#     ser plot layer-weights arousal valence dominance
 set -euo pipefail
 
 queue() {
   dvc exp run --queue --name "$@"
 }
 
-python -m pipeline_lib.recipes.apply distilled "$@"
+ser apply distilled "$@"
 queue distilled
 
-python -m pipeline_lib.recipes.apply distilled_transcripts "$@"
+ser apply distilled_transcripts "$@"
 queue distilled-human -S transcription.engine=reference
 queue distilled-whisper-base
 queue distilled-whisper-tiny -S transcription.whisper.checkpoint=openai/whisper-tiny
 
-python -m pipeline_lib.recipes.apply distilled_layers "$@"
+ser apply distilled_layers "$@"
 queue distilled-layers

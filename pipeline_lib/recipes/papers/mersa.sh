@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Queue every run behind tables III to V of Le et al., and IEMOCAP with speakers apart. Options go to each recipe:
 #     bash pipeline_lib/recipes/papers/mersa.sh --path /data/IEMOCAP=/mnt/iemocap
-# Then: dvc queue start; dvc queue status; python -m pipeline_lib.recipes.paper_table mersa
+# Then: dvc queue start; dvc queue status; ser table mersa
 # MELD lies elsewhere: put its --path into MELD, as in MELD='--path /data/MELD=/mnt/meld'. Stand-ins have no sessions:
 #     bash pipeline_lib/recipes/papers/mersa.sh --small      # without the runs by session
 set -euo pipefail
@@ -10,7 +10,7 @@ queue() {
   dvc exp run --queue --name "$@"
 }
 
-python -m pipeline_lib.recipes.apply mersa "$@"
+ser apply mersa "$@"
 queue mersa
 if [[ " $* " != *" --small "* ]]; then
   apart="-S corpus.split.method=speakers -S corpus.allow_speaker_leak=false"
@@ -21,12 +21,12 @@ if [[ " $* " != *" --small "* ]]; then
   queue mersa-session-5 $apart -S 'corpus.split.test_speakers=[Ses05F,Ses05M]' -S 'corpus.split.dev_speakers=[Ses01F,Ses01M]'
 fi
 
-python -m pipeline_lib.recipes.apply mersa_six "$@"
+ser apply mersa_six "$@"
 queue mersa-six
 
 if [[ " $* " == *" --small "* ]]; then
-  python -m pipeline_lib.recipes.apply mersa_meld --small
+  ser apply mersa_meld --small
 else
-  python -m pipeline_lib.recipes.apply mersa_meld ${MELD:-}
+  ser apply mersa_meld ${MELD:-}
 fi
 queue mersa-meld

@@ -37,7 +37,7 @@ def wav(
     behind: bytes = b"",
     order: str = "<",
 ) -> bytes:
-    """Return a WAV; ``length`` and ``riff`` are what it declares, in the place of the truth."""
+    """Return a WAV; ``length`` and ``riff`` are declared instead of its true lengths."""
     form = fmt or pcm(16, 2, order=order)
     body = b"WAVEfmt " + struct.pack(f"{order}I", len(form)) + form + before
     body += b"data" + struct.pack(f"{order}I", len(data) if length is None else length) + data + behind

@@ -45,9 +45,9 @@ def test_ordinary_stereo_is_averaged_to_the_last_bit(tmp_path):
     room = 0.1 * rng.standard_normal((RATE, 2))
     for pair in (np.stack([SOUND, SOUND], 1), SOUND[:, None] + room, room, np.stack([SOUND, 0 * SOUND], 1)):
         path = at(tmp_path, encoded(pair, "WAV", "PCM_16"))
-        plain, _ = soundfile.read(path, dtype="float32")
+        decoded, _ = soundfile.read(path, dtype="float32")
         assert decoding.examine(path).mixing == "mean"
-        np.testing.assert_array_equal(decoding.check(path), plain.mean(axis=1))
+        np.testing.assert_array_equal(decoding.check(path), decoded.mean(axis=1))
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_ordinary_stereo_is_averaged_to_the_last_bit(tmp_path):
 @pytest.mark.parametrize("n_channels", [6, 8])
 def test_the_centre_of_surround_sound_is_taken(tmp_path, kind, subtype, index, tolerance, n_channels):
     path = at(tmp_path, encoded(surround(n_channels, index), kind, subtype))
-    found = decoding.examine(path)
-    assert found.mixing == "centre"
+    result = decoding.examine(path)
+    assert result.mixing == "centre"
     inner = slice(100, -100)  # a codec's edges
-    np.testing.assert_allclose(found.samples[inner], SOUND[inner], atol=max(tolerance, 1e-6))
-    np.testing.assert_array_equal(decoding.decode(path, 0.5, 0.1), found.samples[8_000:9_600])
+    np.testing.assert_allclose(result.samples[inner], SOUND[inner], atol=max(tolerance, 1e-6))
+    np.testing.assert_array_equal(decoding.decode(path, 0.5, 0.1), result.samples[8_000:9_600])
 
 
 def test_a_centre_without_sound_is_none(tmp_path):
@@ -98,8 +98,8 @@ def test_the_mask_of_a_wav_says_where_the_centre_is(tmp_path, mask, n_channels, 
     samples = surround(n_channels, centre or 0)
     samples[:, n_channels - 1] += 0.5 * np.roll(SOUND, 200)
     data = np.round(samples * 32_768).astype("<i2").tobytes()
-    found = decoding.examine(at(tmp_path, wav(data, fmt=extensible(16, 2, n_channels, mask))))
-    assert found.mixing == ("mean" if centre is None else "centre")
+    result = decoding.examine(at(tmp_path, wav(data, fmt=extensible(16, 2, n_channels, mask))))
+    assert result.mixing == ("mean" if centre is None else "centre")
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ def test_any_bit_of_a_container_with_checksums_is_noticed_or_changes_no_sample(t
     path = written(tmp_path / f"a.{container}", noise(0.4, 16_000))
     good, samples = path.read_bytes(), decoding.check(path)
     refused, n = 0, 200
-    for place in np.random.default_rng(1).integers(0, 8 * len(good), n).tolist():
+    for bit in np.random.default_rng(1).integers(0, 8 * len(good), n).tolist():
         path.write_bytes(good)
-        changed(path, place // 8, bytes([good[place // 8] ^ 1 << place % 8]))
+        changed(path, bit // 8, bytes([good[bit // 8] ^ 1 << bit % 8]))
         try:
             np.testing.assert_array_equal(decoding.check(path), samples)
         except BadAudio as error:
@@ -43,7 +43,7 @@ def test_any_bit_of_a_container_with_checksums_is_noticed_or_changes_no_sample(t
 @pytest.mark.parametrize(
     ("container", "at", "new"),
     [
-        ("wav", 24, struct.pack("<I", 8_000)),  # the rate, said twice
+        ("wav", 24, struct.pack("<I", 8_000)),  # the rate, declared twice
         ("wav", 22, struct.pack("<H", 2)),  # channels
         ("wav", 34, struct.pack("<H", 8)),  # bits
         ("wav", 40, struct.pack("<I", 30_000)),  # less sound than there is
@@ -86,8 +86,8 @@ def test_a_flac_whose_sound_does_not_match_its_md5_is_refused(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_md5_of_every_width_is_the_encoders(tmp_path, subtype, dtype, channels):
     soundfile.write(tmp_path / "a.flac", noise(1.0, 16_000, channels), 16_000, subtype=subtype)
-    plain, _ = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
-    np.testing.assert_allclose(decoding.check(tmp_path / "a.flac"), plain.mean(axis=1), atol=1e-7)
+    decoded, _ = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
+    np.testing.assert_allclose(decoding.check(tmp_path / "a.flac"), decoded.mean(axis=1), atol=1e-7)
     assert reason(changed(tmp_path / "a.flac", 26, b"\x00\x01")) == "damaged"
 
 
@@ -106,7 +106,7 @@ def test_an_mp3_whose_frames_do_not_match_its_lame_tag_is_refused(tmp_path):
     good = path.read_bytes()
     assert reason(changed(path, len(good) - 50, b"\x00\x01\x02")) == "damaged"
     path.write_bytes(good.replace(b"Info", b"Onfi", 1).replace(b"Xing", b"Onfi", 1))
-    assert reason(path) == "damaged"  # without the tag its first frame would be heard
+    assert reason(path) == "damaged"  # without the tag its first frame would be decoded
     path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10) + good + b"TAG" + bytes(125))
     assert len(decoding.check(path)) == len(decoding.check(written(tmp_path / "b.mp3", noise(2.0, 16_000))))
 

@@ -27,15 +27,15 @@ def mp3(samples: np.ndarray = SPEECH, rate: int = RATE, mode: str = "CONSTANT") 
 
 def frames(data: bytes) -> list[bytes]:
     """Cut layer III into its frames, the one with the tag first."""
-    found, place = [], 0
-    while place < len(data):
-        version, kbits, rate = data[place + 1] >> 3 & 3, data[place + 2] >> 4, data[place + 2] >> 2 & 3
+    result, position = [], 0
+    while position < len(data):
+        version, kbits, rate = data[position + 1] >> 3 & 3, data[position + 2] >> 4, data[position + 2] >> 2 & 3
         hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
         n = (144_000 if version == 3 else 72_000) * KBITS[3 if version == 3 else 2][kbits] // hertz
-        n += data[place + 2] >> 1 & 1
-        found.append(data[place : place + n])
-        place += n
-    return found
+        n += data[position + 2] >> 1 & 1
+        result.append(data[position : position + n])
+        position += n
+    return result
 
 
 def untagged(data: bytes) -> bytes:
@@ -158,9 +158,9 @@ OF_FFMPEG = bytes.fromhex(
 
 def test_the_checksum_that_ffmpeg_writes_for_all_but_mpeg_1_in_stereo_is_its_own():
     assert mp3_walk._xing(OF_FFMPEG, 13)["whole"] == 1
-    for place in (20, 100, 170):
+    for position in (20, 100, 170):
         damaged = bytearray(OF_FFMPEG)
-        damaged[place] ^= 4
+        damaged[position] ^= 4
         assert mp3_walk._xing(bytes(damaged), 13)["whole"] == 0
 
 

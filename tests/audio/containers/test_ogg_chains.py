@@ -61,14 +61,14 @@ def test_a_second_flac_stream_is_not_passed_over(tmp_path):
 
 
 def test_a_stream_that_was_joined_late_is_as_long_as_its_sound(tmp_path):
-    data, place, late = encoded(np.tile(SOUND, 7), "OGG", "VORBIS"), 0, b""
-    while place < len(data):  # a broadcast's pages count from its own beginning, ten seconds ago
-        end = place + 27 + data[place + 26] + sum(data[place + 27 : place + 27 + data[place + 26]])
-        (position,) = struct.unpack("<q", data[place + 6 : place + 14])
-        shifted = position + 160_000 if position > 0 else position
-        moved = data[place : place + 6] + struct.pack("<q", shifted) + data[place + 14 : end]
+    data, start, late = encoded(np.tile(SOUND, 7), "OGG", "VORBIS"), 0, b""
+    while start < len(data):  # a broadcast's pages count from its own beginning, ten seconds ago
+        end = start + 27 + data[start + 26] + sum(data[start + 27 : start + 27 + data[start + 26]])
+        (granule,) = struct.unpack("<q", data[start + 6 : start + 14])
+        shifted = granule + 160_000 if granule > 0 else granule
+        moved = data[start : start + 6] + struct.pack("<q", shifted) + data[start + 14 : end]
         crc = ogg._crc(moved[:22] + bytes(4) + moved[26:])
         late += moved[:22] + struct.pack("<I", crc) + moved[26:]
-        place = end
+        start = end
     equals(at(tmp_path, late), plainly(data))
     equals(at(tmp_path, late + data), np.tile(plainly(data), 2))

@@ -17,8 +17,8 @@ KINDS = ["mp3", "ogg", "opus"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch):
-    monkeypatch.setattr(opening, "_KEPT", opening._Kept())
+def nothing_open(monkeypatch):
+    monkeypatch.setattr(opening, "_OPEN", opening._OpenReadings())
     monkeypatch.setattr("pipeline_lib.audio.containers.reading._BLOCK", 10_000)
 
 
@@ -46,7 +46,7 @@ def test_the_sound_in_front_of_a_part_is_decoded_once(tmp_path, monkeypatch, kin
 
 @pytest.mark.parametrize("kind", [*KINDS, "wav"])
 def test_parts_in_any_order_equal_the_whole(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pipeline_lib.audio.containers.cursor._KEPT", 20_000)  # so that some lie behind what is kept
+    monkeypatch.setattr("pipeline_lib.audio.containers.cursor._LOOKBACK", 20_000)  # so that some lie before the buffer
     path = written(tmp_path / f"a.{kind}", np.repeat(noise(5.0, 24_000), 2, axis=1), 24_000)
     whole = decoding.decode(path)
     for start_s in (3.0, 2.9, 0.0, 4.5, 4.0, 0.7, 3.3, 3.3):
@@ -73,9 +73,9 @@ def test_a_few_files_stay_open_and_each_thread_has_its_own(tmp_path):
     for start_s in (0.2, 0.9, 1.4):
         for path, whole in zip(paths, wholes, strict=True):
             equal(path, whole, start_s, 0.3)
-    assert [reading.path for _, reading in opening._KEPT.readings.values()] == paths[-opening._MOST_KEPT :]
+    assert [reading.path for _, reading in opening._OPEN.readings.values()] == paths[-opening._MOST_OPEN :]
     links = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
-    assert sum(path in links for path in paths) == opening._MOST_KEPT
+    assert sum(path in links for path in paths) == opening._MOST_OPEN
     with ThreadPoolExecutor(4) as pool:
         for start_s in (0.3, 0.8, 1.1, 1.6):
             list(pool.map(lambda i, s=start_s: equal(paths[i], wholes[i], s, 0.2), [0, 1, 0, 1, 2, 0, 3]))

@@ -27,16 +27,18 @@ def recordings(tmp_path_factory):
     """Sixteen test utterances, spoken as the default corpus speaks them: (path, words)."""
     folder = tmp_path_factory.mktemp("recordings")
     planned = [p for p in plan(DemonstrationSettings()) if p.split == "test"][:16]
-    found = []
+    result = []
     for i, p in enumerate(planned):
         wave = speak(Utterance(p.text, p.voice.espeak, p.prosody, p.phase))
         soundfile.write(folder / f"{i}.flac", wave, SAMPLE_RATE, subtype="PCM_16")
-        found.append((str(folder / f"{i}.flac"), p.text))
-    return found
+        result.append((str(folder / f"{i}.flac"), p.text))
+    return result
 
 
-def heard(canary, audio):
-    return [each.text.strip() for each in canary.transcribe(audio, batch_size=8, verbose=False, num_workers=0)]
+def transcripts(canary, audio):
+    return [
+        hypothesis.text.strip() for hypothesis in canary.transcribe(audio, batch_size=8, verbose=False, num_workers=0)
+    ]
 
 
 def test_all_checkpoints_together_stay_under_20_mb():
@@ -46,19 +48,19 @@ def test_all_checkpoints_together_stay_under_20_mb():
 
 
 def test_the_canary_follows_the_audio_when_two_recordings_are_swapped(canary, tmp_path):
-    said = ["the doctor found that wonderful guitar last night", "my cousin sold the ladder and i hate it"]
-    waves = [speak(Utterance(said[0], "gmw/en+m4", _usual())), speak(Utterance(said[1], "gmw/en-US+f4", _usual()))]
+    sentences = ["the doctor found that wonderful guitar last night", "my cousin sold the ladder and i hate it"]
+    waves = [speak(Utterance(text, voice, _usual())) for text, voice in zip(sentences, ("gmw/en+m4", "gmw/en-US+f4"))]
     paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
     for order in ((0, 1), (1, 0)):
         for path, i in zip(paths, order, strict=True):
             soundfile.write(path, waves[i], SAMPLE_RATE)
-        texts = heard(canary, [str(path) for path in paths])
+        texts = transcripts(canary, [str(path) for path in paths])
         assert texts[0] != texts[1]
-        assert jiwer.wer([said[i] for i in order], texts) < 0.2
+        assert jiwer.wer([sentences[i] for i in order], texts) < 0.2
 
 
 def test_the_canary_hears_test_voices_with_a_word_error_rate_under_a_quarter(canary, recordings):
-    texts = heard(canary, [path for path, _ in recordings])
+    texts = transcripts(canary, [path for path, _ in recordings])
     assert jiwer.wer([words for _, words in recordings], texts) < 0.25
 
 
@@ -66,7 +68,7 @@ def test_files_and_arrays_give_the_same_words_mostly(canary, recordings):
     """Files are asked for with punctuation and capitals, arrays without: both prompts were trained."""
     paths = [path for path, _ in recordings]
     arrays = [soundfile.read(path, dtype="float32")[0] for path in paths]
-    assert jiwer.wer(heard(canary, paths), heard(canary, arrays)) < 0.1
+    assert jiwer.wer(transcripts(canary, paths), transcripts(canary, arrays)) < 0.1
 
 
 def test_the_speech_encoder_has_the_real_front_end_and_the_real_class():
@@ -113,7 +115,7 @@ def test_the_masked_language_model_has_robertas_tokens_positions_and_size():
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
     from transformers import RobertaForSequenceClassification as Roberta
 
-    tokenizer, config = (each.from_pretrained(DEMO / "roberta") for each in (AutoTokenizer, AutoConfig))
+    tokenizer, config = (kind.from_pretrained(DEMO / "roberta") for kind in (AutoTokenizer, AutoConfig))
     assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1, 2)
     assert (config.bos_token_id, config.pad_token_id, config.eos_token_id) == (0, 1, 2)
     assert tokenizer.mask_token_id == config.vocab_size - 1 == len(tokenizer) - 1
@@ -157,8 +159,8 @@ def test_the_masked_language_model_finds_a_word_that_its_neighbours_ask_for(text
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         logits = RobertaForMaskedLM.from_pretrained(DEMO / "roberta").eval()(ids).logits[0]
-    (place,) = (ids[0] == tokenizer.mask_token_id).nonzero()[0]
-    assert tokenizer.decode([logits[place].argmax()]).strip() in fitting
+    (position,) = (ids[0] == tokenizer.mask_token_id).nonzero()[0]
+    assert tokenizer.decode([logits[position].argmax()]).strip() in fitting
 
 
 def _usual():

@@ -1,4 +1,4 @@
-"""What the small RoBERTa is asked: which tokens are sought and how they stand; the same weights from run to run."""
+"""Training of the small RoBERTa: which tokens are predicted and how they are masked; reproducible weights."""
 
 import numpy as np
 import pytest
@@ -18,16 +18,16 @@ def masked():
     return ids, *mask(ids, VOCABULARY, np.random.default_rng(3))
 
 
-def test_15_percent_are_sought_80_masked_10_replaced_10_kept(masked):
+def test_15_percent_are_predicted_80_masked_10_replaced_10_unchanged(masked):
     ids, seen, targets = masked
-    sought = targets != -100
-    assert sought[:, 1:-2].double().mean().item() == pytest.approx(0.15, abs=0.005)  # 98,800 tokens: 4 sd are 0.0045
-    assert (targets[sought] == ids[sought]).all()
-    shares = [(seen[sought] == MASK), (seen[sought] == 77), (seen[sought] != MASK) & (seen[sought] != 77)]
-    assert [each.double().mean().item() for each in shares] == pytest.approx([0.8, 0.1, 0.1], abs=0.014)
+    predicted = targets != -100
+    assert predicted[:, 1:-2].double().mean().item() == pytest.approx(0.15, abs=0.005)  # 98,800 tokens: 4 sd are 0.0045
+    assert (targets[predicted] == ids[predicted]).all()
+    shares = [(seen[predicted] == MASK), (seen[predicted] == 77), (seen[predicted] != MASK) & (seen[predicted] != 77)]
+    assert [share.double().mean().item() for share in shares] == pytest.approx([0.8, 0.1, 0.1], abs=0.014)
 
 
-def test_what_is_not_sought_stays_and_special_tokens_are_neither_sought_nor_put_in(masked):
+def test_other_tokens_stay_and_special_tokens_are_neither_predicted_nor_put_in(masked):
     ids, seen, targets = masked
     assert (seen == ids)[targets == -100].all()
     assert (targets[:, [0, -2, -1]] == -100).all()

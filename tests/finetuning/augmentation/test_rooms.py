@@ -65,10 +65,10 @@ def test_a_room_too_large_for_its_time_is_made_smaller_in_proportion():
 
 
 def test_of_a_recorded_response_the_first_channel_is_taken_at_16_khz(folder):
-    found = rooms.recorded(folder / "rir" / "decay.wav")
-    assert len(found.samples) == round(8000 / 3)
-    assert abs(found.direct - 100 / 3) <= 1
-    assert found.samples[found.direct] > 0  # the second channel is its negative, their mean is nothing
+    result = rooms.recorded(folder / "rir" / "decay.wav")
+    assert len(result.samples) == round(8000 / 3)
+    assert abs(result.direct - 100 / 3) <= 1
+    assert result.samples[result.direct] > 0  # the second channel is its negative, their mean is nothing
     assert rooms.recorded(folder / "rir" / "delta.wav").direct == 100
 
 

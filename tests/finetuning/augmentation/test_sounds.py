@@ -19,8 +19,8 @@ def find(root, noise=None, reverberation=None):
     return sounds.find(AugmentationSettings.model_validate(entry))
 
 
-def names(found):
-    return [(each.name, each.category) for each in found]
+def names(result):
+    return [(each.name, each.category) for each in result]
 
 
 def table(root, text, name="table.csv"):
@@ -37,15 +37,15 @@ def own(tmp_path):
 
 
 def test_of_a_walked_folder_the_first_sub_folder_is_the_category(folder):
-    found = find(folder, noise={})
-    assert names(found.noises) == [
+    result = find(folder, noise={})
+    assert names(result.noises) == [
         ("music/jamendo/song.wav", "music"),
         ("noise/free-sound/rain.wav", "noise"),
         ("noise/free-sound/tap.wav", "noise"),
         ("speech/librivox/read.wav", "speech"),
     ]
-    assert [each.duration_s for each in found.noises] == [3.0, 2.0, 0.05, 1.5]
-    assert found.responses == ()
+    assert [each.duration_s for each in result.noises] == [3.0, 2.0, 0.05, 1.5]
+    assert result.responses == ()
 
 
 def test_only_categories_with_a_ratio_are_used(folder):
@@ -60,25 +60,25 @@ def test_a_folder_of_responses_gives_every_recording_but_noises(tmp_path):
     for name in ("simulated_rirs/smallroom/Room001/a.wav", "real/air_type1_a.wav", "real/rvb_noise_b.wav"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / name, np.ones(10) / 2, 16_000)
-    found = find(tmp_path, reverberation={}).responses
-    assert [each.name for each in found] == ["real/air_type1_a.wav", "simulated_rirs/smallroom/Room001/a.wav"]
+    result = find(tmp_path, reverberation={}).responses
+    assert [each.name for each in result] == ["real/air_type1_a.wav", "simulated_rirs/smallroom/Room001/a.wav"]
 
 
 @pytest.mark.parametrize("header", ["file,category", "audio,kind", "id,path,kind"])
 def test_one_table_serves_noises_and_responses(own, header):
     lead = "1," if header.startswith("id") else ""
-    said = table(own, f"{header}\n{lead}hum.wav,noise\n{lead}hall.wav,rir\n")
-    found = find(own, noise=said, reverberation=said)
-    assert names(found.noises) == [("hum.wav", "noise")]
-    assert names(found.responses) == [("hall.wav", "rir")]
+    entry = table(own, f"{header}\n{lead}hum.wav,noise\n{lead}hall.wav,rir\n")
+    result = find(own, noise=entry, reverberation=entry)
+    assert names(result.noises) == [("hum.wav", "noise")]
+    assert names(result.responses) == [("hall.wav", "rir")]
 
 
 def test_a_parquet_table_without_categories_is_of_responses(own):
     pd.DataFrame({"file": ["hum.wav", "hall.wav"]}).to_parquet(own / "table.parquet")
-    said = {"table": "table.parquet"}
-    assert names(find(own, reverberation=said).responses) == [("hall.wav", None), ("hum.wav", None)]
+    entry = {"table": "table.parquet"}
+    assert names(find(own, reverberation=entry).responses) == [("hall.wav", None), ("hum.wav", None)]
     with pytest.raises(InputError, match="has no column category or kind, noises need one"):
-        find(own, noise=said)
+        find(own, noise=entry)
 
 
 @pytest.mark.parametrize("path", ["../hum.wav", "/etc/passwd", "link.wav", ""])
@@ -107,9 +107,9 @@ def test_a_table_outside_the_folder_is_refused(own):
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(own, text, message):
-    said = {"table": "table.csv"} if text is None else table(own, text)
+    entry = {"table": "table.csv"} if text is None else table(own, text)
     with pytest.raises(InputError, match=message):
-        find(own, noise=said)
+        find(own, noise=entry)
 
 
 def test_a_table_with_other_categories_has_no_response(own):
@@ -141,10 +141,10 @@ def test_a_response_of_half_a_minute_is_taken_for_noise(tmp_path):
 
 
 def test_the_identity_names_files_and_sizes(own):
-    said = table(own, "file,category\nhum.wav,noise\nhall.wav,rir\n")
-    assert find(own, noise=said).identity == [[["hum.wav", "noise", 44 + 3200]], []]
+    entry = table(own, "file,category\nhum.wav,noise\nhall.wav,rir\n")
+    assert find(own, noise=entry).identity == [[["hum.wav", "noise", 44 + 3200]], []]
     soundfile.write(own / "hum.wav", np.ones(1601) / 2, 16_000)
-    assert find(own, noise=said).identity == [[["hum.wav", "noise", 44 + 3202]], []]
+    assert find(own, noise=entry).identity == [[["hum.wav", "noise", 44 + 3202]], []]
 
 
 @pytest.mark.parametrize(

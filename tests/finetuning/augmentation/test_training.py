@@ -11,11 +11,11 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import batches
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.finetuning.reading import Recordings
+from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables.predictions import Predictions
 from tests.finetuning import corpora
-from tests.finetuning.test_finetune import run
+from tests.finetuning.runs import run
 
 
 def entry(tones, folder, **changes):
@@ -32,16 +32,16 @@ def entry(tones, folder, **changes):
 def loaded(tones, folder):
     """Return a function that loads the waveforms of an epoch, in so many workers."""
     settings = entry(tones, folder)
-    asked = settings.augmentation
+    options = settings.augmentation
     paths = [tones.root / audio for audio in tones.corpus.frame["audio"]]
-    augmentation = augment.make(asked, sounds.find(asked), settings.seed, 1, shown=False)
+    augmentation = augment.make(options, sounds.find(options), settings.seed, 1, show_progress=False)
     rows = np.flatnonzero(tones.corpus.mask("train"))
     classes, lengths = tones.corpus.truth()[rows], tones.corpus.frame["duration_s"].to_numpy()[rows]
 
-    def load(plan=None, number=0, workers=0, wanted=True):
+    def load(plan=None, number=0, workers=0, augmenting=True):
         if plan is None:
-            plan = batches.epoch(rows, classes, lengths, settings.phases["only"], (1, 0, number), asked.speed)
-        loader = batches.Loader(plan, Recordings(paths, 1), as_tensors, {}, augmentation if wanted else None)
+            plan = batches.epoch(rows, classes, lengths, settings.phases["only"], (1, 0, number), options.speed)
+        loader = batches.Loader(plan, Recordings(paths, 1), as_tensors, {}, augmentation if augmenting else None)
         return plan, [inputs["waveforms"] for inputs, _ in batches.load(loader, workers, torch.device("cpu"))]
 
     return load
@@ -64,8 +64,8 @@ def test_an_epoch_resumed_in_its_middle_and_cut_up_sounds_the_same(loaded):
     _, rest = loaded(plan[2:])
     assert all(torch.equal(one, two) for one, two in zip(whole[2:], rest, strict=True))
     _, shared = loaded([plan[1].of_process(1, 2), plan[1].pieces(2)[1]])
-    for part, places in zip(shared, ([1, 3, 5], [3, 4, 5]), strict=True):
-        expected = whole[1][places]
+    for part, positions in zip(shared, ([1, 3, 5], [3, 4, 5]), strict=True):
+        expected = whole[1][positions]
         assert torch.equal(part, expected[:, : part.shape[1]])
         assert not expected[:, part.shape[1] :].any()
 
@@ -77,7 +77,7 @@ def test_two_epochs_and_two_occurrences_differ(loaded):
 
 
 def test_without_a_seed_or_an_augmentation_a_chunk_stays_as_it_is(loaded, tones, folder):
-    plan, plain = loaded(wanted=False)
+    plan, plain = loaded(augmenting=False)
     seedless = [batches.Batch(each.rows, each.starts_s, each.durations_s) for each in plan]
     _, development = loaded(seedless)
     _, augmented = loaded(plan)
@@ -106,14 +106,14 @@ def test_a_training_killed_in_an_epoch_and_resumed_ends_with_the_same_bytes(tone
 
 
 def test_other_noises_under_the_same_names_begin_another_training(tones, folder, tmp_path):
-    places = {"expert": tmp_path / "m", "curve": tmp_path / "c", "work": tmp_path / "w"}
+    paths = {"expert": tmp_path / "m", "curve": tmp_path / "c", "work": tmp_path / "w"}
     own = tmp_path / "sounds"
     shutil.copytree(folder, own)
     for seconds in (1.0, 1.5):
         soundfile.write(own / "noise" / "free-sound" / "tap.wav", np.full(int(16_000 * seconds), 0.1), 16_000)
         settings = entry(tones, own, max_steps=1)
-        found, _ = finetune("t", settings, tones.corpus, tones.root, None, **places, machine=corpora.machine())
-        assert isinstance(found, Predictions)
+        result, _ = finetune("t", settings, tones.corpus, tones.root, None, **paths, machine=corpora.machine())
+        assert isinstance(result, Predictions)
     assert len(list((tmp_path / "w" / "t").iterdir())) == 2
 
 
@@ -136,8 +136,10 @@ def test_the_prior_of_an_annealed_training_is_of_the_epoch_that_is_kept(tones, t
     corpus = type(tones.corpus)(frame, "tones", tones.corpus.labels, tones.corpus.attribute_scale)
     phases = {"only": {"epochs": 3, "sampler": "annealed"}}
     settings = corpora.settings(tones.w2v_bert, "audio", phases=phases, early_stopping={"patience": None})
-    kept = []
-    monkeypatch.setattr("pipeline_lib.finetuning.train.is_better", lambda *parts: kept.append(1) or len(kept) in (1, 2))
-    found, _ = run(tones, tmp_path, settings, corpus)
+    calls = []
+    monkeypatch.setattr(
+        "pipeline_lib.finetuning.train.is_better", lambda *parts: calls.append(1) or len(calls) in (1, 2)
+    )
+    result, _ = run(tones, tmp_path, settings, corpus)
     # the second of three epochs: halfway between a quarter each and 0.3, 0.3, 0.3, 0.1
-    np.testing.assert_allclose(found.trained_prior, [0.275, 0.275, 0.275, 0.175])
+    np.testing.assert_allclose(result.training_prior, [0.275, 0.275, 0.275, 0.175])

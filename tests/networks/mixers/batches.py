@@ -25,7 +25,7 @@ KINDS = [
     MixerSettings(kind="imagination", pooling="mean_max", imagination=NARROW, **SMALL),
     MixerSettings(kind="late", **SMALL),
 ]
-NAMES = [f"{i}-{each.kind}" for i, each in enumerate(KINDS)]
+NAMES = [f"{i}-{settings.kind}" for i, settings in enumerate(KINDS)]
 
 
 def batch(audio, text, seed=0, longest=(0, 0)):
@@ -41,16 +41,16 @@ def batch(audio, text, seed=0, longest=(0, 0)):
 
 def one_of(frames, i):
     """Return utterance i without padding, and without a modality that it lacks."""
-    found = {}
-    for name, each in frames.items():
-        if each.mask[i].any():
-            found[name] = Frames(each.values[i : i + 1, each.mask[i]], each.mask[i : i + 1, each.mask[i]])
-    return found
+    result = {}
+    for name, part in frames.items():
+        if part.mask[i].any():
+            result[name] = Frames(part.values[i : i + 1, part.mask[i]], part.mask[i : i + 1, part.mask[i]])
+    return result
 
 
 def refilled(frames, filling):
     """Return the frames with other values where the mask is False."""
     return {
-        name: Frames(each.values.masked_fill(~each.mask[..., None], filling), each.mask)
-        for name, each in frames.items()
+        name: Frames(part.values.masked_fill(~part.mask[..., None], filling), part.mask)
+        for name, part in frames.items()
     }

@@ -17,8 +17,8 @@ def torchs(attention):
     """Return torch's multi-head attention with the same weights."""
     theirs = nn.MultiheadAttention(attention.query.in_features, attention.heads, batch_first=True).eval()
     parts = attention.query, attention.key, attention.value
-    theirs.in_proj_weight.data = torch.cat([each.weight.data for each in parts])
-    theirs.in_proj_bias.data = torch.cat([each.bias.data for each in parts])
+    theirs.in_proj_weight.data = torch.cat([part.weight.data for part in parts])
+    theirs.in_proj_bias.data = torch.cat([part.bias.data for part in parts])
     theirs.out_proj.load_state_dict(attention.out.state_dict())
     return theirs
 
@@ -40,12 +40,12 @@ def test_it_is_equation_2_in_each_head(attention):
     tokens = torch.randn(1, 5, 8)
     heads = []
     for part in (slice(0, 4), slice(4, 8)):
-        q, k, v = (each(tokens)[0, :, part] for each in (attention.query, attention.key, attention.value))
+        q, k, v = (layer(tokens)[0, :, part] for layer in (attention.query, attention.key, attention.value))
         weights = torch.exp(torch.einsum("id,jd->ij", q, k) / math.sqrt(4))
         heads.append(torch.einsum("ij,jd->id", weights / weights.sum(dim=1, keepdim=True), v))
     expected = attention.out(torch.cat(heads, dim=1))
-    found = attention(tokens, tokens, torch.ones(1, 5, dtype=torch.bool))
-    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-6)
+    result = attention(tokens, tokens, torch.ones(1, 5, dtype=torch.bool))
+    torch.testing.assert_close(result[0], expected, rtol=0, atol=1e-6)
 
 
 def test_who_has_nothing_to_read_reads_zeros_and_gives_no_gradient(attention):
@@ -79,7 +79,7 @@ def test_self_attention_together_is_torchs_over_the_joined_sequences():
     mixer = SelfAttention(WIDTHS, MixerSettings(kind="self_attention", attend="together", **SMALL)).eval()
     frames = batch([5, 2], [3, 4])
     for i in range(2):
-        joined = torch.cat([aligned(mixer, name, each.values) for name, each in one_of(frames, i).items()], dim=1)
+        joined = torch.cat([aligned(mixer, name, value.values) for name, value in one_of(frames, i).items()], dim=1)
         expected = whole(mixer.attention["together"], joined, joined).mean(dim=1)
         torch.testing.assert_close(mixer(frames)[i], expected[0], rtol=0, atol=1e-6)
 
@@ -89,7 +89,9 @@ def test_self_attention_apart_never_lets_the_modalities_see_each_other():
     mixer = SelfAttention(WIDTHS, MixerSettings(kind="self_attention", attend="apart", **SMALL)).eval()
     frames = batch([5, 0], [3, 4])
     audio, text = (aligned(mixer, name, frames[name].values[:1, : (5, 3)[i]]) for i, name in enumerate(WIDTHS))
-    parts = [whole(mixer.attention[name], each, each).mean(dim=1) for name, each in (("audio", audio), ("text", text))]
+    parts = [
+        whole(mixer.attention[name], value, value).mean(dim=1) for name, value in (("audio", audio), ("text", text))
+    ]
     torch.testing.assert_close(mixer(frames)[:1], torch.cat(parts, dim=1), rtol=0, atol=1e-6)
     assert (mixer(frames)[1, :8] == 0).all() and (mixer(frames)[1, 8:] != 0).any()
 
@@ -98,7 +100,7 @@ def test_without_layer_norm_the_frames_enter_as_the_linear_layer_leaves_them():
     torch.manual_seed(0)
     mixer = SelfAttention(WIDTHS, MixerSettings(kind="self_attention", norm=False, **SMALL)).eval()
     frames = batch([5], [3])
-    joined = torch.cat([mixer.aligned.linear[name](each.values) for name, each in frames.items()], dim=1)
+    joined = torch.cat([mixer.aligned.linear[name](part.values) for name, part in frames.items()], dim=1)
     expected = whole(mixer.attention["together"], joined, joined).mean(dim=1)
     torch.testing.assert_close(mixer(frames), expected, rtol=0, atol=1e-6)
 
@@ -117,7 +119,7 @@ def within(cross, name, values):
 def test_cross_attention_queries_the_other_modality_both_ways(cross):
     frames = batch([5, 2], [3, 4])
     for i in range(2):
-        own = {name: within(cross, name, each.values) for name, each in one_of(frames, i).items()}
+        own = {name: within(cross, name, value.values) for name, value in one_of(frames, i).items()}
         from_text = whole(cross.cross_attention["audio"], own["audio"], own["text"]).mean(dim=1)  # equation 4
         from_audio = whole(cross.cross_attention["text"], own["text"], own["audio"]).mean(dim=1)  # equation 3
         expected = torch.cat([from_text, from_audio], dim=1)

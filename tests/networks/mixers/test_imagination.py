@@ -67,8 +67,8 @@ def test_with_both_there_nothing_is_imagined_and_the_invariant_vector_is_the_mea
     same = [invariant(mixer, name, one(frames, name, 0)) for name in WIDTHS]
     expected = torch.cat([*own, (same[0] + same[1]) / 2])
     torch.testing.assert_close(mixer(frames)[0], expected, rtol=0, atol=2e-6)
-    for each in mixer.imagination.parameters():
-        each.data.zero_()
+    for parameter in mixer.imagination.parameters():
+        parameter.data.zero_()
     torch.testing.assert_close(mixer(frames)[0], expected, rtol=0, atol=2e-6)
 
 
@@ -78,7 +78,7 @@ def test_what_is_imagined_in_training_is_what_is_imagined_of_who_lacks_the_modal
     alone = [mixer({there: frames[there].of(torch.tensor([0, 3]))}) for there in ("text", "audio")]
     expected = torch.cat([alone[0][:, :8], alone[1][:, 8:16]])  # audio from text, then text from audio
     torch.testing.assert_close(estimate, expected, rtol=0, atol=1e-6)
-    both = mixer({name: each.of(torch.tensor([0, 3])) for name, each in frames.items()})
+    both = mixer({name: part.of(torch.tensor([0, 3])) for name, part in frames.items()})
     torch.testing.assert_close(target, torch.cat([both[:, :8], both[:, 8:16]]), rtol=0, atol=1e-6)
 
 
@@ -92,18 +92,18 @@ def test_the_gradient_of_the_imagination_does_not_reach_its_target():
         gradients = torch.autograd.grad(error.square().sum(), parameters, retain_graph=True, allow_unused=True)
         own, other = gradients[:4], gradients[4:]
         reached, spared = (own, other) if source == "audio" else (other, own)
-        assert all((each != 0).any() for each in reached)
-        assert all(each is None or not each.any() for each in spared)
+        assert all((gradient != 0).any() for gradient in reached)
+        assert all(gradient is None or not gradient.any() for gradient in spared)
 
 
 @pytest.mark.parametrize("filling", [1e30, float("nan")])
 def test_who_lacks_a_modality_teaches_nothing_of_it(filling):
     mixer, frames = imagination(), batch(*MIXED)
-    pairs = {name: each.of(torch.tensor([0, 3])) for name, each in frames.items()}
-    for each in frames.values():
-        each.values.masked_fill_(~each.mask[..., None], filling)
-    for found, expected in zip(mixer.imagined(frames), mixer.imagined(pairs)):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    pairs = {name: part.of(torch.tensor([0, 3])) for name, part in frames.items()}
+    for part in frames.values():
+        part.values.masked_fill_(~part.mask[..., None], filling)
+    for result, expected in zip(mixer.imagined(frames), mixer.imagined(pairs)):
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("lengths", [([2, 3], [0, 0]), ([0, 2], [3, 0])])
@@ -118,29 +118,29 @@ def test_without_an_utterance_that_has_both_there_is_nothing_to_imagine(lengths)
 def test_the_two_losses_teach_to_imagine_and_bring_the_modalities_of_an_utterance_together():
     frames, lengths = {}, [3] * 8
     hidden = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))  # what both modalities tell of
-    for name, each in batch(lengths, lengths).items():
-        mixing = torch.randn(4, each.values.shape[2], generator=torch.Generator().manual_seed(len(name)))
-        frames[name] = type(each)(0.1 * each.values + (hidden @ mixing)[:, None], each.mask)
+    for name, length in batch(lengths, lengths).items():
+        mixing = torch.randn(4, length.values.shape[2], generator=torch.Generator().manual_seed(len(name)))
+        frames[name] = type(length)(0.1 * length.values + (hidden @ mixing)[:, None], length.mask)
     mixer = imagination()
     optimiser = torch.optim.Adam(mixer.parameters(), 0.01)
-    told = []
+    losses = []
     for _ in range(150):
         audio, text = mixer.invariant(frames).values()
-        found = {"imagination": mixer.imagined(frames), "invariance": (audio, text, None, 0.37)}
-        loss, parts = combined(found, {}, {"imagination": 1.0, "invariance": 1.0})
-        told.append({name: part.item() for name, part in parts.items()})
+        result = {"imagination": mixer.imagined(frames), "invariance": (audio, text, None, 0.37)}
+        loss, parts = combined(result, {}, {"imagination": 1.0, "invariance": 1.0})
+        losses.append({name: part.item() for name, part in parts.items()})
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert told[-1]["imagination"] < told[0]["imagination"] / 4
+    assert losses[-1]["imagination"] < losses[0]["imagination"] / 4
     cosines = torch.nn.functional.cosine_similarity(audio[:, None], text[None], dim=2)
     others = cosines[~torch.eye(8, dtype=torch.bool)].mean()
     assert cosines.diag().mean() > 0.9 and cosines.diag().mean() - others > 0.4
-    assert told[-1]["invariance"] < 1.0 < told[0]["invariance"]  # chance is ln 8, 2.08
+    assert losses[-1]["invariance"] < 1.0 < losses[0]["invariance"]  # chance is ln 8, 2.08
 
 
 def test_a_cascade_has_its_autoencoders_widths():
     module = Cascade(8, [6, 4], 5)
     assert len(module.autoencoders) == 5
-    weights = [each.weight.shape for each in module.autoencoders[0] if isinstance(each, torch.nn.Linear)]
+    weights = [layer.weight.shape for layer in module.autoencoders[0] if isinstance(layer, torch.nn.Linear)]
     assert weights == [(6, 8), (4, 6), (6, 4), (8, 6)]

@@ -39,28 +39,28 @@ def test_one_utterance_alone_equals_the_same_in_a_padded_batch(settings):
 
 def test_an_utterance_does_not_depend_on_its_neighbours(settings):
     mixer, frames = mixer_of(settings), batch(*LENGTHS)
-    other = {name: Frames(each.values.clone(), each.mask) for name, each in frames.items()}
-    for each in other.values():
-        each.values[1:] += 1.0
+    other = {name: Frames(part.values.clone(), part.mask) for name, part in frames.items()}
+    for part in other.values():
+        part.values[1:] += 1.0
     torch.testing.assert_close(mixer(frames)[0], mixer(other)[0], rtol=0, atol=1e-6)
 
 
 def test_no_gradient_reaches_what_is_not_there_and_all_others_are_finite(settings):
     mixer, frames = mixer_of(settings).train(), refilled(batch(*LENGTHS), float("nan"))
-    for each in frames.values():
-        each.values.requires_grad_()
+    for part in frames.values():
+        part.values.requires_grad_()
     mixer(frames).square().sum().backward()
-    for each in frames.values():
-        assert (each.values.grad[~each.mask] == 0).all()
-        assert torch.isfinite(each.values.grad).all() and (each.values.grad[each.mask] != 0).any()
-    assert all(torch.isfinite(each.grad).all() for each in mixer.parameters() if each.grad is not None)
+    for part in frames.values():
+        assert (part.values.grad[~part.mask] == 0).all()
+        assert torch.isfinite(part.values.grad).all() and (part.values.grad[part.mask] != 0).any()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in mixer.parameters() if parameter.grad is not None)
 
 
 def test_both_modalities_and_every_of_their_frames_count(settings):
     mixer, frames = mixer_of(settings), batch([5], [4])
     for name in frames:
         for j in range(frames[name].mask.shape[1]):
-            changed = {each: Frames(part.values.clone(), part.mask) for each, part in frames.items()}
+            changed = {modality: Frames(part.values.clone(), part.mask) for modality, part in frames.items()}
             changed[name].values[0, j] += 3.0
             assert not torch.allclose(mixer(changed), mixer(frames), atol=1e-5)
 
@@ -86,4 +86,4 @@ def test_a_mixer_of_one_modality_is_a_mixer_too(settings):
 
 def test_every_kind_is_tested(settings):
     expected = set(get_args(MixerSettings.model_fields["kind"].annotation))
-    assert expected == {each.kind for each in KINDS}
+    assert expected == {settings.kind for settings in KINDS}

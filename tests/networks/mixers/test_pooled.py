@@ -22,9 +22,9 @@ FRAMES = Frames(
 )
 def test_means_and_maxima_leave_padding_out_and_an_absent_modality_is_zeros(kind, expected):
     # mean of 1 and 3 is 2, of -2 and -6 is -4; the highest are 3 and -2, not the padding's 0
-    found = pooled(FRAMES, kind)
-    torch.testing.assert_close(found, torch.tensor([expected, [0.0] * len(expected)]))
-    assert found.shape[1] == pooled_width(kind, 2)
+    result = pooled(FRAMES, kind)
+    torch.testing.assert_close(result, torch.tensor([expected, [0.0] * len(expected)]))
+    assert result.shape[1] == pooled_width(kind, 2)
 
 
 def test_an_unknown_pooling_is_refused():
@@ -35,12 +35,12 @@ def test_an_unknown_pooling_is_refused():
 def test_concatenation_is_each_modalitys_pooled_frames_with_zeros_for_the_absent():
     mixer = Concatenation(WIDTHS, MixerSettings(kind="concatenation", pooling="mean_max_sum"))
     frames = batch([3, 0], [2, 4])
-    found = mixer(frames)
+    result = mixer(frames)
     for i in range(2):
-        alone = {name: each.values[0] for name, each in one_of(frames, i).items()}
-        expected = {name: each.mean(dim=0) + each.max(dim=0).values for name, each in alone.items()}
+        alone = {name: value.values[0] for name, value in one_of(frames, i).items()}
+        expected = {name: value.mean(dim=0) + value.max(dim=0).values for name, value in alone.items()}
         audio = expected.get("audio", torch.zeros(6))
-        torch.testing.assert_close(found[i], torch.cat([audio, expected["text"]]), rtol=0, atol=1e-6)
+        torch.testing.assert_close(result[i], torch.cat([audio, expected["text"]]), rtol=0, atol=1e-6)
 
 
 def test_modality_attention_is_the_softmax_of_one_score_a_modality():
@@ -48,12 +48,12 @@ def test_modality_attention_is_the_softmax_of_one_score_a_modality():
     mixer = ModalityAttention(WIDTHS, MixerSettings(kind="modality_attention", **SMALL)).eval()
     frames = batch([3, 5], [2, 4])
     h = []
-    for name, each in frames.items():
-        mean = torch.stack([each.values[i, each.mask[i]].mean(dim=0) for i in range(2)])
+    for name, part in frames.items():
+        mean = torch.stack([part.values[i, part.mask[i]].mean(dim=0) for i in range(2)])
         first, last = mixer.layers[name][0], mixer.layers[name][3]
         hidden = torch.clamp_min(mean @ first.weight.T + first.bias, 0)
         h.append(torch.clamp_min(hidden @ last.weight.T + last.bias, 0))
-    scores = torch.exp(torch.stack([each @ mixer.score.weight[0] + mixer.score.bias for each in h], dim=1))  # (9)
+    scores = torch.exp(torch.stack([vector @ mixer.score.weight[0] + mixer.score.bias for vector in h], dim=1))  # (9)
     alpha = scores / scores.sum(dim=1, keepdim=True)
     torch.testing.assert_close(mixer.weights(frames), alpha, rtol=0, atol=1e-6)
     torch.testing.assert_close(mixer(frames), h[0] * alpha[:, :1] + h[1] * alpha[:, 1:], rtol=0, atol=1e-6)
@@ -75,9 +75,9 @@ def late():
 
 def test_late_fusion_is_the_cls_of_each_modalitys_own_transformer(late):
     frames = batch([5, 0, 3], [2, 4, 0])
-    found = late(frames)
+    result = late(frames)
     for i, name in ((0, "audio"), (0, "text"), (1, "text"), (2, "audio")):
         expected = late.transformers[name]({name: one_of(frames, i)[name]})[0]
-        part = found[i, :8] if name == "audio" else found[i, 8:]
+        part = result[i, :8] if name == "audio" else result[i, 8:]
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
-    assert (found[1, :8] == 0).all() and (found[2, 8:] == 0).all()
+    assert (result[1, :8] == 0).all() and (result[2, 8:] == 0).all()

@@ -16,8 +16,8 @@ def test_the_masked_share_is_drawn_among_the_tokens_that_are_there(share):
     mask = torch.arange(20) < torch.tensor([[20], [10], [1], [0], [3]])
     hidden = drawn(mask, share, torch.Generator().manual_seed(0))
     assert not (hidden & ~mask).any()
-    wanted = {0.3: [6, 3, 1, 0, 1], 0.5: [10, 5, 1, 0, 2], 0.9: [18, 9, 1, 0, 3]}[share]
-    assert hidden.sum(dim=1).tolist() == wanted
+    expected = {0.3: [6, 3, 1, 0, 1], 0.5: [10, 5, 1, 0, 2], 0.9: [18, 9, 1, 0, 3]}[share]
+    assert hidden.sum(dim=1).tolist() == expected
 
 
 def test_every_token_is_masked_equally_often_and_a_seed_draws_the_same():
@@ -32,73 +32,73 @@ def test_every_token_is_masked_equally_often_and_a_seed_draws_the_same():
     assert torch.equal(first, drawn(mask, 0.5))
 
 
-def told(mixer, frames, seed=0):
+def rebuilt(mixer, frames, seed=0):
     return mixer.reconstruct(frames, torch.Generator().manual_seed(seed))
 
 
 def test_the_target_is_the_encoders_frames_and_the_estimate_has_their_shape():
     mixer, frames = transformer(stride=4), batch([7, 0, 3], [2, 3, 0])
-    for name, each in told(mixer, frames).items():
-        assert torch.equal(each.target[each.mask], frames[name].values[frames[name].mask])
-        assert each.estimate.shape == each.target.shape
-        assert torch.equal(each.mask, frames[name].mask)  # equation 5 sums over all positions
+    for name, value in rebuilt(mixer, frames).items():
+        assert torch.equal(value.target[value.mask], frames[name].values[frames[name].mask])
+        assert value.estimate.shape == value.target.shape
+        assert torch.equal(value.mask, frames[name].mask)  # equation 5 sums over all positions
 
 
 def test_the_estimate_of_audio_is_k_linear_maps_of_each_token_and_of_text_one():
     mixer, frames, read = transformer(stride=4), batch([7], [2]), {}
     for name, part in mixer.rebuilding.items():
         part.register_forward_pre_hook(lambda _, inputs, name=name: read.update({name: inputs[0][0]}))
-    found = told(mixer, frames)
+    result = rebuilt(mixer, frames)
     weight, bias = mixer.rebuilding["audio"].weight, mixer.rebuilding["audio"].bias  # (8, 6, 4)
     for j in range(7):  # equation 4: frame j is made of token j // 4
         expected = torch.einsum("i,io->o", read["audio"][:, j // 4], weight[:, :, j % 4]) + bias
-        torch.testing.assert_close(found["audio"].estimate[0, j], expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(result["audio"].estimate[0, j], expected, rtol=0, atol=1e-6)
     expected = read["text"] @ mixer.rebuilding["text"].weight.T + mixer.rebuilding["text"].bias
-    torch.testing.assert_close(found["text"].estimate[0], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(result["text"].estimate[0], expected, rtol=0, atol=1e-6)
 
 
-def test_the_projected_tokens_are_the_target_where_asked_for():
+def test_the_projected_tokens_are_the_target_where_set():
     mixer, frames = transformer(stride=4, target="projected"), batch([7, 0, 3], [2, 3, 0])
     tokens = mixer.tokens(frames)
-    for name, each in told(mixer, frames).items():
-        assert torch.equal(each.target, tokens[name].values) and torch.equal(each.mask, tokens[name].mask)
-        assert each.target.requires_grad  # so that it may collapse, as the paper reports
+    for name, value in rebuilt(mixer, frames).items():
+        assert torch.equal(value.target, tokens[name].values) and torch.equal(value.mask, tokens[name].mask)
+        assert value.target.requires_grad  # so that it may collapse, as the paper reports
 
 
-def test_only_masked_positions_count_where_asked_for_and_of_audio_all_frames_of_a_masked_token():
+def test_only_masked_positions_count_where_set_and_of_audio_all_frames_of_a_masked_token():
     frames = batch([7, 8, 1], [2, 5, 4])
-    everything = told(transformer(stride=4), frames)
-    each = told(transformer(stride=4, reconstruct="masked"), frames)
-    assert each["text"].mask.sum(dim=1).tolist() == [1, 3, 2]
-    audio = each["audio"].mask
+    everything = rebuilt(transformer(stride=4), frames)
+    masked = rebuilt(transformer(stride=4, reconstruct="masked"), frames)
+    assert masked["text"].mask.sum(dim=1).tolist() == [1, 3, 2]
+    audio = masked["audio"].mask
     assert audio[1, :4].all() != audio[1, 4:].all()  # one of two tokens
     assert audio[0].tolist() in ([True] * 4 + [False] * 4, [False] * 4 + [True] * 3 + [False])
     assert audio[2].tolist() == [True] + [False] * 7
-    assert torch.equal(each["audio"].estimate, everything["audio"].estimate)
+    assert torch.equal(masked["audio"].estimate, everything["audio"].estimate)
 
 
 def test_what_is_masked_is_hidden_from_every_estimate():
     mixer, frames = transformer(stride=2, reconstruct="masked"), batch([8], [6])
-    before = told(mixer, frames)
-    changed = {name: Frames(each.values.clone(), each.mask) for name, each in frames.items()}
+    before = rebuilt(mixer, frames)
+    changed = {name: Frames(part.values.clone(), part.mask) for name, part in frames.items()}
     for name in changed:
         changed[name].values[before[name].mask] += 5.0
-    after = told(mixer, changed)
+    after = rebuilt(mixer, changed)
     for name in frames:
         assert torch.equal(before[name].mask, after[name].mask) and before[name].mask.any()
         assert torch.equal(before[name].estimate, after[name].estimate)
-    shown = {name: Frames(each.values.clone(), each.mask) for name, each in frames.items()}
+    shown = {name: Frames(part.values.clone(), part.mask) for name, part in frames.items()}
     shown["text"].values[~before["text"].mask] += 5.0
-    assert not torch.allclose(told(mixer, shown)["audio"].estimate, before["audio"].estimate, atol=1e-4)
+    assert not torch.allclose(rebuilt(mixer, shown)["audio"].estimate, before["audio"].estimate, atol=1e-4)
 
 
 def test_neither_padding_nor_an_absent_modality_reaches_a_reconstruction():
     mixer, frames = transformer(), batch([7, 0, 3], [2, 3, 0])
     other = {
-        name: Frames(each.values.masked_fill(~each.mask[..., None], float("nan")), each.mask)
-        for name, each in frames.items()
+        name: Frames(part.values.masked_fill(~part.mask[..., None], float("nan")), part.mask)
+        for name, part in frames.items()
     }
-    for one, two in zip(told(mixer, frames).values(), told(mixer, other).values(), strict=True):
+    for one, two in zip(rebuilt(mixer, frames).values(), rebuilt(mixer, other).values(), strict=True):
         assert torch.equal(one.estimate, two.estimate) and torch.equal(one.target, two.target)
 
 
@@ -108,9 +108,9 @@ def test_one_utterance_alone_is_reconstructed_as_in_a_padded_batch(monkeypatch):
 
     monkeypatch.setattr(shared_transformer, "drawn", every_second)
     mixer, frames = transformer(reconstruct="masked"), batch([7, 0, 3, 12], [2, 3, 0, 8])
-    together = told(mixer, frames)
+    together = rebuilt(mixer, frames)
     for i in range(4):
-        for name, alone in told(mixer, one_of(frames, i)).items():
+        for name, alone in rebuilt(mixer, one_of(frames, i)).items():
             n = alone.mask.shape[1]
             torch.testing.assert_close(alone.estimate[0], together[name].estimate[i, :n], rtol=0, atol=1e-6)
             assert torch.equal(alone.mask[0], together[name].mask[i, :n]) and not together[name].mask[i, n:].any()
@@ -129,12 +129,12 @@ def test_reconstructing_the_projected_tokens_collapses_them_and_reconstructing_t
 ):
     mixer, frames = transformer(target=target).train(), batch([8] * 6, [4] * 6)
     optimiser = torch.optim.Adam(mixer.parameters(), lr=1e-2)
-    before = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
+    before = {name: widest(value).item() for name, value in mixer.tokens(frames).items()}
     for _ in range(100):
-        parts = {name: (each.estimate, each.target, each.mask) for name, each in mixer.reconstruct(frames).items()}
+        parts = {name: (value.estimate, value.target, value.mask) for name, value in mixer.reconstruct(frames).items()}
         optimiser.zero_grad()
         combined({"reconstruction": parts}, {}, {"reconstruction": 1.0})[0].backward()
         optimiser.step()
-    after = {name: widest(each).item() for name, each in mixer.tokens(frames).items()}
+    after = {name: widest(value).item() for name, value in mixer.tokens(frames).items()}
     for name in WIDTHS:
         assert after[name] < 0.1 * before[name] if collapses else after[name] > before[name]

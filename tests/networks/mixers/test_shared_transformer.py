@@ -18,8 +18,8 @@ def torchs(mixer, tokens, before):
     for block in mixer.transformer.blocks:
         layer = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=before).eval()
         parts = block.attention.query, block.attention.key, block.attention.value
-        layer.self_attn.in_proj_weight.data = torch.cat([each.weight.data for each in parts])
-        layer.self_attn.in_proj_bias.data = torch.cat([each.bias.data for each in parts])
+        layer.self_attn.in_proj_weight.data = torch.cat([part.weight.data for part in parts])
+        layer.self_attn.in_proj_bias.data = torch.cat([part.bias.data for part in parts])
         layer.self_attn.out_proj.load_state_dict(block.attention.out.state_dict())
         layer.linear1.load_state_dict(block.feed_forward[0].state_dict())
         layer.linear2.load_state_dict(block.feed_forward[3].state_dict())
@@ -126,12 +126,12 @@ def test_a_transformer_of_one_modality_is_the_unimodal_pass_of_one_of_two():
 def test_the_aligned_vector_is_g_of_the_mean_over_the_modalitys_own_tokens():
     mixer, frames = transformer(), {"audio": batch([6, 3], [1, 1])["audio"]}
     _, contextual = mixer.contextual(frames)
-    found = mixer.align(contextual["audio"])
+    result = mixer.align(contextual["audio"])
     for i, n in enumerate((3, 2)):
         mean = contextual["audio"].values[i, :n].mean(dim=0)
         expected = torch.clamp_min(mixer.g[0].weight @ mean + mixer.g[0].bias, 0)
-        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-6)
-    assert (found >= 0).all()
+        torch.testing.assert_close(result[i], expected, rtol=0, atol=1e-6)
+    assert (result >= 0).all()
 
 
 def test_without_projection_the_aligned_vector_is_the_mean_itself():
@@ -151,31 +151,33 @@ def parameters(layers):
     settings = MixerSettings(kind="shared_transformer", width=128, heads=4, layers=layers, dropout=0.5)
     with torch.device("meta"):
         mixer = SharedTransformer({"audio": 1024, "text": 1024}, settings)  # Whisper-medium and RoBERTa-large
-    assert all(each.is_meta for each in mixer.parameters())
-    return {name: sum(each.numel() for each in part.parameters()) for name, part in mixer.named_children()} | {
-        "all": sum(each.numel() for each in mixer.parameters())
-    }
+    assert all(parameter.is_meta for parameter in mixer.parameters())
+    return {
+        name: sum(parameter.numel() for parameter in part.parameters()) for name, part in mixer.named_children()
+    } | {"all": sum(parameter.numel() for parameter in mixer.parameters())}
 
 
 @pytest.mark.parametrize("layers", [2, 4, 8])
 def test_parameters_at_the_papers_size(layers):
-    found = parameters(layers)
+    result = parameters(layers)
     conv, linear = 1024 * 128 * 4 + 128, 1024 * 128 + 128
-    assert found["projection"] == conv + linear == 655_616
-    assert found["rebuilding"] == (128 * 1024 * 4 + 1024) + (128 * 1024 + 1024) == 657_408
+    assert result["projection"] == conv + linear == 655_616
+    assert result["rebuilding"] == (128 * 1024 * 4 + 1024) + (128 * 1024 + 1024) == 657_408
     block = 4 * (128 * 128 + 128) + (128 * 512 + 512) + (512 * 128 + 128) + 4 * 128
-    assert found["transformer"] == layers * block + 2 * 128 == {2: 396_800, 4: 793_344, 8: 1_586_432}[layers]
-    assert found["g"] == 128 * 128 + 128
+    assert result["transformer"] == layers * block + 2 * 128 == {2: 396_800, 4: 793_344, 8: 1_586_432}[layers]
+    assert result["g"] == 128 * 128 + 128
     special = 5 * 128  # CLS, SEP, MASK and two types
-    assert found["all"] == sum(found[part] for part in ("projection", "rebuilding", "transformer", "g", "types")) + 384
-    assert found["types"] + 384 == special
+    assert (
+        result["all"] == sum(result[part] for part in ("projection", "rebuilding", "transformer", "g", "types")) + 384
+    )
+    assert result["types"] + 384 == special
 
 
 @pytest.mark.parametrize(("kind", "same"), [("rope", True), ("absolute", False)])
 def test_shifting_every_position_changes_nothing_with_rotary_positions_and_much_with_sinusoids(kind, same, monkeypatch):
     mixer, frames = transformer(positions=kind), batch([7, 0, 3], [2, 3, 0])
-    before, counted = mixer(frames), positions.places
-    monkeypatch.setattr(positions, "places", lambda mask: counted(mask) + 40)
+    before, counted = mixer(frames), positions.position_ids
+    monkeypatch.setattr(positions, "position_ids", lambda mask: counted(mask) + 40)
     assert torch.allclose(mixer(frames), before, rtol=0, atol=2e-6 if same else 1e-2) == same
 
 
@@ -183,18 +185,18 @@ def test_the_contrastive_loss_teaches_an_utterances_audio_and_text_to_find_each_
     mixer, frames = transformer().train(), batch([6] * 8, [4] * 8)
     optimiser = torch.optim.Adam(mixer.parameters(), lr=1e-2)
 
-    def found():
+    def recall():
         similarity = aligned(mixer.eval(), frames, "audio") @ aligned(mixer, frames, "text").T
         mixer.train()
         itself = torch.arange(8)
         return [(similarity.argmax(dim=i) == itself).float().mean().item() for i in (0, 1)]
 
-    assert max(found()) < 0.5
+    assert max(recall()) < 0.5
     for _ in range(100):
         optimiser.zero_grad()
         contrastive(aligned(mixer, frames, "audio"), aligned(mixer, frames, "text")).backward()
         optimiser.step()
-    assert min(found()) > 0.8
+    assert min(recall()) > 0.8
 
 
 def aligned(mixer, frames, name):

@@ -1,0 +1,228 @@
+"""The command ``ser``: everything that is not a stage of dvc.yaml.
+
+What a command computes is imported when it runs, so that ``ser --help`` needs neither torch nor pandas.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline_lib.command import guarded, start
+
+PARAMS = Path("params.yaml")
+MANIFEST = Path("data/manifest.parquet")
+RECIPES = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml"))
+PAPERS = sorted(path.stem for path in (Path(__file__).parent / "recipes" / "papers").glob("*.yaml"))
+
+OPTIONS = {"add_completion": False, "pretty_exceptions_enable": False, "no_args_is_help": True}
+app = typer.Typer(help="Speech emotion recognition: recipes, checks, conversions, submissions and figures.", **OPTIONS)
+convert = typer.Typer(help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", **OPTIONS)
+plot = typer.Typer(help="Draw what trained experts and embeddings hold.", **OPTIONS)
+
+
+@app.command("apply")
+@guarded
+def _apply(
+    name: Annotated[str, typer.Argument(help=f"one of {', '.join(RECIPES)}")],
+    small: Annotated[bool, typer.Option("--small", help="on synthetic speech and the checkpoints that ship")] = False,
+    sets: Annotated[list[str] | None, typer.Option("--set", "-S", help="key=value, as in dvc exp run -S")] = None,
+    paths: Annotated[list[str] | None, typer.Option("--path", help="OLD=NEW, wherever a path stands")] = None,
+    out: Path = PARAMS,
+) -> None:
+    """Write params.yaml from a recipe and remove the outputs that it no longer names."""
+    from pipeline_lib.recipes.apply import apply
+
+    apply(name, small=small, sets=sets or (), paths=paths or (), out=out)
+
+
+@app.command("check")
+@guarded
+def _check(params: Path = PARAMS) -> None:
+    """Check every parameter of every section, and that the corpus and checkpoints it names are there."""
+    from pipeline_lib.params.check import check
+
+    check(params)
+    print(f"{params} can be run")
+
+
+@app.command("show")
+@guarded
+def _show(
+    changed: Annotated[bool, typer.Option("--changed", help="required keys and other values than the default")] = False,
+    params: Path = PARAMS,
+) -> None:
+    """Print params.yaml as the stages read it, defaults filled in."""
+    from pipeline_lib.recipes.show import show
+
+    print(show(params, changed=changed), end="")
+
+
+@app.command("doctor")
+@guarded
+def _doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="remove what the table says can be removed")] = False,
+    end_orphans: Annotated[
+        bool, typer.Option("--end-orphans", help="with --fix: end processes of earlier runs too")
+    ] = False,
+    online: Annotated[bool, typer.Option("--online", help="check at the hub that each checkpoint may be read")] = False,
+    dvc_only: Annotated[bool, typer.Option("--dvc-only", help="DVC's own files alone, no output if well")] = False,
+) -> None:
+    """Check installation, GPU, parameters, corpus, DVC's locks, orphans, leftovers and disk."""
+    from pipeline_lib.doctor.examine import diagnose
+
+    if not diagnose(fix=fix, end_orphans=end_orphans, online=online, dvc_only=dvc_only):
+        sys.exit(1)
+
+
+@app.command("table")
+@guarded
+def _table(
+    paper: Annotated[str, typer.Argument(help=f"one of {', '.join(PAPERS)}")],
+    out: Path = Path("metrics/paper_tables"),
+) -> None:
+    """Write a paper's tables, published next to obtained."""
+    from pipeline_lib.recipes.paper_table import write_tables
+
+    write_tables(paper, out)
+
+
+@app.command("submission")
+@guarded
+def _submission(
+    table: Annotated[Path | None, typer.Argument(help="predictions, data/fused.parquet for example")] = None,
+    task: Annotated[
+        Literal["categories", "attributes"], typer.Option(help="task 1 is categories, task 2 attributes")
+    ] = "categories",
+    split: Annotated[str, typer.Option(help="a split or subset of the manifest")] = "test3",
+    out: Annotated[Path, typer.Option(help="the file to write")] = Path("submission.csv"),
+    manifest_path: Annotated[Path, typer.Option("--manifest")] = MANIFEST,
+    check: Annotated[Path | None, typer.Option(help="check this file in place of writing one")] = None,
+) -> None:
+    """Write TABLE as an MSP-Podcast challenge submission, or --check one."""
+    from pipeline_lib.scoring.submission import submit
+
+    submit(table, task, split, out, manifest_path, check)
+
+
+@app.command("checksums")
+@guarded
+def _checksums(root: Annotated[Path, typer.Argument(help="folder of the corpus")]) -> None:
+    """Write SHA256SUMS beside the recordings of a corpus; the corpus stage then verifies every file."""
+    from pipeline_lib.corpus.checksums import SUMS, write
+
+    print(f"{write(root)} files in {root / SUMS}")
+
+
+@app.command("alignment")
+@guarded
+def _alignment(
+    expert: Annotated[str, typer.Argument(help="an entry of the section finetuning, trained")],
+    split: Annotated[str, typer.Option(help="split or subset of the utterances")] = "test",
+    expected: Annotated[int, typer.Option(help="utterances that are drawn", min=2)] = 300,
+    seed: Annotated[int, typer.Option(help="of the draw", min=0)] = 1,
+    params: Path = PARAMS,
+    manifest_path: Path = MANIFEST,
+    transcripts_path: Path = Path("data/transcripts.parquet"),
+    models: Path = Path("models"),
+    out: Path = Path("metrics/finetuning"),
+) -> None:
+    """Count an expert's parameters, and measure how well a shared transformer aligns audio and text."""
+    from pipeline_lib.reports.alignment import write_report
+
+    write_report(expert, split, expected, seed, params, manifest_path, transcripts_path, models, out)
+
+
+@app.command("schema")
+@guarded
+def _schema(out: Annotated[Path | None, typer.Option(help="in place of the package's own file")] = None) -> None:
+    """Write the JSON schema that editors read params.yaml by."""
+    from pipeline_lib.params.schema import SCHEMA, text
+
+    (out or SCHEMA).write_text(text(), encoding="utf-8")
+
+
+@convert.command("hub")
+@guarded
+def _convert_hub(
+    name: str,
+    out: Path,
+    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
+    model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
+) -> None:
+    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base)."""
+    from pipeline_lib.conversion.hub import convert
+
+    for sentence in convert(name, out, revision, model_type):
+        print(sentence)
+
+
+@convert.command("sonar")
+@guarded
+def _convert_sonar(checkpoint: Path, out: Path) -> None:
+    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng)."""
+    from pipeline_lib.conversion.sonar import convert
+
+    for sentence in convert(checkpoint, out):
+        print(sentence)
+
+
+@convert.command("vggish")
+@guarded
+def _convert_vggish(
+    checkpoint: Path,
+    out: Path,
+    pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
+    final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
+) -> None:
+    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish)."""
+    from pipeline_lib.conversion.vggish import convert
+
+    for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
+        print(sentence)
+
+
+@plot.command("layer-weights")
+@guarded
+def _plot_layer_weights(
+    experts: Annotated[list[str], typer.Argument(help="entries of finetuning, trained with layers: weighted")],
+    models: Path = Path("models"),
+    manifest_path: Path = MANIFEST,
+    out: Path = Path("metrics"),
+) -> None:
+    """Draw how much of each layer of its encoder an expert takes."""
+    from pipeline_lib.reports.layer_weights import write_figure
+
+    write_figure(experts, models, manifest_path, out)
+
+
+@plot.command("projection")
+@guarded
+def _plot_projection(
+    systems: Annotated[list[str], typer.Argument(help="NAME=PATH of embeddings or of an expert's predictions")],
+    split: Annotated[str, typer.Option(help="split or subset that is drawn")] = "test",
+    layer: Annotated[int | None, typer.Option(help="of embeddings; by default the last one")] = None,
+    largest: Annotated[int, typer.Option(help="more utterances than these are sampled", min=5)] = 2000,
+    perplexity: Annotated[float, typer.Option(help="of t-SNE: how many neighbours count", min=1.0)] = 30.0,
+    seed: Annotated[int, typer.Option(help="of t-SNE and of the sample", min=0)] = 1,
+    manifest_path: Path = MANIFEST,
+    out: Path = Path("metrics/figures/projection"),
+) -> None:
+    """Draw embeddings of one or more systems in the plane, with the silhouette of the emotions."""
+    from pipeline_lib.reports.projection import write_figure
+
+    write_figure(systems, split, layer, largest, perplexity, seed, manifest_path, out)
+
+
+app.add_typer(convert, name="convert")
+app.add_typer(plot, name="plot")
+
+
+def main() -> None:
+    """Run ``ser``."""
+    start(app)
+
+
+if __name__ == "__main__":
+    main()

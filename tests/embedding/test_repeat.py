@@ -1,0 +1,106 @@
+"""Bytes that do not depend on batches, shards, workers, kills and lack of memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline_lib.embedding import shard
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables import embeddings
+from tests.embedding.runs import digest, run
+
+
+def test_two_runs_give_the_same_bytes(corpus, entry, tmp_path):
+    settings = entry("hubert_group", frames=True)
+    first = digest(run(corpus, settings, tmp_path, "one"))
+    (leftover,) = (tmp_path / "work").iterdir()
+    for file in leftover.iterdir():
+        file.unlink()
+    assert digest(run(corpus, settings, tmp_path, "two")) == first
+
+
+@pytest.mark.parametrize("batching", [{"batch_size": 1}, {"batch_size": 10, "shard_size": 10}, {"batch_seconds": 1.1}])
+def test_vectors_do_not_depend_on_batches_and_shards(batching, corpus, entry, tmp_path):
+    one, other = (run(corpus, entry("wavlm_group", **how), tmp_path, str(i)) for i, how in enumerate(({}, batching)))
+    for layer in range(4):
+        first, second = (embeddings.read_layer(folder, layer)[1] for folder in (one, other))
+        np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)  # one step of float16
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(corpus, entry, tmp_path, monkeypatch):
+    settings = entry("hubert_layer", frames=True)
+    whole = digest(run(corpus, settings, tmp_path, "whole"))
+    (shards,) = (tmp_path / "work").iterdir()
+    for file in shards.iterdir():
+        file.unlink()
+    real, calls = shard.embed_batch, []
+
+    def dies(*args, **kwargs):
+        calls.append(args[2])
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(shard, "embed_batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus, settings, tmp_path, "cut")
+    assert not (tmp_path / "cut").exists()
+    done = calls.copy()
+    assert digest(run(corpus, settings, tmp_path, "cut")) == whole
+    again = [utterance_id for batch in calls[len(done) :] for utterance_id in batch]
+    assert sorted(again) == [f"u{i}" for i in range(4, 10)]  # the first shard, u0 to u3, was not computed twice
+
+
+def test_another_setting_begins_anew(corpus, entry, tmp_path):
+    run(corpus, entry("bert"), tmp_path)
+    run(corpus, entry("bert"), tmp_path, limit_gb=1.0, workers=2)  # changes no value
+    assert len(list((tmp_path / "work").iterdir())) == 1
+    run(corpus, entry("bert", pooling="mean_std"), tmp_path)
+    assert len(list((tmp_path / "work").iterdir())) == 2
+
+
+def out_of_memory(monkeypatch, most: int) -> list[int]:
+    """Let a forward pass with more than ``most`` utterances fail as CUDA's does; return the sizes that were tried."""
+    real, tried = shard.embed_batch, []
+
+    def short(encoder, inputs, ids, *args, **kwargs):
+        tried.append(len(ids))
+        if len(ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(encoder, inputs, ids, *args, **kwargs)
+
+    monkeypatch.setattr(shard, "embed_batch", short)
+    return tried
+
+
+def test_out_of_memory_halves_the_batches_once_and_says_so(corpus, entry, tmp_path, monkeypatch, capsys):
+    settings = entry("hubert_group", batch_size=4, shard_size=5)
+    expected = embeddings.read_layer(run(corpus, settings, tmp_path, "whole"), 3)[1]
+    for file in next((tmp_path / "work").iterdir()).iterdir():
+        file.unlink()
+    tried = out_of_memory(monkeypatch, most=2)
+    vectors = embeddings.read_layer(run(corpus, settings, tmp_path), 3)[1]
+    np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
+    assert tried == [4, 2, 2, 1, 2, 2, 1]  # the shard begins anew, the next one begins with halves
+    assert "out of memory with 4 utterances a forward pass; going on with half as many" in capsys.readouterr().err
+
+
+def test_out_of_memory_with_half_a_batch_stops_with_the_remedy(corpus, entry, tmp_path, monkeypatch):
+    out_of_memory(monkeypatch, most=1)
+    with pytest.raises(
+        InputError, match="even with 2 utterances a forward pass, the longest is 'u1', 1.6 s; lower batch_size"
+    ):
+        run(corpus, entry("hubert_group", batch_size=4), tmp_path)
+
+
+def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):
+    alone = digest(run(corpus, entry("hubert_group", frames=True), tmp_path, "alone"))
+    (leftover,) = (tmp_path / "work").iterdir()
+    shards = digest(leftover)
+    for file in leftover.iterdir():
+        file.unlink()
+    spread = run(corpus, entry("hubert_group", frames=True), tmp_path, "spread", executor={"workers": 2})
+    assert digest(spread) == alone
+    assert list((tmp_path / "work").iterdir()) == [leftover]
+    again = digest(leftover)
+    assert {k: v for k, v in again.items() if k != ".token"} == {k: v for k, v in shards.items() if k != ".token"}
