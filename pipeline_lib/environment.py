@@ -38,7 +38,7 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
             "ACCELERATE_ENABLE_RICH": ANY,
             "ACCELERATE_LOG_LEVEL": ANY,
         },
-        "what a step sums and where; set phases.<name>.accumulation, precision and device in params.yaml",
+        "what a step sums and where; set phases.<name>.gradient_accumulation_steps and precision",
     ),
     "PARALLELISM_CONFIG_": ({}, "how accelerate shares a network out"),
     "XLA_": (

@@ -101,7 +101,7 @@ def epoch(
 def steps_in_epoch(n_rows: int, phase: PhaseSettings) -> int:
     """Return the optimiser steps of an epoch; a balanced sampler draws as many utterances as there are."""
     n_batches = max(1, n_rows // phase.batch_size)
-    return -(-n_batches // phase.accumulation)
+    return -(-n_batches // phase.gradient_accumulation_steps)
 
 
 class Loader(Dataset):

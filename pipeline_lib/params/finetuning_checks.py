@@ -68,9 +68,9 @@ def _check_batches_of_one(entry: ExpertEntry, phase: str, losses: LossSettings) 
             " expected 'relu' or 'tanh', or at least 2"
         )
     given = [name for name in OF_SEVERAL if losses.weights()[name] > 0]
-    if given and entry.phases[phase].accumulation == 1:
+    if given and entry.phases[phase].gradient_accumulation_steps == 1:
         raise ValueError(
-            f"phases.{phase}.batch_size is 1, its accumulation 1, and {given[0]} has a weight, which is a loss of"
+            f"phases.{phase}.batch_size is 1, gradient_accumulation_steps 1, and {given[0]} has a weight, a loss of"
             " several utterances; expected at least 2 of either"
         )
 

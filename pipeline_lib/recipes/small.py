@@ -14,7 +14,14 @@ from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 
 STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
-SIZE_KEYS = ("epochs", "batch_size", "accumulation", "learning_rate", "head_learning_rate", "weight_decay")
+SIZE_KEYS = (
+    "epochs",
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "head_learning_rate",
+    "weight_decay",
+)
 
 
 def shrink(params: CommentedMap) -> None:

@@ -119,7 +119,7 @@ def tones(root: Path) -> SimpleNamespace:
 def settings(checkpoint: Path, modality: str) -> FinetuningSettings:
     """Return two phases, the second of the head alone, with a checkpoint after every step."""
     first = {**PHASE, "chunk_s": CHUNK[modality]}
-    second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optimiser": "adamw"}
+    second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optim": "adamw"}
     phases = {"only": first, "then": second}
     return corpora.settings(checkpoint, modality, phases=phases, **MORE[modality])
 

@@ -86,7 +86,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         ),
         (
             {"losses": {"invariance": 1.0}, "mixer": {"kind": "imagination"}, "phases": {"only": {"batch_size": 1}}},
-            "batch_size is 1, its accumulation 1, and invariance has a weight, which is a loss of several",
+            "batch_size is 1, gradient_accumulation_steps 1, and invariance has a weight, a loss of several",
         ),
         ({"losses": {"sentiment": 1.0}}, "gives sentiment a weight in its losses, but no such target is trained"),
         (

@@ -21,7 +21,7 @@ def trained(tones, folder, settings):
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_killed_run_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch, method):
-    changes = {"adaptation": {"method": method}, "phases": {"only": {"epochs": 1, "accumulation": 2}}}
+    changes = {"adaptation": {"method": method}, "phases": {"only": {"epochs": 1, "gradient_accumulation_steps": 2}}}
     changes |= {"layers": "weighted", "targets": {"attributes": ["arousal"]}, "losses": {"concordance": 1.0}}
     plain = trained(tones, tmp_path / "plain", corpora.settings(tones.w2v_bert, "audio", **changes))
     settings = corpora.settings(tones.w2v_bert, "audio", encoder=REGULARISED, **changes)

@@ -20,7 +20,7 @@ def test_two_runs_give_the_same_bytes(tones, tmp_path, name, modality, changes):
 def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch, killed_after):
     # steps 1 to 8 are the first phase (2 epochs of 4), 9 to 12 the second: killed mid-epoch in both
     phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003, "chunk_s": [0.3, 0.4]}
-    second = {**phase, "epochs": 1, "train": "head", "sampler": "balanced", "optimiser": "adamw"}
+    second = {**phase, "epochs": 1, "train": "head", "sampler": "balanced", "optim": "adamw"}
     settings = corpora.settings(tones.w2v_bert, "audio", phases={"only": phase, "then": second}, **BOTH)
     _, whole = run(tones, tmp_path / "whole", settings, save_steps=1)
 

@@ -208,7 +208,10 @@ def job_of(tones, settings, folder):
 
 def step_gradient(job, sizes, monkeypatch):
     """Return the gradient of one step over twelve utterances in batches of these sizes, and the step's loss."""
-    rows, phase = job.train[:N], job.settings.phases["only"].model_copy(update={"accumulation": len(sizes)})
+    rows, phase = (
+        job.train[:N],
+        job.settings.phases["only"].model_copy(update={"gradient_accumulation_steps": len(sizes)}),
+    )
     plan = [
         Batch(each, np.zeros(len(each)), np.full(len(each), np.nan)) for each in np.split(rows, np.cumsum(sizes)[:-1])
     ]
@@ -226,20 +229,20 @@ WHOLE = {
         "adaptation": STILL,
         "head": {"kind": "relu"},
         "losses": {"class_weights": "balanced"},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
     },
     "text": {
         "adaptation": STILL,
         "head": {"kind": "relu"},
         "losses": {"class_weights": "balanced", "concordance": 1.0},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
         "targets": {"attributes": ["arousal", "valence"]},
     },
     "joint": {
         "branches": {"text": {"adaptation": {"method": "lora", **STILL}}},
         "mixer": {"kind": "shared_transformer", "dropout": 0.0, "shared_transformer": {"mask_share": 0.99}},
         "losses": {"class_weights": "balanced", "contrastive": 0.1, "reconstruction": 0.1, "multi_similarity": 0.2},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
     },
 }
 
