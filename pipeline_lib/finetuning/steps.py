@@ -228,7 +228,8 @@ class Steps:
         cut = ", cut in two" if state.splits == 2 else ""
         return (
             f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it, raise"
-            f" gradient_accumulation_steps, shorten chunk_s, or set finetuning.{self.context.name}.gradient_checkpointing to true"
+            " gradient_accumulation_steps, shorten chunk_s, or set"
+            f" finetuning.{self.context.name}.gradient_checkpointing to true"
         )
 
     def _diverged_message(self, state: State, value: float, rate: float) -> str:

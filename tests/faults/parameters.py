@@ -82,7 +82,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("finetuning.audio.targets.attributes", ["activation"], "finetuning.audio.targets.attributes.0 is 'activation'"),
     ("finetuning.audio.head.kind", "sequence_classification", "which is for text; expected 'dense'"),
     ("finetuning.audio.head.dropout", 1.0, "finetuning.audio.head.dropout is 1.0"),
-    ("finetuning.audio.adaptation.lora.rank", 0, "adaptation.lora.rank is 0"),
+    ("finetuning.audio.adaptation.lora.r", 0, "adaptation.lora.r is 0"),
     ("finetuning.text.phases.main.chunk_s", [1.0, 2.0], "phases.main.chunk_s is for audio"),
     ("finetuning.demo", {"modality": "audio"}, "finetuning has an entry named 'demo'"),
     ("rebalancing.video", {"method": "none"}, "rebalancing.video: 'video' is not among the experts"),

@@ -65,7 +65,7 @@ def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:
     entry = {
         "modality": modality,
         "encoder": {"checkpoint": str(checkpoint)},
-        "adaptation": {"lora": {"rank": 4}},
+        "adaptation": {"lora": {"r": 4}},
         "pooling": {"attention_width": 8},
         "head": {"width": 12},
         "phases": {"only": phase},
@@ -90,7 +90,7 @@ def merged(values: dict, changes: dict) -> dict:
 
 def joint(tones, **changes) -> FinetuningSettings:
     """Return an entry that trains both checkpoints together in seconds; nested dicts of ``changes`` are merged."""
-    branch = {"layers": "weighted", "adaptation": {"method": "frozen", "lora": {"rank": 4}}}
+    branch = {"layers": "weighted", "adaptation": {"method": "frozen", "lora": {"r": 4}}}
     phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
     entry = {
         "modality": "joint",

@@ -22,7 +22,7 @@ from tests.finetuning.launched import train
 RECIPES = Path("pipeline_lib/recipes/accelerate")
 SHORT = {"phases": {"only": {"epochs": 1}}}  # four steps
 SCORED = {"head": {"kind": "sequence_classification"}}
-STILL = {"adaptation": {"lora": {"dropout": 0.0}}}  # nothing is random, no batch norm
+STILL = {"adaptation": {"lora": {"lora_dropout": 0.0}}}  # nothing is random, no batch norm
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
 
 
@@ -89,7 +89,7 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
 
 
 def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones, tmp_path):
-    lora = {"adaptation": {"method": "lora", "lora": {"dropout": 0.0}}}
+    lora = {"adaptation": {"method": "lora", "lora": {"lora_dropout": 0.0}}}
     changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings": True}
     settings = corpora.joint(tones, **SHORT, **changes, losses={"contrastive": 0.1, "reconstruction": 0.1})
     texts = ["" if i % 6 else text for i, text in enumerate(tones.texts)]

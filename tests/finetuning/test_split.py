@@ -223,7 +223,7 @@ def step_gradient(job, sizes, monkeypatch):
     return torch.cat(result), state.tally["loss"]
 
 
-STILL = {"lora": {"dropout": 0.0}}
+STILL = {"lora": {"lora_dropout": 0.0}}
 WHOLE = {
     "categories": {
         "adaptation": STILL,

@@ -6,6 +6,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from pipeline_lib.params.base import ParameterError, Revision, Settings, read_value
+from pipeline_lib.params.network import LoraSettings
 from pipeline_lib.params.training import PhaseSettings
 
 
@@ -141,3 +142,14 @@ def test_a_warm_up_is_a_share_or_whole_steps():
     assert PhaseSettings.parse({"warmup_steps": 100}, "x").warmup_steps == 100
     with pytest.raises(ParameterError, match="warmup_steps is 1.5, expected a share below 1 or a whole number"):
         PhaseSettings.parse({"warmup_steps": 1.5}, "x")
+
+
+def test_low_rank_adaptation_has_the_names_of_peft():
+    with pytest.raises(ParameterError) as error:
+        LoraSettings.parse({"rank": 8, "alpha": 8.0, "dropout": 0.1}, "lora")
+    messages = [line.split(": ", 1)[1] for line in str(error.value).splitlines()]
+    assert messages == [
+        "lora.rank is now r: rename it",
+        "lora.alpha is now lora_alpha: rename it",
+        "lora.dropout is now lora_dropout: rename it",
+    ]
