@@ -38,7 +38,7 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
             "ACCELERATE_ENABLE_RICH": ANY,
             "ACCELERATE_LOG_LEVEL": ANY,
         },
-        "what a step sums and where; set phases.<name>.accumulation, precision and device in params.yaml",
+        "what a step sums and where; set phases.<name>.gradient_accumulation_steps and precision",
     ),
     "PARALLELISM_CONFIG_": ({}, "how accelerate shares a network out"),
     "XLA_": (
@@ -92,6 +92,10 @@ FAMILIES: Mapping[str, tuple[Mapping[str, frozenset[str] | None], str]] = {
     "DNNL_DEFAULT_FPMATH_": ({"DNNL_DEFAULT_FPMATH_MODE": frozenset({"strict"})}, "float32 into bfloat16"),
     "TRANSFORMERS_SDPA_": ({"TRANSFORMERS_SDPA_FORCE_GQA": OFF}, "how the attention is computed"),
     "SCIPY_ARRAY_": ({"SCIPY_ARRAY_API": OFF}, "which library SciPy computes with"),
+    "SER_": (
+        {"SER_MACHINE": ANY},
+        "nothing, SER_MACHINE is the only variable of ours that is read",
+    ),  # params/machine.py
     "TORCH_FORCE_NO_": ({"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": OFF}, "what a file of weights may run"),
 }
 

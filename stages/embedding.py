@@ -7,6 +7,7 @@ from pipeline_lib.embedding.embed import embed
 from pipeline_lib.embedding.source import reference_texts
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.shards import store
 from pipeline_lib.tables import manifest, transcripts
 
@@ -19,13 +20,14 @@ def main(
     work: Path = Path("work/embedding"),
 ) -> None:
     """Embed every utterance with the encoder that params.yaml names."""
-    settings = EmbeddingSettings.read(f"embedding.{name}")
+    settings, machine = EmbeddingSettings.read(f"embedding.{name}"), read_machine().embedding
     corpus = manifest.read(manifest_path)
     texts = None
     if settings.modality == "text":
-        machine = settings.text == "transcripts"
-        texts = transcripts.read(transcripts_path).aligned(list(corpus.ids)) if machine else reference_texts(corpus)
-    store.discard(embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work))
+        by_engine = settings.text == "transcripts"
+        texts = transcripts.read(transcripts_path).aligned(list(corpus.ids)) if by_engine else reference_texts(corpus)
+    root = Path(read_value("corpus.root"))
+    store.discard(embed(corpus, root, texts, settings, out / name, work, machine))
 
 
 if __name__ == "__main__":

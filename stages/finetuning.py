@@ -12,12 +12,14 @@ import typer
 from pipeline_lib.command import run
 from pipeline_lib.params.base import PARAMS, read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.tables import manifest, predictions, transcripts
 
 
 def main(
     expert: Annotated[str, typer.Argument(help="an entry of the section finetuning of params.yaml")],
     params: Path = PARAMS,
+    machine_path: Annotated[Path | None, typer.Option("--machine", help="in place of machine.yaml")] = None,
     manifest_path: Path = Path("data/manifest.parquet"),
     transcripts_path: Path = Path("data/transcripts.parquet"),
     models: Path = Path("models"),
@@ -26,7 +28,7 @@ def main(
     work: Path = Path("work/finetuning"),
 ) -> None:
     """Train one expert and let it predict every utterance."""
-    settings = FinetuningSettings.read(f"finetuning.{expert}", params)
+    settings, machine = FinetuningSettings.read(f"finetuning.{expert}", params), read_machine(machine_path).finetuning
     corpus = manifest.read(manifest_path)
     texts = None
     if settings.modality != "audio" and settings.text == "transcripts":
@@ -36,7 +38,7 @@ def main(
     root = Path(read_value("corpus.root", params))
     alone = out.with_name(f"{out.name}_alone") / expert
     places = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone}
-    done = finetune(expert, settings, corpus, root, texts, work=work, **places)
+    done = finetune(expert, settings, corpus, root, texts, work=work, machine=machine, **places)
     if done is not None:
         found, unfinished = done
         predictions.write(out / f"{expert}.parquet", found)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.params.base import read_value
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import store
 from pipeline_lib.tables import manifest, transcripts
@@ -18,9 +19,9 @@ def main(
     work: Path = Path("work/transcription"),
 ) -> None:
     """Transcribe every utterance with the engine that params.yaml names."""
-    settings = TranscriptionSettings.read("transcription")
+    settings, machine = TranscriptionSettings.read("transcription"), read_machine().transcription
     corpus = manifest.read(manifest_path)
-    result = transcribe(corpus, Path(read_value("corpus.root")), settings, work)
+    result = transcribe(corpus, Path(read_value("corpus.root")), settings, work, machine=machine)
     transcripts.write(
         out,
         list(corpus.ids),

@@ -39,6 +39,7 @@ HOSTILE = {
     "DNNL_DEFAULT_FPMATH_MODE": "ANY",
     "TRANSFORMERS_SDPA_FORCE_GQA": "1",
     "SCIPY_ARRAY_API": "1",
+    "SER_MACHIN": "machine.yaml",
     "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
 }
 COMMON = """

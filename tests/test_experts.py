@@ -43,7 +43,7 @@ def settings(
         modality="text" if name in checkpoints.TEXT | checkpoints.FOUR_BIT else "audio",
         encoder=EncoderSettings(checkpoint=str(written[name]), weights=weights),
         network=NetworkSettings(
-            adaptation=AdaptationSettings(method=method, lora=LoraSettings(rank=4)),
+            adaptation=AdaptationSettings(method=method, lora=LoraSettings(r=4)),
             head=HeadSettings(kind=head, width=10),
             **{"pooling": PoolingSettings(attention_width=6), **parts},
         ),

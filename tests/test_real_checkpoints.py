@@ -98,7 +98,7 @@ def test_whispers_encoder_is_what_transformers_computes(name):
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_few_steps_of_fine_tuning_lower_the_loss(name, loader, method):
     encoder = loader(EncoderSettings(checkpoint=str(folder(name))), CPU)
-    lora = LoraSettings(rank=4, target_modules="attention", dropout=0.0)
+    lora = LoraSettings(r=4, target_modules="attention", lora_dropout=0.0)
     torch.manual_seed(0)
     encoder.model = attach(encoder.model, AdaptationSettings(method=method, lora=lora))
     head = torch.nn.Linear(encoder.width, 2)

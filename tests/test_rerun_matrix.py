@@ -40,9 +40,9 @@ key = sys.argv[2] if len(sys.argv) > 2 else ""
 item = params.get(sys.argv[1], {}).get(key, {}) if key else {}  # probing has no section of its own
 def fill(text):
     text = text.replace("${key}", key).replace("${corpus.root}", str(params["corpus"]["root"]))
-    for slot in "abc":
-        text = text.replace("${item.after." + slot + "}", item.get("after", {}).get(slot, ""))
-        text = text.replace("${transcription.after." + slot + "}", params["transcription"]["after"][slot])
+    for role, path in item.get("reads", {}).items():
+        text = text.replace("${item.reads." + role + "}", path)
+    text = text.replace("${transcription.reads.checkpoint}", params["transcription"]["reads"]["checkpoint"])
     return text
 body = stage.get("do", stage)
 seen = "constant" if sys.argv[1] == "check" else "".join(

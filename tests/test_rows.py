@@ -13,6 +13,7 @@ from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.fusion import FusionSettings
+from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.params.transcription import TranscriptionSettings
@@ -69,7 +70,7 @@ def chain(tmp_path_factory):
         root = tmp_path_factory.mktemp("corpus")
         listed = rows(root, cut=cut)
         (root / "corpus.csv").write_text("audio\n")
-        settings = {"reader": "table", "root": str(root), "on_bad": "keep_rest", "workers": 1}
+        settings = {"reader": "table", "root": str(root), "on_bad": "keep_rest"}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(table, "read", lambda *_: layout.frame(listed))
             found = collect.collect(CorpusSettings.parse(settings, "corpus"))
@@ -79,8 +80,16 @@ def chain(tmp_path_factory):
         asr = transcribe(corpus, root, engine, root / "work", lambda _: Loud())
         origin = {"engine": asr.engine, "checkpoint": asr.checkpoint, "decoding": asr.decoding}
         transcripts.write(root / "t.parquet", corpus.ids, asr.texts, **origin)
-        entry = {"modality": "audio", "encoder": {"checkpoint": str(places["hubert_group"])}, "device": "cpu"}
-        embed(corpus, root, None, EmbeddingSettings.parse(entry, "embedding.x"), root / "embedding", root / "work")
+        entry = {"modality": "audio", "encoder": {"checkpoint": str(places["hubert_group"])}}
+        embed(
+            corpus,
+            root,
+            None,
+            EmbeddingSettings.parse(entry, "embedding.x"),
+            root / "embedding",
+            root / "work",
+            EmbeddingMachine(device="cpu"),
+        )
         done = SimpleNamespace(root=root, corpus=corpus, texts=asr.texts, metrics=found.metrics, **places)
         done.audio = expert(done, "audio", corpora.settings(places["w2v_bert"], "audio", phases=ONCE))
         return done
@@ -91,6 +100,7 @@ def chain(tmp_path_factory):
 def expert(done, name, settings):
     """Return the predictions of an expert that was trained for an epoch."""
     places = {"expert": done.root / name, "curve": done.root / f"{name}.csv", "work": done.root / "work"}
+    places |= {"machine": corpora.machine()}
     found, _ = finetune(name, settings, done.corpus, done.root, done.texts, **places)
     predictions.write(done.root / f"{name}.parquet", found)
     return found

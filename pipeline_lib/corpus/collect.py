@@ -69,11 +69,15 @@ class Collected:
     notices: tuple[str, ...] = ()
 
 
-def collect(settings: CorpusSettings) -> Collected:
-    """Return the corpus that the settings name.
+def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
+    """Return the corpus, decoded by so many processes.
 
     Everything that stops the run is tested before the first recording is opened, then once more without those that
     were refused.
+
+    Args:
+        settings: the section corpus
+        workers: processes that decode, 1 or more
 
     Raises:
         InputError: see the readers; labels that nothing has, speakers in train and test
@@ -97,7 +101,7 @@ def collect(settings: CorpusSettings) -> Collected:
     emotions.check_labels(frame, labels)
     warnings = _leak_warnings(frame, settings, reader.CUSTOM, forms)
     everything = frame
-    frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums)
+    frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums, workers)
     losses.explain_label(root, everything, frame, labels)
     emotions.check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
@@ -202,6 +206,7 @@ def _without_bad(
     root: Path,
     settings: CorpusSettings,
     sums: Mapping[str, str] | None,
+    workers: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str], dict[str, int], rest.Rest]:
     """Return the usable rows, the quarantine, each of its rows' short reason, counts of the good, and text alone.
 
@@ -213,7 +218,7 @@ def _without_bad(
     to_open = (frame["audio"].notna() & frame["reject"].isna()).to_numpy()
     paths, parts = frame["audio"][to_open].tolist(), segments.times(frame[to_open])
     limits = checking.Limits(settings.min_duration_s, settings.max_duration_s, settings.max_clipped_share)
-    checked = checking.check_all(root, paths, limits, settings.workers, sums, parts) if paths else []
+    checked = checking.check_all(root, paths, limits, workers, sums, parts) if paths else []
     frame.loc[to_open, "duration_s"] = [np.nan if c.duration_s is None else c.duration_s for c in checked]
     frame.loc[to_open, "audio_sha256"] = [c.sha256 for c in checked]
     frame.loc[to_open, "reject"] = [

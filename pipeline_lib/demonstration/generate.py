@@ -16,17 +16,18 @@ NOTICE = "synthetic demonstration speech (eSpeak NG): its numbers show that the 
 LAYOUTS = {"table": table_layout, "msp_podcast": msp_podcast_layout}
 
 
-def generate(settings: DemonstrationSettings, out: Path) -> None:
+def generate(settings: DemonstrationSettings, out: Path, workers: int = 1) -> None:
     """Write recordings, labels and ``README.txt``.
 
     Args:
         settings: the section ``demonstration`` of params.yaml
         out: folder, replaced as a whole
+        workers: processes that synthesise, at least 1; the bytes do not depend on it
     """
     planned, layout = plan(settings), LAYOUTS[settings.layout]
     names = layout.names(planned)
     with atomic.replace_folder(out) as temporary:
-        spoken = speak_all([Utterance(p.text, p.voice.espeak, p.prosody, p.phase) for p in planned], settings.workers)
+        spoken = speak_all([Utterance(p.text, p.voice.espeak, p.prosody, p.phase) for p in planned], workers)
         with progress(len(planned), "speaking") as advance:
             for name, wave in zip(names, spoken, strict=True):
                 layout.write_sound(temporary, name, wave)

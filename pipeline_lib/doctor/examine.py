@@ -12,6 +12,7 @@ from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.check import check
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.sections import Params
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -34,9 +35,14 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Resu
         yield from _guarded("disk", project.disk(root, params, table))
     yield from processes.processes(root, end_orphans)
     yield from leftovers.leftovers(root, read_params(PARAMS) if params else None)
-    yield from installation.hardware(params.transcription.device if params else "auto")
+    yield from _guarded("machine", _hardware())
     if online:
         yield from _online(params)
+
+
+def _hardware() -> Iterator[Result]:
+    """Check the device that machine.yaml names for transcription."""
+    yield from installation.hardware(read_machine().transcription.device)
 
 
 def _online(params: Params | None) -> Iterator[Result]:

@@ -23,13 +23,14 @@ from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.machine import EMBEDDING, EmbeddingMachine
 from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 
-IRRELEVANT = {"after", "device", "workers", "executor", "limit_gb", "probe"}  # to the values of an embedding
+IRRELEVANT = {"reads", "probe"}  # to the values of an embedding
 
 
 def embed(
@@ -39,6 +40,7 @@ def embed(
     settings: EmbeddingSettings,
     out: Path,
     work: Path,
+    machine: EmbeddingMachine = EMBEDDING,
 ) -> Path:
     """Write the embedding of all utterances that have the entry's modality.
 
@@ -49,6 +51,7 @@ def embed(
         settings: encoder, layers, pooling and frames
         out: the embedding's folder, replaced whole
         work: where unfinished shards live
+        machine: device, threads, executor and the largest output
 
     Returns:
         the folder of the shards, to be discarded once everything is in place
@@ -59,8 +62,8 @@ def embed(
     """
     has = present(manifest, texts)
     manifest, n_without = keep(manifest, has), int((~has).sum())
-    alone = settings.executor.workers == 0
-    device = settings.device if settings.executor.is_remote else pick(settings.device).type
+    alone = machine.executor.workers == 0
+    device = machine.device if machine.executor.is_remote else pick(machine.device).type
     encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers its description alone is read
     layers = _chosen(settings, encoder)
     source = (
@@ -70,15 +73,15 @@ def embed(
     )
     info = _info(settings, encoder, layers, len(manifest), n_without)
     sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
-    plan.refuse_too_large(sizes, settings.limit_gb, len(layers), frames=settings.frames)
+    plan.refuse_too_large(sizes, machine.limit_gb, len(layers), frames=settings.frames)
     shards = plan.shards(sizes, settings.shard_size)
     ids = manifest.ids.tolist()
     folder = work / _fingerprint(settings, encoder, device, [ids, source.content], shards)
-    job = EmbeddingJob(settings, device, layers, source, ids)
+    job = EmbeddingJob(settings, device, layers, source, ids, machine.workers)
     compute = job.embedding_with(encoder, torch.device(device)) if alone else None
     del encoder
     with embeddings.writing(out, info) as writer:
-        for table in store.run_shards(folder, shards, compute, "embedding", job=job, executor=settings.executor):
+        for table in store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor):
             writer.add(*_content(table, ids, info))
     return folder
 

@@ -29,6 +29,7 @@ class EmbeddingJob:
         layers: numbers of the layers to store
         source: of the inputs, without a model
         ids: every utterance's identifier
+        workers: threads that decode and make features ahead
     """
 
     settings: EmbeddingSettings
@@ -36,6 +37,7 @@ class EmbeddingJob:
     layers: tuple[int, ...]
     source: Source
     ids: list[str]
+    workers: int
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the encoder and return a function that embeds rows, see ``embedding_with``."""
@@ -54,7 +56,7 @@ class EmbeddingJob:
         Returns:
             row numbers to their table, see ``Shard.__call__``
         """
-        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids)
+        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
 
         def compute(rows: list[int]) -> pa.Table:
             with _exact(device):

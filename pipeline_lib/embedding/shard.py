@@ -27,6 +27,7 @@ class Shard:
         settings: EmbeddingSettings,
         layers: tuple[int, ...],
         ids: list[str],
+        workers: int,
     ) -> None:
         """Take the encoder and its inputs.
 
@@ -36,9 +37,10 @@ class Shard:
             settings: of the entry
             layers: numbers of the layers to store
             ids: of every row of the table
+            workers: threads that make inputs ready
         """
         self.encoder, self.source, self.settings, self.layers, self.ids = encoder, source, settings, layers, ids
-        self.halved = False
+        self.workers, self.halved = workers, False
 
     def __call__(self, rows: list[int]) -> pa.Table:
         """Return the rows' table: row numbers, and of each layer float16 values as raw bytes.
@@ -58,7 +60,7 @@ class Shard:
         vectors: dict[int, Vectors] = {}
         frames: dict[int, Frames] = {}
         batches = self._batches(rows)
-        for batch, inputs in _ahead(batches, self._prepare, self.settings.workers):
+        for batch, inputs in _ahead(batches, self._prepare, self.workers):
             vectors[batch[0]], frames[batch[0]] = embed_batch(
                 self.encoder,
                 inputs,

@@ -111,7 +111,7 @@ def steps_in_epoch(n_rows: int, phase: PhaseSettings) -> int:
         phase: batch size and accumulation
     """
     n_batches = max(1, n_rows // phase.batch_size)
-    return -(-n_batches // phase.accumulation)
+    return -(-n_batches // phase.gradient_accumulation_steps)
 
 
 class Loader(Dataset):

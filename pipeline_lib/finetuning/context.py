@@ -14,6 +14,7 @@ from pipeline_lib.finetuning.logs import Logs
 from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.params.training import PhaseSettings
 
 
@@ -36,6 +37,7 @@ class TrainingContext:
         folder: for checkpoints
         logs: where values go
         augment: augmentation of training chunks, None for none
+        machine: how the work is done
     """
 
     name: str
@@ -52,6 +54,7 @@ class TrainingContext:
     folder: Path
     logs: Logs
     augment: Augmentation | None = None
+    machine: FinetuningMachine = FINETUNING
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
         """Return the rows of ``train`` that take part in any pass of the phase, shape ``(n_rows,)``."""

@@ -26,6 +26,7 @@ from pipeline_lib.finetuning.train import Training
 from pipeline_lib.networks.network import is_trained
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
@@ -49,6 +50,7 @@ def finetune(
     curve: Path,
     work: Path,
     alone: Path | None = None,
+    machine: FinetuningMachine = FINETUNING,
 ) -> tuple[Predictions, Path] | None:
     """Train, save the expert and its training curve, and return its predictions and the folder to discard afterwards.
 
@@ -63,6 +65,7 @@ def finetune(
         work: folder of unfinished work; a run that was killed goes on from there
         alone: folder for a joint expert's predictions from one modality alone, ``audio.parquet`` and ``text.parquet``;
             of others it holds a file that states so, as DVC warns of an empty folder
+        machine: how the work is done
 
     Returns:
         None in all processes but the main one
@@ -71,14 +74,14 @@ def finetune(
         InputError: the corpus lacks what the settings name, the checkpoint cannot be loaded, memory ran out, or the
             loss is not finite
     """
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
     targets = data.targets_of(corpus, settings)
     texts = data.texts_of(corpus, transcripts, settings)
     present = combinations.present(corpus, texts, settings)
     train, dev = data.check_data(corpus, targets, settings, present)
     augmenting = sounds.find(settings.augmentation)
-    accelerator = accelerator_of(settings)
+    accelerator = accelerator_of(settings, machine.device)
     built = identity.expert_settings(settings, targets)
     network = experts.build(built, accelerator.device)
     if settings.gradient_checkpointing:
@@ -102,11 +105,12 @@ def finetune(
             present=present,
             train=train,
             dev=dev,
-            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev)),
+            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev), machine.cache_audio_gb),
             accelerator=accelerator,
             folder=folder,
             logs=opened,
             augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
+            machine=machine,
         )
         if settings.is_joint:
             context = replace(context, read=frame_cache.cached_reader(context, corpus.ids))
@@ -167,6 +171,7 @@ def _predictions(
         folder=context.folder / "predictions",
         modalities=modalities,
         has_modalities=combinations.shows(context.present[rows], modalities),
+        machine=context.machine,
     )
 
 
@@ -214,14 +219,13 @@ def _reader(
     texts: Sequence[str | None] | None,
     network: AnyNetwork,
     rows: np.ndarray,
+    cache_gb: float,
 ) -> Reader:
     if settings.modality == "text":
         return Texts(texts or [])
     recordings = Recordings(segments.of(corpus, root), network.encoder.minimum_samples)
     rows = rows[corpus.has_audio[rows]]
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
-    if settings.cache_audio_gb and not recordings.cache(rows, seconds, settings.cache_audio_gb):
-        print_line(
-            f"{corpus.corpus} does not fit into cache_audio_gb {settings.cache_audio_gb:g}; decoding as it is needed"
-        )
+    if cache_gb and not recordings.cache(rows, seconds, cache_gb):
+        print_line(f"{corpus.corpus} does not fit into cache_audio_gb {cache_gb:g}; decoding as it is needed")
     return Pairs(recordings, texts or []) if settings.is_joint else recordings

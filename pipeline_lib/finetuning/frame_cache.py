@@ -45,20 +45,18 @@ def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
-    left, pairs = context.settings.cache_embeddings_gb, cast(Pairs, context.read)
+    left, pairs = context.machine.cache_embeddings_gb, cast(Pairs, context.read)
     cached: dict[str, dict[int, Tensor]] = {}
-    if left == 0:
+    if not context.settings.cache_embeddings:
         if context.accelerator.is_main_process:
-            print_line(
-                f"{context.name}: frames of audio and text are computed anew each time: cache_embeddings_gb is 0"
-            )
+            print_line(f"{context.name}: frames are computed anew each time: cache_embeddings is false")
         return pairs
     used = np.union1d(context.train, context.dev)
     rows = {modality: used[context.present[used, i]] for i, modality in enumerate(MODALITIES)}
     stored_layers = _stored_layers(context, rows, ids)
     sizes = {modality: _size_gb(context, modality, rows[modality]) for modality in MODALITIES}
     for modality in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(context.settings, modality, sizes[modality], left)
+        why = _refusal(context, modality, sizes[modality], left)
         if context.accelerator.is_main_process:
             origin = (
                 f", read from {branch_of(context.settings, modality).embedding}" if modality in stored_layers else ""
@@ -81,8 +79,9 @@ def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
     return getattr(settings.branches, modality)
 
 
-def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_gb: float) -> str | None:
+def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:
     """Return why a branch's frames cannot be cached, or None."""
+    settings = context.settings
     method = branch_of(settings, modality).adaptation.method
     if method != "frozen":
         return f"branches.{modality}.adaptation.method is {method!r}, its encoder changes"
@@ -92,7 +91,7 @@ def _refusal(settings: FinetuningSettings, modality: str, size_gb: float, left_g
     if modality == "audio" and settings.augmentation.is_on:
         return "augmentation changes the audio each epoch"
     if size_gb > left_gb:
-        limit = f"of cache_embeddings_gb {settings.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
+        limit = f"of cache_embeddings_gb {context.machine.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
         return f"they would take {size_gb:.3g} GB, {limit}"
     return None
 
@@ -159,7 +158,7 @@ def _states(
         encoder.prepare,
         {},
     )
-    for batch, (inputs, _) in zip(plan, batches.load(loader, context.settings.workers, device)):
+    for batch, (inputs, _) in zip(plan, batches.load(loader, context.machine.workers, device)):
         given = batches.to(inputs, device)[modality]
         hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])

@@ -94,7 +94,6 @@ def identity(
     Returns:
         parts of a fingerprint
     """
-    idle = {"after", "workers", "save_steps", "save_seconds"}
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if values is None else values.tolist() for values in trained]
@@ -103,7 +102,7 @@ def identity(
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
     modules = (losses, batch_losses, experts, expert_network, segments)
     return (
-        settings.model_dump(exclude={**dict.fromkeys(idle, True), "predict": {"executor"}}),
+        settings.model_dump(exclude={"reads"}),
         [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
         code_digest(*parts, *modules),
         torch.__version__,

@@ -27,7 +27,7 @@ def optimiser_of(network: nn.Module, phase: PhaseSettings) -> Optimizer:
     peaks = (phase.learning_rate, phase.head_learning_rate or phase.learning_rate)
     groups = [{"params": params, "peak": peak} for params, peak in zip((encoder, rest), peaks) if params]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in encoder + rest)
-    return OPTIMISERS[phase.optimiser](groups, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=fused)
+    return OPTIMISERS[phase.optim](groups, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=fused)
 
 
 def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
@@ -44,16 +44,16 @@ def share_of_peak(step: int, total: int, phase: PhaseSettings) -> float:
     Returns:
         in (0, 1]
     """
-    warmup = math.ceil(phase.warmup_share * total)
+    warmup = math.ceil(phase.warmup_steps * total) if phase.warmup_steps < 1 else int(phase.warmup_steps)
     if step < warmup:
         return (step + 1) / warmup
     left = 1 - (step - warmup) / max(1, total - warmup)
-    match phase.decay:
+    match phase.lr_scheduler_type:
         case "linear":
             return left
         case "cosine":
             return 0.5 * (1 - math.cos(math.pi * left))
-        case "none":
+        case "constant_with_warmup":
             return 1.0
 
 

@@ -21,6 +21,7 @@ def outputs_of(
     read: Reader,
     settings: FinetuningSettings,
     *,
+    workers: int = 0,
     forward: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
@@ -31,6 +32,7 @@ def outputs_of(
         lengths: seconds or characters of all rows, shape ``(n,)``
         read: row, start, duration in seconds to a waveform, a text, or both
         settings: the entry
+        workers: processes that load batches
         forward: inputs to outputs, one of the network's methods; None calls the network itself
 
     Yields:
@@ -43,7 +45,7 @@ def outputs_of(
     chunked = [Batch(rows, *batches.whole(lengths[rows], settings)) for rows in plan]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode():
-        for inputs, _ in batches.load(loader, settings.workers, device):
+        for inputs, _ in batches.load(loader, workers, device):
             outputs = (forward or network)(batches.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 

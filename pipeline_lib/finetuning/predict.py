@@ -21,6 +21,7 @@ from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings
 from pipeline_lib.networks.joint import BOTH, JointNetwork
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.predictions import Predictions
 
@@ -40,6 +41,8 @@ class PredictionJob:
         rows: of the manifest, those to predict; the plan numbers the positions in this array
         lengths: seconds or characters, of all rows of the manifest
         ids: of the rows to predict
+        workers: processes that load batches
+        threads: of the CPU's arithmetic in a worker, None as torch chooses
     """
 
     expert: Path
@@ -49,12 +52,14 @@ class PredictionJob:
     rows: np.ndarray
     lengths: np.ndarray
     ids: list[str]
+    workers: int = 0
+    threads: int | None = None
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the expert and return a function that predicts rows."""
         device = pick(self.device)
-        if self.settings.threads is not None:
-            torch.set_num_threads(self.settings.threads)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         repeatable(device)
         return self.predicting_with(experts.load(self.expert, device))
 
@@ -64,7 +69,8 @@ class PredictionJob:
 
         def compute(positions: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(positions, self.settings)]
-            parts = list(outputs_of(network, plan, self.lengths, self.read, self.settings, forward=forward))
+            given = (plan, self.lengths, self.read, self.settings)
+            parts = list(outputs_of(network, *given, workers=self.workers, forward=forward))
             outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in outputs.items()}
             return pa.table({"row": pa.array(self.rows[positions]), **columns})
@@ -87,6 +93,7 @@ def predict(
     folder: Path,
     modalities: Combination = "both",
     has_modalities: np.ndarray | None = None,
+    machine: FinetuningMachine = FINETUNING,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
@@ -107,14 +114,16 @@ def predict(
         folder: for unfinished shards
         modalities: those of a joint expert whose predictions are returned
         has_modalities: which of ``rows`` have any of them, bool, shape ``(n_rows,)``; None for all
+        machine: executor, device, workers and threads
     """
-    executor = settings.predict.executor
-    device = settings.device if executor.is_remote else next(network.parameters()).device.type
+    executor = machine.executor
+    device = machine.device if executor.is_remote else next(network.parameters()).device.type
     if isinstance(read, Pairs):
         read = read.without_cache() if executor.workers else replace(read, cache={})  # its frames are those of training
     elif executor.workers and isinstance(read, Recordings):
         read = Recordings(read.paths, read.minimum_samples)  # without cached audio
-    job = PredictionJob(expert, settings, device, read, rows, lengths, ids[rows].tolist())
+    names = ids[rows].tolist()
+    job = PredictionJob(expert, settings, device, read, rows, lengths, names, machine.workers, machine.threads)
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
     compute = None if executor.workers else job.predicting_with(network)
     tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)

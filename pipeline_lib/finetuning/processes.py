@@ -18,19 +18,24 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.outputs import repeatable
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import Device
 
 SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}  # as accelerate's environment has it
 
 
-def accelerator_of(settings: FinetuningSettings) -> Accelerator:
+def accelerator_of(settings: FinetuningSettings, requested: Device = "auto") -> Accelerator:
     """Return accelerate on the device of the settings; the GPU's arithmetic is made repeatable where torch can.
 
     Options that accelerate would read in its environment are passed to it.
 
+    Args:
+        settings: the entry
+        requested: auto, cpu, cuda or mps
+
     Raises:
         InputError: the device lacks the precision, or the processes cannot share the batches
     """
-    device = pick(settings.device)
+    device = pick(requested)
     if settings.precision == "bfloat16" and half_precision(device) is None:
         raise InputError(f"precision is 'bfloat16', {device.type} does not compute in it; set it to auto or float32")
     _refuse_shards()
@@ -49,7 +54,7 @@ def accelerator_of(settings: FinetuningSettings) -> Accelerator:
     )
     if accelerator.device.type != device.type:
         raise InputError(
-            f"device is {settings.device!r}, here {device.type}, and accelerate takes {accelerator.device.type}"
+            f"device is {requested!r}, here {device.type}, and accelerate takes {accelerator.device.type}"
             " (is ACCELERATE_USE_CPU set?); set device to what is meant"
         )
     count = accelerator.num_processes

@@ -112,10 +112,10 @@ class Steps:
             piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
         ]
         loader = batches.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
-        loaded = zip(todo, batches.load(loader, context.settings.workers, context.accelerator.device))
+        loaded = zip(todo, batches.load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
-            window = plan[state.batch : state.batch + self.phase.accumulation]
+            window = plan[state.batch : state.batch + self.phase.gradient_accumulation_steps]
             for rows, outputs, loss in self._step(state, window, loaded):
                 tally.add(context.targets, rows, outputs, loss)
             state.batch, state.step, state.total = state.batch + len(window), state.step + 1, state.total + 1
@@ -152,8 +152,8 @@ class Steps:
             scored, total = scored + gathered, total + value
         if state.step == 0:
             self._refuse_idle_lora()
-        if self.phase.max_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.trained, self.phase.max_gradient_norm)
+        if self.phase.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.trained, self.phase.max_grad_norm)
         self.optimiser.step()
         context.logs.step(state.total, {"loss": total, "rate": rate})
         return [(rows, outputs, total) for rows, outputs in scored]
@@ -238,8 +238,9 @@ class Steps:
     def _memory_message(self, state: State) -> str:
         cut = ", cut in two" if state.splits == 2 else ""
         return (
-            f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it and raise accumulation,"
-            f" shorten chunk_s, or set finetuning.{self.context.name}.gradient_checkpointing to true"
+            f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it, raise"
+            " gradient_accumulation_steps, shorten chunk_s, or set"
+            f" finetuning.{self.context.name}.gradient_checkpointing to true"
         )
 
     def _diverged_message(self, state: State, value: float, rate: float) -> str:

@@ -76,7 +76,7 @@ class Training:
     def _after_step(self, steps: Steps) -> None:
         """Show the step and write a checkpoint where one is due."""
         self.advance(1)
-        every, seconds = self.context.settings.save_steps, self.context.settings.save_seconds
+        every, seconds = self.context.machine.save_steps, self.context.machine.save_seconds
         due = every is not None and self.state.step % every == 0
         if due or (seconds is not None and time.monotonic() - self.saved > seconds):
             self._save(steps)
@@ -140,7 +140,8 @@ class Training:
         (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
         plan = in_batches(order, context.settings)
         mine = [rows[indices] for indices in plan[process::count]]
-        outputs = outputs_of(context.network, mine, context.lengths, read, context.settings)
+        given = (mine, context.lengths, read, context.settings)
+        outputs = outputs_of(context.network, *given, workers=context.machine.workers)
         parts = list(zip(range(process, len(plan), count), outputs))
         together = dict(gather_object(parts) if count > 1 else parts)
         back = np.argsort(order, kind="stable")

@@ -145,9 +145,9 @@ def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
     from peft import LoraConfig, get_peft_model  # 1 s to import, and frozen or full experts do without
 
     options = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
+        r=settings.r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
         target_modules=targets(model, settings),
         bias="none",
     )

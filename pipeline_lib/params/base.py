@@ -5,9 +5,9 @@ The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a
 
 import reprlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -29,10 +29,21 @@ class ParameterError(InputError):
     """params.yaml holds something that no stage could run with."""
 
 
+def renamed(new: str) -> str:
+    """Return what an error says of a key that has another name now."""
+    return f"is now {new}: rename it"
+
+
+def moved(new: str) -> str:
+    """Return what an error says of a key that stands in machine.yaml now."""
+    return f"has moved to machine.yaml: remove it here, and set {new} there (docs/machine.md)"
+
+
 class Settings(BaseModel):
     """Base of every section: frozen, strict types, finite numbers, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    old_keys: ClassVar[Mapping[str, str]] = {}  # a key of earlier versions: what became of it, for the message
 
     @model_validator(mode="after")
     def _texts_are_names(self) -> Self:
@@ -47,6 +58,10 @@ class Settings(BaseModel):
     def read(cls, section: str, path: Path = PARAMS) -> Self:
         """Return the section (``fusion``) or entry (``finetuning.audio``) of that name.
 
+        Args:
+            section: dotted name
+            path: the parameters
+
         Raises:
             ParameterError: there is no such section, or a key or value of it is wrong; every mistake is listed
         """
@@ -54,7 +69,16 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, values: Any, section: str, path: Path = PARAMS) -> Self:
-        """Return ``values`` as settings; ``section`` and ``path`` are for the message."""
+        """Return ``values`` as settings.
+
+        Args:
+            values: read from YAML
+            section: dotted name, for messages
+            path: the file they were read from, for messages
+
+        Raises:
+            ParameterError: a key or value is wrong; every mistake is listed
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -71,14 +95,8 @@ Revision = Annotated[
         description="commit, branch or tag on the hub; null is its main branch",
     ),
 ]
-
-
-class AfterSettings(Settings):
-    """What an entry reads beside its own tables, in three fixed slots: DVC cannot template a list of dependencies."""
-
-    a: str = Field(FILLER, min_length=1, description="a local checkpoint or a table that the entry reads")
-    b: str = Field(FILLER, min_length=1, description="another; data/manifest.parquet fills a slot that is left over")
-    c: str = Field(FILLER, min_length=1, description="another")
+# a path that an entry reads, by its role in `reads`; FILLER where it reads nothing in that role
+Slot = Annotated[str, Field(min_length=1)]
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
@@ -87,8 +105,20 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     Raises:
         ParameterError: the file is missing or is not YAML
     """
+    values = load_yaml(path)
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
+    return values
+
+
+def load_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        ParameterError: the file is missing, cannot be read or is not YAML
+    """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; commands are run from the project's root") from None
     except OSError as error:
@@ -99,13 +129,14 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         raise ParameterError(f"{path} is not YAML: brackets are nested too deeply") from None
     except YAMLError as error:
         raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
-    return values
 
 
 def read_value(dotted: str, path: Path = PARAMS) -> Any:
     """Return what stands at a dotted name, ``corpus.root`` for example.
+
+    Args:
+        dotted: the name
+        path: the parameters
 
     Raises:
         ParameterError: no such name; the message lists its neighbours
@@ -122,10 +153,13 @@ def read_value(dotted: str, path: Path = PARAMS) -> Any:
     return value
 
 
-def _explain(cls: type[BaseModel], section: str, detail: ErrorDetails) -> str:
+def _explain(cls: type[Settings], section: str, detail: ErrorDetails) -> str:
     """Return one mistake in one line: where, what is, what was expected."""
-    where = ".".join([section, *(str(part) for part in detail["loc"])])
+    where = ".".join(filter(None, [section, *(str(part) for part in detail["loc"])]))
     if detail["type"] == "extra_forbidden":
+        for model in _models_at(cls, detail["loc"][:-1]):
+            if replacement := model.old_keys.get(str(detail["loc"][-1])):
+                return f"{where} {replacement}"
         return f"{where} is not a parameter, expected one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return f"{where} is missing"
@@ -168,20 +202,25 @@ def _misshapen(text: str, *, sentence: bool) -> str | None:
     return None
 
 
-def _fields_at(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _fields_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[str]:
     """Return the parameter names of the settings nested at ``location`` inside ``cls``."""
-    found: list[type[BaseModel]] = [cls]
+    return [name for model in _models_at(cls, location) for name in model.model_fields]
+
+
+def _models_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[type[Settings]]:
+    """Return the classes of the settings nested at ``location`` inside ``cls``."""
+    models: list[type[Settings]] = [cls]
     for part in location:
         deeper = []
-        for each in found:
-            field = each.model_fields.get(str(part))
+        for model in models:
+            field = model.model_fields.get(str(part))
             deeper += list(_models_in(field.annotation)) if field else []
-        found = deeper or found  # a dict's key or a list's index leads to the same models
-    return [name for each in found for name in each.model_fields]
+        models = deeper or models  # a dict's key or a list's index leads to the same models
+    return models
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models_in(annotation: Any) -> Iterator[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     elif get_origin(annotation) is not None:
         for argument in get_args(annotation):

@@ -1,6 +1,6 @@
 """What an entry of ``finetuning`` has when its expert reads audio and text together."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,7 @@ Combination = Literal["audio", "text", "both"]
 Passes = Annotated[list[Combination], Field(min_length=1)]
 COMBINATIONS: tuple[str, ...] = get_args(Combination)
 OF_BRANCHES = ("encoder", "layers", "adaptation", "pooling")  # what an expert has once, and a joint one by modality
-JOINT = {**dict.fromkeys(OF_BRANCHES), "mixer": {}, "passes": list(COMBINATIONS)}
+JOINT: dict[str, Any] = {**dict.fromkeys(OF_BRANCHES), "mixer": {}, "passes": list(COMBINATIONS)}
 
 
 class BranchSettings(Settings):
@@ -63,7 +63,15 @@ class BranchesSettings(Settings):
 
 
 def check_weights(encoder: EncoderSettings | None, adaptation: AdaptationSettings) -> None:
-    """Refuse to train weights that are not held in float32."""
+    """Refuse to train weights that are not held in float32.
+
+    Args:
+        encoder: of the branch or expert, None where it is taken from another expert
+        adaptation: of the encoder
+
+    Raises:
+        ValueError: all weights are trained, in less than float32
+    """
     if encoder is not None and encoder.weights != "float32" and adaptation.method == "full":
         raise ValueError(
             f"encoder.weights is {encoder.weights!r} and adaptation.method 'full'; expected weights 'float32', or"
@@ -74,7 +82,17 @@ def check_weights(encoder: EncoderSettings | None, adaptation: AdaptationSetting
 def check_training_only(
     encoder: EncoderSettings | None, modality: str, *, trained: bool, where: str = "encoder"
 ) -> None:
-    """Refuse masks, layer drop and Whisper's length for text, and masks and layer drop where nothing is trained."""
+    """Refuse masks, layer drop and Whisper's length for text, and masks and layer drop where nothing is trained.
+
+    Args:
+        encoder: of the branch or expert, None where it is taken from another expert
+        modality: audio or text
+        trained: whether any weight of the encoder is
+        where: name of the encoder's section, for messages
+
+    Raises:
+        ValueError: one of them is set
+    """
     if encoder is None:
         return
     if modality == "text" and encoder.whisper_length != "padded_30s":
@@ -94,6 +112,15 @@ def check_training_only(
 
 
 def check_modality(encoder: EncoderSettings | None, modality: str, where: str = "encoder") -> None:
-    """Refuse 4-bit weights for audio."""
+    """Refuse 4-bit weights for audio.
+
+    Args:
+        encoder: of the branch or expert, None where it is taken from another expert
+        modality: audio or text
+        where: name of the encoder's section, for messages
+
+    Raises:
+        ValueError: the weights are in 4 bit and the modality is audio
+    """
     if encoder is not None and encoder.weights == "nf4" and modality == "audio":
         raise ValueError(f"{where}.weights is 'nf4', which is for text; expected 'float32' or 'bfloat16' for audio")

@@ -11,8 +11,8 @@ from pipeline_lib.params.inputs import (
     made_by_stages,
     missing_checkpoints,
     missing_sounds,
-    slots_missing,
     unsupported_language,
+    wrong_slots,
 )
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
@@ -31,7 +31,7 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *slots_missing(params), *(absent(params) if present else [])]
+    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params
@@ -50,6 +50,10 @@ def absent(params: Params) -> list[str]:
 
 def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
     """Return every section read by its own class.
+
+    Args:
+        values: of the whole file
+        path: the file, for messages
 
     Raises:
         ParameterError: a section is missing or unknown, or a key or value of one is wrong
@@ -124,7 +128,8 @@ def _unknown_names(params: Params) -> list[str]:
 
 def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
     """Return why an encoder of that modality cannot be taken from an expert, as far as its entry tells."""
-    found = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder)
+    experts: dict[str | None, FinetuningSettings] = {f"models/{name}": e for name, e in params.finetuning.items()}
+    found = experts.get(folder)
     if found is None or found.modality == modality:
         return None
     return f"whose modality is {found.modality!r}, expected an expert of modality {modality!r}"

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import Settings, moved
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
@@ -96,6 +96,8 @@ class MaxQuarantinedSettings(Settings):
 class CorpusSettings(Settings):
     """Which corpus, where, and how it is cut."""
 
+    old_keys = {"workers": moved("corpus.workers")}
+
     reader: Annotated[Reader, Field(description="the corpus's layout; table: a CSV or Parquet file of one's own")]
     root: Annotated[str, Field(min_length=1, description="folder of the corpus, anywhere on disk")]
     name: Annotated[str | None, Field(description="how tables call it; null: the reader's name")] = None
@@ -127,7 +129,6 @@ class CorpusSettings(Settings):
     ] = None
     crema_d: CremaDSettings = CremaDSettings()
     table: TableSettings = TableSettings()
-    workers: Annotated[int, Field(ge=1, description="processes that decode; the result does not depend on it")] = 2
 
     @model_validator(mode="after")
     def _split_fits_the_reader(self) -> Self:

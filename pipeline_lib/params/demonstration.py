@@ -4,11 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import Settings, moved
 
 
 class DemonstrationSettings(Settings):
     """How much demonstration speech to make, and from which seed. Sizes count utterances, O and X included."""
+
+    old_keys = {"workers": moved("demonstration.workers")}
 
     layout: Annotated[
         Literal["table", "msp_podcast"],
@@ -22,7 +24,6 @@ class DemonstrationSettings(Settings):
         int,
         Field(ge=0, multiple_of=8, description="msp_podcast: balanced utterances more, the unlabelled split test3"),
     ] = 0
-    workers: Annotated[int, Field(ge=1, description="processes that synthesise; the bytes do not depend on it")] = 2
 
     @model_validator(mode="after")
     def _hidden_fits_the_layout(self) -> Self:

@@ -4,9 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import AfterSettings, Settings
+from pipeline_lib.params.base import FILLER, Settings, Slot, moved
 from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.executor import ExecutorSettings
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -21,10 +20,26 @@ class ProbeSettings(Settings):
     max_iterations: Count = Field(200, description="of the logistic regression")
 
 
+class EmbeddingReads(Settings):
+    """What an entry reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing."""
+
+    encoder: Slot = Field(FILLER, description="the encoder's checkpoint where it is a folder, or the expert's folder")
+    transcripts: Slot = Field(FILLER, description="data/transcripts.parquet where texts are ASR transcripts")
+    faces: Slot = Field(FILLER, description="nothing yet: for crops of faces")
+
+
 class EmbeddingSettings(Settings):
     """A frozen encoder, or the encoder of an expert, and which of its hidden states are kept."""
 
-    after: AfterSettings = AfterSettings()
+    old_keys = {
+        "after": "is now reads, with one slot a role: apply the recipe again",
+        "device": moved("embedding.device"),
+        "workers": moved("embedding.workers"),
+        "limit_gb": moved("embedding.limit_gb"),
+        "executor": moved("embedding.executor"),
+    }
+
+    reads: EmbeddingReads = EmbeddingReads()
     modality: Literal["audio", "text"] = Field(description="what the encoder reads")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
     encoder: EncoderSettings | None = Field(None, description="a checkpoint; null where expert is given")
@@ -36,11 +51,7 @@ class EmbeddingSettings(Settings):
     frames: bool = Field(False, description="keep every frame of the layers too")
     batch_size: Count = Field(16, description="utterances of like length in a forward pass, at most")
     batch_seconds: Positive | None = Field(None, description="audio: padded seconds in a forward pass, at most")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is the fastest there is")
-    workers: Count = Field(1, description="threads that decode and make features ahead")
-    limit_gb: Positive = Field(50.0, description="a larger output is refused before the first forward pass")
     shard_size: Count = Field(256, description="utterances an interruption costs at most")
-    executor: ExecutorSettings = ExecutorSettings()
     probe: ProbeSettings = ProbeSettings()
 
     @model_validator(mode="after")

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline_lib.params.augmentation import AugmentationSettings
-from pipeline_lib.params.base import AfterSettings, Settings
+from pipeline_lib.params.base import FILLER, Settings, Slot, moved
 from pipeline_lib.params.branches import BranchesSettings, Combination, Passes
 from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.params.network import (
     AdaptationSettings,
     Count,
@@ -18,7 +17,7 @@ from pipeline_lib.params.network import (
     PoolingSettings,
     Share,
 )
-from pipeline_lib.params.training import LossSettings, PhaseSettings, Positive, TargetSettings, Weight
+from pipeline_lib.params.training import LossSettings, PhaseSettings, Positive, TargetSettings
 
 
 class EarlyStoppingSettings(Settings):
@@ -35,19 +34,46 @@ class EarlyStoppingSettings(Settings):
 class PredictSettings(Settings):
     """After training, every utterance of every split, in float32 or what the encoder's weights are held in."""
 
+    old_keys = {"executor": moved("finetuning.executor")}
+
     batch_size: Count = Field(16, description="utterances of like length in a forward pass")
     max_s: Positive = Field(30.0, description="audio: of a longer utterance the middle is taken")
-    executor: ExecutorSettings = ExecutorSettings()
+
+
+class FinetuningReads(Settings):
+    """What an entry reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing.
+
+    A branch that reads an embedding names the embedding, whose own entry reads the checkpoint or expert behind it.
+    """
+
+    audio: Slot = Field(FILLER, description="local checkpoint, expert or embedding of the audio encoder")
+    text: Slot = Field(FILLER, description="local checkpoint, expert or embedding of the text encoder")
+    video: Slot = Field(FILLER, description="nothing yet: of the video encoder")
+    transcripts: Slot = Field(FILLER, description="data/transcripts.parquet where texts are ASR transcripts")
+    noise: Slot = Field(FILLER, description="augmentation.noise.root where its probability is above 0")
+    rooms: Slot = Field(FILLER, description="augmentation.reverberation.root where its probability is above 0")
+    teacher: Slot = Field(FILLER, description="nothing yet: an expert to learn from")
 
 
 class ExpertEntry(Settings):
     """One expert: its encoder or, of a joint expert, its encoders; what is trained of it, on what, how."""
 
-    after: AfterSettings = AfterSettings()
+    old_keys = {
+        "after": "is now reads, with one slot a role: apply the recipe again",
+        "cache_embeddings_gb": "is now cache_embeddings, true or false; how much memory has moved to machine.yaml:"
+        " finetuning.cache_embeddings_gb",
+        "device": moved("finetuning.device"),
+        "workers": moved("finetuning.workers"),
+        "threads": moved("finetuning.threads"),
+        "cache_audio_gb": moved("finetuning.cache_audio_gb"),
+        "save_steps": moved("finetuning.save_steps"),
+        "save_seconds": moved("finetuning.save_seconds"),
+    }
+
+    reads: FinetuningReads = FinetuningReads()
     modality: Literal["audio", "text", "joint"] = Field(description="what the expert reads; joint is audio and text")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto is the fastest there is")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of trained encoders in training; auto: bfloat16 where the hardware has it"
     )
@@ -64,8 +90,9 @@ class ExpertEntry(Settings):
     )
     heads: Literal["shared", "separate"] = Field("shared", description="joint: one head, or one a combination")
     modality_dropout: Share = Field(0.0, description="joint: share of training utterances that lose one modality")
-    cache_embeddings_gb: Weight = Field(
-        0.0, description="joint: keep frozen encoders' frames in memory, float16, where all of them fit in this"
+    cache_embeddings: bool = Field(
+        False,
+        description="joint: keep frozen encoders' frames in memory, float16, where machine.yaml gives room",
     )
     head: HeadSettings = HeadSettings()
     targets: TargetSettings = TargetSettings()
@@ -74,11 +101,6 @@ class ExpertEntry(Settings):
     phases: Annotated[dict[str, PhaseSettings], Field(min_length=1)] = Field(description="trained in this order")
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     gradient_checkpointing: bool = Field(False, description="compute activations twice rather than keep them")
-    workers: Annotated[int, Field(ge=0)] = Field(2, description="processes that decode and make features")
-    threads: Count | None = Field(None, description="CPU threads of the arithmetic; null as torch chooses")
-    cache_audio_gb: Weight = Field(0.0, description="keep the decoded training audio in memory where it fits in this")
-    save_steps: Count | None = Field(None, description="steps between checkpoints inside an epoch")
-    save_seconds: Positive | None = Field(600.0, description="or seconds; each epoch ends with one")
     max_steps: Count | None = Field(None, description="of each phase, for trials; null for all")
     predict: PredictSettings = PredictSettings()
 
@@ -90,6 +112,8 @@ class ExpertEntry(Settings):
     @property
     def network(self) -> NetworkSettings:
         """All parts of an audio or text expert but the encoder."""
+        if self.layers is None or self.adaptation is None or self.pooling is None:
+            raise ValueError("a joint expert has a network for each branch, see branches")
         return NetworkSettings(layers=self.layers, adaptation=self.adaptation, pooling=self.pooling, head=self.head)
 
     def losses_of(self, phase: PhaseSettings) -> LossSettings:

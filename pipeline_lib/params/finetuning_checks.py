@@ -1,5 +1,7 @@
 """What of an entry of ``finetuning`` contradicts itself; every refusal says what is and what was expected."""
 
+from collections.abc import Sequence
+
 from pipeline_lib.params.branches import COMBINATIONS, OF_BRANCHES, check_modality, check_training_only, check_weights
 from pipeline_lib.params.expert import ExpertEntry
 from pipeline_lib.params.training import AUXILIARY, CATEGORICAL, OF_SEVERAL, LossSettings
@@ -68,9 +70,9 @@ def _check_batches_of_one(entry: ExpertEntry, phase: str, losses: LossSettings) 
             " expected 'relu' or 'tanh', or at least 2"
         )
     given = [name for name in OF_SEVERAL if losses.weights()[name] > 0]
-    if given and entry.phases[phase].accumulation == 1:
+    if given and entry.phases[phase].gradient_accumulation_steps == 1:
         raise ValueError(
-            f"phases.{phase}.batch_size is 1, its accumulation 1, and {given[0]} has a weight, which is a loss of"
+            f"phases.{phase}.batch_size is 1, gradient_accumulation_steps 1, and {given[0]} has a weight, a loss of"
             " several utterances; expected at least 2 of either"
         )
 
@@ -111,7 +113,7 @@ def _check_single(entry: ExpertEntry) -> None:
     for name in ("branches", "mixer", "passes"):
         if getattr(entry, name) is not None:
             raise ValueError(f"{name} {said}; expected null")
-    for name, idle in (("heads", "shared"), ("modality_dropout", 0), ("cache_embeddings_gb", 0)):
+    for name, idle in (("heads", "shared"), ("modality_dropout", 0), ("cache_embeddings", False)):
         if getattr(entry, name) != idle:
             raise ValueError(f"{name} {said}; expected {idle!r}")
     if entry.early_stopping.shown is not None:
@@ -122,6 +124,8 @@ def _check_single(entry: ExpertEntry) -> None:
         if phase.train == "both_head":
             raise ValueError(f"phases.{name}.train 'both_head' {said}; expected 'all' or 'head'")
     check_modality(entry.encoder, entry.modality)
+    if entry.adaptation is None:
+        raise ValueError(f"adaptation is null, expected a method for modality {entry.modality!r}")
     check_weights(entry.encoder, entry.adaptation)
     check_training_only(entry.encoder, entry.modality, trained=entry.adaptation.method != "frozen")
 
@@ -156,14 +160,12 @@ def _check_joint(entry: ExpertEntry) -> None:
 
 def _check_embeddings(entry: ExpertEntry) -> None:
     """Refuse an embedding that would never be read."""
-    for modality, branch in entry.branches.items():
+    for modality, branch in entry.branches.items() if entry.branches else ():
         if branch.embedding is None:
             continue
         said = f"branches.{modality}.embedding is {branch.embedding!r}"
-        if entry.cache_embeddings_gb == 0:
-            raise ValueError(
-                f"{said} and cache_embeddings_gb 0, the memory that it is read into; expected more, or null"
-            )
+        if not entry.cache_embeddings:
+            raise ValueError(f"{said} and cache_embeddings false; expected true, which reads it into memory, or null")
         chunked = [name for name, phase in entry.phases.items() if phase.chunk_s is not None]
         if modality == "audio" and chunked:
             raise ValueError(
@@ -173,7 +175,7 @@ def _check_embeddings(entry: ExpertEntry) -> None:
             raise ValueError(f"{said}, of the audio as it is, and augmentation is on; expected null")
 
 
-def _check_passes(entry: ExpertEntry, name: str, passes: list[str]) -> None:
+def _check_passes(entry: ExpertEntry, name: str, passes: Sequence[str]) -> None:
     if len(set(passes)) != len(passes):
         raise ValueError(f"the passes of phase {name!r} are {passes}, one is named twice")
     shown = entry.early_stopping.shown

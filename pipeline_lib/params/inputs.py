@@ -1,14 +1,14 @@
-"""What each entry reads beyond the tables that its stage always reads, held against its ``after`` slots.
+"""What each entry reads beside the manifest, by role, held against its slots in ``reads``.
 
-DVC cannot template a list of dependencies, so an entry has three fixed slots; a file that is read but stands in none
-of them, nor inside a folder that does, would be replaced without the entry running again.
+DVC cannot template a list of dependencies, so an entry has one slot a role, with the manifest as filler; a file that is
+read but stands in no slot would be replaced without the entry running again.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline_lib.params.base import FILLER, AfterSettings, Settings
+from pipeline_lib.params.base import FILLER, Settings
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -45,16 +45,18 @@ def is_local(checkpoint: str) -> bool:
     return checkpoint.startswith(("/", "./", "../", "models/", "data/")) or Path(checkpoint).exists()
 
 
-def entries_with_slots(params: Params) -> Iterator[tuple[str, AfterSettings, set[str]]]:
-    """Yield each entry that has ``after``: its dotted name, its slots and what it reads through them."""
+def entries_with_slots(params: Params) -> Iterator[tuple[str, Settings, dict[str, str]]]:
+    """Yield each entry that has ``reads``: its dotted name, its slots, and what it reads by role."""
     transcription = params.transcription
     chosen = getattr(transcription, transcription.engine)
-    yield "transcription", transcription.after, _local_checkpoints(chosen)
+    yield "transcription", transcription.reads, {"checkpoint": _local(getattr(chosen, "checkpoint", None))}
     for name, embedding in params.embedding.items():
-        reads = _local_checkpoints(embedding.encoder) | ({embedding.expert} if embedding.expert else set())
-        yield f"embedding.{name}", embedding.after, reads | _text(embedding)
+        roles = {"encoder": _encoder(embedding), "transcripts": _transcripts(embedding), "faces": FILLER}
+        yield f"embedding.{name}", embedding.reads, roles
     for name, expert in params.finetuning.items():
-        yield f"finetuning.{name}", expert.after, _encoders(expert) | _text(expert) | set(_sounds(expert).values())
+        yield f"finetuning.{name}", expert.reads, _expert(expert)
+    for name, entry in params.rebalancing.items():
+        yield f"rebalancing.{name}", entry.reads, {"source": f"data/predictions/{name}.parquet"}
 
 
 def parts_with_encoder(params: Params) -> Iterator[tuple[str, Part]]:
@@ -72,46 +74,41 @@ def checkpoint_of(part: Part, params: Params) -> tuple[str, str | None]:
     """Return what an encoder is loaded from and its revision: a checkpoint, or what the expert is tuned from.
 
     An expert that no entry trains is a folder, which is returned.
+
+    Args:
+        part: an embedding, an expert, or a branch
+        params: all sections
     """
     if part.encoder is not None:
         return part.encoder.checkpoint, part.encoder.revision
+    assert not isinstance(part, FinetuningSettings) and part.expert is not None  # either an encoder or an expert
     trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(part.expert)
     if trained is None or trained.encoder is None:
         return part.expert, None
     return trained.encoder.checkpoint, trained.encoder.revision
 
 
-def slots_missing(params: Params) -> list[str]:
-    """Return, a line each, what an entry reads without naming it in ``after``."""
-    mistakes = []
-    for where, slots, reads in entries_with_slots(params):
-        named = {slots.a, slots.b, slots.c}
-        room = f"put it in place of {FILLER!r}" if FILLER in named else "all are taken: name a folder that holds two"
-        mistakes += [
-            f"{where} reads {path!r}, which stands in none of {where}.after, so its change would go unseen; {room}"
-            for path in sorted(reads)
-            if not any(_covers(slot, path) for slot in named)
-        ]
-    return mistakes
-
-
-def slots_idle(params: Params) -> list[str]:
-    """Return, a line each, what ``after`` names although the entry does not read it."""
+def wrong_slots(params: Params) -> list[str]:
+    """Return, a line each, the slots that do not hold what the entry reads, with the line that is right."""
     return [
-        f"{where} does not read {path!r}"
+        f"{where}.reads.{role} is {getattr(slots, role)!r}, which is not what the entry reads; expected"
+        f" {where}.reads.{role}: {path}"
         for where, slots, reads in entries_with_slots(params)
-        for path in sorted({slots.a, slots.b, slots.c} - {FILLER})
-        if not any(_covers(path, read) for read in reads)
+        for role, path in reads.items()
+        if getattr(slots, role) != path
     ]
 
 
 def missing_checkpoints(params: Params) -> list[str]:
     """Return, a line each, the local files and folders that are read but neither exist nor are made by a stage."""
-    known = made_by_stages(params) | {path for each in params.finetuning.values() for path in _sounds(each).values()}
+    known = made_by_stages(params) | {
+        path for expert in params.finetuning.values() for path in _sounds(expert).values()
+    }
+    known |= {f"data/predictions/{name}.parquet" for name in params.rebalancing}  # `check` names unknown experts
     return [
         f"{where} reads {path!r}, which does not exist and which no stage makes"
-        for where, slots, reads in entries_with_slots(params)
-        for path in sorted(reads | {slots.a, slots.b, slots.c})
+        for where, _, reads in entries_with_slots(params)
+        for path in sorted({*reads.values()})
         if not any(_covers(path, each) for each in known) and is_local(path) and not Path(path).exists()
     ]
 
@@ -144,27 +141,45 @@ def unsupported_language(params: Params) -> list[str]:
     return [] if is_heard or (len(named) > 2 and known != ["en"]) else [asked.unsupported(known)]
 
 
-def _covers(slot: str, path: str) -> bool:
-    """Return whether what a slot names is the path or a folder that holds it."""
-    return Path(path).is_relative_to(slot)
+def _covers(folder: str, path: str) -> bool:
+    """Return whether the path is the folder or lies in it."""
+    return Path(path).is_relative_to(folder)
 
 
-def _local_checkpoints(settings: Settings | None) -> set[str]:
-    checkpoint = getattr(settings, "checkpoint", None)
-    return {checkpoint} if checkpoint and is_local(checkpoint) else set()
+def _local(checkpoint: str | None) -> str:
+    """Return a checkpoint that is a path, FILLER for a name on the hub or none."""
+    return checkpoint if checkpoint and is_local(checkpoint) else FILLER
 
 
-def _encoders(expert: FinetuningSettings) -> set[str]:
-    """Return the local checkpoints and the experts that encoders are taken from, and embeddings of their frames."""
-    if expert.branches is None:
-        return _local_checkpoints(expert.encoder)
-    branches = [branch for _, branch in expert.branches.items()]
-    taken = {each for branch in branches for each in (branch.expert, branch.embedding) if each is not None}
-    return taken.union(*(_local_checkpoints(branch.encoder) for branch in branches))
+def _encoder(part: Part) -> str:
+    """Return what an encoder is read from: an embedding of its frames, an expert's folder, or a local checkpoint.
+
+    An embedding stands for the encoder behind it: the entry that makes it reads that.
+    """
+    if isinstance(part, BranchSettings) and part.embedding is not None:
+        return part.embedding
+    if isinstance(part, EmbeddingSettings | BranchSettings) and part.expert is not None:
+        return part.expert
+    return _local(part.encoder.checkpoint if part.encoder is not None else None)
 
 
-def _text(entry: EmbeddingSettings | FinetuningSettings) -> set[str]:
-    return {TRANSCRIPTS} if entry.modality != "audio" and entry.text == "transcripts" else set()
+def _expert(expert: FinetuningSettings) -> dict[str, str]:
+    """Return what an expert reads by role."""
+    parts: dict[str, Part] = dict(expert.branches.items()) if expert.branches else {expert.modality: expert}
+    sounds = _sounds(expert)
+    return {
+        "audio": _encoder(parts["audio"]) if "audio" in parts else FILLER,
+        "text": _encoder(parts["text"]) if "text" in parts else FILLER,
+        "video": FILLER,
+        "transcripts": _transcripts(expert),
+        "noise": sounds.get("noise", FILLER),
+        "rooms": sounds.get("reverberation", FILLER),
+        "teacher": FILLER,
+    }
+
+
+def _transcripts(entry: EmbeddingSettings | FinetuningSettings) -> str:
+    return TRANSCRIPTS if entry.modality != "audio" and entry.text == "transcripts" else FILLER
 
 
 def _sounds(expert: FinetuningSettings) -> dict[str, str]:

@@ -4,18 +4,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import Settings, renamed
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class LoraSettings(Settings):
-    """Low-rank adaptation, Hu et al. 2021."""
+    """Low-rank adaptation, Hu et al. 2021, by peft's names."""
 
-    rank: Count = Field(32, description="rank of the update")
-    alpha: Annotated[float, Field(gt=0)] = Field(32.0, description="the update is scaled by alpha / rank")
-    dropout: Share = Field(0.05, description="dropout on what enters the update")
+    old_keys = {"rank": renamed("r"), "alpha": renamed("lora_alpha"), "dropout": renamed("lora_dropout")}
+
+    r: Count = Field(32, description="rank of the update")
+    lora_alpha: Annotated[float, Field(gt=0)] = Field(32.0, description="the update is scaled by lora_alpha / r")
+    lora_dropout: Share = Field(0.05, description="dropout on what enters the update")
     target_modules: Literal["attention", "attention_and_feed_forward", "all-linear"] | list[str] = Field(
         "attention", description="which linear layers: a group by name, or the layers' own names"
     )

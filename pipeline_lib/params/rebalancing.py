@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.classifier import Shrinkage
 
 TEST = "test"  # a split whose name begins so is scored only
@@ -70,8 +70,18 @@ class TemperatureSettings(Settings):
         return on
 
 
+class RebalancingReads(Settings):
+    """What an entry reads beside the manifest."""
+
+    source: Annotated[Slot, Field(description="table of the expert's predictions, data/predictions/<name>.parquet")] = (
+        FILLER
+    )
+
+
 class RebalancingSettings(Settings):
     """How one expert's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
+
+    reads: RebalancingReads = RebalancingReads()
 
     method: Annotated[
         Literal["none", "lda_logistic", "plda"],

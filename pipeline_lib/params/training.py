@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import Settings, renamed
 from pipeline_lib.params.branches import Passes
-from pipeline_lib.params.network import Count, Share
+from pipeline_lib.params.network import Count
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -89,23 +89,36 @@ class LossSettings(Settings):
 
 
 class PhaseSettings(Settings):
-    """A stretch of training with an optimiser and a schedule of its own; it ends on its best epoch."""
+    """A stretch of training with an optimiser and a schedule of its own; it ends on its best epoch.
+
+    What transformers' TrainingArguments have too is named as there.
+    """
+
+    old_keys = {
+        "accumulation": renamed("gradient_accumulation_steps"),
+        "warmup_share": renamed("warmup_steps, a share of all steps where it is below 1"),
+        "decay": renamed("lr_scheduler_type, whose 'none' is 'constant_with_warmup'"),
+        "optimiser": renamed("optim"),
+        "max_gradient_norm": renamed("max_grad_norm"),
+    }
 
     epochs: Count = Field(10, description="at most")
     batch_size: Count = Field(16, description="utterances in a forward pass, over all processes")
-    accumulation: Count = Field(
-        1, description="batches in a step; the effective batch is batch_size x accumulation, in every loss"
+    gradient_accumulation_steps: Count = Field(
+        1, description="batches in a step; they and batch_size multiply to the effective batch, in every loss"
     )
     learning_rate: Positive = Field(1e-4, description="peak")
     head_learning_rate: Positive | None = Field(None, description="peak of all but the encoder; null as learning_rate")
     weight_decay: Weight = Field(1e-3, description="adam adds it to the gradient, adamw shrinks the weights")
-    warmup_share: Share = Field(0.1, description="share of the steps in which the rate rises from 0")
-    decay: Literal["linear", "cosine", "none"] = Field("linear", description="after the warm-up, to 0")
-    optimiser: Literal["adam", "adamw"] = Field("adam", description="Adam as it was published, or with decoupled decay")
+    warmup_steps: Weight = Field(0.1, description="steps in which the rate rises from 0; below 1 their share of all")
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = Field(
+        "linear", description="after the warm-up, to 0 or as it is"
+    )
+    optim: Literal["adam", "adamw"] = Field("adam", description="Adam as it was published, or with decoupled decay")
     chunk_s: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
         None, description="audio: shortest and longest random chunk; null takes whole utterances"
     )
-    max_gradient_norm: Positive | None = Field(1.0, description="longer gradients are shortened; null leaves them")
+    max_grad_norm: Positive | None = Field(1.0, description="longer gradients are shortened; null leaves them")
     train: Literal["all", "head", "both_head"] = Field(
         "all",
         description="all that adaptation trains, or the encoders left alone, or of separate heads only that of both",
@@ -121,4 +134,6 @@ class PhaseSettings(Settings):
     def _check(self) -> Self:
         if self.chunk_s is not None and self.chunk_s[0] > self.chunk_s[1]:
             raise ValueError(f"chunk_s is {self.chunk_s}, expected [shortest, longest]")
+        if self.warmup_steps > 1 and not self.warmup_steps.is_integer():
+            raise ValueError(f"warmup_steps is {self.warmup_steps:g}, expected a share below 1 or a whole number")
         return self

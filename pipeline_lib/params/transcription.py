@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline_lib.params.base import AfterSettings, Revision, Settings
-from pipeline_lib.params.executor import ExecutorSettings
+from pipeline_lib.params.base import FILLER, Revision, Settings, Slot, moved
 
 
 class CanarySettings(Settings):
@@ -52,14 +51,24 @@ class ReferenceSettings(Settings):
     missing: Annotated[Literal["refuse", "empty"], Field(description="an utterance without a human text")] = "refuse"
 
 
+class TranscriptionReads(Settings):
+    """What the stage reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing."""
+
+    checkpoint: Annotated[Slot, Field(description="the engine's checkpoint, where it is a file or folder")] = FILLER
+
+
 class TranscriptionSettings(Settings):
     """Each engine keeps its own options; ``engine`` chooses."""
 
+    old_keys = {
+        "after": "is now reads, with one slot a role: apply the recipe again",
+        "device": moved("transcription.device"),
+        "executor": moved("transcription.executor"),
+    }
+
     engine: Annotated[Literal["canary", "whisper", "reference"], Field(description="who transcribes")]
-    after: AfterSettings = AfterSettings()
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where the model runs")] = "auto"
+    reads: TranscriptionReads = TranscriptionReads()
     shard_size: Annotated[int, Field(ge=1, description="utterances a shard: what an interruption costs at most")] = 256
-    executor: ExecutorSettings = ExecutorSettings()
     without_audio: Annotated[
         Literal["reference", "empty"],
         Field(description="the text of an utterance without audio: the human one where there is one, or ''"),

@@ -12,11 +12,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline_lib.params.base import PARAMS, ParameterError
-from pipeline_lib.params.check import absent, check
+from pipeline_lib.params.base import PARAMS, ParameterError, read_params
+from pipeline_lib.params.check import absent, check, read_all
 from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 from pipeline_lib.storage import atomic
 
 EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
@@ -135,6 +135,8 @@ def apply(
     text = write_yaml(values)
     draft.write_text(text, encoding="utf-8")
     try:
+        fill_slots(values, read_all(read_params(draft), draft))
+        draft.write_text(write_yaml(values), encoding="utf-8")
         params = check(draft, present=False)
         atomic.write_file(out, text)
     finally:

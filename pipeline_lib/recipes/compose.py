@@ -20,7 +20,8 @@ from ruamel.yaml.emitter import RoundTripEmitter
 from ruamel.yaml.tokens import CommentToken
 
 from pipeline_lib.params.base import ParameterError
-from pipeline_lib.params.sections import ORDER
+from pipeline_lib.params.inputs import entries_with_slots
+from pipeline_lib.params.sections import ORDER, Params
 
 FOLDER = Path(__file__).parent
 ENTRIES = FOLDER / "entries"
@@ -78,6 +79,25 @@ def merge(params: CommentedMap, overlay: dict[str, Any], source: str) -> None:
 def read_yaml(path: Path) -> CommentedMap:
     """Return a YAML file with its comments."""
     return YAML().load(path.read_text(encoding="utf-8"))
+
+
+def fill_slots(values: CommentedMap, params: Params) -> None:
+    """Put what each entry reads into its ``reads``, in place, as ``check`` expects it.
+
+    Args:
+        values: the parameters, comments kept
+        params: the same, read
+    """
+    for where, _, reads in entries_with_slots(params):
+        entry: Any = values
+        for part in where.split("."):
+            entry = entry[part]
+        slots = entry.get("reads")
+        if not isinstance(slots, dict) or [*slots] != [*reads]:
+            entry.pop("reads", None)
+            entry.insert(0, "reads", CommentedMap(reads))
+        else:
+            slots.update(reads)
 
 
 def write_yaml(params: CommentedMap) -> str:

@@ -29,8 +29,7 @@ from pipeline_lib.storage import atomic
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
 FREE_KEYS = (  # paths and speed, at any depth
-    *("notice", "after", "revision", "workers", "device", "threads", "cache_audio_gb", "cache_embeddings_gb"),
-    *("save_steps", "save_seconds", "gradient_checkpointing", "predict"),
+    *("notice", "reads", "revision", "cache_embeddings", "gradient_checkpointing", "predict"),
 )
 FREE_PATHS = (("corpus", "root"), ("noise", "root"), ("noise", "table"))
 # DVC names an experiment by the commit that it began on; other references hold parameters of runs that still wait in

@@ -10,12 +10,18 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from pipeline_lib.params.base import FILLER, ParameterError
-from pipeline_lib.params.inputs import TRANSCRIPTS
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 
 STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
-SIZE_KEYS = ("epochs", "batch_size", "accumulation", "learning_rate", "head_learning_rate", "weight_decay")
+SIZE_KEYS = (
+    "epochs",
+    "batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "head_learning_rate",
+    "weight_decay",
+)
 
 
 def shrink(params: CommentedMap) -> None:
@@ -38,22 +44,18 @@ def shrink(params: CommentedMap) -> None:
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
-    reads = [_load_stand_in(part, checkpoints) for part in (entry.get("branches") or {"only": entry}).values()]
-    if entry["modality"] in ("text", "joint") and entry["text"] == "transcripts":
-        reads.append(TRANSCRIPTS)
-    entry["after"] = dict(zip("abc", [*reads, FILLER, FILLER]))
+    for part in (entry.get("branches") or {"only": entry}).values():
+        if part["encoder"] is not None:
+            _load_stand_in(part, checkpoints)
 
 
-def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> str:
-    """Give an entry or a branch its small checkpoint, and return the path that it reads."""
-    if part["encoder"] is None:
-        return part["expert"]
+def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> None:
+    """Give an entry or a branch its small checkpoint."""
     name = part["encoder"]["checkpoint"]
     checkpoints = checkpoints | {small: small for small in checkpoints.values()}
     if name not in checkpoints:
         raise ParameterError(f"{STAND_INS.name} has no stand-in for {name!r}, only for {sorted(checkpoints)}")
     part["encoder"] |= {"checkpoint": checkpoints[name], "revision": None, "layers_kept": None}
-    return checkpoints[name]
 
 
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
         entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
         parts = [(entry, default)]
     for part, like in parts:
-        part["adaptation"]["lora"] |= {key: like["adaptation"]["lora"][key] for key in ("rank", "alpha")}
+        part["adaptation"]["lora"] |= {key: like["adaptation"]["lora"][key] for key in ("r", "lora_alpha")}
     entry["head"] |= {key: default["head"][key] for key in ("width", "dropout")}
     sizes = default["phases"]["main"]
     for phase in entry["phases"].values():
@@ -73,5 +75,4 @@ def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     entry["early_stopping"] |= {key: default["early_stopping"][key] for key in ("every", "patience")}
     entry["augmentation"]["noise"] |= {"probability": 0.0, "root": None}
     entry["augmentation"]["reverberation"] |= {"root": None, "rooms": 20}
-    for key in ("workers", "cache_audio_gb", "predict"):
-        entry[key] = default[key]
+    entry["predict"] = default["predict"]

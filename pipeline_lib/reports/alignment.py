@@ -35,6 +35,7 @@ from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
 from pipeline_lib.params.base import PARAMS, read_params, read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, segments, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -138,7 +139,12 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
 
 
 def prepared(
-    network: JointNetwork, read: Pairs, rows: np.ndarray, lengths: np.ndarray, settings: FinetuningSettings
+    network: JointNetwork,
+    read: Pairs,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    settings: FinetuningSettings,
+    workers: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows' batches on the network's device; an utterance that is too long is cut to its middle.
 
@@ -148,12 +154,13 @@ def prepared(
         rows: row indices, shape ``(n_rows,)``
         lengths: of all utterances, in the unit of the batching, shape ``(n,)``
         settings: the expert's entry
+        workers: processes that load the audio
     """
     size, device = settings.predict.batch_size, next(network.parameters()).device
     parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
     chunked = [Batch(part, *batches.whole(lengths[part], settings)) for part in parts]
     loader = batches.Loader(chunked, read, network.encoder.prepare, {})
-    for inputs, _ in batches.load(loader, settings.workers, device):
+    for inputs, _ in batches.load(loader, workers, device):
         yield batches.to(inputs, device)
 
 
@@ -170,7 +177,8 @@ def diagnose(
         texts: transcripts, None where the expert reads none
         draw: ``split``, ``largest`` and ``seed`` of the sample of utterances
     """
-    device = pick(settings.device)
+    machine = read_machine().finetuning
+    device = pick(machine.device)
     network = experts.load(folder, device)
     result: dict[str, Any] = {"parameters": parameters(network)}
     if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
@@ -181,9 +189,10 @@ def diagnose(
     rows = drawn(corpus, combinations.present(corpus, text_of, settings), **draw)
     lengths = data.lengths_of(corpus, text_of, settings)
     read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), text_of)
-    result |= measured(network, prepared(network, read, rows, lengths, settings))
+    result |= measured(network, prepared(network, read, rows, lengths, settings, machine.workers))
     fresh = experts.build(experts.read_settings(folder), device, folder).eval()
-    result["collapse_at_random"] = measured(fresh, prepared(fresh, read, rows, lengths, settings))["collapse"]
+    measures = measured(fresh, prepared(fresh, read, rows, lengths, settings, machine.workers))
+    result["collapse_at_random"] = measures["collapse"]
     return result
 
 

@@ -7,9 +7,10 @@ from typing import cast
 
 import pyarrow as pa
 
+from pipeline_lib.params.machine import Device
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.tables.segments import Recording
-from pipeline_lib.transcription.recognition import Engine, Recognizer, load
+from pipeline_lib.transcription.recognition import Engine, Recognizer
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,15 @@ class TranscriptionJob:
         settings: engine and options
         recordings: every utterance's file or part of one; None where it has none, whose row is never transcribed
         ids: every utterance's identifier
+        device: auto, cpu, cuda or mps
         make: loads the engine; for workers a function of a module
     """
 
     settings: TranscriptionSettings
     recordings: list[Recording | None]
     ids: list[str]
-    make: Callable[[TranscriptionSettings], Engine] = load
-
-    @property
-    def device(self) -> str:
-        """Device that the engine runs on."""
-        return self.settings.device
+    device: Device
+    make: Callable[[TranscriptionSettings], Engine]
 
     def recognizer(self) -> Recognizer:
         """Return a recogniser whose engine is not loaded yet."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.machine import Device
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings, WhisperSettings
 from pipeline_lib.tables.segments import Recording, decode
 from pipeline_lib.transcription import chunks
@@ -32,8 +33,12 @@ class Engine(Protocol):
         ...
 
 
-def load(settings: TranscriptionSettings) -> Engine:
+def load(settings: TranscriptionSettings, device: Device = "auto") -> Engine:
     """Return the chosen engine with its model.
+
+    Args:
+        settings: of the whole section
+        device: auto, cpu, cuda or mps
 
     Raises:
         InputError: the checkpoint is not available
@@ -44,11 +49,11 @@ def load(settings: TranscriptionSettings) -> Engine:
         case "canary":
             from pipeline_lib.transcription.canary import Canary
 
-            return Canary(settings.canary, settings.device)
+            return Canary(settings.canary, device)
         case "whisper":
             from pipeline_lib.transcription.whisper import Whisper
 
-            return Whisper(settings.whisper, settings.device)
+            return Whisper(settings.whisper, device)
         case other:
             raise ValueError(f"engine {other!r} transcribes no audio, expected 'canary' or 'whisper'")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline_lib import audio
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.machine import TRANSCRIPTION, TranscriptionMachine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
@@ -52,7 +53,9 @@ def transcribe(
     root: Path,
     settings: TranscriptionSettings,
     work: Path,
-    make: Callable[[TranscriptionSettings], Engine] = load,
+    make: Callable[[TranscriptionSettings], Engine] | None = None,
+    *,
+    machine: TranscriptionMachine = TRANSCRIPTION,
 ) -> Transcription:
     """Return the transcripts of all utterances.
 
@@ -61,7 +64,9 @@ def transcribe(
         root: folder that the manifest's audio paths start from
         settings: engine and options
         work: folder of unfinished shards
-        make: loads the engine, called only when a recording is left to transcribe; by every worker where there are any
+        make: loads the engine, called only when a recording is left to transcribe; by every worker where there are any;
+            None loads the one that the settings name
+        machine: device and executor
 
     Raises:
         InputError: no utterance has audio (one has no reference transcript, for ``reference``), a file has changed
@@ -84,8 +89,9 @@ def transcribe(
     code = code_digest(Path(__file__).parent, audio, segments, store)
     versions = {name: version(name) for name in LIBRARIES[settings.engine]}
     folder = work / fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
-    job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), make)
-    recognizer, executor = job.recognizer(), settings.executor
+    make = make or partial(load, device=machine.device)
+    job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), machine.device, make)
+    recognizer, executor = job.recognizer(), machine.executor
     texts = np.full(len(manifest), None, dtype=object)
     texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
     compute = partial(job.transcribe, recognizer)

@@ -26,10 +26,10 @@ def say():
 
 @pytest.fixture
 def settings(tmp_path):
-    """Return settings of a reader with the test's folder as root, in one process."""
+    """Return settings of a reader with the test's folder as root."""
 
     def make(reader: str, **more) -> CorpusSettings:
-        values = {"reader": reader, "root": str(tmp_path), "workers": 1, **more}
+        values = {"reader": reader, "root": str(tmp_path), **more}
         return CorpusSettings.parse(values, "corpus")
 
     return make

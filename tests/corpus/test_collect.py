@@ -127,7 +127,7 @@ def test_bad_audio_is_quarantined_with_its_reason_and_the_run_goes_on(tmp_path, 
 def test_many_processes_give_what_one_gives(tmp_path, own, settings):
     rows = own(150)
     table(tmp_path, rows + [[name, "anger", "train", "strain"] for name in zoo(tmp_path)])
-    one, two = (collect(settings("table", workers=n, max_quarantined={"files": 20})) for n in (1, 2))
+    one, two = (collect(settings("table", max_quarantined={"files": 20}), n) for n in (1, 2))
     assert one.metrics == two.metrics
     assert one.manifest.frame.equals(two.manifest.frame) and one.quarantine.equals(two.quarantine)
 
@@ -142,7 +142,7 @@ def test_a_recording_that_kills_its_process_is_found_and_quarantined(tmp_path, o
         return examine(path, *limits, segment=segment)
 
     monkeypatch.setattr(decoding, "examine", deadly)
-    collected = collect(settings("table", workers=2))
+    collected = collect(settings("table"), workers=2)
     assert collected.quarantine["file"].tolist() == ["33.wav"]
     assert collected.metrics["quarantined"] == {"crash": 1}
 
@@ -262,11 +262,13 @@ def test_a_stereo_recording_at_44_1_khz_is_as_good_as_any(tmp_path, own, setting
     assert collect(settings("table")).manifest.frame["duration_s"][0] == 1.0
 
 
-def run(root, out, capsys=None, **corpus):
+def run(root, out, capsys=None, workers=1, **corpus):
     out.mkdir(exist_ok=True)
-    values = {"reader": "ravdess", "root": str(root), "workers": 1, **corpus}
+    values = {"reader": "ravdess", "root": str(root), **corpus}
     (out / "params.yaml").write_text(json.dumps({"corpus": values}))
-    main(out / "params.yaml", out / "manifest.parquet", out / "quarantine.parquet", out / "metrics" / "corpus.json")
+    (out / "machine.yaml").write_text(json.dumps({"corpus": {"workers": workers}}))
+    first = (out / "params.yaml", out / "machine.yaml")
+    main(*first, out / "manifest.parquet", out / "quarantine.parquet", out / "metrics" / "corpus.json")
     return [(out / name).read_bytes() for name in ("manifest.parquet", "quarantine.parquet", "metrics/corpus.json")]
 
 

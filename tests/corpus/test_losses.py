@@ -124,7 +124,7 @@ def test_marks_in_the_texts_of_a_table_are_said(own, settings):
 def test_the_stage_prints_what_it_leaves_out(own, tmp_path_factory, capsys):
     out = tmp_path_factory.mktemp("out")
     (own / "05.wav").write_bytes(b"")
-    corpus = {"reader": "table", "root": str(own), "workers": 1, "labels": ["anger", "fear"]}
+    corpus = {"reader": "table", "root": str(own), "labels": ["anger", "fear"]}
     (out / "params.yaml").write_text(json.dumps({"corpus": corpus}))
     main(out / "params.yaml", out / "manifest.parquet", out / "quarantine.parquet", out / "corpus.json")
     assert "warning: 1 of 40 rows are quarantined (empty 1); data/quarantine.parquet has" in capsys.readouterr().err

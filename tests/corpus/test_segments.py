@@ -194,7 +194,7 @@ def test_an_identifier_that_comes_twice_is_no_bad_recording(tmp_path, half):
 def test_the_stage_prints_how_many_stay_with_text_alone(tmp_path, half, capsys):
     half()
     params = tmp_path / "params.yaml"
-    section = {"reader": "table", "root": str(tmp_path), "on_bad": "keep_rest", "workers": 1}
+    section = {"reader": "table", "root": str(tmp_path), "on_bad": "keep_rest"}
     params.write_text(json.dumps({"corpus": section}))
     places = {name: tmp_path / f"out/{name}" for name in ("out", "quarantine", "metrics")}
     stage.main(params, **places)

@@ -17,7 +17,7 @@ from pipeline_lib.labels import PRIMARY, consensus
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.demonstration import DemonstrationSettings
 
-TINY = DemonstrationSettings(layout="msp_podcast", train=40, dev=20, test=16, hidden=8, workers=1)
+TINY = DemonstrationSettings(layout="msp_podcast", train=40, dev=20, test=16, hidden=8)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def collected(root):
-    return collect(CorpusSettings.parse({"reader": "msp_podcast", "root": str(root), "workers": 1}, "corpus"))
+    return collect(CorpusSettings.parse({"reader": "msp_podcast", "root": str(root)}, "corpus"))
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_a_joint_expert_and_an_embedding_of_an_expert_are_estimated_by_their_own
     monkeypatch.setattr(project, "size", lambda path: {"w2v_bert": 100.0, "llama": 10.0}[path.name])
     params = read_all(
         overlaid(
-            "embedding: {audio: {expert: models/audio, encoder: null, after: {a: models/audio}}}\n"
+            "embedding: {audio: {expert: models/audio, encoder: null}}\n"
             "finetuning: {audio: {}, both: {like: joint, branches: {text: {adaptation: {method: full}}}}}\n"
             "rebalancing: {audio: {}}"
         )

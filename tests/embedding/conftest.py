@@ -63,7 +63,6 @@ def entry(checkpoint):
             "encoder": {"checkpoint": str(checkpoint(name))},
             "batch_size": 3,
             "shard_size": 4,
-            "device": "cpu",
             **values,
         }
         return EmbeddingSettings.parse(given, f"embedding.{name}")

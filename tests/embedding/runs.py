@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from pipeline_lib.embedding.embed import embed
+from pipeline_lib.params.machine import EmbeddingMachine
 from tests.embedding.conftest import TEXTS
 
 
@@ -12,7 +13,8 @@ def digest(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def run(corpus, settings, tmp_path, out="out") -> Path:
+def run(corpus, settings, tmp_path, out="out", **how) -> Path:
     texts = TEXTS if settings.modality == "text" else None
-    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / "work")
+    machine = EmbeddingMachine.parse({"device": "cpu"} | how, "embedding")
+    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / "work", machine)
     return tmp_path / out

@@ -79,7 +79,7 @@ def test_an_output_over_the_limit_is_refused_before_the_first_forward_pass(corpu
     with pytest.raises(
         InputError, match="4 layers with all frames of 10 utterances would take 9.04e-05 GB, limit_gb is 5e-05"
     ):
-        run(corpus, entry("hubert_group", frames=True, limit_gb=5e-5), tmp_path)
+        run(corpus, entry("hubert_group", frames=True), tmp_path, limit_gb=5e-5)
     assert not (tmp_path / "out").exists()
 
 

@@ -53,7 +53,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(corpus, entry, tmp_pa
 
 def test_another_setting_begins_anew(corpus, entry, tmp_path):
     run(corpus, entry("bert"), tmp_path)
-    run(corpus, entry("bert", limit_gb=1.0, workers=2), tmp_path)  # changes no value
+    run(corpus, entry("bert"), tmp_path, limit_gb=1.0, workers=2)  # changes no value
     assert len(list((tmp_path / "work").iterdir())) == 1
     run(corpus, entry("bert", pooling="mean_std"), tmp_path)
     assert len(list((tmp_path / "work").iterdir())) == 2
@@ -99,8 +99,8 @@ def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):
     shards = digest(leftover)
     for file in leftover.iterdir():
         file.unlink()
-    spread = entry("hubert_group", frames=True, executor={"workers": 2})
-    assert digest(run(corpus, spread, tmp_path, "spread")) == alone
+    spread = run(corpus, entry("hubert_group", frames=True), tmp_path, "spread", executor={"workers": 2})
+    assert digest(spread) == alone
     assert list((tmp_path / "work").iterdir()) == [leftover]
     again = digest(leftover)
     assert {k: v for k, v in again.items() if k != ".token"} == {k: v for k, v in shards.items() if k != ".token"}

@@ -26,7 +26,7 @@ from pipeline_lib.params.network import AdaptationSettings, LoraSettings
 
 CPU = torch.device("cpu")
 TEXTS = ["i am happy", "the a so very sad and angry not today"]
-LORA = AdaptationSettings(method="lora", lora=LoraSettings(rank=4, target_modules="all-linear", dropout=0.0))
+LORA = AdaptationSettings(method="lora", lora=LoraSettings(r=4, target_modules="all-linear", lora_dropout=0.0))
 
 
 def as_avx512_unpacks(packed: torch.Tensor, state) -> torch.Tensor:

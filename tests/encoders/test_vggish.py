@@ -193,7 +193,7 @@ def test_adaptation_in_full_leaves_the_convolutions_and_lora_takes_the_layers_be
         attach(load("vggish").model, AdaptationSettings(method="lora"))
     encoder = load("vggish")
     before = encoder(**encoder.prepare([sound(16_000)])).layers[0]
-    lora = LoraSettings(rank=2, target_modules="all-linear")
+    lora = LoraSettings(r=2, target_modules="all-linear")
     encoder.model = attach(encoder.model, AdaptationSettings(method="lora", lora=lora))
     after = encoder(**encoder.prepare([sound(16_000)])).layers[0]
     torch.testing.assert_close(after, before)  # LoRA begins at zero

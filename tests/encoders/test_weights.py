@@ -115,7 +115,7 @@ def test_a_four_bit_model_computes_in_bfloat16_what_its_unpacked_weights_say(loa
 
 
 def test_the_gradient_passes_four_bit_weights_and_reaches_lora_as_it_does_in_float32(load):
-    lora = AdaptationSettings(method="lora", lora=LoraSettings(rank=4, target_modules="all-linear", dropout=0.0))
+    lora = AdaptationSettings(method="lora", lora=LoraSettings(r=4, target_modules="all-linear", lora_dropout=0.0))
     gradients = {}
     for weights in ("float32", "bfloat16", "nf4"):
         encoder = load("llama_wide", weights=weights)

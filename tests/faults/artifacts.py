@@ -162,7 +162,7 @@ def _expert(root: Path) -> tuple[Any, ExpertSettings]:
         modality="text",
         encoder=EncoderSettings(checkpoint=str(place), layers_kept=1),
         network=NetworkSettings(
-            adaptation=AdaptationSettings(method="lora", lora=LoraSettings(rank=2)),
+            adaptation=AdaptationSettings(method="lora", lora=LoraSettings(r=2)),
             head=HeadSettings(width=6),
             pooling=PoolingSettings(kind="mean"),
         ),

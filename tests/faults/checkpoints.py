@@ -127,15 +127,16 @@ def tones(root: Path) -> SimpleNamespace:
 def settings(checkpoint: Path, modality: str) -> FinetuningSettings:
     """Return two phases, the second of the head alone, with a checkpoint after every step."""
     first = {**PHASE, "chunk_s": CHUNK[modality]}
-    second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optimiser": "adamw"}
+    second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optim": "adamw"}
     phases = {"only": first, "then": second}
-    return corpora.settings(checkpoint, modality, phases=phases, save_steps=1, **MORE[modality])
+    return corpora.settings(checkpoint, modality, phases=phases, **MORE[modality])
 
 
 def train(corpus: SimpleNamespace, modality: str, folder: Path) -> None:
     """Do what the stage does: train, save, predict, write, take the checkpoints away."""
     texts = corpus.texts if modality == "text" else None
     places = {"expert": folder / "expert", "curve": folder / "curve", "work": folder / "work"}
+    places |= {"machine": corpora.machine(save_steps=1)}
     found, unfinished = finetune("tones", corpus.settings[modality], corpus.corpus, corpus.root, texts, **places)
     predictions.write(folder / "predictions.parquet", found)
     discard(unfinished)

@@ -142,7 +142,7 @@ def a_manifest_that_leads_outside(root: Path) -> None:
     corpus.frame.loc[0, "audio"] = "../secret.wav"
     place = {"expert": root / "e", "curve": root / "c", "work": root / "w"}
     with refused("is no path below"):
-        finetune("tones", corpora.settings(written, "audio"), corpus, root, None, **place)
+        finetune("tones", corpora.settings(written, "audio"), corpus, root, None, **place, machine=corpora.machine())
 
 
 def a_table_with_a_type_of_pythons(root: Path) -> None:

@@ -47,8 +47,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("corpus.max_duration_s", float("nan"), "corpus.max_duration_s is nan"),
     ("corpus.max_duration_s", float("inf"), "corpus.max_duration_s is inf"),
     ("corpus.attribute_scale", [7, 1], "attribute_scale is .*lowest value first"),
-    ("corpus.workers", 0, "corpus.workers is 0"),
-    ("corpus.workers", True, "corpus.workers is True"),
+    ("corpus.workers", 2, "corpus.workers has moved to machine.yaml"),
     ("corpus", GONE, "section 'corpus' is missing"),
     ("corpus", [1], r"corpus is \[1\]"),
     ("corpus", None, "corpus is None"),
@@ -58,11 +57,11 @@ VALUES: list[tuple[str, object, str]] = [
     ("transcription.canary.batch_size", 0, "transcription.canary.batch_size is 0"),
     ("transcription.canary.max_chunk_s", float("inf"), "transcription.canary.max_chunk_s is inf"),
     ("transcription.silence_dbfs", "-60 dB", "transcription.silence_dbfs is '-60 dB'"),
-    ("transcription.after.d", "x", "transcription.after.d is not a parameter"),
+    ("transcription.reads.d", "x", "transcription.reads.d is not a parameter"),
     ("embedding.audio.layers", "most", "embedding.audio.layers"),
     ("embedding.audio.pooling", "max", "embedding.audio.pooling is 'max', expected 'mean'"),
-    ("embedding.audio.limit_gb", -1.0, "embedding.audio.limit_gb is -1.0"),
-    ("embedding.text.after.b", "data/manifest.parquet", "embedding.text reads 'data/transcripts.parquet'"),
+    ("embedding.audio.limit_gb", 1.0, "embedding.audio.limit_gb has moved to machine.yaml"),
+    ("embedding.text.reads.transcripts", "data/manifest.parquet", "reads.transcripts: data/transcripts.parquet"),
     ("embedding.Audio", {"modality": "audio"}, "embedding has an entry named 'Audio'"),
     ("embedding.audio.expert", "models/nobody", "expected either encoder or expert"),
     ("finetuning.audio.encoder.checkpoint", "models/demo/w2v", "models/demo/w2v"),
@@ -83,7 +82,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("finetuning.audio.targets.attributes", ["activation"], "finetuning.audio.targets.attributes.0 is 'activation'"),
     ("finetuning.audio.head.kind", "sequence_classification", "which is for text; expected 'dense'"),
     ("finetuning.audio.head.dropout", 1.0, "finetuning.audio.head.dropout is 1.0"),
-    ("finetuning.audio.adaptation.lora.rank", 0, "adaptation.lora.rank is 0"),
+    ("finetuning.audio.adaptation.lora.r", 0, "adaptation.lora.r is 0"),
     ("finetuning.text.phases.main.chunk_s", [1.0, 2.0], "phases.main.chunk_s is for audio"),
     ("finetuning.demo", {"modality": "audio"}, "finetuning has an entry named 'demo'"),
     ("rebalancing.video", {"method": "none"}, "rebalancing.video: 'video' is not among the experts"),
@@ -128,7 +127,7 @@ TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [
     ("a control character", lambda text: replaced(text, "Synthetic", "Synth\x01etic"), "is not YAML"),
     ("yes for true", lambda text: replaced(text, "pnc: false", "pnc: yes"), "transcription.canary.pnc is 'yes'"),
     ("a date for a name", lambda text: replaced(text, "name: demonstration", "name: 2024-01-01"), "corpus.name is"),
-    ("a merge", lambda text: replaced(text, "  workers: 2", "  <<: {wrkers: 2}", 1), "wrkers is not a parameter"),
+    ("a merge", lambda text: replaced(text, "  on_bad: drop", "  <<: {wrkers: 2}", 1), "wrkers is not a parameter"),
 ]
 
 
@@ -216,9 +215,9 @@ def several(folder: Path) -> None:
     """Refuse many mistakes at once, each with a line of its own."""
     values = with_value("fusion.method", "logreq")
     values["scoring"]["calibration_bins"] = 1
-    values["finetuning"]["audio"]["device"] = "gpu"
+    values["finetuning"]["audio"]["precision"] = "half"
     write(folder / "params.yaml", values)
-    with refused("finetuning.audio.device.*\n.*fusion.method.*\n.*scoring.calibration_bins", ParameterError):
+    with refused("finetuning.audio.precision.*\n.*fusion.method.*\n.*scoring.calibration_bins", ParameterError):
         check(folder / "params.yaml")
 
 

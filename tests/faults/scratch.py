@@ -32,8 +32,6 @@ SMALL = {
     "embedding.text.probe.enabled": False,
     "finetuning.audio.phases.main.epochs": 2,
     "finetuning.text.phases.main.epochs": 2,
-    "finetuning.audio.save_steps": 2,
-    "finetuning.text.save_steps": 2,
     "fusion.method": "interpolation",
     "rebalancing.audio.method": "none",
     "scoring.bootstrap.samples": 100,
@@ -90,6 +88,7 @@ def lay_out(folder: Path) -> None:
     (folder / "models").mkdir()
     (folder / "models/demo").symlink_to(ROOT / "models/demo")
     write_params(folder / "params.yaml")
+    (folder / "machine.yaml").write_text("finetuning: {save_steps: 2}\n")
 
 
 def write_params(path: Path) -> None:

@@ -201,8 +201,8 @@ PARQUET: list[tuple[str, bytes, Verdict]] = [
 
 
 def settings(root: Path, reader: str = "table", **more: object) -> CorpusSettings:
-    """Return settings of a reader, in one process."""
-    return CorpusSettings.parse({"reader": reader, "root": str(root), "workers": 1, **more}, "corpus")
+    """Return settings of a reader."""
+    return CorpusSettings.parse({"reader": reader, "root": str(root), **more}, "corpus")
 
 
 def recordings(root: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import soundfile
 
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import FinetuningMachine
 from pipeline_lib.tables.manifest import Manifest
 
 EMOTIONS = ("anger", "happiness", "sadness", "O")
@@ -63,16 +64,19 @@ def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:
     }
     entry = {
         "modality": modality,
-        "device": "cpu",
         "encoder": {"checkpoint": str(checkpoint)},
-        "adaptation": {"lora": {"rank": 4}},
+        "adaptation": {"lora": {"r": 4}},
         "pooling": {"attention_width": 8},
         "head": {"width": 12},
         "phases": {"only": phase},
-        "workers": 0,
         "predict": {"batch_size": 5},
     }
     return FinetuningSettings.parse(merged(entry, changes), f"finetuning.{modality}")
+
+
+def machine(**changes) -> FinetuningMachine:
+    """Return how a training is done on the CPU."""
+    return FinetuningMachine.parse({"device": "cpu"} | changes, "finetuning")
 
 
 def merged(values: dict, changes: dict) -> dict:
@@ -86,11 +90,10 @@ def merged(values: dict, changes: dict) -> dict:
 
 def joint(tones, **changes) -> FinetuningSettings:
     """Return an entry that trains both checkpoints together in seconds; nested dicts of ``changes`` are merged."""
-    branch = {"layers": "weighted", "adaptation": {"method": "frozen", "lora": {"rank": 4}}}
+    branch = {"layers": "weighted", "adaptation": {"method": "frozen", "lora": {"r": 4}}}
     phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
     entry = {
         "modality": "joint",
-        "device": "cpu",
         "branches": {
             "audio": {**branch, "encoder": {"checkpoint": str(tones.w2v_bert)}},
             "text": {**branch, "encoder": {"checkpoint": str(tones.llama)}},
@@ -98,7 +101,6 @@ def joint(tones, **changes) -> FinetuningSettings:
         "mixer": {"width": 16, "heads": 2, "layers": 1},
         "head": {"kind": "relu", "width": 12},
         "phases": {"only": phase},
-        "workers": 0,
         "predict": {"batch_size": 5},
     }
     return FinetuningSettings.parse(merged(entry, changes), "finetuning.joint")

@@ -35,7 +35,8 @@ def train(folder: Path, expert: str, killed_after: int) -> None:
     tables = {"manifest_path": folder / "manifest.parquet", "transcripts_path": folder / "transcripts.parquet"}
     paths = {"models": "models", "out": "predictions", "curves": "curves", "work": "work"}
     try:
-        main(expert, folder / "params.yaml", **tables, **{name: folder / path for name, path in paths.items()})
+        paths_in = {name: folder / path for name, path in paths.items()}
+        main(expert, folder / "params.yaml", folder / "machine.yaml", **tables, **paths_in)
     finally:
         Training.run, Steps._step = run, step
 

@@ -2,6 +2,7 @@
 
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.tables import predictions
+from tests.finetuning import corpora
 
 LONG = {
     "adaptation": {"method": "full"},
@@ -12,11 +13,12 @@ BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordan
 SCORED = {"head": {"kind": "sequence_classification"}, "text": "reference"}
 
 
-def run(tones, folder, settings, corpus=None, name="tones"):
+def run(tones, folder, settings, corpus=None, name="tones", **how):
     """Train into a folder; return the predictions and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
     texts = tones.texts if settings.modality == "text" else None
     paths = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
+    paths |= {"machine": corpora.machine(**how)}
     result, unfinished = finetune(name, settings, corpus, tones.root, texts, **paths)
     predictions.write(folder / "predictions.parquet", result)
     discard(unfinished)

@@ -35,7 +35,7 @@ def test_what_one_utterance_cannot_train_is_refused(changes, message):
 
 
 def test_a_step_of_two_batches_of_one_has_a_loss_of_several():
-    changes = {"losses": {"multi_similarity": 1.0}, "phases": {"only": {"accumulation": 2}}}
+    changes = {"losses": {"multi_similarity": 1.0}, "phases": {"only": {"gradient_accumulation_steps": 2}}}
     corpora.joint(PLACES, **corpora.merged(ONE, changes))
 
 

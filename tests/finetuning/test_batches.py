@@ -84,7 +84,10 @@ def test_a_balanced_sampler_draws_every_label_equally_often_and_no_utterance_wit
 
 @pytest.mark.parametrize(("batch_size", "accumulation", "steps"), [(8, 1, 12), (8, 5, 3), (500, 1, 1)])
 def test_steps_in_an_epoch(batch_size, accumulation, steps):
-    assert batches.steps_in_epoch(103, PhaseSettings(batch_size=batch_size, accumulation=accumulation)) == steps
+    assert (
+        batches.steps_in_epoch(103, PhaseSettings(batch_size=batch_size, gradient_accumulation_steps=accumulation))
+        == steps
+    )
 
 
 def test_processes_and_pieces_share_a_batch_out():

@@ -18,9 +18,9 @@ WITHOUT_EFFECT = {
 
 
 def trained(tones, folder):
-    settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1, "accumulation": 2}})
+    settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1, "gradient_accumulation_steps": 2}})
     paths = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    result, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths)
+    result, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths, machine=corpora.machine())
     return result.posterior.tobytes(), (folder / "curve.csv").read_bytes()
 
 

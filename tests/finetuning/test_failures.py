@@ -18,9 +18,7 @@ def test_when_memory_runs_out_once_the_batch_is_halved_visibly(tones, tmp_path, 
 
 def test_when_memory_runs_out_twice_the_remedy_is_told(tones, tmp_path, monkeypatch):
     limit_memory(monkeypatch, 2)
-    expected = (
-        r"out of memory with finetuning\.tones\.phases\.only\.batch_size 6, cut in two; lower it and raise accumulation"
-    )
+    expected = r"out of memory with finetuning\.tones\.phases\.only\.batch_size 6, cut in two; lower it, raise"
     with pytest.raises(InputError, match=expected):
         run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio"))
 
@@ -42,7 +40,7 @@ def limit_memory(monkeypatch, largest):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_likely_cause(tones, tmp_path):
-    phases = {"only": {"learning_rate": 1e30, "max_gradient_norm": None, "warmup_share": 0.0}}
+    phases = {"only": {"learning_rate": 1e30, "max_grad_norm": None, "warmup_steps": 0.0}}
     expected = r"the loss is (nan|inf) at step \d+ of finetuning\.tones\.phases\.only \(learning rate .*is too high"
     with pytest.raises(InputError, match=expected):
         run(tones, tmp_path, corpora.settings(tones.llama, "text", phases=phases, **SCORED))

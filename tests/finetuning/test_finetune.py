@@ -113,6 +113,6 @@ def test_accumulated_batches_make_one_step(tones, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Steps, "_step", lambda self, state, window, *rest: steps.append(len(window)) or step(self, state, window, *rest)
     )
-    phases = {"only": {"accumulation": 3, "epochs": 1}}
+    phases = {"only": {"gradient_accumulation_steps": 3, "epochs": 1}}
     run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", phases=phases))
     assert steps == [3, 1]  # four batches

@@ -8,6 +8,7 @@ import pytest
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.tables import embeddings
 from tests.finetuning import corpora
 from tests.finetuning.test_joint import TARGETS, run
@@ -15,12 +16,12 @@ from tests.finetuning.test_joint import TARGETS, run
 
 def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(tones, tmp_path, capsys):
     limits = {"none": 0.0, "some": 5e-5, "all": 1.0}
-    result = {
-        name: run(tones, tmp_path / name, corpora.joint(tones, cache_embeddings_gb=limit, **TARGETS))[0]
-        for name, limit in limits.items()
-    }
+    result = {}
+    for name, limit in limits.items():
+        settings = corpora.joint(tones, cache_embeddings=limit > 0, **TARGETS)
+        result[name], _ = run(tones, tmp_path / name, settings, cache_embeddings_gb=limit)
     console = capsys.readouterr().err
-    assert "frames of audio and text are computed anew each time: cache_embeddings_gb is 0" in console
+    assert "frames are computed anew each time: cache_embeddings is false" in console
     assert console.count("frames of text are cached in memory") == 2
     assert console.count("frames of audio are computed anew each time: they would take 0.000") == 1
     assert "of cache_embeddings_gb 5e-05 there is" in console
@@ -42,7 +43,7 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
     ],
 )
 def test_frames_that_change_are_not_kept(tones, tmp_path, capsys, changes, why):
-    changes = corpora.merged({"phases": {"only": {"epochs": 1}}, "cache_embeddings_gb": 1.0}, changes)
+    changes = corpora.merged({"phases": {"only": {"epochs": 1}}, "cache_embeddings": True}, changes)
     run(tones, tmp_path, corpora.joint(tones, **changes))
     console = capsys.readouterr().err
     assert "frames of audio are computed anew each time: " in console
@@ -59,25 +60,25 @@ def test_a_kept_encoder_never_runs_again_while_it_trains(tones, tmp_path, monkey
         "forward",
         lambda self, **inputs: calls.append(len(next(iter(inputs.values())))) or forward(self, **inputs),
     )
-    run(tones, tmp_path, corpora.joint(tones, cache_embeddings_gb=1.0))
+    run(tones, tmp_path, corpora.joint(tones, cache_embeddings=True))
     assert sum(calls) == 36 + 48  # train and dev once; then every utterance, for all that is said of it
 
 
 def embedded(tones, folder, modality, **changes):
     """Return the folder of an embedding with all frames of the tones' checkpoint."""
     checkpoint, texts = (tones.w2v_bert, None) if modality == "audio" else (tones.llama, tones.texts)
-    entry = {"modality": modality, "encoder": {"checkpoint": str(checkpoint)}, "frames": True, "device": "cpu"}
+    entry = {"modality": modality, "encoder": {"checkpoint": str(checkpoint)}, "frames": True}
     settings = EmbeddingSettings.parse(entry | changes, f"embedding.{modality}")
-    embed(tones.corpus, tones.root, texts, settings, folder, folder.with_name("work"))
+    embed(tones.corpus, tones.root, texts, settings, folder, folder.with_name("work"), EmbeddingMachine(device="cpu"))
     return folder
 
 
 def test_frames_read_from_an_embedding_train_the_expert_that_computed_ones_train(tones, tmp_path, capsys):
-    computed, _ = run(tones, tmp_path / "computed", corpora.joint(tones, cache_embeddings_gb=1.0, **TARGETS))
+    computed, _ = run(tones, tmp_path / "computed", corpora.joint(tones, cache_embeddings=True, **TARGETS))
     branches = {
         modality: {"embedding": str(embedded(tones, tmp_path / modality, modality))} for modality in ("audio", "text")
     }
-    settings = corpora.joint(tones, cache_embeddings_gb=1.0, branches=branches, **TARGETS)
+    settings = corpora.joint(tones, cache_embeddings=True, branches=branches, **TARGETS)
     capsys.readouterr()
     read, _ = run(tones, tmp_path / "read", settings)
     console = capsys.readouterr().err
@@ -97,7 +98,7 @@ def test_an_encoder_whose_frames_are_read_runs_to_predict_only(tones, tmp_path, 
         "forward",
         lambda self, **inputs: calls.append(len(next(iter(inputs.values())))) or forward(self, **inputs),
     )
-    run(tones, tmp_path, corpora.joint(tones, cache_embeddings_gb=1.0, branches=branches))
+    run(tones, tmp_path, corpora.joint(tones, cache_embeddings=True, branches=branches))
     assert sum(calls) == 48
 
 
@@ -124,7 +125,7 @@ def test_the_frames_that_are_read_are_those_of_the_table(tones, tmp_path):
 )
 def test_an_embedding_that_does_not_serve_is_refused(tones, tmp_path, capsys, changes, settings, message):
     folder = embedded(tones, tmp_path / "audio", "audio", **changes)
-    options = corpora.merged({"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}, settings)
+    options = corpora.merged({"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}, settings)
     with pytest.raises(InputError, match=message):
         run(tones, tmp_path, corpora.joint(tones, **options))
     assert "cached in memory" not in capsys.readouterr().err  # the text's frames were not computed before
@@ -132,7 +133,7 @@ def test_an_embedding_that_does_not_serve_is_refused(tones, tmp_path, capsys, ch
 
 def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):
     folder = embedded(tones, tmp_path / "text", "text")
-    options = {"cache_embeddings_gb": 1.0, "branches": {"audio": {"embedding": str(folder)}}}
+    options = {"cache_embeddings": True, "branches": {"audio": {"embedding": str(folder)}}}
     with pytest.raises(InputError, match=r"text is of .*; run the embedding again"):
         run(tones, tmp_path, corpora.joint(tones, **options))
     frame = tones.corpus.frame.assign(utterance_id=[f"other_{name}" for name in tones.corpus.ids])

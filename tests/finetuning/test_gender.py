@@ -104,8 +104,8 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
 def test_with_gender_and_soft_labels_a_killed_run_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch):
     corpus = spoken(voted(tones.corpus))
     both = corpora.merged(GENDER, SOFT)
-    options = corpora.settings(tones.llama, "text", save_steps=1, early_stopping={"metric": "loss"}, **SCORED, **both)
-    _, whole = run(tones, tmp_path / "whole", options, corpus)
+    options = corpora.settings(tones.llama, "text", early_stopping={"metric": "loss"}, **SCORED, **both)
+    _, whole = run(tones, tmp_path / "whole", options, corpus, save_steps=1)
     step = Steps._step
 
     def killed(self, state, *rest):
@@ -115,9 +115,9 @@ def test_with_gender_and_soft_labels_a_killed_run_goes_on_to_the_same_bytes(tone
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", options, corpus)
+        run(tones, tmp_path / "killed", options, corpus, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
-    assert run(tones, tmp_path / "killed", options, corpus)[1] == whole
+    assert run(tones, tmp_path / "killed", options, corpus, save_steps=1)[1] == whole
 
 
 def test_an_expert_without_gender_has_the_posterior_it_always_had(tones, tmp_path):

@@ -9,7 +9,6 @@ import torch
 from pipeline_lib import experts
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 
@@ -32,10 +31,11 @@ SHARED = {
 }
 
 
-def run(tones, folder, settings, corpus=None, name="tones", texts=None):
+def run(tones, folder, settings, corpus=None, name="tones", texts=None, **how):
     """Train into a folder; return its predictions by what was shown, and the bytes of everything that was written."""
     corpus = tones.corpus if corpus is None else corpus
     paths = {"expert": folder / "models" / name, "curve": folder / "curve.csv", "work": folder / "work"}
+    paths |= {"machine": corpora.machine(**how)}
     alone = folder / "alone"
     texts = tones.texts if texts is None else texts
     result, unfinished = finetune(name, settings, corpus, tones.root, texts, **paths, alone=alone)
@@ -115,14 +115,14 @@ def test_a_joint_expert_learns_hisses_and_words_and_does_without_either(tones, t
             {
                 "branches": {"audio": {"adaptation": {"method": "lora"}}},
                 "mixer": {"kind": "late"},
-                "cache_embeddings_gb": 1.0,
+                "cache_embeddings": True,
             },
         ),
     ],
 )
 def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_path, monkeypatch, killed_after, changes):
-    settings = corpora.joint(tones, save_steps=1, **changes)
-    _, whole = run(tones, tmp_path / "whole", settings)
+    settings = corpora.joint(tones, **changes)
+    _, whole = run(tones, tmp_path / "whole", settings, save_steps=1)
     step = Steps._step
 
     def killed(self, state, *rest):
@@ -132,9 +132,9 @@ def test_a_run_killed_after_a_checkpoint_goes_on_to_the_same_bytes(tones, tmp_pa
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", settings)
+        run(tones, tmp_path / "killed", settings, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
-    _, resumed = run(tones, tmp_path / "killed", settings)
+    _, resumed = run(tones, tmp_path / "killed", settings, save_steps=1)
     assert resumed == whole
 
 
@@ -153,10 +153,9 @@ def test_a_saved_joint_expert_predicts_what_the_tables_say(tones, tmp_path):
 
 
 def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path):
-    settings = corpora.joint(tones, cache_embeddings_gb=1.0, cache_audio_gb=1.0, phases={"only": {"epochs": 1}})
+    settings = corpora.joint(tones, cache_embeddings=True, phases={"only": {"epochs": 1}})
     _, alone = run(tones, tmp_path / "alone", settings)
-    workers = settings.predict.model_copy(update={"executor": ExecutorSettings(workers=2)})
-    _, spread = run(tones, tmp_path / "spread", settings.model_copy(update={"predict": workers}))
+    _, spread = run(tones, tmp_path / "spread", settings, executor={"workers": 2})
     assert spread == alone
 
 
@@ -179,7 +178,7 @@ def test_late_fusion_trains_two_experts_and_then_one_head(tones, tmp_path):
 def test_an_encoder_of_a_trained_expert_is_taken_and_left_as_it_is(tones, tmp_path):
     alone = corpora.settings(tones.w2v_bert, "audio")
     paths = {"expert": tmp_path / "models" / "audio", "curve": tmp_path / "c", "work": tmp_path / "w"}
-    finetune("audio", alone, tones.corpus, tones.root, None, **paths)
+    finetune("audio", alone, tones.corpus, tones.root, None, **paths, machine=corpora.machine())
     tuned = experts.load_encoder(paths["expert"], torch.device("cpu")).state_dict()
     taken = {"encoder": None, "expert": str(paths["expert"])}
     run(tones, tmp_path, corpora.joint(tones, branches={"audio": taken}))

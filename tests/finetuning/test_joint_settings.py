@@ -36,7 +36,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         ),
         (
             {"branches": {"audio": {"embedding": "data/embeddings/audio"}}},
-            "embedding is 'data/embeddings/audio' and cache_embeddings_gb 0, the memory that it is read into",
+            "embedding is 'data/embeddings/audio' and cache_embeddings false; expected true, which reads it",
         ),
         (
             {"branches": {"text": {"embedding": "data/embeddings/text", "adaptation": {"method": "lora"}}}},
@@ -45,7 +45,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         (
             {
                 "branches": {"audio": {"embedding": "data/embeddings/audio"}},
-                "cache_embeddings_gb": 1.0,
+                "cache_embeddings": True,
                 "phases": {"only": {"chunk_s": [0.3, 0.4]}},
             },
             "of whole utterances, and phases.only.chunk_s draws chunks; expected null",
@@ -53,7 +53,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         (
             {
                 "branches": {"audio": {"embedding": "data/embeddings/audio"}},
-                "cache_embeddings_gb": 1.0,
+                "cache_embeddings": True,
                 "augmentation": {"speed": {"share": 0.5}},
             },
             "of the audio as it is, and augmentation is on; expected null",
@@ -86,7 +86,7 @@ def test_a_joint_entry_is_told_as_it_was_read():
         ),
         (
             {"losses": {"invariance": 1.0}, "mixer": {"kind": "imagination"}, "phases": {"only": {"batch_size": 1}}},
-            "batch_size is 1, its accumulation 1, and invariance has a weight, which is a loss of several",
+            "batch_size is 1, gradient_accumulation_steps 1, and invariance has a weight, a loss of several",
         ),
         ({"losses": {"sentiment": 1.0}}, "gives sentiment a weight in its losses, but no such target is trained"),
         (
@@ -108,7 +108,7 @@ def test_what_does_not_fit_together_is_refused_by_name(changes, message):
         ({"encoder": None}, "encoder is null, which is for modality 'joint'"),
         ({"mixer": {}}, "mixer is for modality 'joint', the modality is 'audio'; expected null"),
         ({"heads": "separate"}, "heads is for modality 'joint', .* expected 'shared'"),
-        ({"cache_embeddings_gb": 1.0}, "cache_embeddings_gb is for modality 'joint'"),
+        ({"cache_embeddings": True}, "cache_embeddings is for modality 'joint'"),
         ({"early_stopping": {"shown": "both"}}, "early_stopping.shown is for modality 'joint'"),
         ({"phases": {"only": {"passes": ["both"]}}}, "phases.only.passes is for modality 'joint'"),
         ({"phases": {"only": {"train": "both_head"}}}, "phases.only.train 'both_head' is for modality 'joint'"),

@@ -14,17 +14,22 @@ COUNTS = np.array([60, 30, 10])
     ("decay", "expected"),
     [
         ("linear", [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
-        ("none", [0.5, 1.0, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ("constant_with_warmup", [0.5, 1.0, 1, 1, 1, 1, 1, 1, 1, 1]),
         ("cosine", [0.5, 1.0, *(0.5 * (1 + np.cos(np.pi * np.arange(8) / 8)))]),
     ],
 )
 def test_the_rate_rises_and_falls(decay, expected):
-    phase = PhaseSettings(warmup_share=0.2, decay=decay)
+    phase = PhaseSettings(warmup_steps=0.2, lr_scheduler_type=decay)
     np.testing.assert_allclose([optimisation.share_of_peak(i, 10, phase) for i in range(10)], expected, atol=1e-12)
 
 
+def test_a_warm_up_of_whole_steps_is_as_long_as_it_says():
+    phase = PhaseSettings(warmup_steps=4, lr_scheduler_type="constant_with_warmup")
+    assert [optimisation.share_of_peak(i, 1000, phase) for i in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
 def test_without_warm_up_the_first_step_has_the_peak():
-    assert optimisation.share_of_peak(0, 5, PhaseSettings(warmup_share=0.0)) == 1.0
+    assert optimisation.share_of_peak(0, 5, PhaseSettings(warmup_steps=0.0)) == 1.0
 
 
 def test_balanced_class_weights_by_hand():
@@ -67,7 +72,7 @@ def test_annealed_shares_move_from_equal_ones_to_the_frequencies(epochs, epoch, 
 @pytest.mark.parametrize(("optimiser", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_encoder_and_head_may_have_rates_of_their_own(optimiser, kind):
     network = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
-    phase = PhaseSettings(optimiser=optimiser, learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.1)
+    phase = PhaseSettings(optim=optimiser, learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.1)
     made = optimisation.optimiser_of(network, phase)
     assert type(made) is kind
     assert optimisation.set_rate(made, 0.5) == pytest.approx(5e-5)

@@ -89,5 +89,5 @@ def test_the_development_split_is_measured_in_the_precision_of_prediction(tones,
     monkeypatch.setattr(Network, "forward", noted)
     settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1}})
     paths = {"expert": tmp_path / "models", "curve": tmp_path / "curve.csv", "work": tmp_path / "work"}
-    finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths)
+    finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths, machine=corpora.machine())
     assert set(seen) == {(True, True), (False, False)}

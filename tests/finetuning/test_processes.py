@@ -22,7 +22,7 @@ from tests.finetuning.launched import train
 RECIPES = Path("pipeline_lib/recipes/accelerate")
 SHORT = {"phases": {"only": {"epochs": 1}}}  # four steps
 SCORED = {"head": {"kind": "sequence_classification"}}
-STILL = {"adaptation": {"lora": {"dropout": 0.0}}}  # nothing is random, no batch norm
+STILL = {"adaptation": {"lora": {"lora_dropout": 0.0}}}  # nothing is random, no batch norm
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
 
 
@@ -31,6 +31,7 @@ def write(folder: Path, tones, **experts) -> Path:
     folder.mkdir()
     entries = {name: entry.model_dump() for name, entry in experts.items()}
     YAML().dump({"corpus": {"root": str(tones.root)}, "finetuning": entries}, folder / "params.yaml")
+    (folder / "machine.yaml").write_text("device: cpu\nfinetuning: {save_steps: 1}\n")
     manifest.write(folder / "manifest.parquet", tones.corpus)
     metadata = {"engine": "none", "checkpoint": "", "decoding": {}}
     transcripts.write(folder / "transcripts.parquet", tones.corpus.ids, tones.texts, **metadata)
@@ -58,7 +59,7 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
 
 
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
-    audio = corpora.settings(tones.w2v_bert, "audio", save_steps=1, **SHORT, **BOTH)
+    audio = corpora.settings(tones.w2v_bert, "audio", **SHORT, **BOTH)
     several = corpora.merged(BOTH, {"losses": {"class_weights": "balanced"}})
     text = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL, **several)
     sparing = corpora.settings(tones.llama_wide, "text", **SHORT, **SCORED, **STILL, encoder={"weights": "nf4"})
@@ -88,8 +89,8 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
 
 
 def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones, tmp_path):
-    lora = {"adaptation": {"method": "lora", "lora": {"dropout": 0.0}}}
-    changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings_gb": 1.0}
+    lora = {"adaptation": {"method": "lora", "lora": {"lora_dropout": 0.0}}}
+    changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings": True}
     settings = corpora.joint(tones, **SHORT, **changes, losses={"contrastive": 0.1, "reconstruction": 0.1})
     texts = ["" if i % 6 else text for i, text in enumerate(tones.texts)]
     tones = SimpleNamespace(**{**vars(tones), "texts": texts})
@@ -109,7 +110,7 @@ def test_networks_in_shards_are_refused(tones, name, value, monkeypatch):
     with pytest.raises(
         InputError, match=r"is not supported: a 70-B model in 4 bit is 36 GB .* use .*accelerate/ddp.yaml"
     ):
-        accelerator_of(corpora.settings(tones.llama, "text", **SCORED))
+        accelerator_of(corpora.settings(tones.llama, "text", **SCORED), "cpu")
 
 
 class Two:

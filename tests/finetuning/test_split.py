@@ -204,7 +204,7 @@ def job_of(tones, settings, folder):
             train=train,
             dev=dev,
             read=Texts(texts) if settings.modality == "text" else Pairs(recordings, texts or []),
-            accelerator=accelerator_of(settings),
+            accelerator=accelerator_of(settings, "cpu"),
             folder=folder,
             logs=opened,
         )
@@ -212,7 +212,10 @@ def job_of(tones, settings, folder):
 
 def step_gradient(job, sizes, monkeypatch):
     """Return the gradient of one step over twelve utterances in batches of these sizes, and the step's loss."""
-    rows, phase = job.train[:N], job.settings.phases["only"].model_copy(update={"accumulation": len(sizes)})
+    rows, phase = (
+        job.train[:N],
+        job.settings.phases["only"].model_copy(update={"gradient_accumulation_steps": len(sizes)}),
+    )
     plan = [
         Batch(part, np.zeros(len(part)), np.full(len(part), np.nan)) for part in np.split(rows, np.cumsum(sizes)[:-1])
     ]
@@ -226,26 +229,26 @@ def step_gradient(job, sizes, monkeypatch):
     return torch.cat(result), state.tally["loss"]
 
 
-STILL = {"lora": {"dropout": 0.0}}
+STILL = {"lora": {"lora_dropout": 0.0}}
 WHOLE = {
     "categories": {
         "adaptation": STILL,
         "head": {"kind": "relu"},
         "losses": {"class_weights": "balanced"},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
     },
     "text": {
         "adaptation": STILL,
         "head": {"kind": "relu"},
         "losses": {"class_weights": "balanced", "concordance": 1.0},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
         "targets": {"attributes": ["arousal", "valence"]},
     },
     "joint": {
         "branches": {"text": {"adaptation": {"method": "lora", **STILL}}},
         "mixer": {"kind": "shared_transformer", "dropout": 0.0, "shared_transformer": {"mask_share": 0.99}},
         "losses": {"class_weights": "balanced", "contrastive": 0.1, "reconstruction": 0.1, "multi_similarity": 0.2},
-        "phases": {"only": {"max_gradient_norm": None}},
+        "phases": {"only": {"max_grad_norm": None}},
     },
 }
 

@@ -143,7 +143,7 @@ def test_certain_soft_labels_leave_the_prior_as_it_is():
 
 def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     corpus = voted(tones.corpus)
-    phases = {"only": {"epochs": 40, "decay": "linear"}}
+    phases = {"only": {"epochs": 40, "lr_scheduler_type": "linear"}}
     stopping = {"metric": "loss", "patience": None}
     changes = corpora.merged({**LONG, **SCORED, **SOFT}, {"phases": phases, "early_stopping": stopping})
     result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **changes), corpus)

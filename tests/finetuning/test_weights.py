@@ -12,7 +12,7 @@ from tests.finetuning import corpora
 
 QLORA = {
     "encoder": {"weights": "nf4"},
-    "adaptation": {"lora": {"rank": 16, "alpha": 16.0, "dropout": 0.05, "target_modules": "all-linear"}},
+    "adaptation": {"lora": {"r": 16, "lora_alpha": 16.0, "lora_dropout": 0.05, "target_modules": "all-linear"}},
     "head": {"kind": "sequence_classification"},
     "phases": {"only": {"epochs": 12}},
 }
@@ -22,7 +22,7 @@ def run(tones, folder, settings):
     """Train an expert and return its predictions."""
     texts = tones.texts if settings.modality == "text" else None
     paths = {"expert": folder / "models", "curve": folder / "curve.csv", "work": folder / "work"}
-    result, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **paths)
+    result, _ = finetune("tones", settings, tones.corpus, tones.root, texts, **paths, machine=corpora.machine())
     return result
 
 

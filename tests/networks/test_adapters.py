@@ -59,7 +59,7 @@ def test_full_leaves_whispers_sinusoids_a_table():
     [("attention", 4 * 256), ("attention_and_feed_forward", 4 * 256 + 4 * 320)],
 )
 def test_lora_on_w2v_bert_by_hand(group, each_block):
-    model = attach(model_of("w2v_bert"), lora(rank=4, target_modules=group))
+    model = attach(model_of("w2v_bert"), lora(r=4, target_modules=group))
     assert trained(model) == 3 * each_block
 
 
@@ -124,7 +124,7 @@ def test_parameters_are_counted_by_kind_of_layer():
     class Whole(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.encoder = torch.nn.ModuleDict({"model": attach(model_of("w2v_bert"), lora(rank=4))})
+            self.encoder = torch.nn.ModuleDict({"model": attach(model_of("w2v_bert"), lora(r=4))})
             self.head = torch.nn.Linear(3, 2)
 
     rows = {name: (trained, total) for name, trained, total in trained_by_module(Whole())}

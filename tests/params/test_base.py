@@ -6,6 +6,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from pipeline_lib.params.base import ParameterError, Revision, Settings, read_value
+from pipeline_lib.params.network import LoraSettings
+from pipeline_lib.params.training import PhaseSettings
 
 
 class Inner(Settings):
@@ -118,3 +120,36 @@ def test_a_revision_is_a_name_of_git(revision):
 def test_a_revision_that_leads_out_of_the_hubs_cache_is_refused(revision):
     with pytest.raises(ParameterError, match=r"encoder\.revision is "):
         Source.parse({"revision": revision}, "encoder")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("accumulation", "gradient_accumulation_steps"),
+        ("warmup_share", "warmup_steps"),
+        ("decay", "lr_scheduler_type"),
+        ("optimiser", "optim"),
+        ("max_gradient_norm", "max_grad_norm"),
+    ],
+)
+def test_a_key_of_earlier_versions_is_refused_with_its_name_of_today(old, new):
+    with pytest.raises(ParameterError, match=rf"finetuning\.x\.phases\.only\.{old} is now {new}[^:]*: rename it"):
+        PhaseSettings.parse({old: 1}, "finetuning.x.phases.only")
+    assert new in PhaseSettings.model_fields
+
+
+def test_a_warm_up_is_a_share_or_whole_steps():
+    assert PhaseSettings.parse({"warmup_steps": 100}, "x").warmup_steps == 100
+    with pytest.raises(ParameterError, match="warmup_steps is 1.5, expected a share below 1 or a whole number"):
+        PhaseSettings.parse({"warmup_steps": 1.5}, "x")
+
+
+def test_low_rank_adaptation_has_the_names_of_peft():
+    with pytest.raises(ParameterError) as error:
+        LoraSettings.parse({"rank": 8, "alpha": 8.0, "dropout": 0.1}, "lora")
+    messages = [line.split(": ", 1)[1] for line in str(error.value).splitlines()]
+    assert messages == [
+        "lora.rank is now r: rename it",
+        "lora.alpha is now lora_alpha: rename it",
+        "lora.dropout is now lora_dropout: rename it",
+    ]

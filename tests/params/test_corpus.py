@@ -46,7 +46,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"shares": {"dev": 0.5, "test": 0.5}}}, "sum to 1, nothing is left for train"),
         ({"split": {"folds": 1}}, "folds is 1, expected 0 for none or at least 2"),
         ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, expected one of .*'seed'"),
-        ({"workers": 0}, "corpus.workers is 0"),
+        ({"workers": 2}, "corpus.workers has moved to machine.yaml"),
     ],
 )
 def test_a_mistake_is_refused_with_what_was_wanted(values, message):

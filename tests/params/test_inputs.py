@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.base import FILLER, ParameterError
 from pipeline_lib.params.check import check, read_all
-from pipeline_lib.params.inputs import missing_checkpoints, slots_idle, slots_missing, unsupported_language
+from pipeline_lib.params.inputs import entries_with_slots, missing_checkpoints, unsupported_language, wrong_slots
 from pipeline_lib.recipes.compose import compose, write_yaml
 from tests.finetuning.corpora import merged
-from tests.recipes.laid_down import YAML12, overlaid, text
+from tests.recipes.laid_down import YAML12, filled, overlaid, text
 
 
 @pytest.mark.parametrize(
@@ -39,51 +39,87 @@ def test_what_one_section_names_and_no_other_makes_is_refused(tmp_path, change, 
         check(path)
 
 
-def test_a_checkpoint_outside_its_slots_is_refused(tmp_path):
-    values = YAML12.load(text("default"))
-    values["finetuning"]["audio"]["after"] = dict.fromkeys("abc", "data/manifest.parquet")
-    path = tmp_path / "params.yaml"
-    YAML12.dump(values, path)
-    with pytest.raises(ParameterError, match=r"finetuning.audio reads 'models/demo/w2v_bert', which stands in none of"):
-        check(path)
-
-
-def test_a_joint_entry_is_held_to_its_checkpoints_its_experts_and_the_transcripts():
-    params = overlaid("""finetuning:
-  audio: {}
-  both: {like: joint, branches: {audio: {encoder: null, expert: models/audio}}}""")
-    params["finetuning"]["both"]["after"] |= {"a": "data/manifest.parquet", "c": "data/manifest.parquet"}
+def read_of(params):
     for section in ("rebalancing", "scoring"):
         params[section] = compose("default")[section]
-    read = read_all(YAML12.load(write_yaml(params)))
-    mistakes = [line.split(", which")[0] for line in slots_missing(read)]
-    assert mistakes == ["finetuning.both reads 'data/transcripts.parquet'", "finetuning.both reads 'models/audio'"]
+    return read_all(YAML12.load(write_yaml(params)))
 
 
-def test_a_folder_in_a_slot_stands_for_what_lies_in_it():
+@pytest.mark.parametrize(
+    ("slot", "value", "line"),
+    [
+        ("finetuning.audio.reads.audio", FILLER, "finetuning.audio.reads.audio: models/demo/w2v_bert"),
+        ("finetuning.text.reads.transcripts", FILLER, "finetuning.text.reads.transcripts: data/transcripts.parquet"),
+        ("finetuning.audio.reads.teacher", "models/text", f"finetuning.audio.reads.teacher: {FILLER}"),
+        ("embedding.text.reads.encoder", "models/demo", "embedding.text.reads.encoder: models/demo/llama"),
+        ("transcription.reads.checkpoint", FILLER, "transcription.reads.checkpoint: models/demo/canary.nemo"),
+        ("rebalancing.text.reads.source", FILLER, "rebalancing.text.reads.source: data/predictions/text.parquet"),
+    ],
+)
+def test_a_slot_that_is_not_what_the_entry_reads_is_refused_with_the_right_line(tmp_path, slot, value, line):
+    values = YAML12.load(text("default"))
+    *path, last = slot.split(".")
+    entry = values
+    for part in path:
+        entry = entry[part]
+    entry[last] = value
+    path = tmp_path / "params.yaml"
+    YAML12.dump(values, path)
+    with pytest.raises(ParameterError) as error:
+        check(path)
+    assert str(error.value) == (f"{path}: {slot} is {value!r}, which is not what the entry reads; expected {line}")
+
+
+def test_the_slots_of_earlier_versions_are_refused_with_the_new_name(tmp_path):
+    values = YAML12.load(text("default"))
+    for entry in (values["transcription"], values["embedding"]["audio"], values["finetuning"]["text"]):
+        entry["after"] = dict.fromkeys("abc", FILLER)
+    path = tmp_path / "params.yaml"
+    YAML12.dump(values, path)
+    with pytest.raises(ParameterError) as error:
+        check(path)
+    assert [line.removeprefix(f"{path}: ") for line in str(error.value).splitlines()] == [
+        f"{where}.after is now reads, with one slot a role: apply the recipe again"
+        for where in ("transcription", "embedding.audio", "finetuning.text")
+    ]
+
+
+def test_a_joint_entry_reads_its_checkpoints_its_experts_and_the_transcripts():
+    params = read_of(
+        overlaid("""finetuning:
+  audio: {}
+  both: {like: joint, branches: {audio: {encoder: null, expert: models/audio}}}""")
+    )
+    reads = {where: reads for where, _, reads in entries_with_slots(params)}["finetuning.both"]
+    assert {role: path for role, path in reads.items() if path != FILLER} == {
+        "audio": "models/audio",
+        "text": "models/demo/llama",
+        "transcripts": "data/transcripts.parquet",
+    }
+    (wrong,) = [line for line in wrong_slots(params) if line.startswith("finetuning.both")]
+    assert wrong.endswith("expected finetuning.both.reads.audio: models/audio")
+
+
+def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encoder_behind_it():
     params = overlaid("""finetuning:
-  both: {like: joint}""")
+  both: {like: joint, cache_embeddings: true, branches: {text: {embedding: data/embeddings/text}}}""")
     sounds = params["finetuning"]["both"]["augmentation"]
     sounds["noise"] |= {"probability": 0.5, "root": "/data/sounds/musan"}
     sounds["reverberation"] |= {"probability": 0.5, "root": "/data/sounds/rirs"}
-    for section in ("rebalancing", "scoring"):
-        params[section] = compose("default")[section]
-    both = params["finetuning"]["both"]
-    both["branches"]["audio"]["encoder"]["checkpoint"] = "facebook/w2v-bert-2.0"
-
-    def mistakes(first: str) -> list[str]:
-        both["after"]["a"] = first
-        return slots_missing(read_all(YAML12.load(write_yaml(params))))
-
-    assert mistakes("/data/sounds") == []
-    (other,) = mistakes("/data/sounds/musan")
-    assert "'/data/sounds/rirs'" in other and "all are taken: name a folder that holds two" in other
-    assert len(mistakes("/data/sound")) == 2
-    read = read_all(YAML12.load(write_yaml(params)))
-    assert slots_idle(read) == ["finetuning.both does not read '/data/sound'"]
-    both["after"] |= {"a": "data/embeddings", "b": "data/embedding"}  # stages will write into the first
-    (missing,) = missing_checkpoints(read_all(YAML12.load(write_yaml(params))))
-    assert missing.startswith("finetuning.both reads 'data/embedding', which does not exist")
+    params["finetuning"]["both"]["branches"]["audio"]["encoder"]["checkpoint"] = "facebook/w2v-bert-2.0"
+    reads = {where: reads for where, _, reads in entries_with_slots(read_of(params))}["finetuning.both"]
+    assert reads == {
+        "audio": FILLER,  # on the hub
+        "text": "data/embeddings/text",
+        "video": FILLER,
+        "transcripts": "data/transcripts.parquet",
+        "noise": "/data/sounds/musan",
+        "rooms": "/data/sounds/rirs",
+        "teacher": FILLER,
+    }
+    params["finetuning"]["both"]["branches"]["audio"] |= {"encoder": None, "expert": "models/nobody"}
+    (missing,) = missing_checkpoints(read_of(params))
+    assert missing.startswith("finetuning.both reads 'models/nobody', which does not exist")
 
 
 @pytest.mark.parametrize(
@@ -115,9 +151,8 @@ def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
   audio: {}
   text: {}
   both: {like: joint, branches: {audio: {encoder: null, expert: models/text}}}""")
-    params["finetuning"]["both"]["after"]["a"] = "models/text"
     path = tmp_path / "params.yaml"
-    path.write_text(write_yaml(params))
+    path.write_text(write_yaml(filled(params)))
     with pytest.raises(ParameterError, match=r"both.branches.audio.expert is 'models/text', whose modality is 'text'"):
         check(path, present=False)
 
@@ -142,14 +177,13 @@ def test_frames_are_read_from_an_embedding_of_the_branchs_own_encoder(tmp_path, 
     params = overlaid("""finetuning:
   audio: {}
   text: {}
-  both: {like: joint, cache_embeddings_gb: 1.0, branches: {audio: {embedding: data/embeddings/audio}}}""")
+  both: {like: joint, cache_embeddings: true, branches: {audio: {embedding: data/embeddings/audio}}}""")
     both = params["finetuning"]["both"]
     params["embedding"]["audio"] = merged(params["embedding"]["audio"], {"frames": True} | entry)
     both["branches"]["audio"] |= branch
     both["branches"]["text"]["encoder"]["checkpoint"] = "FacebookAI/roberta-large"
-    both["after"] |= {"a": both["branches"]["audio"]["embedding"], "b": "models/demo/w2v_bert"}
     path = tmp_path / "params.yaml"
-    path.write_text(write_yaml(params))
+    path.write_text(write_yaml(filled(params)))
     if message is None:
         check(path, present=False)
     else:

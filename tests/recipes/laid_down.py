@@ -4,7 +4,8 @@ from functools import cache
 
 from ruamel.yaml import YAML
 
-from pipeline_lib.recipes.compose import compose, merge, write_yaml
+from pipeline_lib.params.check import read_all
+from pipeline_lib.recipes.compose import compose, fill_slots, merge, write_yaml
 from pipeline_lib.recipes.small import shrink
 
 YAML12 = YAML(typ="safe", pure=True)
@@ -15,7 +16,12 @@ def text(name, small=False):
     params = compose(name)
     if small:
         shrink(params)
-    return write_yaml(params)
+    return write_yaml(filled(params))
+
+
+def filled(params):
+    fill_slots(params, read_all(YAML12.load(write_yaml(params))))
+    return params
 
 
 def overlaid(overlay):

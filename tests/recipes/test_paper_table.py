@@ -118,10 +118,10 @@ def test_a_run_with_another_learning_rate_is_no_row():
     assert fill(PAPER, [other], {}) == {}
 
 
-def test_where_the_corpus_lies_and_how_many_workers_read_it_make_no_difference():
+def test_where_the_corpus_lies_and_whether_frames_are_cached_make_no_difference():
     params = compose("taltech")
     params["corpus"]["root"] = "/elsewhere"
-    params["finetuning"]["audio"]["workers"] = 3
+    params["finetuning"]["audio"]["cache_embeddings"] = True
     params["finetuning"]["audio"]["augmentation"]["noise"]["root"] = "/elsewhere"
     read = paper_table._bound(YAML(typ="safe", pure=True).load(write_yaml(params)))
     assert read == expected("taltech", {}, False)
@@ -262,7 +262,7 @@ def test_numbers_of_an_expert_that_was_trained_otherwise_are_no_rows(tmp_path):
     file = "metrics/finetuning/joint.json"
     entry = YAML(typ="safe", pure=True).load(write_yaml(params["finetuning"]["joint"]))
     for seed, there in ((entry["seed"], True), (entry["seed"] + 1, False)):
-        said = {"retrieval": {"audio": 0.5}, "params": {"finetuning": {"joint": entry | {"seed": seed, "workers": 1}}}}
+        said = {"retrieval": {"audio": 0.5}, "params": {"finetuning": {"joint": entry | {"seed": seed, "reads": {}}}}}
         (tmp_path / file).write_text(json.dumps(said))
         (found,) = runs(files_of(SHARED), tmp_path)
         assert (file in found.metrics) == there

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.params import schema
-from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.base import FILLER, ParameterError
 from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.params.inputs import parts_with_encoder, slots_idle, slots_missing
+from pipeline_lib.params.inputs import entries_with_slots, parts_with_encoder, wrong_slots
 from pipeline_lib.recipes import apply
 from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
 from pipeline_lib.recipes.small import SIZE_KEYS, shrink
-from tests.recipes.laid_down import YAML12, overlaid, text
+from tests.recipes.laid_down import YAML12, filled, overlaid, text
 
 
 @pytest.fixture(params=[(name, small) for name in names() for small in (False, True)])
@@ -25,10 +25,27 @@ def test_a_recipe_is_read_by_every_rooms_settings(recipe):
     read_all(recipe)
 
 
-def test_after_names_exactly_what_each_entry_reads(recipe):
+def test_every_slot_names_what_its_entry_reads(recipe):
     params = read_all(recipe)
-    assert slots_missing(params) == []
-    assert slots_idle(params) == []
+    assert wrong_slots(params) == []
+    for _, slots, reads in entries_with_slots(params):
+        assert slots.model_dump() == reads
+    for entry in (*params.embedding.values(), *params.finetuning.values()):  # what there is no reader of yet
+        assert {getattr(entry.reads, role, FILLER) for role in ("faces", "video", "teacher")} == {FILLER}
+
+
+def test_the_slots_of_an_entry_are_the_paths_that_stand_in_it(recipe):
+    """Every local path of an entry of finetuning stands in its slots, and nothing else: read off the YAML."""
+    for entry in recipe["finetuning"].values():
+        expected = set()
+        for part in (entry["branches"] or {"only": entry}).values():
+            named = part.get("embedding") or part.get("expert") or part["encoder"]["checkpoint"]
+            expected |= {named} if named.startswith(("models/", "data/", "/")) else set()
+        for sounds in (entry["augmentation"]["noise"], entry["augmentation"]["reverberation"]):
+            expected |= {sounds["root"]} if sounds["probability"] and sounds["root"] else set()
+        if entry["modality"] != "audio" and entry["text"] == "transcripts":
+            expected.add("data/transcripts.parquet")
+        assert {*entry["reads"].values()} - {FILLER} == expected
 
 
 def test_a_recipe_is_written_out_whole(recipe):
@@ -128,8 +145,12 @@ def test_on_stand_ins_a_joint_entry_has_a_small_checkpoint_a_branch():
     )
     shrink(params)
     entry = params["finetuning"]["both"]
-    assert entry["after"]["c"] == "data/transcripts.parquet"
-    assert [branch["encoder"]["checkpoint"] for branch in entry["branches"].values()] == [*entry["after"].values()][:2]
+    for section in ("rebalancing", "scoring"):
+        params[section] = compose("default")[section]
+    reads = filled(params)["finetuning"]["both"]["reads"]
+    assert reads["transcripts"] == "data/transcripts.parquet"
+    checkpoints = {name: branch["encoder"]["checkpoint"] for name, branch in entry["branches"].items()}
+    assert checkpoints == {name: reads[name] for name in ("audio", "text")}
 
 
 def test_mappings_with_names_of_ones_own_are_known_by_the_schema():
@@ -203,9 +224,10 @@ def test_a_checkpoint_that_a_user_keeps_among_the_models_is_never_stale(tmp_path
 def test_a_path_is_replaced_wherever_it_stands():
     params = compose("beyond")
     apply.replace_path(params, "/data/musan=/mnt/musan")
+    filled(params)
     for name in ("audio", "audio_2", "audio_3"):
         assert params["finetuning"][name]["augmentation"]["noise"]["root"] == "/mnt/musan"
-        assert params["finetuning"][name]["after"]["a"] == "/mnt/musan"
+        assert params["finetuning"][name]["reads"]["noise"] == "/mnt/musan"
     assert "/data/musan" not in write_yaml(params)
 
 

@@ -19,6 +19,7 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.executor import ExecutorSettings
+from pipeline_lib.params.machine import TranscriptionMachine
 from pipeline_lib.params.transcription import CanarySettings, ReferenceSettings, TranscriptionSettings
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -195,7 +196,7 @@ STAGE = textwrap.dedent(
             return [f"samples {len(each)}" for each in waveforms]
 
     make = lambda settings: Slow()
-    stage.transcribe = lambda *given: room.transcribe(*given, make)
+    stage.transcribe = lambda *given, machine: room.transcribe(*given, make, machine=machine)
     stage.main(Path("manifest.parquet"), Path(sys.argv[2]), Path(sys.argv[3]), Path("work"))
     """
 )
@@ -239,13 +240,12 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     assert sorted(metrics) == ["all", "dev", "test", "train"]
 
 
-def two_workers() -> TranscriptionSettings:
-    return SETTINGS.model_copy(update={"executor": ExecutorSettings(workers=2)})
+TWO = TranscriptionMachine(executor=ExecutorSettings(workers=2))
 
 
 def test_two_workers_transcribe_what_one_process_transcribes_and_take_its_shards(tmp_path):
     tiny = corpus(tmp_path, 11)
-    result = transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
+    result = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", counting.make, machine=TWO)
     assert result.texts == tiny.frame["reference_text"].tolist()
     shards = {path.name: path.read_bytes() for path in result.folder.glob("shard_*")}
     assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == result  # nothing is left to load for
@@ -258,13 +258,13 @@ def test_a_worker_names_the_recording_that_went_missing(tmp_path):
     tiny = corpus(tmp_path, 6)
     (tmp_path / "wav" / "3.wav").unlink()
     with pytest.raises(InputError, match="3.wav"):
-        transcribe(tiny, tmp_path, two_workers(), tmp_path / "work", counting.make)
+        transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", counting.make, machine=TWO)
 
 
 def test_a_recording_that_kills_its_workers_is_named_and_all_others_are_transcribed(tmp_path):
     tiny = corpus(tmp_path, 6)
     make = partial(counting.make_deadly, tiny.frame["reference_text"][2])
-    settings = two_workers().model_copy(update={"executor": ExecutorSettings(workers=1, max_attempts=1)})
+    machine = TranscriptionMachine(executor=ExecutorSettings(workers=1, max_attempts=1))
     with pytest.raises(InputError, match=r"transcribing: 1 utterances killed .*'u02' \(killed by SIGSEGV"):
-        transcribe(tiny, tmp_path, settings, tmp_path / "work", make)
+        transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", make, machine=machine)
     assert len(list((tmp_path / "work").glob("*/shard_*.json"))) == 1

@@ -41,7 +41,7 @@ def corpus(tmp_path_factory):
 
 
 def test_two_runs_with_one_process_and_two_give_the_same_bytes(corpus, tmp_path):
-    generate(TINY.model_copy(update={"workers": 1}), tmp_path / "again")
+    generate(TINY, tmp_path / "again", workers=2)
     assert contents(tmp_path / "again") == contents(corpus)
 
 

@@ -86,8 +86,8 @@ def test_without_a_seed_or_an_augmentation_a_chunk_stays_as_it_is(loaded, tones,
 
 
 def test_a_training_killed_in_an_epoch_and_resumed_ends_with_the_same_bytes(tones, folder, tmp_path, monkeypatch):
-    settings = entry(tones, folder, save_steps=1)
-    _, whole = run(tones, tmp_path / "whole", settings)
+    settings = entry(tones, folder)
+    _, whole = run(tones, tmp_path / "whole", settings, save_steps=1)
     step = Steps._step
 
     def killed(self, state, *rest):
@@ -97,11 +97,11 @@ def test_a_training_killed_in_an_epoch_and_resumed_ends_with_the_same_bytes(tone
 
     monkeypatch.setattr(Steps, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tones, tmp_path / "killed", settings)
+        run(tones, tmp_path / "killed", settings, save_steps=1)
     monkeypatch.setattr(Steps, "_step", step)
-    _, resumed = run(tones, tmp_path / "killed", settings.model_copy(update={"workers": 2}))
+    _, resumed = run(tones, tmp_path / "killed", settings, save_steps=1, workers=2)
     assert resumed == whole
-    _, plain = run(tones, tmp_path / "plain", corpora.settings(tones.w2v_bert, "audio", save_steps=1))
+    _, plain = run(tones, tmp_path / "plain", corpora.settings(tones.w2v_bert, "audio"))
     assert plain != whole
 
 
@@ -112,7 +112,7 @@ def test_other_noises_under_the_same_names_begin_another_training(tones, folder,
     for seconds in (1.0, 1.5):
         soundfile.write(own / "noise" / "free-sound" / "tap.wav", np.full(int(16_000 * seconds), 0.1), 16_000)
         settings = entry(tones, own, max_steps=1)
-        result, _ = finetune("t", settings, tones.corpus, tones.root, None, **paths)
+        result, _ = finetune("t", settings, tones.corpus, tones.root, None, **paths, machine=corpora.machine())
         assert isinstance(result, Predictions)
     assert len(list((tmp_path / "w" / "t").iterdir())) == 2
 
