@@ -70,10 +70,7 @@ class Collected:
 
 
 def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
-    """Return the corpus, decoded by so many processes.
-
-    Everything that stops the run is tested before the first recording is opened, then once more without those that
-    were refused.
+    """Return the corpus; what stops the run is tested before a recording is opened, and without those refused.
 
     Args:
         settings: the section corpus
