@@ -132,11 +132,11 @@ def apply(
     for assignment in sets:
         change(values, assignment)
     draft = out.with_name(f".{out.name}.draft")
-    text = write_yaml(values)
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(write_yaml(values), encoding="utf-8")
     try:
         fill_slots(values, read_all(read_params(draft), draft))
-        draft.write_text(write_yaml(values), encoding="utf-8")
+        text = write_yaml(values)
+        draft.write_text(text, encoding="utf-8")
         params = check(draft, present=False)
         atomic.write_file(out, text)
     finally:

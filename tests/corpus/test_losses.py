@@ -126,7 +126,8 @@ def test_the_stage_prints_what_it_leaves_out(own, tmp_path_factory, capsys):
     (own / "05.wav").write_bytes(b"")
     corpus = {"reader": "table", "root": str(own), "labels": ["anger", "fear"]}
     (out / "params.yaml").write_text(json.dumps({"corpus": corpus}))
-    main(out / "params.yaml", out / "manifest.parquet", out / "quarantine.parquet", out / "corpus.json")
+    tables = {"out": out / "manifest.parquet", "quarantine": out / "quarantine.parquet"}
+    main(out / "params.yaml", **tables, metrics=out / "corpus.json")
     assert "warning: 1 of 40 rows are quarantined (empty 1); data/quarantine.parquet has" in capsys.readouterr().err
     metrics = json.loads((out / "corpus.json").read_text())
     assert metrics["rows"] == {"read": 40, "kept": 39, "copies": 0, "quarantined": 1}

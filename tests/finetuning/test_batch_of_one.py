@@ -12,14 +12,14 @@ from tests.finetuning.test_joint import run
 PLACES = SimpleNamespace(w2v_bert="models/w2v_bert", llama="models/llama")
 ONE = {"phases": {"only": {"batch_size": 1, "epochs": 1}}}
 ALL_OF_SEVERAL = [
-    ({"losses": {"multi_similarity": 1.0}}, "multi_similarity has a weight, which is a loss of several utterances"),
+    ({"losses": {"multi_similarity": 1.0}}, "multi_similarity has a weight, a loss of several utterances"),
     (
         {"targets": {"attributes": ["arousal"]}, "losses": {"concordance": 1.0}},
-        "concordance has a weight, which is a loss of several",
+        "concordance has a weight, a loss of several",
     ),
     (
         {"mixer": {"kind": "shared_transformer"}, "losses": {"contrastive": 1.0}},
-        "contrastive has a weight, which is a loss of several",
+        "contrastive has a weight, a loss of several",
     ),
     (
         {"head": {"kind": "dense"}},
