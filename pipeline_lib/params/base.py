@@ -30,12 +30,12 @@ class ParameterError(InputError):
 
 
 def renamed(new: str) -> str:
-    """Return what an error says of a key that has another name now."""
+    """Return the message about a key that was renamed."""
     return f"is now {new}: rename it"
 
 
 def moved(new: str) -> str:
-    """Return what an error says of a key that stands in machine.yaml now."""
+    """Return the message about a key that was moved to machine.yaml."""
     return f"has moved to machine.yaml: remove it here, and set {new} there (docs/machine.md)"
 
 

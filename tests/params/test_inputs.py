@@ -123,7 +123,7 @@ def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encode
 
 
 @pytest.mark.parametrize(
-    ("known", "language", "wanted"),
+    ("known", "language", "allowed"),
     [
         (["en", "pl"], "xx", "['en', 'pl']"),
         (["en", "pl"], "pl", None),
@@ -135,7 +135,7 @@ def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encode
         ("[1, 2]", "xx", None),  # malformed
     ],
 )
-def test_a_language_that_a_local_whisper_does_not_hear_is_refused_before_any_stage(tmp_path, known, language, wanted):
+def test_a_language_that_a_local_whisper_does_not_transcribe_is_refused_in_check(tmp_path, known, language, allowed):
     params = overlaid("transcription: {engine: whisper}")
     params["transcription"]["whisper"] |= {"checkpoint": str(tmp_path), "language": language}
     tokens = {"lang_to_id": {f"<|{code}|>": number for number, code in enumerate(known)}} if known else {}
@@ -143,7 +143,7 @@ def test_a_language_that_a_local_whisper_does_not_hear_is_refused_before_any_sta
     (tmp_path / "generation_config.json").write_text(content)
     found = unsupported_language(read_all(YAML12.load(write_yaml(params))))
     where = f"transcription.whisper.language is {language!r}, which {tmp_path} does not transcribe"
-    assert found == ([] if wanted is None else [f"{where}; expected one of {wanted}"])
+    assert found == ([] if allowed is None else [f"{where}; expected one of {allowed}"])
 
 
 def test_a_branch_takes_no_encoder_from_an_expert_of_another_modality(tmp_path):
