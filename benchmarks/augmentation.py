@@ -20,9 +20,9 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, probe
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.utterances import Recordings
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.params.augmentation import AugmentationSettings
 
 ROUNDS = 3

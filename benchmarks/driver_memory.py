@@ -112,9 +112,9 @@ def prediction(rows: int, width: int, folder: Path) -> None:
 
     from torch import nn
 
-    from pipeline_lib.finetuning import predict as room
-    from pipeline_lib.finetuning.data import Targets
-    from pipeline_lib.finetuning.readers import Texts
+    from pipeline_lib.experts import predict as room
+    from pipeline_lib.experts.utterances import Texts
+    from pipeline_lib.finetuning.targets import Targets
     from pipeline_lib.params.finetuning import FinetuningSettings
 
     corpus = manifest.read(folder / "manifest.parquet")

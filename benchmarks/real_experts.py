@@ -19,9 +19,9 @@ from transformers import (
     Wav2Vec2BertConfig,
 )
 
-from pipeline_lib import experts
 from pipeline_lib.encoders.sonar import SonarSpeechConfig
-from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.disk import ExpertSettings
 from pipeline_lib.labels import PRIMARY, PSEUDO
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
@@ -86,7 +86,7 @@ def build(config: PretrainedConfig, settings: FinetuningSettings, device: torch.
             attribute_range=settings.targets.attribute_range,
             seed=settings.seed,
         )
-        network = experts.build(settings_of_expert, device)
+        network = disk.build(settings_of_expert, device)
     if settings.gradient_checkpointing:
         network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     return network.train()

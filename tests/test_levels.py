@@ -15,7 +15,7 @@ LEVELS = (
     ("storage", "audio", "classifiers", "command", "environment"),
     ("tables", "params"),
     ("encoders", "networks", "shards", "corpus", "conversion", "demonstration", "rebalancing", "fusion", "scoring"),
-    ("transcription", "expert_network", "experts"),
+    ("transcription", "experts"),
     ("embedding", "finetuning", "reports"),
     ("recipes", "doctor", "stages", "cli"),
 )
@@ -30,7 +30,6 @@ WITH_TORCH = (
     "networks",
     "batch_losses",
     "losses",
-    "expert_network",
     "experts",
     "embedding",
     "finetuning",

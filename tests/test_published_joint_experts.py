@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, RobertaConfig, WhisperConfig, WhisperFeatureExtractor
 
-from pipeline_lib.expert_network import ExpertBranch, ExpertSettings, JointSettings, assemble
+from pipeline_lib.experts.build import ExpertBranch, ExpertSettings, JointSettings, assemble
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
 

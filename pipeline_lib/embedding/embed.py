@@ -137,7 +137,7 @@ def _fingerprint(
     folders = [Path(path) for path in (settings.expert, encoder.checkpoint) if path and Path(path).is_dir()]
     weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
-    tuned = [package / "experts.py", package / "networks"] if settings.expert else []
+    tuned = [package / "experts", package / "networks"] if settings.expert else []
     code = code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     options = settings.model_dump(exclude=IRRELEVANT)

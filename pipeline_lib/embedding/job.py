@@ -78,7 +78,7 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
     if settings.encoder is not None:
         loader = load_speech if settings.modality == "audio" else load_text
         return loader(settings.encoder, device).requires_grad_(False)
-    from pipeline_lib.experts import load_encoder
+    from pipeline_lib.experts.disk import load_encoder
 
     encoder = load_encoder(Path(str(settings.expert)), device, settings.modality)
     expected = SpeechEncoder if settings.modality == "audio" else TextEncoder

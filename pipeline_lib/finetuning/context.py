@@ -7,11 +7,11 @@ import numpy as np
 from accelerate import Accelerator
 from torch import nn
 
-from pipeline_lib.finetuning import combinations
+from pipeline_lib.experts import availability
+from pipeline_lib.experts.utterances import Reader
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
-from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.logs import Logs
-from pipeline_lib.finetuning.readers import Reader
+from pipeline_lib.finetuning.targets import Targets
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
@@ -58,11 +58,11 @@ class TrainingContext:
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
         """Return the rows of ``train`` that take part in any pass of the phase, shape ``(n_rows,)``."""
-        return self.train[combinations.takes_part(self.present[self.train], self.settings.passes_of(phase))]
+        return self.train[availability.takes_part(self.present[self.train], self.settings.passes_of(phase))]
 
     def development_rows(self, combination: Combination) -> np.ndarray:
         """Return the rows of ``dev`` that have anything of the combination, shape ``(n_rows,)``."""
-        return self.dev[combinations.shows(self.present[self.dev], combination)]
+        return self.dev[availability.shows(self.present[self.dev], combination)]
 
     @property
     def half(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.targets import Targets
 from pipeline_lib.labels import GENDERS
 from pipeline_lib.metrics.attributes import concordance_of, moments
 from pipeline_lib.metrics.categories import accuracy_of, confusion, macro_f1_of, unweighted_accuracy_of

@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline_lib import experts
-from pipeline_lib.expert_network import (
-    AnyNetwork,
-    encoders_of,
-)
-from pipeline_lib.finetuning import checkpoints, combinations, data, frame_cache, identity, optimisation
+from pipeline_lib.experts import availability, disk
+from pipeline_lib.experts.build import AnyNetwork, encoders_of
+from pipeline_lib.experts.predict import predict
+from pipeline_lib.experts.utterances import Pairs, Reader, Recordings, Texts
+from pipeline_lib.finetuning import checkpoints, frame_cache, identity, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs, parameter_table, print_line
-from pipeline_lib.finetuning.predict import predict
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings, Texts
+from pipeline_lib.finetuning.targets import check_data, classes_of, lengths_of, targets_of, texts_of
 from pipeline_lib.finetuning.train import Training
-from pipeline_lib.networks.network import is_trained
+from pipeline_lib.networks.sequence_classification import is_trained
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
@@ -76,14 +74,14 @@ def finetune(
     """
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
-    targets = data.targets_of(corpus, settings)
-    texts = data.texts_of(corpus, transcripts, settings)
-    present = combinations.present(corpus, texts, settings)
-    train, dev = data.check_data(corpus, targets, settings, present)
+    targets = targets_of(corpus, settings)
+    texts = texts_of(corpus, transcripts, settings)
+    present = availability.present(corpus, texts, settings)
+    train, dev = check_data(corpus, targets, settings, present)
     augmenting = sounds.find(settings.augmentation)
     accelerator = accelerator_of(settings, machine.device)
     built = identity.expert_settings(settings, targets)
-    network = experts.build(built, accelerator.device)
+    network = disk.build(built, accelerator.device)
     if settings.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -92,7 +90,7 @@ def finetune(
         split = corpus.frame["split"]
         counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
         counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
-        counts += "".join(f"\n{name}: {line}" for line in combinations.presence_lines(present, settings.modality))
+        counts += "".join(f"\n{name}: {line}" for line in availability.presence_lines(present, settings.modality))
         print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
     with logs(folder / "logs", enabled=accelerator.is_main_process) as opened:
         context = TrainingContext(
@@ -100,8 +98,8 @@ def finetune(
             network=network,
             settings=settings,
             targets=targets,
-            classes=data.classes_of(corpus, targets),
-            lengths=data.lengths_of(corpus, texts, settings),
+            classes=classes_of(corpus, targets),
+            lengths=lengths_of(corpus, texts, settings),
             present=present,
             train=train,
             dev=dev,
@@ -118,9 +116,9 @@ def finetune(
         history = training.run()
     if not accelerator.is_main_process:
         return None
-    experts.save_expert(expert, network, identity.with_revisions(built, network))
+    disk.save_expert(expert, network, identity.with_revisions(built, network))
     write_curve(curve, history)
-    experts.merge(network)
+    disk.merge(network)
     prior = _prior(context, training.state.best_epoch - 1)
     result = _predictions(context, corpus, expert, prior, "both")
     if alone is not None:
@@ -134,7 +132,7 @@ def _predict_alone(
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
     with atomic.replace_folder(alone) as temporary:
         for shown in ("audio", "text") if context.settings.is_joint else ():
-            if combinations.shows(context.present, shown).any():
+            if availability.shows(context.present, shown).any():
                 found = _predictions(context, corpus, expert, prior, shown)
                 predictions.write(temporary / f"{shown}.parquet", found)
         if not any(temporary.iterdir()):
@@ -170,7 +168,7 @@ def _predictions(
         prior=prior,
         folder=context.folder / "predictions",
         modalities=modalities,
-        has_modalities=combinations.shows(context.present[rows], modalities),
+        has_modalities=availability.shows(context.present[rows], modalities),
         machine=context.machine,
     )
 

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from pipeline_lib.command import progress
 from pipeline_lib.encoders.branches import MODALITIES, to_half
-from pipeline_lib.finetuning import batches, frame_store
-from pipeline_lib.finetuning.batches import Batch
+from pipeline_lib.experts.outputs import in_batches
+from pipeline_lib.experts.utterances import Pairs
+from pipeline_lib.finetuning import frame_store, sampling
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import print_line
-from pipeline_lib.finetuning.outputs import in_batches
-from pipeline_lib.finetuning.readers import Pairs
+from pipeline_lib.finetuning.sampling import Batch
 from pipeline_lib.params.branches import BranchSettings, Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.shards.store import by_length
@@ -150,16 +150,16 @@ def _states(
     (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
     plan = [rows[indices] for indices in in_batches(order, context.settings)]
     cut = np.isin(np.arange(len(context.lengths)), context.dev)
-    starts, durations = batches.whole(context.lengths, context.settings)
+    starts, durations = sampling.whole(context.lengths, context.settings)
     starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
-    loader = batches.Loader(
+    loader = sampling.Loader(
         [Batch(batch, starts[batch], durations[batch]) for batch in plan],
         cast(Pairs, context.read).with_modalities(cast(Combination, modality)),
         encoder.prepare,
         {},
     )
-    for batch, (inputs, _) in zip(plan, batches.load(loader, context.machine.workers, device)):
-        given = batches.to(inputs, device)[modality]
+    for batch, (inputs, _) in zip(plan, sampling.load(loader, context.machine.workers, device)):
+        given = sampling.to(inputs, device)[modality]
         hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
         for i, (row, length) in enumerate(zip(batch.tolist(), hidden.lengths.tolist())):

@@ -10,10 +10,11 @@ import torch
 import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
-from pipeline_lib import batch_losses, expert_network, experts, losses
-from pipeline_lib.expert_network import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
+from pipeline_lib import batch_losses, losses
+from pipeline_lib.experts import build, disk
+from pipeline_lib.experts.build import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
-from pipeline_lib.finetuning.data import Targets
+from pipeline_lib.finetuning.targets import Targets
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -100,7 +101,7 @@ def identity(
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     sounds = [] if settings.modality == "text" else segments.content(corpus)
     parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
-    modules = (losses, batch_losses, experts, expert_network, segments)
+    modules = (losses, batch_losses, disk, build, segments)
     return (
         settings.model_dump(exclude={"reads"}),
         [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],

@@ -18,7 +18,7 @@ from pipeline_lib import losses
 from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.losses import Mean, Together
-from pipeline_lib.networks.joint import Pass
+from pipeline_lib.networks.network import Pass
 from pipeline_lib.networks.presence import taking
 from pipeline_lib.params.training import AUXILIARY, OF_SEVERAL, PhaseSettings
 

@@ -15,8 +15,8 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from pipeline_lib import environment
 from pipeline_lib.encoders.device import half_precision, pick
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.outputs import repeatable
 from pipeline_lib.finetuning.checkpoints import State
-from pipeline_lib.finetuning.outputs import repeatable
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import Device
 

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.errors import InputError
-from pipeline_lib.expert_network import encoders_of
-from pipeline_lib.finetuning import batches, optimisation
-from pipeline_lib.finetuning.batches import Batch
+from pipeline_lib.experts.build import encoders_of
+from pipeline_lib.finetuning import optimisation, sampling
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
-from pipeline_lib.networks.joint import Pass
+from pipeline_lib.finetuning.sampling import Batch
+from pipeline_lib.networks.network import Pass
 from pipeline_lib.params.training import PhaseSettings
 
 PassOutputs = tuple[np.ndarray | slice, dict[str, Tensor]]  # rows of the batch, outputs
@@ -88,7 +88,7 @@ class Steps:
         context, rows = self.context, self.context.rows(self.phase)
         seeds = (context.settings.seed, state.phase, state.epoch)
         speed = context.settings.augmentation.speed
-        plan = batches.epoch(rows, context.classes[rows], context.lengths[rows], self.phase, seeds, speed)
+        plan = sampling.epoch(rows, context.classes[rows], context.lengths[rows], self.phase, seeds, speed)
         while True:
             try:
                 return self._run_batches(plan, state, after_step)
@@ -111,8 +111,8 @@ class Steps:
         shares = [
             piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
         ]
-        loader = batches.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
-        loaded = zip(todo, batches.load(loader, context.machine.workers, context.accelerator.device))
+        loader = sampling.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
+        loaded = zip(todo, sampling.load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
             window = plan[state.batch : state.batch + self.phase.gradient_accumulation_steps]
@@ -189,7 +189,7 @@ class Steps:
         """Return the outputs of each pass, of an audio or text expert the only one, and the losses."""
         seed_all(*piece.seeds)
         device = self.context.accelerator.device
-        inputs, truth = batches.to(piece.inputs, device), batches.to(piece.truth, device)
+        inputs, truth = sampling.to(piece.inputs, device), sampling.to(piece.truth, device)
         passes = self.context.settings.passes_of(self.phase)
         with autocast(device, enabled=self.context.half):
             outputs = model(inputs, passes, self.objective.auxiliary_inputs) if passes else model(inputs)
@@ -266,7 +266,7 @@ def planned(context: TrainingContext, phase: PhaseSettings) -> int:
     """
     rows = context.rows(phase)
     drawn = len(rows) if phase.sampler == "natural" else int((context.classes[rows] >= 0).sum())
-    steps = phase.epochs * batches.steps_in_epoch(drawn, phase)
+    steps = phase.epochs * sampling.steps_in_epoch(drawn, phase)
     return steps if context.settings.max_steps is None else min(steps, context.settings.max_steps)
 
 

@@ -11,17 +11,18 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pipeline_lib.command import progress
-from pipeline_lib.expert_network import ENCODER, trained_names, trained_state
-from pipeline_lib.finetuning import checkpoints, combinations, optimisation
+from pipeline_lib.experts import availability
+from pipeline_lib.experts.build import ENCODER, trained_names, trained_state
+from pipeline_lib.experts.outputs import in_batches, outputs_of
+from pipeline_lib.experts.utterances import Pairs, Reader
+from pipeline_lib.finetuning import checkpoints, optimisation
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally, is_better
 from pipeline_lib.finetuning.logs import print_line
-from pipeline_lib.finetuning.outputs import in_batches, outputs_of
 from pipeline_lib.finetuning.processes import check_same_start
-from pipeline_lib.finetuning.readers import Pairs, Reader
 from pipeline_lib.finetuning.steps import Steps, planned
-from pipeline_lib.networks.joint import BOTH
+from pipeline_lib.networks.network import BOTH
 from pipeline_lib.params.training import PhaseSettings
 from pipeline_lib.shards.store import by_length
 
@@ -121,7 +122,7 @@ class Training:
         if not passes:
             self._score(steps, tally, context.dev, context.read)
             return tally.scores()
-        for combination in combinations.measured_combinations(context.settings, passes):
+        for combination in availability.measured_combinations(context.settings, passes):
             rows = context.development_rows(combination)
             if len(rows):
                 self._score(steps, tally, rows, cast(Pairs, context.read).with_modalities(combination))

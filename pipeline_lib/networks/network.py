@@ -1,159 +1,297 @@
-"""An expert's network: encoder -> layers -> pooling -> head; its parts are arguments.
+"""A joint expert's network: encoders -> layers -> mixer -> heads; its parts are arguments.
 
-Under autocast the encoder alone runs in bfloat16; what stands on it is in float32.
-
-``forward(inputs) -> {"embedding": (batch, width), "logits": (batch, n_labels), "attributes": (batch, n_attributes),
-"gender": (batch, 2)}``, the last three as far as the expert predicts them; ``inputs`` is the result of the encoder's
-``prepare``.
+A *combination* is a modality's name or ``both``, all modalities. An utterance takes part in the passes of the
+modalities that it has, and in ``both`` where it has all of them; with one alone it takes part in ``both`` only where
+that one has no pass of its own. So every utterance is trained, and none twice in the same pass.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.networks.adapters import keep_frozen_norms_still
+from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.precision import exact
+from pipeline_lib.networks.presence import BOTH, drop_modalities, taking
+from pipeline_lib.networks.sequence_classification import eval_frozen
+
+SHARED = "shared"
+
+Auxiliary = Literal["aligned", "reconstruction", "imagination", "invariance"]
 
 
-class Network(nn.Module):
-    """One encoder, its layers joined, its frames pooled, a head on top.
+@dataclass(frozen=True)
+class Pass:
+    """The forward pass of one combination.
 
-    An encoder that is not trained stays in eval mode, without dropout or masks, and keeps no activations.
+    Attributes:
+        rows: indices within the batch of the utterances that took part, int64, shape ``(n,)``
+        outputs: the head's, each of shape ``(n, ...)``
+    """
+
+    rows: Tensor
+    outputs: dict[str, Tensor]
+
+
+def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of frames that leaves autocast, in which the encoders alone run."""
+
+    @wraps(method)
+    def outside(self: nn.Module, frames: dict[str, Frames], *options: Any) -> Any:
+        with exact(next(iter(frames.values())).mask.device):
+            return method(self, frames, *options)
+
+    return outside
+
+
+class JointNetwork(nn.Module):
+    """Encoders, their layers joined, a mixer, one head or one a combination.
+
+    A part that is not trained, an encoder, the mixer or a head, stays in eval mode, without dropout or masks.
     """
 
     def __init__(
-        self, encoder: nn.Module, layer_weights: nn.Module | None, pooling: nn.Module, head: nn.Module
+        self,
+        encoder: nn.Module,
+        layer_weights: Mapping[str, nn.Module],
+        mixer: nn.Module,
+        heads: Mapping[str, nn.Module],
+        modalities: Sequence[str] = ("audio", "text"),
+        modality_dropout: float = 0.0,
     ) -> None:
         """Put the parts together.
 
         Args:
-            encoder: ``(**inputs) -> Hidden`` of ``encoders.speech``, with ``layers``, ``mask``
-            layer_weights: ``layers -> (batch, time, width)``; None takes the last layer
-            pooling: ``(frames, mask) -> (batch, pooled width)``
-            head: ``pooled -> outputs``
+            encoder: ``(**inputs) -> {modality: Hidden}``, its ``branches`` the encoders by modality
+            layer_weights: by modality, ``layers -> (batch, time, width)``; one that is not named takes the last layer
+            mixer: ``{modality: Frames} -> (batch, mixed width)``
+            heads: ``mixed -> outputs``: ``{"shared": head}``, or one a combination
+            modalities: in the order of the columns of ``present``
+            modality_dropout: in ``passes`` of training, the share of utterances that lose one modality
         """
         super().__init__()
         self.encoder = encoder
-        self.layer_weights = layer_weights
-        self.pooling = pooling
-        self.head = head
+        self.layer_weights = nn.ModuleDict(layer_weights)
+        self.mixer = mixer
+        self.heads = nn.ModuleDict(heads)
+        self.modalities = tuple(modalities)
+        self.modality_dropout = modality_dropout
 
-    def train(self, mode: bool = True) -> "Network":
+    def train(self, mode: bool = True) -> "JointNetwork":
         """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
-        eval_frozen(self.encoder)
+        for part in (*self.encoder.branches.values(), self.mixer, *self.heads.values()):
+            eval_frozen(part)
         return self
 
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the head's outputs.
+    def forward(
+        self, inputs: dict[str, Any], combinations: Sequence[str] | None = None, auxiliary: Iterable[Auxiliary] = ()
+    ) -> dict[str, Any]:
+        """Return ``outputs``, or ``passes`` where combinations are named.
+
+        Wrappers that share gradients between processes watch this method alone.
 
         Args:
-            inputs: result of the encoder's ``prepare``, on the device
+            inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
+            combinations: modalities and ``both``; None for ``outputs``
+            auxiliary: what auxiliary losses read, see ``passes``
+        """
+        if combinations is not None:
+            return self.passes(inputs, combinations, auxiliary)
+        return self.outputs(self.frames(inputs))
+
+    def frames(self, inputs: dict[str, Any]) -> dict[str, Frames]:
+        """Return each modality's frames, layers joined, equation 1 of Chochlakis et al.
+
+        Args:
+            inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
+
+        Raises:
+            ValueError: no utterance of the batch has any modality
+        """
+        hidden, present = self.encoder(**inputs), inputs["present"]
+        frames = {}
+        with exact(present.device):
+            for i, name in enumerate(self.modalities):
+                if name in hidden and bool(present[:, i].any()):
+                    values = self._joined(name, hidden[name].layers, present[:, i])
+                    frames[name] = Frames(values, hidden[name].mask & present[:, i : i + 1])
+        if not frames:
+            raise ValueError(f"no utterance of the batch has any of {', '.join(self.modalities)}")
+        return frames
+
+    @_in_float32
+    def outputs(self, frames: dict[str, Frames]) -> dict[str, Tensor]:
+        """Return the head's outputs from all modalities that each utterance has, in the order of the batch.
+
+        Of separate heads that of the utterance's combination is taken, or of ``both`` where it has none.
+
+        Args:
+            frames: by modality
 
         Returns:
             by name, each of shape ``(batch, n)``, see ``heads``
         """
-        hidden = self.encoder(**inputs)
-        with exact(hidden.lengths.device):
-            frames = hidden.layers[-1] if self.layer_weights is None else self.layer_weights(hidden.layers)
-            return self.head(self.pooling(frames, hidden.mask))
+        mixed = self.mixer(frames)
+        if SHARED in self.heads:
+            return self.heads[SHARED](mixed)
+        present = self._present(frames)
+        whole: dict[str, Tensor] = {}
+        for name, rows in self._by_head(present):
+            for key, part in self._head(name)(mixed[rows]).items():
+                empty = whole.get(key, part.new_zeros(len(mixed), *part.shape[1:]))
+                whole[key] = empty.index_copy(0, rows, part)
+        return whole
 
-
-class SequenceClassificationNetwork(nn.Module):
-    """A text model under transformers' own classification class, ``LlamaForSequenceClassification`` for example.
-
-    Its linear layer has one output a label, behind them one an attribute, behind those one a gender where that is
-    trained. A causal model is read at the last token that is not padding (TalTech, section 3.2), BERT and its kin at
-    their first. The embedding is the state that the linear layer reads.
-    """
-
-    def __init__(self, encoder: nn.Module, classifier: nn.Module, n_labels: int, n_attributes: int) -> None:
-        """Put the parts together.
+    def views(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the outputs from all modalities, and from each modality alone; the encoders run once.
 
         Args:
-            encoder: the text encoder, whose ``prepare`` and ``width`` serve here too
-            classifier: a ``...ForSequenceClassification`` around ``encoder.model`` with all outputs
-            n_labels: outputs that are logits, the first ones
-            n_attributes: the outputs behind them; any further ones are the gender's logits
-        """
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.ModuleDict(
-            {name: part for name, part in classifier.named_children() if part is not encoder.model}
-        )
-        self._classifier = [classifier]  # in a list: its backbone is the encoder's and is registered there
-        self.n_labels, self.n_attributes = n_labels, n_attributes
-        self._read: list[Tensor] = []
-        self.last = "score" in self.head
-        self._outside: list[AbstractContextManager] = []
-        reading = self.head["score" if self.last else "classifier"]
-        reading.register_forward_pre_hook(self._remember)
-        reading.register_forward_hook(self._leave, always_call=True)
-
-    def attach(self) -> None:
-        """Put the encoder's model into the classification class, after it has been replaced."""
-        setattr(self._classifier[0], self._classifier[0].base_model_prefix, self.encoder.model)
-
-    def train(self, mode: bool = True) -> "SequenceClassificationNetwork":
-        """Set the mode; frozen parts stay in eval mode."""
-        super().train(mode)
-        self._classifier[0].training = mode
-        eval_frozen(self.encoder)
-        return self
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the embedding, and logits, attributes and gender as far as the classifier has them.
-
-        Args:
-            inputs: ``input_ids`` and ``attention_mask``, int64, shape ``(batch, time)``
+            inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
 
         Returns:
-            by name, each of shape ``(batch, n)``
+            by name, each of shape ``(batch, n)``; those of one modality are named ``audio.logits`` and so on, NaN where
+            an utterance lacks it
         """
-        scores = self._classifier[0](**inputs).logits
-        states = self._read.pop()
-        outputs = {"embedding": self._embedding(states, inputs)}
-        if self.n_labels:
-            outputs["logits"] = scores[:, : self.n_labels]
-        behind = self.n_labels + self.n_attributes
-        if self.n_attributes:
-            outputs["attributes"] = scores[:, self.n_labels : behind]
-        if scores.shape[1] > behind:
-            outputs["gender"] = scores[:, behind:]
+        frames = self.frames(inputs)
+        whole = self.outputs(frames)
+        outputs = dict(whole)
+        for name in self.modalities:
+            outputs |= {f"{name}.{key}": torch.full_like(values, torch.nan) for key, values in whole.items()}
+            if name in frames:
+                (rows,) = frames[name].present.nonzero(as_tuple=True)
+                for key, values in self.outputs({name: frames[name].of(rows)}).items():
+                    outputs[f"{name}.{key}"].index_copy_(0, rows, values)
         return outputs
 
-    def _remember(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        states = inputs[0].float()  # of an encoder in bfloat16, by its weights or under autocast
-        self._read[:] = [states]
-        self._outside.append(exact(states.device))
-        self._outside[-1].__enter__()
-        return (states,)
+    def passes(
+        self,
+        inputs: dict[str, Any],
+        combinations: Sequence[str],
+        auxiliary: Iterable[Auxiliary] = (),
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Any]:
+        """Return a ``Pass`` for each combination that an utterance takes part in, and the auxiliary losses' arguments.
 
-    def _leave(self, *_: object) -> None:
-        self._outside.pop().__exit__(None, None, None)
+        The encoders run once.
 
-    def _embedding(self, states: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        if states.ndim == 2:
-            return states
-        if not self.last:
-            return states[:, 0]
-        config = self._classifier[0].config
-        tokens = inputs["input_ids"]
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        # the rule of GenericForSequenceClassification
-        last = (positions * (tokens != config.pad_token_id)).argmax(dim=1)
-        return states[torch.arange(len(states), device=states.device), last]
+        Args:
+            inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
+            combinations: modalities and ``both``
+            auxiliary: ``aligned`` and ``reconstruction`` need a mixer that is a shared transformer, ``imagination``
+                and ``invariance`` one that imagines
+            generator: of the masks and of modality dropout; None takes torch's own
 
+        Returns:
+            by combination its ``Pass``, and as far as ``auxiliary`` names them: ``aligned`` (audio, text, both),
+            vectors of the unimodal passes, shape ``(batch, width)``, and which utterances have both, bool, shape
+            ``(batch,)``; ``reconstruction`` by pass and modality (estimate, target, mask), shapes ``(n, time, width)``
+            and ``(n, time)``, from passes of their own, whose masks affect no other pass; ``imagination`` (estimate,
+            target), see ``Imagination.imagined``; ``invariance`` (audio, text, both, temperature), vectors as of
+            ``aligned``, and the number by which their cosines are divided
+        """
+        if self.training and self.modality_dropout > 0:
+            inputs = inputs | {"present": drop_modalities(inputs["present"], self.modality_dropout, generator)}
+        return self._passes(self.frames(inputs), combinations, set(auxiliary), generator)
 
-def is_trained(module: nn.Module) -> bool:
-    """Return whether any parameter takes gradients."""
-    return any(parameter.requires_grad for parameter in module.parameters())
+    @_in_float32
+    def _passes(
+        self,
+        frames: dict[str, Frames],
+        combinations: Sequence[str],
+        auxiliary: set[Auxiliary],
+        generator: torch.Generator | None,
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        contextual: dict[str, tuple[Tensor, Frames]] = {}  # by modality: rows, tokens of the unimodal pass
+        parts = self._parts(frames, combinations)
+        for name, (rows, chosen) in parts.items():
+            if "aligned" in auxiliary and name in self.modalities:
+                mixed, tokens = self.mixer.contextual(chosen)
+                contextual[name] = rows, tokens[name]
+            else:
+                mixed = self.mixer(chosen)
+            result[name] = Pass(rows, self._head(name)(mixed))
+        if "aligned" in auxiliary:
+            result["aligned"] = self._aligned(frames, contextual)
+        if "reconstruction" in auxiliary:
+            of_each = self.mixer.settings.masked_passes == "each"
+            masked = {name: part for name, (_, part) in parts.items()} if of_each else {BOTH: frames}
+            rebuilt = {name: self.mixer.reconstruct(part, generator) for name, part in masked.items()}
+            result["reconstruction"] = {
+                f"{name} {modality}": (part.estimate, part.target, part.mask)
+                for name, by_modality in rebuilt.items()
+                for modality, part in by_modality.items()
+            }
+        if "imagination" in auxiliary:
+            result["imagination"] = self.mixer.imagined(frames)
+        if "invariance" in auxiliary:
+            result["invariance"] = self._invariance(frames)
+        return result
 
+    def _joined(self, name: str, layers: Sequence[Tensor], present: Tensor) -> Tensor:
+        if name not in self.layer_weights:
+            return layers[-1]
+        if bool(present.all()):
+            return self.layer_weights[name](layers)
+        # a NaN in the rows of an absent modality would reach the gradient of the weights
+        (rows,) = present.nonzero(as_tuple=True)
+        joined = self.layer_weights[name]([layer[rows] for layer in layers])
+        return joined.new_zeros(len(present), *joined.shape[1:]).index_copy(0, rows, joined)
 
-def eval_frozen(encoder: nn.Module) -> None:
-    """Put an encoder that is not trained into eval mode, and the frozen batch norms of one that is."""
-    if is_trained(encoder):
-        keep_frozen_norms_still(encoder)
-    else:
-        encoder.eval()
+    def _present(self, frames: dict[str, Frames]) -> Tensor:
+        some = next(iter(frames.values())).present
+        columns = [frames[name].present if name in frames else torch.zeros_like(some) for name in self.modalities]
+        return torch.stack(columns, dim=1)  # (batch, modalities)
+
+    def _parts(
+        self, frames: dict[str, Frames], combinations: Sequence[str]
+    ) -> dict[str, tuple[Tensor, dict[str, Frames]]]:
+        """Return by combination the rows that take part and their frames."""
+        return {
+            name: (rows, {modality: part.of(rows) for modality, part in frames.items() if name in (BOTH, modality)})
+            for name, rows in taking(self._present(frames), self.modalities, combinations).items()
+        }
+
+    def _aligned(
+        self, frames: dict[str, Frames], contextual: dict[str, tuple[Tensor, Frames]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        present, vectors = self._present(frames), []
+        for i, name in enumerate(self.modalities):
+            (rows,) = present[:, i].nonzero(as_tuple=True)
+            if not len(rows):
+                vectors.append(self.mixer.cls.new_zeros(len(present), self.mixer.width))
+                continue
+            if name not in contextual:
+                contextual[name] = rows, self.mixer.contextual({name: frames[name].of(rows)})[1][name]
+            z = self.mixer.align(contextual[name][1])
+            vectors.append(z.new_zeros(len(present), z.shape[1]).index_copy(0, contextual[name][0], z))
+        audio, text = vectors
+        return audio, text, present.all(dim=1)
+
+    def _invariance(self, frames: dict[str, Frames]) -> tuple[Tensor, Tensor, Tensor, float]:
+        vectors = self.mixer.invariant(frames)
+        nothing = torch.zeros_like(next(iter(vectors.values())))
+        audio, text = (vectors.get(name, nothing) for name in self.modalities)
+        return audio, text, self._present(frames).all(dim=1), self.mixer.settings.temperature
+
+    def _head(self, combination: str) -> nn.Module:
+        if SHARED in self.heads:
+            return self.heads[SHARED]
+        if combination in self.heads or BOTH in self.heads:
+            return self.heads[combination if combination in self.heads else BOTH]
+        raise ValueError(f"combination {combination!r} has no head, expected one of {list(self.heads)}")
+
+    def _by_head(self, present: Tensor) -> list[tuple[str, Tensor]]:
+        """Return by combination the rows whose outputs its head gives."""
+        rows_by_head = []
+        lone = present.sum(dim=1) == 1
+        own = {name: lone & present[:, i] for i, name in enumerate(self.modalities)} | {BOTH: ~lone}
+        for name, chosen in own.items():
+            (rows,) = chosen.nonzero(as_tuple=True)
+            if len(rows):
+                rows_by_head.append((name, rows))
+        return rows_by_head

@@ -24,15 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline_lib import experts
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import batches, combinations, data
-from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.readers import Pairs, Recordings
+from pipeline_lib.experts import availability, disk
+from pipeline_lib.experts.utterances import Pairs, Recordings
+from pipeline_lib.finetuning import sampling
+from pipeline_lib.finetuning.sampling import Batch
+from pipeline_lib.finetuning.targets import lengths_of, texts_of
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
+from pipeline_lib.networks.network import JointNetwork
 from pipeline_lib.params.base import PARAMS, read_params, read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import read_machine
@@ -158,10 +159,10 @@ def prepared(
     """
     size, device = settings.predict.batch_size, next(network.parameters()).device
     parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
-    chunked = [Batch(part, *batches.whole(lengths[part], settings)) for part in parts]
-    loader = batches.Loader(chunked, read, network.encoder.prepare, {})
-    for inputs, _ in batches.load(loader, workers, device):
-        yield batches.to(inputs, device)
+    chunked = [Batch(part, *sampling.whole(lengths[part], settings)) for part in parts]
+    loader = sampling.Loader(chunked, read, network.encoder.prepare, {})
+    for inputs, _ in sampling.load(loader, workers, device):
+        yield sampling.to(inputs, device)
 
 
 def diagnose(
@@ -179,18 +180,18 @@ def diagnose(
     """
     machine = read_machine().finetuning
     device = pick(machine.device)
-    network = experts.load(folder, device)
+    network = disk.load(folder, device)
     result: dict[str, Any] = {"parameters": parameters(network)}
     if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
         return result
-    text_of = data.texts_of(corpus, texts, settings)
+    text_of = texts_of(corpus, texts, settings)
     if text_of is None:
         raise InputError(f"{folder} is a joint expert, its modality in params.yaml is 'audio'; train the expert again")
-    rows = drawn(corpus, combinations.present(corpus, text_of, settings), **draw)
-    lengths = data.lengths_of(corpus, text_of, settings)
+    rows = drawn(corpus, availability.present(corpus, text_of, settings), **draw)
+    lengths = lengths_of(corpus, text_of, settings)
     read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), text_of)
     result |= measured(network, prepared(network, read, rows, lengths, settings, machine.workers))
-    fresh = experts.build(experts.read_settings(folder), device, folder).eval()
+    fresh = disk.build(disk.read_settings(folder), device, folder).eval()
     measures = measured(fresh, prepared(fresh, read, rows, lengths, settings, machine.workers))
     result["collapse_at_random"] = measures["collapse"]
     return result

@@ -14,7 +14,7 @@ from pipeline_lib.embedding import probe, shard
 from pipeline_lib.embedding.pool import pool
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import ExpertSettings, build, save_expert
+from pipeline_lib.experts.disk import ExpertSettings, build, save_expert
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.params.encoder import EncoderSettings

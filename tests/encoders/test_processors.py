@@ -103,7 +103,7 @@ def test_where_bitsandbytes_would_repack_a_model_computes_and_trains_to_the_bit_
 def test_experts_in_4_bit_and_all_that_train_pass_on_other_processors(forced, claimed):
     """The choices of torch, oneDNN and OpenBLAS by their switches, that of bitsandbytes by a plugin."""
     switches = dict(zip(("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE"), forced, strict=True))
-    files = ["tests/encoders/test_weights.py", "tests/test_experts.py", "tests/finetuning", "tests/networks"]
+    files = ["tests/encoders/test_weights.py", "tests/experts/test_disk.py", "tests/finetuning", "tests/networks"]
     command = [sys.executable, "-m", "pytest", "-p", "tests.encoders.claimed", "-m", "not acceptance", *files]
     environment = {**os.environ, **switches, "CLAIMED_AVX512BF16": claimed, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

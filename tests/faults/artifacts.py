@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from pipeline_lib import experts
-from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.disk import ExpertSettings
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.fusion import model
@@ -172,17 +172,17 @@ def _expert(root: Path) -> tuple[Any, ExpertSettings]:
         attribute_range="signed",
         seed=5,
     )
-    return experts.build(said, CPU), said
+    return disk.build(said, CPU), said
 
 
 def expert_kind(root: Path) -> Kind:
     """Return the kind of a trained expert; its encoder's checkpoint lies in ``root``."""
 
     def read(folder: Path) -> Any:
-        said = experts.read_settings(folder / "text")
-        return frozen([said.model_dump(), dict(experts.load(folder / "text", CPU).state_dict())])
+        said = disk.read_settings(folder / "text")
+        return frozen([said.model_dump(), dict(disk.load(folder / "text", CPU).state_dict())])
 
-    return Kind(lambda folder: experts.save_expert(folder / "text", *_expert(root)), read)
+    return Kind(lambda folder: disk.save_expert(folder / "text", *_expert(root)), read)
 
 
 def _write_fusion(folder: Path) -> None:

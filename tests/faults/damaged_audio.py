@@ -17,7 +17,7 @@ from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning.readers import Recordings
+from pipeline_lib.experts.utterances import Recordings
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.transcription.recognition import Recognizer
 from tests.faults import forked, tables

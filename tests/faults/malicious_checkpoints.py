@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline_lib import experts
 from pipeline_lib.encoders.load import load_text
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts import disk
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.storage import checksummed_json
@@ -160,7 +160,7 @@ def an_expert_by_pickle(root: Path) -> None:
     place = an_expert(root)
     (place / "head.safetensors").write_bytes(evil(root.parent))
     with refused("head.safetensors is damaged"):
-        experts.load(place, torch.device("cpu"))
+        disk.load(place, torch.device("cpu"))
 
 
 def an_expert_that_points_elsewhere(root: Path) -> None:
@@ -171,7 +171,7 @@ def an_expert_that_points_elsewhere(root: Path) -> None:
         said["encoder"]["checkpoint"] = checkpoint
         (place / "settings.json").write_text(checksummed_json.dumps(said, contents))
         with refused("."):
-            experts.load(place, torch.device("cpu"))
+            disk.load(place, torch.device("cpu"))
 
 
 def an_expert_with_code(root: Path) -> None:
@@ -180,14 +180,14 @@ def an_expert_with_code(root: Path) -> None:
     contents = {name: (place / name).read_bytes() for name in files}
     (place / "settings.json").write_text(checksummed_json.dumps({**said, "auto_map": "evil.M"}, contents))
     with refused("auto_map is not a parameter"):
-        experts.load(place, torch.device("cpu"))
+        disk.load(place, torch.device("cpu"))
 
 
 def an_expert_nested_deeply(root: Path) -> None:
     place = an_expert(root)
     (place / "settings.json").write_text('{"x": ' + "[" * 200_000)
     with refused("settings.json is not JSON"):
-        experts.load(place, torch.device("cpu"))
+        disk.load(place, torch.device("cpu"))
 
 
 def a_training_checkpoint_by_pickle(root: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.networks.network import Network
+from pipeline_lib.networks.sequence_classification import Network
 from tests.finetuning import corpora
 from tests.finetuning.runs import SCORED, run
 

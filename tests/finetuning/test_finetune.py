@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib import experts
+from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.finetuning.train import Training
 from tests.finetuning import corpora
@@ -45,7 +45,7 @@ def test_with_shuffled_training_labels_an_expert_falls_to_chance(tones, tmp_path
 
 def test_a_saved_expert_predicts_what_the_table_says(tones, tmp_path):
     result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **SCORED))
-    network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
+    network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
         logits = network(network.encoder.prepare(tones.texts[:1]))["logits"].double()
     np.testing.assert_allclose(result.posterior[0], logits.softmax(dim=1)[0].numpy(), atol=1e-6)

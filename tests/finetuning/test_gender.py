@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib import experts
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import data
+from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.steps import Steps
+from pipeline_lib.finetuning.targets import check_data, targets_of
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 from tests.finetuning.runs import LONG, SCORED, run
@@ -29,8 +29,8 @@ def spoken(corpus, column=None):
 
 
 def check(corpus, options):
-    targets = data.targets_of(corpus, options)
-    return targets, *data.check_data(corpus, targets, options)
+    targets = targets_of(corpus, options)
+    return targets, *check_data(corpus, targets, options)
 
 
 def test_genders_are_targets_where_they_are_known(tones):
@@ -39,7 +39,7 @@ def test_genders_are_targets_where_they_are_known(tones):
     expected = [{"female": 0, "male": 1}.get(gender, -1) for gender in corpus.frame["gender"]]
     np.testing.assert_array_equal(targets.gender, expected)
     assert "gender" in targets.arrays()
-    assert data.targets_of(corpus, corpora.settings(tones.w2v_bert, "audio")).gender is None
+    assert targets_of(corpus, corpora.settings(tones.w2v_bert, "audio")).gender is None
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
     assert max(float(row["dev_gender_accuracy"]) for row in rows if row["dev_loss"] != "nan") > 0.8
     again = predictions.read(tmp_path / "predictions.parquet")
     assert (again.labels, again.attribute_names) == (("anger", "happiness", "sadness", "O"), ())
-    assert experts.read_settings(tmp_path / "models" / "tones").gender
-    network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
+    assert disk.read_settings(tmp_path / "models" / "tones").gender
+    network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     if modality == "text":
         with torch.inference_mode():
             outputs = network(network.encoder.prepare(tones.texts[:2]))

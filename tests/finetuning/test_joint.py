@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib import experts
+from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import predictions
@@ -143,7 +143,7 @@ def test_a_saved_joint_expert_predicts_what_the_tables_say(tones, tmp_path):
     settings = corpora.joint(tones, branches={"audio": lora, "text": lora}, **TARGETS)
     by_modalities, files = run(tones, tmp_path, settings)
     assert {"models/tones/adapter.safetensors", "models/tones/head.safetensors"} < set(files)
-    network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
+    network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
         outputs = network(network.encoder.prepare([(None, text) for text in tones.texts[:1]]))
     np.testing.assert_allclose(
@@ -167,7 +167,7 @@ def test_late_fusion_trains_two_experts_and_then_one_head(tones, tmp_path):
     run(tones, tmp_path / "first", first)
     run(tones, tmp_path / "both", settings)
     before, after = (
-        experts.load(tmp_path / folder / "models" / "tones", torch.device("cpu")) for folder in ("first", "both")
+        disk.load(tmp_path / folder / "models" / "tones", torch.device("cpu")) for folder in ("first", "both")
     )
     known = before.state_dict()
     changed = {name for name, tensor in after.state_dict().items() if not torch.equal(tensor, known[name])}
@@ -179,13 +179,13 @@ def test_an_encoder_of_a_trained_expert_is_taken_and_left_as_it_is(tones, tmp_pa
     alone = corpora.settings(tones.w2v_bert, "audio")
     paths = {"expert": tmp_path / "models" / "audio", "curve": tmp_path / "c", "work": tmp_path / "w"}
     finetune("audio", alone, tones.corpus, tones.root, None, **paths, machine=corpora.machine())
-    tuned = experts.load_encoder(paths["expert"], torch.device("cpu")).state_dict()
+    tuned = disk.load_encoder(paths["expert"], torch.device("cpu")).state_dict()
     taken = {"encoder": None, "expert": str(paths["expert"])}
     run(tones, tmp_path, corpora.joint(tones, branches={"audio": taken}))
     (paths["expert"] / "adapter.safetensors").unlink()  # the joint expert is whole without it
-    network = experts.load(tmp_path / "models" / "tones", torch.device("cpu"))
+    network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     frozen = network.encoder.branches["audio"].state_dict()
     assert tuned.keys() == frozen.keys()
     assert all(torch.equal(tuned[name], frozen[name]) for name in tuned)
-    encoder = experts.load_encoder(tmp_path / "models" / "tones", torch.device("cpu"), "audio")
+    encoder = disk.load_encoder(tmp_path / "models" / "tones", torch.device("cpu"), "audio")
     assert encoder.kind == "wav2vec2-bert"

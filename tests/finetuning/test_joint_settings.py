@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import combinations, data, sentiment
+from pipeline_lib.experts import availability
+from pipeline_lib.finetuning import sentiment
+from pipeline_lib.finetuning.targets import check_data, lengths_of, targets_of
 from pipeline_lib.params.finetuning import FinetuningSettings
 from tests.finetuning import corpora
 
@@ -127,40 +129,40 @@ def test_sentiment_is_read_off_the_valence_with_both_thresholds_inside():
 
 def test_an_empty_text_is_none_to_a_joint_expert_and_one_to_a_text_expert(tones):
     texts = ["", "  ", *tones.texts[2:]]
-    assert combinations.present(tones.corpus, texts, corpora.joint(tones))[:3].tolist() == [
+    assert availability.present(tones.corpus, texts, corpora.joint(tones))[:3].tolist() == [
         [True, False],
         [True, False],
         [True, True],
     ]
     text = corpora.settings(tones.llama, "text")
-    assert combinations.present(tones.corpus, texts, text)[:3].tolist() == [[False, True]] * 3
+    assert availability.present(tones.corpus, texts, text)[:3].tolist() == [[False, True]] * 3
 
 
 def test_what_takes_part_follows_from_what_there_is():
     present = np.array([[True, True], [True, False], [False, True], [False, False]])
-    assert combinations.takes_part(present, ["audio"]).tolist() == [True, True, False, False]
-    assert combinations.takes_part(present, ["audio", "text"]).tolist() == [True, True, True, False]
-    assert combinations.takes_part(present, ["both"]).tolist() == [True, True, True, False]
+    assert availability.takes_part(present, ["audio"]).tolist() == [True, True, False, False]
+    assert availability.takes_part(present, ["audio", "text"]).tolist() == [True, True, True, False]
+    assert availability.takes_part(present, ["both"]).tolist() == [True, True, True, False]
     line = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
-    assert combinations.presence_lines(present, "joint") == [line]
+    assert availability.presence_lines(present, "joint") == [line]
 
 
 def test_a_text_without_audio_is_as_long_as_it_would_be_spoken(tones):
     frame = tones.corpus.frame.copy()
     frame["audio"] = [None, *frame["audio"][1:]]
     corpus = type(tones.corpus)(frame, "tones", tones.corpus.labels, (1.0, 7.0))
-    lengths = data.lengths_of(corpus, ["a" * 30, *tones.texts[1:]], corpora.joint(tones))
+    lengths = lengths_of(corpus, ["a" * 30, *tones.texts[1:]], corpora.joint(tones))
     assert lengths[0] == 2.0
     assert lengths[1] == frame["duration_s"][1]
 
 
 def test_a_corpus_without_a_combination_that_alone_is_trained_is_refused(tones):
     settings = corpora.joint(tones, passes=["text"])
-    targets = data.targets_of(tones.corpus, settings)
-    present = combinations.present(tones.corpus, [""] * 48, settings)
+    targets = targets_of(tones.corpus, settings)
+    present = availability.present(tones.corpus, [""] * 48, settings)
     with pytest.raises(
         InputError, match=r"has 0 utterances in train that phase 'only' with passes \['text'\] could be"
     ):
-        data.check_data(tones.corpus, targets, settings, present)
+        check_data(tones.corpus, targets, settings, present)
     with pytest.raises(InputError, match="has neither audio nor text, there is nothing to train a joint expert on"):
-        data.check_data(tones.corpus, targets, settings, np.zeros((48, 2), dtype=bool))
+        check_data(tones.corpus, targets, settings, np.zeros((48, 2), dtype=bool))

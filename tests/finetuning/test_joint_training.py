@@ -8,8 +8,8 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline_lib import losses
-from pipeline_lib.finetuning import data
 from pipeline_lib.finetuning.steps import Steps
+from pipeline_lib.finetuning.targets import check_data, targets_of, texts_of
 from pipeline_lib.tables import manifest, predictions, transcripts
 from stages.finetuning import main
 from tests.finetuning import corpora
@@ -36,7 +36,7 @@ def test_a_corpus_of_recordings_trains_a_joint_expert(tones, tmp_path):
     np.testing.assert_array_equal(by_modalities["both"].posterior, by_modalities["audio"].posterior)
     frame = tones.corpus.frame.assign(reference_text=np.full(48, None, dtype=object))
     settings = corpora.joint(tones, text="reference")
-    assert data.texts_of(replace(tones.corpus, frame=frame), None, settings) == [None] * 48
+    assert texts_of(replace(tones.corpus, frame=frame), None, settings) == [None] * 48
 
 
 def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tmp_path, monkeypatch):
@@ -65,11 +65,11 @@ def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tm
 def test_emotions_beside_the_corpus_labels_count_in_every_other_loss(tones):
     corpus = replace(tones.corpus, labels=("anger", "sadness"))  # as corpus.labels restricts them
     settings = corpora.joint(tones, **corpora.merged(TARGETS, {"targets": {"pseudo_labels": False}}))
-    targets = data.targets_of(corpus, settings)
+    targets = targets_of(corpus, settings)
     happy = corpus.frame["emotion"].to_numpy() == "happiness"
     assert targets.labels == ("anger", "sadness")
     assert set(targets.emotion[happy]) == {-1}
-    train, _ = data.check_data(corpus, targets, settings)
+    train, _ = check_data(corpus, targets, settings)
     assert happy[train].sum() == 6
     assert np.isfinite(targets.attributes[happy][:, 1]).all()
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pipeline_lib.encoders import device
-from pipeline_lib.expert_network import ENCODER
+from pipeline_lib.experts.build import ENCODER
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.networks.network import Network
+from pipeline_lib.networks.sequence_classification import Network
 from tests.finetuning import corpora
 from tests.finetuning.test_split import job_of
 

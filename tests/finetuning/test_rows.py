@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline_lib.finetuning import combinations, data, identity
+from pipeline_lib.experts import availability
+from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.finetuning import identity
 from pipeline_lib.finetuning.augmentation import sounds
-from pipeline_lib.finetuning.readers import Recordings
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.tables.segments import Segment
 from tests.finetuning import corpora, runs, test_joint
 
@@ -47,7 +49,7 @@ def test_an_expert_trained_on_segments_is_that_of_files_of_their_own(tones, in_o
 
 def test_another_segment_of_the_same_file_is_another_training(tones, in_one):
     settings = corpora.settings(tones.w2v_bert, "audio")
-    targets = data.targets_of(in_one, settings)
+    targets = targets_of(in_one, settings)
     nothing = sounds.find(settings.augmentation)
     moved = replace(in_one, frame=in_one.frame.assign(end_s=in_one.frame["end_s"] - 0.01))
     one, other = (identity.identity(settings, corpus, targets, None, nothing) for corpus in (in_one, moved))
@@ -85,4 +87,4 @@ def test_a_text_expert_leaves_out_what_has_no_human_text_and_says_so(tones, tmp_
     result, _ = runs.run(tones, tmp_path, settings, corpus)
     assert "5 of 48 utterances have no text and are neither trained on nor predicted" in capsys.readouterr().out
     assert result.utterance_ids.tolist() == [name for row, name in enumerate(corpus.ids) if row not in LOST]
-    assert combinations.presence_lines(np.ones((3, 2), dtype=bool), "text") == []
+    assert availability.presence_lines(np.ones((3, 2), dtype=bool), "text") == []

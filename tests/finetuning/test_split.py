@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline_lib import experts
-from pipeline_lib.finetuning import batches, combinations, data, identity
-from pipeline_lib.finetuning.batches import Batch
+from pipeline_lib.experts import availability, disk
+from pipeline_lib.experts.utterances import Pairs, Recordings, Texts
+from pipeline_lib.finetuning import identity, sampling
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs
 from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.readers import Pairs, Recordings, Texts
+from pipeline_lib.finetuning.sampling import Batch
 from pipeline_lib.finetuning.steps import Steps
+from pipeline_lib.finetuning.targets import check_data, classes_of, lengths_of, targets_of, texts_of
 from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 from tests.finetuning import corpora
 from tests.networks import joint_networks
@@ -186,11 +187,11 @@ def test_a_part_in_which_nothing_is_known_adds_nothing():
 
 def job_of(tones, settings, folder):
     """Return the training of an expert on the tones, at its beginning."""
-    targets = data.targets_of(tones.corpus, settings)
-    texts = data.texts_of(tones.corpus, tones.texts, settings)
-    present = combinations.present(tones.corpus, texts, settings)
-    train, dev = data.check_data(tones.corpus, targets, settings, present)
-    network = experts.build(identity.expert_settings(settings, targets), torch.device("cpu"))
+    targets = targets_of(tones.corpus, settings)
+    texts = texts_of(tones.corpus, tones.texts, settings)
+    present = availability.present(tones.corpus, texts, settings)
+    train, dev = check_data(tones.corpus, targets, settings, present)
+    network = disk.build(identity.expert_settings(settings, targets), torch.device("cpu"))
     recordings = Recordings([tones.root / name for name in tones.corpus.frame["audio"]], 400)
     with logs(folder, enabled=False) as opened:
         return TrainingContext(
@@ -198,8 +199,8 @@ def job_of(tones, settings, folder):
             network=network,
             settings=settings,
             targets=targets,
-            classes=data.classes_of(tones.corpus, targets),
-            lengths=data.lengths_of(tones.corpus, texts, settings),
+            classes=classes_of(tones.corpus, targets),
+            lengths=lengths_of(tones.corpus, texts, settings),
             present=present,
             train=train,
             dev=dev,
@@ -219,7 +220,7 @@ def step_gradient(job, sizes, monkeypatch):
     plan = [
         Batch(part, np.zeros(len(part)), np.full(len(part), np.nan)) for part in np.split(rows, np.cumsum(sizes)[:-1])
     ]
-    monkeypatch.setattr(batches, "epoch", lambda *_: plan)
+    monkeypatch.setattr(sampling, "epoch", lambda *_: plan)
     steps, state, result = Steps(job, "only", phase), State(), []
     monkeypatch.setattr(
         steps.optimiser, "step", lambda: result.extend(parameter.grad.flatten() for parameter in steps.trained)

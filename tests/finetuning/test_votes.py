@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import data, optimisation
+from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.context import TrainingContext
+from pipeline_lib.finetuning.targets import check_data, targets_of
 from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
 from tests.finetuning.runs import LONG, SCORED, run
@@ -41,7 +42,7 @@ def counts_of(targets, train):
 
 
 def test_targets_are_the_shares_of_the_votes_without_x(tones):
-    meant, targets = tones.corpus.frame["emotion"], data.targets_of(voted(tones.corpus), settings(tones))
+    meant, targets = tones.corpus.frame["emotion"], targets_of(voted(tones.corpus), settings(tones))
     assert targets.labels == ("anger", "happiness", "sadness", "O")
     np.testing.assert_allclose(targets.soft, [TARGETS[label] for label in meant])
     assert targets.soft.dtype == np.float32
@@ -50,7 +51,7 @@ def test_targets_are_the_shares_of_the_votes_without_x(tones):
 
 def test_votes_for_labels_that_are_not_trained_are_left_out_and_the_rest_renormalised(tones):
     cast = {**CAST, "anger": {"anger": 3, "O": 4, "contempt": 1}}
-    result = data.targets_of(voted(tones.corpus, cast), settings(tones, targets={"pseudo_labels": False}))
+    result = targets_of(voted(tones.corpus, cast), settings(tones, targets={"pseudo_labels": False}))
     assert result.labels == ("anger", "happiness", "sadness")
     np.testing.assert_allclose(result.soft[tones.corpus.frame["emotion"] == "anger"], [[1, 0, 0]] * 12)
     assert not result.soft[tones.corpus.frame["emotion"] == "O"].any()
@@ -63,21 +64,21 @@ def test_without_usable_votes_the_consensus_is_certain_and_without_either_there_
         frame.at[row, "votes"] = votes
         frame.at[row, "emotion"] = emotion
     corpus = replace(corpus, frame=frame)
-    targets = data.targets_of(corpus, settings(tones))
+    targets = targets_of(corpus, settings(tones))
     np.testing.assert_allclose(targets.soft[first], [0, 1, 0, 0])
     assert not targets.soft[[second, third]].any()
-    train, _ = data.check_data(corpus, targets, settings(tones))
+    train, _ = check_data(corpus, targets, settings(tones))
     assert first in train and second not in train and third not in train
 
 
 def test_o_is_a_label_only_where_it_is_voted_for_in_train(tones):
     corpus = voted(tones.corpus, {**CAST, "O": {"anger": 1, "happiness": 1}})
-    assert data.targets_of(corpus, settings(tones)).labels == ("anger", "happiness", "sadness")
+    assert targets_of(corpus, settings(tones)).labels == ("anger", "happiness", "sadness")
 
 
 def test_utterances_without_consensus_train_too(tones):
     corpus, options = voted(tones.corpus), settings(tones)
-    train, _ = data.check_data(corpus, data.targets_of(corpus, options), options)
+    train, _ = check_data(corpus, targets_of(corpus, options), options)
     assert len(train) == 24
     assert (corpus.frame["emotion"].to_numpy()[train] == "X").sum() == 6
 
@@ -93,7 +94,7 @@ def test_utterances_without_consensus_train_too(tones):
 def test_a_corpus_that_lacks_votes_or_a_consensus_to_balance_is_refused(tones, cast, changes, message):
     corpus, options = voted(tones.corpus, cast), settings(tones, **changes)
     with pytest.raises(InputError, match=message):
-        data.check_data(corpus, data.targets_of(corpus, options), options)
+        check_data(corpus, targets_of(corpus, options), options)
 
 
 def test_soft_labels_without_categories_are_refused(tones):
@@ -104,8 +105,8 @@ def test_soft_labels_without_categories_are_refused(tones):
 
 def test_class_weights_and_prior_come_from_the_mean_target(tones):
     corpus, options = voted(tones.corpus), settings(tones)
-    targets = data.targets_of(corpus, options)
-    train, _ = data.check_data(corpus, targets, options)
+    targets = targets_of(corpus, options)
+    train, _ = check_data(corpus, targets, options)
     counts, soft = counts_of(targets, train)
     assert counts.tolist() == [6, 6, 0, 6]
     mean = np.mean([TARGETS[label] for label in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)

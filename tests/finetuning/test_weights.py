@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib import experts
+from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.finetune import finetune
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.embedding import EmbeddingSettings
@@ -36,7 +36,7 @@ def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(to
     held = 3 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 192) + 20 * 128 + 7 * 128
     assert f"{lora + 128 * 4:>14,} {held + lora + 128 * 4:>14,}" in console.out.splitlines()[-1]
     assert "LoRA stays beside the encoder's weights" in console.err
-    network = experts.load(tmp_path / "models", torch.device("cpu"))
+    network = disk.load(tmp_path / "models", torch.device("cpu"))
     alone = [network(network.encoder.prepare([text]))["logits"] for text in tones.texts[:1]]
     with torch.inference_mode():
         table = network(network.encoder.prepare([tones.texts[0]] * 5))["logits"]

@@ -5,9 +5,9 @@ from torch import nn
 
 from pipeline_lib.encoders.hidden import Hidden
 from pipeline_lib.networks.heads import build as build_head
-from pipeline_lib.networks.joint import JointNetwork
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers.build import build as build_mixer
+from pipeline_lib.networks.network import JointNetwork
 from pipeline_lib.params.network import HeadSettings, MixerSettings
 from tests.networks.mixers.batches import WIDTHS
 

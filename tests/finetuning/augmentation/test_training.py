@@ -8,10 +8,10 @@ import soundfile
 import torch
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import batches
+from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.finetuning import sampling
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables.predictions import Predictions
 from tests.finetuning import corpora
@@ -40,9 +40,9 @@ def loaded(tones, folder):
 
     def load(plan=None, number=0, workers=0, augmenting=True):
         if plan is None:
-            plan = batches.epoch(rows, classes, lengths, settings.phases["only"], (1, 0, number), options.speed)
-        loader = batches.Loader(plan, Recordings(paths, 1), as_tensors, {}, augmentation if augmenting else None)
-        return plan, [inputs["waveforms"] for inputs, _ in batches.load(loader, workers, torch.device("cpu"))]
+            plan = sampling.epoch(rows, classes, lengths, settings.phases["only"], (1, 0, number), options.speed)
+        loader = sampling.Loader(plan, Recordings(paths, 1), as_tensors, {}, augmentation if augmenting else None)
+        return plan, [inputs["waveforms"] for inputs, _ in sampling.load(loader, workers, torch.device("cpu"))]
 
     return load
 
@@ -78,7 +78,7 @@ def test_two_epochs_and_two_occurrences_differ(loaded):
 
 def test_without_a_seed_or_an_augmentation_a_chunk_stays_as_it_is(loaded, tones, folder):
     plan, plain = loaded(augmenting=False)
-    seedless = [batches.Batch(batch.rows, batch.starts_s, batch.durations_s) for batch in plan]
+    seedless = [sampling.Batch(batch.rows, batch.starts_s, batch.durations_s) for batch in plan]
     _, development = loaded(seedless)
     _, augmented = loaded(plan)
     assert all(torch.equal(one, two) for one, two in zip(plain, development, strict=True))
@@ -118,7 +118,7 @@ def test_other_noises_under_the_same_names_begin_another_training(tones, folder,
 
 
 def test_a_missing_folder_is_told_before_the_model_is_loaded(tones, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline_lib.experts.build", lambda *parts: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("pipeline_lib.experts.disk.build", lambda *parts: pytest.fail("the model was loaded"))
     with pytest.raises(InputError, match="does not exist or is no folder, expected recordings for augmentation"):
         run(tones, tmp_path, entry(tones, tmp_path / "none"))
 

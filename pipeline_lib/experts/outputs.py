@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.finetuning import batches
-from pipeline_lib.finetuning.batches import Batch
-from pipeline_lib.finetuning.readers import Reader
+from pipeline_lib.experts.utterances import Reader
+from pipeline_lib.finetuning import sampling
+from pipeline_lib.finetuning.sampling import Batch
 from pipeline_lib.params.finetuning import FinetuningSettings
 
 
@@ -42,11 +42,11 @@ def outputs_of(
         return
     network.eval()
     device = next(network.parameters()).device
-    chunked = [Batch(rows, *batches.whole(lengths[rows], settings)) for rows in plan]
-    loader = batches.Loader(chunked, read, network.encoder.prepare, {})
+    chunked = [Batch(rows, *sampling.whole(lengths[rows], settings)) for rows in plan]
+    loader = sampling.Loader(chunked, read, network.encoder.prepare, {})
     with torch.inference_mode():
-        for inputs, _ in batches.load(loader, workers, device):
-            outputs = (forward or network)(batches.to(inputs, device))
+        for inputs, _ in sampling.load(loader, workers, device):
+            outputs = (forward or network)(sampling.to(inputs, device))
             yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
 
 

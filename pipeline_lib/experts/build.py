@@ -21,10 +21,10 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import GENDERS
 from pipeline_lib.networks import heads, pooling
 from pipeline_lib.networks.adapters import attach, in_float32
-from pipeline_lib.networks.joint import BOTH, SHARED, JointNetwork
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers import build as mixers
-from pipeline_lib.networks.network import Network, SequenceClassificationNetwork
+from pipeline_lib.networks.network import BOTH, SHARED, JointNetwork
+from pipeline_lib.networks.sequence_classification import Network, SequenceClassificationNetwork
 from pipeline_lib.params.base import Settings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, MixerSettings, NetworkSettings

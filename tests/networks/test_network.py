@@ -5,7 +5,7 @@ import torch
 
 from pipeline_lib.losses import combined
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.joint import drop_modalities
+from pipeline_lib.networks.network import drop_modalities
 from tests.networks.joint_networks import ALL, MIXED, inputs, network, without
 from tests.networks.mixers.batches import KINDS, NAMES, WIDTHS
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import combinations, data
+from pipeline_lib.experts import availability
 from pipeline_lib.finetuning.evaluation import Tally
+from pipeline_lib.finetuning.targets import check_data, targets_of, texts_of, to_scale
 from tests.finetuning import corpora
 
 ATTRIBUTES = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
@@ -20,7 +21,7 @@ def changed(corpus, column, value, rows=None):
 
 
 def check(corpus, settings):
-    return data.check_data(corpus, data.targets_of(corpus, settings), settings)
+    return check_data(corpus, targets_of(corpus, settings), settings)
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def audio(tones):
 
 
 def test_o_and_x_are_labels_where_they_occur_in_training(tones, audio):
-    assert data.targets_of(tones.corpus, audio).labels == ("anger", "happiness", "sadness", "O")
+    assert targets_of(tones.corpus, audio).labels == ("anger", "happiness", "sadness", "O")
     without = corpora.settings(tones.w2v_bert, "audio", targets={"pseudo_labels": False})
-    assert data.targets_of(tones.corpus, without).labels == ("anger", "happiness", "sadness")
+    assert targets_of(tones.corpus, without).labels == ("anger", "happiness", "sadness")
     train, dev = check(tones.corpus, without)
     assert (tones.corpus.frame["emotion"].iloc[train] != "O").all()
 
@@ -39,11 +40,12 @@ def test_o_and_x_are_labels_where_they_occur_in_training(tones, audio):
 @pytest.mark.parametrize(("name", "trained"), [("signed", [-1.0, 0.0, 1.0]), ("unit", [0.0, 0.5, 1.0])])
 def test_attributes_are_trained_on_a_range_and_predicted_on_the_corpuss_scale(tones, name, trained):
     np.testing.assert_allclose(
-        data.to_scale(np.array([1.0, 4.0, 7.0]), (1.0, 7.0), (-1.0, 1.0) if name == "signed" else (0.0, 1.0)), trained
+        to_scale(np.array([1.0, 4.0, 7.0]), (1.0, 7.0), (-1.0, 1.0) if name == "signed" else (0.0, 1.0)),
+        trained,
     )
     targets = {**ATTRIBUTES["targets"], "attribute_range": name}
     settings = corpora.settings(tones.w2v_bert, "audio", **{**ATTRIBUTES, "targets": targets})
-    result = data.targets_of(tones.corpus, settings)
+    result = targets_of(tones.corpus, settings)
     np.testing.assert_allclose(
         result.on_scale(result.attributes), tones.corpus.attributes(["arousal", "valence"]), atol=1e-6
     )
@@ -88,15 +90,15 @@ def test_a_corpus_without_a_development_split_is_refused(tones, audio):
 def test_a_text_expert_needs_texts(tones):
     settings = corpora.settings(tones.llama, "text")
     with pytest.raises(InputError, match="needs transcripts, and there are none; run the stage transcription"):
-        data.texts_of(tones.corpus, None, settings)
+        texts_of(tones.corpus, None, settings)
     reference = corpora.settings(tones.llama, "text", text="reference")
-    lacking = data.texts_of(changed(tones.corpus, "reference_text", None, 0), None, reference)
+    lacking = texts_of(changed(tones.corpus, "reference_text", None, 0), None, reference)
     assert lacking == [None, *tones.texts[1:]]
-    present = combinations.present(tones.corpus, lacking, reference)
+    present = availability.present(tones.corpus, lacking, reference)
     assert np.flatnonzero(~present.any(axis=1)).tolist() == [0]
     with pytest.raises(InputError, match="no utterance of tones has reference text; set text to transcripts"):
-        data.texts_of(changed(tones.corpus, "reference_text", None), None, reference)
-    assert data.texts_of(tones.corpus, None, reference) == tones.texts
+        texts_of(changed(tones.corpus, "reference_text", None), None, reference)
+    assert texts_of(tones.corpus, None, reference) == tones.texts
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_settings_that_do_not_fit_together_are_refused_by_name(tones, modality, 
 
 def test_a_tally_is_the_same_in_one_batch_or_many_and_through_json(tones):
     settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)
-    targets = data.targets_of(tones.corpus, settings)
+    targets = targets_of(tones.corpus, settings)
     rng = np.random.default_rng(1)
     outputs = {"logits": rng.normal(size=(48, 4)), "attributes": rng.normal(size=(48, 2))}
     whole, parts = Tally.empty(targets), Tally.empty(targets)
@@ -146,7 +148,7 @@ def test_scores_are_the_metrics_of_the_scored_labels(tones):
     from pipeline_lib.metrics.categories import macro_f1
 
     settings = corpora.settings(tones.w2v_bert, "audio", **ATTRIBUTES)
-    targets = data.targets_of(tones.corpus, settings)
+    targets = targets_of(tones.corpus, settings)
     rng = np.random.default_rng(2)
     outputs = {"logits": rng.normal(size=(48, 4)), "attributes": rng.normal(size=(48, 2))}
     tally = Tally.empty(targets)

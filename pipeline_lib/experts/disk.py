@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.expert_network import (
+from pipeline_lib.experts.build import (
     ENCODER,
     AnyNetwork,
     Encoder,

@@ -13,12 +13,12 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from pipeline_lib import experts
 from pipeline_lib.encoders.device import Device, pick
-from pipeline_lib.finetuning.data import Targets
-from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
-from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings
-from pipeline_lib.networks.joint import BOTH, JointNetwork
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
+from pipeline_lib.experts.utterances import Pairs, Reader, Recordings
+from pipeline_lib.finetuning.targets import Targets
+from pipeline_lib.networks.network import BOTH, JointNetwork
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
@@ -61,7 +61,7 @@ class PredictionJob:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         repeatable(device)
-        return self.predicting_with(experts.load(self.expert, device))
+        return self.predicting_with(disk.load(self.expert, device))
 
     def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
         """Return a function that predicts rows with a trained network on its device; a joint one by its views."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline_lib.experts.utterances import Reader
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.optimisation import drawn_shares
-from pipeline_lib.finetuning.readers import Reader
 from pipeline_lib.params.augmentation import SpeedSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.training import PhaseSettings

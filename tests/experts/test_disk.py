@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import LlamaForSequenceClassification, RobertaForSequenceClassification
 
-from pipeline_lib import experts
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import ExpertSettings
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.disk import ExpertSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
 from tests.encoders import checkpoints
@@ -94,10 +94,10 @@ CASES = [
 @pytest.mark.parametrize(("name", "method", "head", "parts"), CASES, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp_path, name, method, head, parts):
     config = settings(written, name, method, head, **parts)
-    network = disturbed(experts.build(config, CPU))
-    experts.save_expert(tmp_path / "expert", network, config)
-    again = experts.load(tmp_path / "expert", CPU)
-    before, after = outputs(experts.merge(network), config), outputs(again, config)
+    network = disturbed(disk.build(config, CPU))
+    disk.save_expert(tmp_path / "expert", network, config)
+    again = disk.load(tmp_path / "expert", CPU)
+    before, after = outputs(disk.merge(network), config), outputs(again, config)
     assert before.keys() == after.keys() == {"logits", "attributes", "embedding"}
     assert {values.dtype for values in after.values()} == {torch.float32}
     for key in before:
@@ -108,15 +108,15 @@ def test_a_loaded_expert_predicts_to_the_bit_what_the_saved_one_did(written, tmp
 def test_the_same_expert_gives_the_same_bytes(written, tmp_path):
     config = settings(written, "w2v_bert")
     for name in ("one", "two"):
-        experts.save_expert(tmp_path / name, disturbed(experts.build(config, CPU)), config)
+        disk.save_expert(tmp_path / name, disturbed(disk.build(config, CPU)), config)
     for file in ("settings.json", "adapter.safetensors", "head.safetensors"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    assert experts.read_settings(tmp_path / "one") == config
+    assert disk.read_settings(tmp_path / "one") == config
 
 
 def test_only_what_was_trained_is_written(written, tmp_path):
     config = settings(written, "w2v_bert")
-    experts.save_expert(tmp_path / "expert", experts.build(config, CPU), config)
+    disk.save_expert(tmp_path / "expert", disk.build(config, CPU), config)
     assert all(".lora_" in name for name in load_file(tmp_path / "expert" / "adapter.safetensors"))
     assert "head.norm.running_mean" in load_file(tmp_path / "expert" / "head.safetensors")
 
@@ -126,7 +126,7 @@ def test_only_what_was_trained_is_written(written, tmp_path):
 )
 def test_sequence_classification_is_transformers_own(written, name, kind):
     values = settings(written, name, "full", "sequence_classification", attributes=("arousal", "valence"))
-    network = disturbed(experts.build(values, CPU))
+    network = disturbed(disk.build(values, CPU))
     inputs = network.encoder.prepare(TEXTS)
     config = network.encoder.model.config
     config.num_labels, config.pad_token_id = 5, network.encoder.prepare.padding
@@ -149,9 +149,9 @@ def test_sequence_classification_is_transformers_own(written, name, kind):
 def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(written, tmp_path, head):
     config = settings(written, "llama", "frozen", head, pooling=PoolingSettings(kind="last_token"))
     config = config.model_copy(update={"gender": True})
-    network = disturbed(experts.build(config, CPU))
-    experts.save_expert(tmp_path / "expert", network, config)
-    before, after = outputs(network, config), outputs(experts.load(tmp_path / "expert", CPU), config)
+    network = disturbed(disk.build(config, CPU))
+    disk.save_expert(tmp_path / "expert", network, config)
+    before, after = outputs(network, config), outputs(disk.load(tmp_path / "expert", CPU), config)
     assert {name: value.shape[1] for name, value in before.items() if name != "embedding"} == {
         "logits": 3,
         "attributes": 1,
@@ -165,17 +165,17 @@ def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(wri
 
 def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written, tmp_path):
     config = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
-    experts.save_expert(tmp_path / "expert", experts.build(config, CPU), config)
+    disk.save_expert(tmp_path / "expert", disk.build(config, CPU), config)
     path = tmp_path / "expert" / "settings.json"
     values = json.loads(path.read_text())
     del values["gender"], values["sha256"]
     path.write_text(json.dumps(values))
-    assert experts.read_settings(tmp_path / "expert") == config
+    assert disk.read_settings(tmp_path / "expert") == config
 
 
 def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_reads(written):
     config = settings(written, "llama", "frozen", "sequence_classification", attributes=())
-    network = disturbed(experts.build(config, CPU))
+    network = disturbed(disk.build(config, CPU))
     result = outputs(network, config)
     for i, text in enumerate(TEXTS):
         alone = network.encoder.prepare([text])
@@ -187,14 +187,14 @@ def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_read
 
 def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
     config = settings(written, "w2v_bert")
-    network = disturbed(experts.build(config, CPU))
-    experts.save_expert(tmp_path / "expert", network, config)
-    encoder = experts.load_encoder(tmp_path / "expert", CPU)
+    network = disturbed(disk.build(config, CPU))
+    disk.save_expert(tmp_path / "expert", network, config)
+    encoder = disk.load_encoder(tmp_path / "expert", CPU)
     assert not any("lora" in name for name, _ in encoder.named_parameters())
     inputs = encoder.prepare(WAVEFORMS)
     with torch.inference_mode():
         merged, attached = encoder(**inputs), network.encoder(**inputs)
-        untuned = experts.build(config, CPU).encoder(**inputs)
+        untuned = disk.build(config, CPU).encoder(**inputs)
     mask = merged.mask
     torch.testing.assert_close(merged.layers[-1][mask], attached.layers[-1][mask], rtol=1e-4, atol=1e-5)
     assert (merged.layers[-1] - untuned.layers[-1])[mask].abs().max() > 1e-2
@@ -203,9 +203,9 @@ def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
 def test_merging_changes_an_expert_by_rounding_only(written):
     for name, head in (("w2v_bert", "dense"), ("llama", "sequence_classification")):
         config = settings(written, name, "lora", head)
-        network = disturbed(experts.build(config, CPU))
+        network = disturbed(disk.build(config, CPU))
         attached = outputs(network, config)
-        merged = outputs(experts.merge(network), config)
+        merged = outputs(disk.merge(network), config)
         for key in attached:
             torch.testing.assert_close(merged[key], attached[key], rtol=1e-4, atol=1e-5)
 
@@ -213,9 +213,9 @@ def test_merging_changes_an_expert_by_rounding_only(written):
 @pytest.mark.parametrize(("name", "weights"), [("llama_wide", "nf4"), ("llama", "bfloat16"), ("w2v_bert", "bfloat16")])
 def test_updates_beside_weights_that_merging_would_round_stay_beside_them(written, name, weights, capsys):
     config = settings(written, name, weights=weights)
-    network = disturbed(experts.build(config, CPU))
+    network = disturbed(disk.build(config, CPU))
     attached = outputs(network, config)
-    merged = outputs(experts.merge(network), config)
+    merged = outputs(disk.merge(network), config)
     assert all(torch.equal(merged[key], attached[key]) for key in attached)
     assert any("lora_" in key for key, _ in network.named_parameters())
     assert "LoRA stays beside the encoder's weights" in capsys.readouterr().err
@@ -224,7 +224,7 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
     exact, sparing = (settings(written, "llama_wide", "lora", weights=precision) for precision in ("float32", weights))
-    networks = [experts.build(config, CPU) for config in (exact, sparing)]
+    networks = [disk.build(config, CPU) for config in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():
         for key, parameter in networks[1].named_parameters():
@@ -238,27 +238,27 @@ def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
 
 def test_bert_is_refused_its_own_classification_class(written):
     with pytest.raises(InputError, match="BERT's classification class reads a pooler, which .* set head.kind to dense"):
-        experts.build(settings(written, "bert", "full", "sequence_classification"), CPU)
+        disk.build(settings(written, "bert", "full", "sequence_classification"), CPU)
 
 
 def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
     with pytest.raises(InputError, match="does not exist; the stage finetuning writes it"):
-        experts.load(tmp_path / "none", CPU)
+        disk.load(tmp_path / "none", CPU)
     config = settings(written, "w2v_bert")
     folder = tmp_path / "expert"
-    experts.save_expert(folder, experts.build(config, CPU), config)
+    disk.save_expert(folder, disk.build(config, CPU), config)
     tensors = load_file(folder / "head.safetensors")
     save_file({**tensors, "head.dense.weight": torch.zeros(3, 3)}, folder / "head.safetensors")
     with pytest.raises(InputError, match=r"does not fit its settings.json at 'head.dense.weight'"):
-        experts.load(folder, CPU)
+        disk.load(folder, CPU)
     (folder / "head.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match="is damaged"):
-        experts.load(folder, CPU)
+        disk.load(folder, CPU)
     values = json.loads((folder / "settings.json").read_text())
     (folder / "settings.json").write_text(json.dumps({**values, "seed": 6}))
     with pytest.raises(InputError, match=r"settings.json does not match its checksum"):
-        experts.load(folder, CPU)
+        disk.load(folder, CPU)
     del values["sha256"]
     (folder / "settings.json").write_text(json.dumps({**values, "format_version": 99}))
     with pytest.raises(InputError, match="has format version 99, this code reads 1"):
-        experts.load(folder, CPU)
+        disk.load(folder, CPU)

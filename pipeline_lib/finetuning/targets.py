@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import combinations, votes
+from pipeline_lib.experts import availability
+from pipeline_lib.finetuning import votes
 from pipeline_lib.finetuning.sentiment import sentiments
 from pipeline_lib.labels import GENDERS, PSEUDO, indices
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -162,13 +163,13 @@ def check_data(
         corpus: the manifest
         targets: of all its rows
         settings: the entry
-        present: see ``combinations.present``, shape ``(n, 2)``; None has it computed, of an expert without texts
+        present: see ``availability.present``, shape ``(n, 2)``; None has it computed, of an expert without texts
 
     Raises:
         InputError: the corpus lacks something that the settings name
     """
-    present = combinations.present(corpus, None, settings) if present is None else present
-    usable = combinations.shows(present, "both")
+    present = availability.present(corpus, None, settings) if present is None else present
+    usable = availability.shows(present, "both")
     if not usable.any() and settings.is_joint:
         raise InputError(f"{corpus.corpus} has neither audio nor text, there is nothing to train a joint expert on")
     if not usable.any():
@@ -253,14 +254,14 @@ def _check_passes(
     dev = corpus.mask("dev") & _measurable(targets, settings)
     for name, phase in settings.phases.items():
         passes = settings.passes_of(phase)
-        taking = int(combinations.takes_part(present[train], passes).sum())
+        taking = int(availability.takes_part(present[train], passes).sum())
         if taking < 2:
             raise InputError(
                 f"{corpus.corpus} has {taking} utterances in train that phase {name!r} with passes {passes} could be"
                 " trained on; expected at least 2"
             )
-        measured = combinations.measured_combinations(settings, passes)
-        if not (dev & combinations.takes_part(present, measured)).any():
+        measured = availability.measured_combinations(settings, passes)
+        if not (dev & availability.takes_part(present, measured)).any():
             raise InputError(
                 f"{corpus.corpus} has no utterance in 'dev' with {' or '.join(measured)}, which early stopping is"
                 f" measured on in phase {name!r}; set early_stopping.shown to what it has"

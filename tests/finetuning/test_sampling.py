@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline_lib.finetuning import batches
+from pipeline_lib.finetuning import sampling
 from pipeline_lib.params.augmentation import SpeedSettings
 from pipeline_lib.params.training import PhaseSettings
 
@@ -16,7 +16,7 @@ LENGTHS = np.random.default_rng(0).uniform(0.5, 9.0, len(ROWS))
 
 
 def epoch(seeds=(1, 0, 0), **phase):
-    return batches.epoch(ROWS, CLASSES, LENGTHS, PhaseSettings(**{"batch_size": 8, **phase}), seeds)
+    return sampling.epoch(ROWS, CLASSES, LENGTHS, PhaseSettings(**{"batch_size": 8, **phase}), seeds)
 
 
 def rows_of(plan):
@@ -85,7 +85,7 @@ def test_a_balanced_sampler_draws_every_label_equally_often_and_no_utterance_wit
 @pytest.mark.parametrize(("batch_size", "accumulation", "steps"), [(8, 1, 12), (8, 5, 3), (500, 1, 1)])
 def test_steps_in_an_epoch(batch_size, accumulation, steps):
     assert (
-        batches.steps_in_epoch(103, PhaseSettings(batch_size=batch_size, gradient_accumulation_steps=accumulation))
+        sampling.steps_in_epoch(103, PhaseSettings(batch_size=batch_size, gradient_accumulation_steps=accumulation))
         == steps
     )
 
@@ -113,7 +113,7 @@ SPEED = SpeedSettings(share=0.5, factors=[0.9, 1.1])
 
 def at_speed(seeds=(1, 0, 0), speed=SPEED, **phase):
     settings = PhaseSettings(**{"batch_size": 8, "chunk_s": [2.0, 4.0], **phase})
-    return batches.epoch(ROWS, CLASSES, LENGTHS, settings, seeds, speed)
+    return sampling.epoch(ROWS, CLASSES, LENGTHS, settings, seeds, speed)
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.3, 4), (0.5, 6), (1.0, 12)])

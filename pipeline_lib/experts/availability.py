@@ -6,7 +6,7 @@ from operator import is_not
 
 import numpy as np
 
-from pipeline_lib.finetuning.readers import has_words
+from pipeline_lib.experts.utterances import has_words
 from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
