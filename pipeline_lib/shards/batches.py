@@ -95,14 +95,26 @@ class Halving:
         try:
             return compute()
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        self._halve(size(), what(), remedy)
+            self.cut(error, size(), what(), remedy)
         return self.run(compute, size, what, remedy)
 
-    def _halve(self, size: int, what: str, remedy: str) -> None:
+    def cut(self, error: Exception, size: int, what: str, remedy: str) -> None:
+        """Cut batches in two from here on, with a message, where an error means that memory ran out.
+
+        Args:
+            error: what a batch ended with
+            size: its items; a single one cannot be cut
+            what: a phrase on the batch
+            remedy: what to do where half a batch does not fit either
+
+        Raises:
+            Exception: the error itself, where it means something else
+            InputError: memory does not suffice for half a batch either
+        """
+        if not is_out_of_memory(error):
+            raise error
         if self.halved or size < 2:
-            raise InputError(memory_message(what, remedy, halved=self.halved))
+            raise InputError(memory_message(what, remedy, halved=self.halved)) from None
         self.halved = True
         print(f"out of memory with {what}; going on with half as many at once", file=sys.stderr)
         self._release()
