@@ -12,10 +12,9 @@ import torch
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
 from pipeline_lib.encoders.device import Device, pick
-from pipeline_lib.encoders.load import load_speech, load_text
+from pipeline_lib.encoders.load import LOADERS
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
-from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
 
 
@@ -73,20 +72,13 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
         device: to load it on
 
     Raises:
-        InputError: the checkpoint cannot be loaded, or is of another modality than the entry
+        InputError: the checkpoint cannot be loaded, or the expert has no encoder of the entry's modality
     """
     if settings.encoder is not None:
-        loader = load_speech if settings.modality == "audio" else load_text
-        return loader(settings.encoder, device).requires_grad_(False)
+        return LOADERS[settings.modality](settings.encoder, device).requires_grad_(False)
     from pipeline_lib.experts.disk import load_encoder
 
-    encoder = load_encoder(Path(str(settings.expert)), device, settings.modality)
-    expected = SpeechEncoder if settings.modality == "audio" else TextEncoder
-    if not isinstance(encoder, expected):
-        raise InputError(
-            f"expert {settings.expert} has an encoder of the other modality, expected {settings.modality!r}"
-        )
-    return encoder.eval().requires_grad_(False)
+    return load_encoder(Path(str(settings.expert)), device, settings.modality)
 
 
 def _exact(device: torch.device) -> Any:

@@ -16,7 +16,8 @@ as many groups of 32 as it holds.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from pipeline_lib.experts.outputs import in_batches
 from pipeline_lib.experts.utterances import Utterances, from_manifest
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
-from pipeline_lib.networks.network import JointNetwork
+from pipeline_lib.networks.network import Network
 from pipeline_lib.params.base import PARAMS, read_params, read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import read_machine
@@ -51,25 +52,28 @@ def parameters(network: torch.nn.Module) -> dict[str, int]:
     return {"total": sum(sizes.values()), "encoders": encoders, "rest": sum(sizes.values()) - encoders}
 
 
-def retrieval(audio: Tensor, text: Tensor, among: int = AMONG) -> dict[str, float] | None:
+def retrieval(vectors: Mapping[str, Tensor], among: int = AMONG) -> dict[str, float] | None:
     """Return the accuracy of retrieving an utterance's text by its audio, and its audio by its text.
 
+    Of more than two modalities each one's is the mean over the others that it retrieves.
+
     Args:
-        audio: vectors, shape ``(n, width)``
-        text: of the same utterances, shape ``(n, width)``
+        vectors: by modality, of the same utterances, shape ``(n, width)``
         among: utterances in a group; an incomplete last group is left out
 
     Returns:
         by the modality that queries, in [0, 1]; None with fewer than ``among`` utterances
     """
-    result: dict[str, list[float]] = {"audio": [], "text": []}
-    for start in range(0, len(audio) - among + 1, among):
-        group = slice(start, start + among)
-        similar = audio[group].double() @ text[group].double().T
-        for name, rows in (("audio", similar), ("text", similar.T)):
-            best = rows == rows.amax(dim=1, keepdim=True)
-            result[name] += (best.diagonal() / best.sum(dim=1)).tolist()
-    return {name: float(np.mean(hits)) for name, hits in result.items()} if result["audio"] else None
+    result: dict[str, list[float]] = {name: [] for name in vectors}
+    n = len(next(iter(vectors.values())))
+    for start in range(0, n - among + 1, among):
+        group = {name: values[start : start + among].double() for name, values in vectors.items()}
+        for one, other in combinations(group, 2):
+            similar = group[one] @ group[other].T
+            for name, rows in ((one, similar), (other, similar.T)):
+                best = rows == rows.amax(dim=1, keepdim=True)
+                result[name] += (best.diagonal() / best.sum(dim=1)).tolist()
+    return {name: float(np.mean(hits)) for name, hits in result.items()} if n >= among else None
 
 
 def largest_distances(frames: Frames) -> Tensor:
@@ -88,12 +92,12 @@ def largest_distances(frames: Frames) -> Tensor:
     return distances.masked_fill(~pairs, 0.0).flatten(1).amax(dim=1)
 
 
-def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def measured(network: Network, inputs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return retrieval and collapse of a shared transformer.
 
     Args:
         network: in eval mode, its mixer a shared transformer
-        inputs: batches of utterances that have audio and text, on the network's device
+        inputs: batches of utterances that have all modalities, on the network's device
 
     Returns:
         ``utterances``, ``retrieval`` (see there) and ``collapse``: by modality and end the mean distance, a scalar
@@ -103,17 +107,18 @@ def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[st
     with torch.inference_mode():
         for batch in inputs:
             for name, frames in network.frames(batch).items():
-                tokens = network.mixer.tokens({name: frames})[name]
-                contextual = network.mixer.contextual({name: frames})[1][name]
-                vectors[name].append(network.mixer.align(contextual).cpu())
+                tokens = network.join.tokens({name: frames})[name]
+                contextual = network.join.contextual({name: frames})[1][name]
+                vectors[name].append(network.join.align(contextual).cpu())
                 for end, values in zip(ENDS, (tokens, contextual), strict=True):
                     distances[name][end].append(largest_distances(values).cpu())
-    audio, text = (torch.cat(vectors[name]) for name in ("audio", "text"))
+    together = {name: torch.cat(parts) for name, parts in vectors.items()}
     collapse = {
         name: {end: float(torch.cat(parts).mean()) for end, parts in ends.items() if torch.cat(parts).numel()}
         for name, ends in distances.items()
     }
-    return {"utterances": len(audio), "retrieval": retrieval(audio, text), "collapse": collapse}
+    n = len(next(iter(together.values())))
+    return {"utterances": n, "retrieval": retrieval(together), "collapse": collapse}
 
 
 def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed: int) -> np.ndarray:
@@ -139,7 +144,7 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
 
 
 def prepared(
-    network: JointNetwork,
+    network: Network,
     utterances: Utterances,
     rows: np.ndarray,
     batch_size: int,
@@ -179,7 +184,7 @@ def diagnose(
     device = pick(machine.device)
     network = disk.load(folder, device)
     result: dict[str, Any] = {"parameters": parameters(network)}
-    if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
+    if not (isinstance(network, Network) and isinstance(network.join, SharedTransformer)):
         return result
     saved = disk.read_settings(folder)
     utterances = from_manifest(corpus, root, saved.modalities, texts, saved.text).fitted(network.encoder.branches)
