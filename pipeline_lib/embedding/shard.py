@@ -75,7 +75,7 @@ class Shard:
         return self.source.prepare(rows, self.encoder)
 
     def _batches(self, rows: list[int]) -> list[list[int]]:
-        whole = plan.batches(rows, self.source.lengths, self.settings.batch_size, self.settings.batch_seconds)
+        whole = plan.batches(rows, self.source.lengths, self.settings.batch.size, self.settings.batch.seconds)
         return [half for batch in whole for half in plan.halves(batch)] if self.halved else whole
 
     def _halve(self, rows: list[int]) -> None:
@@ -83,7 +83,7 @@ class Shard:
         if self.halved or len(first) == 1:
             unit = "s" if self.settings.modality == "audio" else "tokens"
             longest = f"the longest is {self.ids[first[0]]!r}, {self.source.lengths[first[0]]:g} {unit}"
-            remedy = "lower batch_size or batch_seconds, choose another device, or have the corpus cut long utterances"
+            remedy = "lower batch.size or batch.seconds, choose another device, or have the corpus cut long utterances"
             message = f"out of memory {'even ' if self.halved else ''}with {len(first)} utterances a forward pass"
             raise InputError(f"{message}, {longest}; {remedy}")
         self.halved = True

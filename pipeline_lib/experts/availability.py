@@ -28,11 +28,11 @@ def present(corpus: Manifest, texts: Sequence[str | None] | None, settings: Fine
     """
     nothing = np.zeros(len(corpus), dtype=bool)
     audio = nothing if settings.modality == "text" else corpus.has_audio
-    if settings.modality == "audio" or (texts is None and settings.is_joint):
+    if settings.modality == "audio" or (texts is None and len(settings.branches) > 1):
         return np.stack([audio, nothing], axis=1)
     if texts is None:
         return np.stack([audio, ~nothing], axis=1)
-    is_text = has_words if settings.is_joint else partial(is_not, None)
+    is_text = has_words if len(settings.branches) > 1 else partial(is_not, None)
     return np.stack([audio, np.array([is_text(text) for text in texts], dtype=bool)], axis=1)
 
 

@@ -110,7 +110,7 @@ def finetune(
             augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
             machine=machine,
         )
-        if settings.is_joint:
+        if len(settings.branches) > 1:
             context = replace(context, read=frame_cache.cached_reader(context, corpus.ids))
         training = Training(context)
         history = training.run()
@@ -131,7 +131,7 @@ def _predict_alone(
 ) -> None:
     """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
     with atomic.replace_folder(alone) as temporary:
-        for shown in ("audio", "text") if context.settings.is_joint else ():
+        for shown in ("audio", "text") if len(context.settings.branches) > 1 else ():
             if availability.shows(context.present, shown).any():
                 found = _predictions(context, corpus, expert, prior, shown)
                 predictions.write(temporary / f"{shown}.parquet", found)
@@ -226,4 +226,4 @@ def _reader(
     seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
     if cache_gb and not recordings.cache(rows, seconds, cache_gb):
         print_line(f"{corpus.corpus} does not fit into cache_audio_gb {cache_gb:g}; decoding as it is needed")
-    return Pairs(recordings, texts or []) if settings.is_joint else recordings
+    return Pairs(recordings, texts or []) if len(settings.branches) > 1 else recordings

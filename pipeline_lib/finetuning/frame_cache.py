@@ -76,7 +76,7 @@ def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
         settings: of a joint expert
         modality: audio or text
     """
-    return getattr(settings.branches, modality)
+    return settings.branches[modality]
 
 
 def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from pipeline_lib.finetuning.targets import Targets
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.network import MixerSettings, NetworkSettings
 from pipeline_lib.storage.fingerprint import code_digest, file_digest
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
@@ -30,17 +31,19 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         settings: the entry
         targets: give labels, attributes and scale
     """
-    joint = None
-    if settings.branches is not None and settings.mixer is not None:  # a joint expert has both
-        branches: dict[Literal["audio", "text"], ExpertBranch] = {
-            "audio": _expert_branch(settings.branches.audio),
-            "text": _expert_branch(settings.branches.text),
-        }
-        joint = JointSettings(branches=branches, mixer=settings.mixer, heads=settings.heads, head=settings.head)
+    encoder = network = joint = None
+    if isinstance(settings.join, MixerSettings):
+        branches: Any = {name: _expert_branch(branch) for name, branch in settings.branches.items()}
+        joint = JointSettings(branches=branches, mixer=settings.join, heads=settings.heads, head=settings.head)
+    else:
+        (branch,) = settings.branches.values()
+        encoder, parts = branch.encoder, {"layers": branch.layers, "adaptation": branch.adaptation}
+        network = NetworkSettings(**parts, pooling=settings.join, head=settings.head)
+    modality: Any = settings.modality
     return ExpertSettings(
-        modality=settings.modality,
-        encoder=settings.encoder,
-        network=None if settings.is_joint else settings.network,
+        modality=modality,
+        encoder=encoder,
+        network=network,
         joint=joint,
         labels=list(targets.labels),
         attributes=list(targets.attribute_names),
@@ -123,9 +126,7 @@ def identity(
 
 def _folders(settings: FinetuningSettings) -> list[str]:
     """Return checkpoints and folders of the encoders, and the embeddings that are read in their place."""
-    if settings.branches is None:
-        return [] if settings.encoder is None else [settings.encoder.checkpoint]
-    branches = [branch for _, branch in settings.branches.items()]
+    branches = list(settings.branches.values())
     loaded: list[str] = []
     for branch in branches:
         if branch.expert:

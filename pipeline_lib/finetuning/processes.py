@@ -41,9 +41,9 @@ def accelerator_of(settings: FinetuningSettings, requested: Device = "auto") -> 
     _refuse_shards()
     environment.check()
     repeatable(device)
-    adaptation, encoder = settings.adaptation, settings.encoder
-    some_unused = settings.is_joint or adaptation is None or adaptation.method == "full"
-    some_unused = some_unused or encoder is None or encoder.layerdrop > 0
+    encoders = [branch.encoder for branch in settings.branches.values()]
+    some_unused = len(encoders) > 1 or any(each.adaptation.method == "full" for each in settings.branches.values())
+    some_unused = some_unused or any(encoder is None or encoder.layerdrop > 0 for encoder in encoders)
     unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
     accelerator = Accelerator(
         cpu=device.type == "cpu",

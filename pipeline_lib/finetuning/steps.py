@@ -228,7 +228,8 @@ class Steps:
             if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
                 running = {_block(name) for name, values in adapted.items() if values.grad is not None}
                 idle = [name for name in idle if _block(name) in running]
-            if idle and not (self.context.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
+            several = len(self.context.settings.branches) > 1
+            if idle and not (several and len(idle) == len(adapted)):  # a modality that none had
                 layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
                 raise InputError(
                     f"LoRA on {layer} gets no gradient, the encoder never calls that layer; choose other"

@@ -149,7 +149,7 @@ def texts_of(
             )
         return list(transcripts)
     reference = corpus.frame["reference_text"]
-    if not settings.is_joint and reference.isna().all():
+    if len(settings.branches) == 1 and reference.isna().all():
         raise InputError(f"no utterance of {corpus.corpus} has reference text; set text to transcripts")
     return [text if isinstance(text, str) else None for text in reference]
 
@@ -170,7 +170,7 @@ def check_data(
     """
     present = availability.present(corpus, None, settings) if present is None else present
     usable = availability.shows(present, "both")
-    if not usable.any() and settings.is_joint:
+    if not usable.any() and len(settings.branches) > 1:
         raise InputError(f"{corpus.corpus} has neither audio nor text, there is nothing to train a joint expert on")
     if not usable.any():
         raise InputError(f"{corpus.corpus} has no audio, an audio expert cannot be trained on it; set modality to text")
@@ -189,7 +189,7 @@ def check_data(
         raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, expected at least {smallest}")
     if any(phase.sampler != "natural" for phase in settings.phases.values()):
         _check_balance(corpus, targets, train)
-    if settings.is_joint:
+    if len(settings.branches) > 1:
         _check_passes(corpus, targets, settings, present, train)
     return train, _development(corpus, targets, settings, usable)
 
@@ -211,7 +211,7 @@ def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: F
     if texts is None:
         return seconds
     characters = np.array([len(text or "") for text in texts], dtype=np.float64)
-    if not settings.is_joint:
+    if len(settings.branches) == 1:
         return characters
     return np.where(corpus.has_audio, seconds, characters / CHARACTERS_PER_S)
 
