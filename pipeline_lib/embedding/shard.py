@@ -12,7 +12,7 @@ from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.shards.batches import Halving, ahead
 
-REMEDY = "lower batch_size or batch_seconds, choose another device, or have the corpus cut long utterances"
+REMEDY = "lower batch.size or batch.seconds, choose another device, or have the corpus cut long utterances"
 
 
 class Shard:
@@ -73,7 +73,7 @@ class Shard:
         return self.source.prepare(rows, self.encoder)
 
     def _batches(self, rows: list[int]) -> list[list[int]]:
-        whole = plan.batches(rows, self.source.lengths, self.settings.batch_size, self.settings.batch_seconds)
+        whole = plan.batches(rows, self.source.lengths, self.settings.batch.size, self.settings.batch.seconds)
         return [list(part) for batch in whole for part in self.halving.parts(batch)]
 
     def _described(self, batch: list[int]) -> str:

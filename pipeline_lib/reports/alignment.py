@@ -35,7 +35,7 @@ from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
 from pipeline_lib.networks.network import Network
 from pipeline_lib.params.base import PARAMS, read_params, read_value
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings, read_entry
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, transcripts
@@ -220,9 +220,9 @@ def write_report(
         models: folder of the trained experts
         out: folder to write to
     """
-    settings, corpus = FinetuningSettings.read(f"finetuning.{expert}", params), manifest.read(manifest_path)
+    settings, corpus = read_entry(f"finetuning.{expert}", params), manifest.read(manifest_path)
     texts = None
-    if settings.modality != "audio" and settings.text == "transcripts":
+    if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(corpus.ids.tolist())
     root = Path(read_value("corpus.root", params))
     result = diagnose(models / expert, settings, corpus, root, texts, split=split, largest=largest, seed=seed)

@@ -58,12 +58,9 @@ def hiss(rng: np.random.Generator, n: int, label: int) -> np.ndarray:
 
 def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:
     """Return an entry that trains the checkpoint in seconds; nested dicts of ``changes`` are merged."""
-    phase = {
-        "epochs": 2,
-        "batch_size": 6,
-        "learning_rate": 0.003,
-        "chunk_s": [0.3, 0.4] if modality == "audio" else None,
-    }
+    phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
+    if modality == "audio":
+        phase["chunk_s"] = [0.3, 0.4]
     entry = {
         "modality": modality,
         "encoder": {"checkpoint": str(checkpoint)},

@@ -106,13 +106,21 @@ def test_a_text_expert_needs_texts(tones):
 @pytest.mark.parametrize(
     ("modality", "changes", "message"),
     [
-        ("audio", {"targets": {"emotion": False}}, "targets has neither emotion nor attributes"),
+        (
+            "audio",
+            {"targets": {"emotion": False}},
+            "targets.emotion is false and targets.attributes empty, which leaves nothing to train",
+        ),
         ("audio", {"targets": {"attributes": ["arousal"]}}, "gives concordance no weight"),
         ("audio", {"losses": {"concordance": 1.0}}, "but no such target is trained"),
         ("audio", {"losses": {"cross_entropy": 0.0}}, "gives cross_entropy and focal no weight"),
-        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; expected 'macro_f1'"),
-        ("audio", {"head": {"kind": "sequence_classification"}}, "which is for text; expected 'dense'"),
-        ("text", {"phases": {"only": {"chunk_s": [1.0, 2.0]}}}, "phases.only.chunk_s is for audio"),
+        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; set the metric to macro_f1"),
+        ("audio", {"head": {"kind": "sequence_classification"}}, "applies only to modality 'text' .*: set it to dense"),
+        (
+            "text",
+            {"phases": {"only": {"chunk_s": [1.0, 2.0]}}},
+            r"text.phases.only.chunk_s applies only to modality 'audio' or 'joint' \(got 'text'\): remove it",
+        ),
         ("text", {"layers": "weighted", "head": {"kind": "sequence_classification"}}, "reads the last layer"),
         (
             "audio",
