@@ -37,8 +37,8 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         joint = JointSettings(branches=branches, mixer=settings.join, heads=settings.heads, head=settings.head)
     else:
         (branch,) = settings.branches.values()
-        encoder, parts = branch.encoder, {"layers": branch.layers, "adaptation": branch.adaptation}
-        network = NetworkSettings(**parts, pooling=settings.join, head=settings.head)
+        encoder, layers, adaptation = branch.encoder, branch.layers, branch.adaptation
+        network = NetworkSettings(layers=layers, adaptation=adaptation, pooling=settings.join, head=settings.head)
     modality: Any = settings.modality
     return ExpertSettings(
         modality=modality,
