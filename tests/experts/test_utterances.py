@@ -97,7 +97,8 @@ def test_frames_come_in_place_of_what_is_read_where_there_are_some():
 
 def test_a_third_modality_is_a_row_and_a_reader(monkeypatch):
     def vectors(source):
-        return Reader(list(source.corpus.frame["video"]), np.full(len(source.corpus), 3.0))
+        parts = [part if isinstance(part, str) else None for part in source.corpus.frame["video"]]
+        return Reader(parts, np.full(len(parts), 3.0))
 
     monkeypatch.setitem(modalities.MODALITIES, "video", Modality("video", "video", "seconds", "video"))
     monkeypatch.setitem(utterances.READERS, "video", vectors)
