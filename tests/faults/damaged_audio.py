@@ -110,7 +110,7 @@ def through(door: str, kind: Kind, root: Path) -> None:
             said.write_text(json.dumps({"reason": None}))
 
     status = forked.run(child, LIMIT_S, str(root / "log.txt"))
-    assert status is not None, f"hung for {LIMIT_S:g} s"
+    assert status is not None, forked.outcome(status, LIMIT_S)
     assert status == 0, f"died with {status}: {(root / 'log.txt').read_text()[-300:]}"
     judge(door, kind, root, json.loads(said.read_text()))
 
