@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline_lib.encoders.branches import JointEncoder
+from pipeline_lib.encoders.device import precision_of
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
@@ -57,7 +58,8 @@ class ExpertSettings(Settings):
 
     ``attribute_scale`` is the corpus's; ``attribute_range`` that of the network's targets: signed is [-1, 1], unit is
     [0, 1]. ``gender`` and ``sentiment`` add auxiliary outputs. ``seed`` initialises the weights that no checkpoint
-    gives. ``encoder`` and ``network`` are of an audio or text expert, ``joint`` of one that reads both.
+    gives. ``encoder`` and ``network`` are of an audio or text expert, ``joint`` of one that reads both. ``device`` and
+    ``precision`` are those that it was trained with, for information; None in files of older code.
     """
 
     modality: Literal["audio", "text", "joint"]
@@ -71,6 +73,8 @@ class ExpertSettings(Settings):
     gender: bool = False
     sentiment: bool = False
     seed: int
+    device: str | None = None
+    precision: str | None = None
 
 
 def assemble(settings: ExpertSettings, device: torch.device, taken: Mapping[str, Encoder] | None = None) -> AnyNetwork:
@@ -127,6 +131,23 @@ def encoders_of(network: AnyNetwork) -> dict[str, Encoder]:
     if isinstance(network, JointNetwork):
         return {f"{ENCODER}branches.{name}.": branch for name, branch in network.encoder.branches.items()}
     return {ENCODER: network.encoder}
+
+
+def precision(network: AnyNetwork, products: torch.dtype | None = None) -> str:
+    """Return the precision of the encoders' forward passes; layers on top of them are in float32 in any case.
+
+    Args:
+        network: an expert's
+        products: of the training's autocast, which a joint expert's frozen encoders leave; None without
+
+    Returns:
+        see ``precision_of``; where a joint expert's encoders differ, by modality: "audio float32 + text nf4"
+    """
+    exact = network.encoder.rounded if isinstance(network, JointNetwork) else frozenset()
+    names = {prefix.rstrip(".").split(".")[-1]: encoder for prefix, encoder in encoders_of(network).items()}
+    each = {n: precision_of(e.model, None if n in exact else products) for n, e in names.items()}
+    first = next(iter(each.values()))
+    return first if {*each.values()} == {first} else " + ".join(f"{name} {value}" for name, value in each.items())
 
 
 def trained_names(network: nn.Module) -> frozenset[str]:

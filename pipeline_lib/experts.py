@@ -169,6 +169,7 @@ def _values(settings: ExpertSettings) -> dict:
     values = settings.model_dump()
     idle = [name for name in ("encoder", "network", "joint") if values[name] is None]
     idle += [] if settings.sentiment else ["sentiment"]
+    idle += [name for name in ("device", "precision") if values[name] is None]
     return {name: value for name, value in values.items() if name not in idle}
 
 

@@ -11,6 +11,7 @@ from transformers import LlamaForSequenceClassification, RobertaForSequenceClass
 
 from pipeline_lib import experts
 from pipeline_lib.errors import InputError
+from pipeline_lib.expert_network import precision
 from pipeline_lib.experts import ExpertSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
@@ -163,6 +164,32 @@ def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(wri
         torch.testing.assert_close(scores, torch.cat([before[n] for n in ("logits", "attributes", "gender")], dim=1))
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("llama_wide", "nf4", "nf4"),
+        ("llama", "bfloat16", "bfloat16"),
+        ("w2v_bert", "float32", "float32"),
+        ("hubert_group", "bfloat16", "bfloat16"),
+    ],
+)
+def test_the_precision_is_that_of_the_weights_without_loras_and_follows_merging(written, name, weights, expected):
+    network = experts.build(settings(written, name, weights=weights), CPU)
+    assert precision(network) == expected
+    assert precision(network, torch.bfloat16) == f"{expected} under bfloat16 autocast"
+    assert precision(experts.merge(network)) == expected
+
+
+def test_device_and_precision_of_training_are_stored_with_an_expert(written, tmp_path):
+    config = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
+    network = experts.build(config, CPU)
+    for folder, origin in (("one", {"device": "cuda", "precision": "nf4"}), ("none", {})):
+        experts.save_expert(tmp_path / folder, network, config.model_copy(update=origin))
+        values = json.loads((tmp_path / folder / "settings.json").read_text())
+        assert {name: values[name] for name in ("device", "precision") if name in values} == origin
+        assert experts.read_settings(tmp_path / folder).device == origin.get("device")
+
+
 def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written, tmp_path):
     config = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
     experts.save_expert(tmp_path / "expert", experts.build(config, CPU), config)
@@ -223,7 +250,7 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
-    exact, sparing = (settings(written, "llama_wide", "lora", weights=precision) for precision in ("float32", weights))
+    exact, sparing = (settings(written, "llama_wide", "lora", weights=held) for held in ("float32", weights))
     networks = [experts.build(config, CPU) for config in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import predictions, segments
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import Origin, join
 from pipeline_lib.tables.predictions import Predictions
 
 SCORES = ("loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
@@ -118,7 +119,9 @@ def finetune(
         history = training.run()
     if not accelerator.is_main_process:
         return None
-    experts.save_expert(expert, network, identity.with_revisions(built, network))
+    origin = Origin(join(training.state.devices), join(training.state.precisions))
+    saved = identity.with_revisions(built, network).model_copy(update=asdict(origin))
+    experts.save_expert(expert, network, saved)
     write_curve(curve, history)
     experts.merge(network)
     prior = _prior(context, training.state.best_epoch - 1)

@@ -4,7 +4,7 @@ Without autocast: in float32, or where the encoder's weights are in bfloat16 or 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 
 from pipeline_lib import experts
 from pipeline_lib.encoders.device import Device, pick
+from pipeline_lib.expert_network import precision
 from pipeline_lib.finetuning.data import Targets
 from pipeline_lib.finetuning.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.finetuning.readers import Pairs, Reader, Recordings
@@ -23,6 +24,7 @@ from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards.store import by_length, run_shards
+from pipeline_lib.tables.origin import Origin, Origins
 from pipeline_lib.tables.predictions import Predictions
 
 SHARD = 256
@@ -66,6 +68,7 @@ class PredictionJob:
     def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
         """Return a function that predicts rows with a trained network on its device; a joint one by its views."""
         forward = network.views if isinstance(network, JointNetwork) else None
+        origin = Origin(next(network.parameters()).device.type, precision(network))
 
         def compute(positions: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(positions, self.settings)]
@@ -73,7 +76,7 @@ class PredictionJob:
             parts = list(outputs_of(network, *given, workers=self.workers, forward=forward))
             outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in outputs.items()}
-            return pa.table({"row": pa.array(self.rows[positions]), **columns})
+            return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))
 
         return compute
 
@@ -127,7 +130,7 @@ def predict(
     plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
     compute = None if executor.workers else job.predicting_with(network)
     tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)
-    outputs = _gathered(tables, rows, "" if modalities == BOTH else f"{modalities}.")
+    outputs = _gathered((origins := Origins()).watch(tables), rows, "" if modalities == BOTH else f"{modalities}.")
     if has_modalities is not None and not has_modalities.all():
         rows = rows[has_modalities]
         for key in outputs:
@@ -146,6 +149,7 @@ def predict(
         attribute_names=targets.attribute_names,
         attributes=attributes,
         embedding=outputs["embedding"],
+        **asdict(origins.joined),
     )
 
 

@@ -19,6 +19,7 @@ from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning.readers import Recordings
 from pipeline_lib.params.transcription import TranscriptionSettings
+from pipeline_lib.tables.origin import NO_MODEL
 from pipeline_lib.transcription.recognition import Recognizer
 from tests.faults import forked, tables
 from tests.faults.cases import Case, command, share
@@ -30,6 +31,8 @@ LONGEST_S = 120.0
 
 class Recorder:
     """An engine that stores its waveforms."""
+
+    origin = NO_MODEL
 
     def __init__(self) -> None:
         self.waveforms: list[np.ndarray] = []
