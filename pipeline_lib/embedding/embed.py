@@ -30,6 +30,7 @@ from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerpri
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.origin import Origins
 
 IRRELEVANT = {"reads", "probe"}  # to the values of an embedding
 
@@ -82,8 +83,10 @@ def embed(
     compute = job.embedding_with(encoder, torch.device(device)) if alone else None
     del encoder
     with embeddings.writing(out, info) as writer:
-        for table in store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor):
+        tables = store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor)
+        for table in (origins := Origins()).watch(tables):
             writer.add(*_content(table, ids, info))
+        writer.origin = origins.joined
     return folder
 
 

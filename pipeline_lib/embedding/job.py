@@ -11,11 +11,12 @@ import torch
 
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
-from pipeline_lib.encoders.device import Device, pick
+from pipeline_lib.encoders.device import Device, pick, precision_of
 from pipeline_lib.encoders.load import LOADERS
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.tables.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ class EmbeddingJob:
             device: where the encoder is
 
         Returns:
-            row numbers to their table, see ``Shard.__call__``
+            row numbers to their table, see ``Shard.__call__``, with device and precision in its metadata
         """
         shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
+        origin = Origin(device.type, precision_of(encoder.model))
 
         def compute(rows: list[int]) -> pa.Table:
             with _exact(device):
-                return shard(rows)
+                return origin.mark(shard(rows))
 
         return compute
 

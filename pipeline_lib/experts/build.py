@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.encoders.branches import BranchEncoder
+from pipeline_lib.encoders.device import precision_of
 from pipeline_lib.encoders.load import LOADERS, Encoder
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
@@ -79,6 +80,25 @@ def merge(network: AnyNetwork) -> AnyNetwork:
 def encoders_of(network: Any) -> dict[str, Encoder]:
     """Return the network's encoders by the prefix of their parameters' names."""
     return {f"{ENCODER}branches.{name}.": branch for name, branch in network.encoder.branches.items()}
+
+
+def precision(network: AnyNetwork, products: torch.dtype | None = None) -> str:
+    """Return the precision of the encoders' forward passes; layers on top of them are in float32 in any case.
+
+    Args:
+        network: an expert's
+        products: of the training's autocast, which encoders that are rounded to float16 leave; None without
+
+    Returns:
+        see ``precision_of``; where the encoders differ, by modality: "audio float32 + text nf4"
+    """
+    exact = network.encoder.rounded
+    values = {
+        name: precision_of(encoder.model, None if name in exact else products)
+        for name, encoder in network.encoder.branches.items()
+    }
+    first = next(iter(values.values()))
+    return first if {*values.values()} == {first} else " + ".join(f"{name} {value}" for name, value in values.items())
 
 
 def trained_names(network: nn.Module) -> frozenset[str]:

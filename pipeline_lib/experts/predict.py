@@ -20,7 +20,7 @@ from scipy.special import softmax
 from pipeline_lib.encoders.device import Device, pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import availability, disk
-from pipeline_lib.experts.build import AnyNetwork
+from pipeline_lib.experts.build import AnyNetwork, precision
 from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.experts.settings import ExpertSettings
 from pipeline_lib.experts.utterances import Utterances
@@ -29,6 +29,7 @@ from pipeline_lib.modalities import BOTH
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards.batches import Halving
 from pipeline_lib.shards.store import by_length, run_shards
+from pipeline_lib.tables.origin import Origin, Origins
 from pipeline_lib.tables.predictions import Predictions
 
 SHARD = 256
@@ -103,6 +104,7 @@ class PredictionJob:
     def predicting_with(self, network: AnyNetwork) -> Callable[[list[int]], pa.Table]:
         """Return a function that predicts rows, by all views of a trained network on its device."""
         halving = Halving(torch.cuda.empty_cache)
+        origin = Origin(next(network.parameters()).device.type, precision(network))
         how = {"workers": self.workers, "forward": network.views, "halving": halving}
 
         def compute(positions: list[int]) -> pa.Table:
@@ -110,7 +112,7 @@ class PredictionJob:
             parts = list(outputs_of(network, plan, self.utterances, self.max_s, **how))
             outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in outputs.items()}
-            return pa.table({"row": pa.array(self.rows[positions]), **columns})
+            return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))
 
         return compute
 
@@ -151,12 +153,13 @@ def predict(
     name = expert.folder.name if name is None else name
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as shards:
         tables = run_shards(Path(shards), plan, compute, f"predicting {name}", job=job, executor=executor)
-        outputs = _gathered(tables, job.rows, "" if combination == BOTH else f"{combination}.")
+        watched = (origins := Origins()).watch(tables)
+        outputs = _gathered(watched, job.rows, "" if combination == BOTH else f"{combination}.")
     has = availability.shows(utterances.present[job.rows], utterances.modalities, combination)
     if not has.all():
         for key in outputs:
             outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
-    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs)
+    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origins.joined)
 
 
 def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: FinetuningMachine) -> PredictionJob:
@@ -184,7 +187,9 @@ def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: Finet
     )
 
 
-def _predictions(name: str, settings: ExpertSettings, ids: np.ndarray, outputs: dict[str, np.ndarray]) -> Predictions:
+def _predictions(
+    name: str, settings: ExpertSettings, ids: np.ndarray, outputs: dict[str, np.ndarray], origin: Origin
+) -> Predictions:
     """Return a network's outputs as posteriors and attributes on the corpus's scale."""
     posterior = attributes = prior = None
     if settings.labels:
@@ -201,6 +206,8 @@ def _predictions(name: str, settings: ExpertSettings, ids: np.ndarray, outputs: 
         attribute_names=tuple(settings.attributes),
         attributes=attributes,
         embedding=outputs["embedding"],
+        device=origin.device,
+        precision=origin.precision,
     )
 
 

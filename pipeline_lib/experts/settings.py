@@ -55,6 +55,7 @@ class ExpertSettings(Settings):
         max_s: seconds; of longer audio the middle is predicted
         text: transcripts of a recognizer, or the corpus's reference transcripts
         prior: class prior that the posterior contains, sums to 1, one a label; None without labels and before training
+        device, precision: that it was trained with, for information
     """
 
     branches: Annotated[dict[ModalityName, ExpertBranch], Field(min_length=1)]
@@ -73,6 +74,8 @@ class ExpertSettings(Settings):
     max_s: Annotated[float, Field(gt=0)]
     text: Literal["transcripts", "reference"]
     prior: list[Share] | None = None
+    device: str | None = None
+    precision: str | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:

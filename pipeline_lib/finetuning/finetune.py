@@ -31,6 +31,7 @@ from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import predictions
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import Origin, join
 from pipeline_lib.tables.predictions import Predictions
 
 NONE_ALONE = "none.txt"
@@ -137,7 +138,8 @@ def _trained(context: TrainingContext) -> State:
 
 def _saved(context: TrainingContext, built: ExpertSettings, state: State, folder: Path) -> Expert:
     """Save the expert and return it, merged."""
-    saved = identity.as_trained(built, context.network, _prior(context, state.best_epoch - 1))
+    origin = Origin(join(state.devices), join(state.precisions))
+    saved = identity.as_trained(built, context.network, _prior(context, state.best_epoch - 1), origin)
     disk.save_expert(folder, context.network, saved)
     return Expert(folder, saved, merge(context.network))
 

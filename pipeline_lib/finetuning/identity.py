@@ -1,6 +1,7 @@
 """Identity of an expert: the settings that are saved with it, and all that its weights depend on."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline_lib.params.network import MixerSettings, PoolingSettings
 from pipeline_lib.storage.fingerprint import code_digest, file_digest
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import Origin
 
 
 def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
@@ -52,13 +54,14 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
     )
 
 
-def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None) -> ExpertSettings:
-    """Return the settings with the commits that the encoders were loaded at, and the prior that the posterior contains.
+def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None, origin: Origin) -> ExpertSettings:
+    """Return the settings with the encoders' commits, the prior that the posterior contains, device and precision.
 
     Args:
         built: settings that the network was built from
         network: with its encoders
         prior: of the labels, shape ``(n_labels,)``, None without labels
+        origin: device and precision of the training
     """
     branches = {}
     for name, branch in built.branches.items():
@@ -66,7 +69,8 @@ def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | N
         if encoder is not None:
             encoder = encoder.model_copy(update={"revision": network.encoder.branches[name].revision})
         branches[name] = branch.model_copy(update={"encoder": encoder})
-    return built.model_copy(update={"branches": branches, "prior": None if prior is None else prior.tolist()})
+    prior_values = None if prior is None else prior.tolist()
+    return built.model_copy(update={"branches": branches, "prior": prior_values, **asdict(origin)})
 
 
 def identity(

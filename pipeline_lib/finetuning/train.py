@@ -10,8 +10,9 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pipeline_lib.command import progress
+from pipeline_lib.encoders.device import autocast_dtype
 from pipeline_lib.experts import availability
-from pipeline_lib.experts.build import ENCODER, trained_names, trained_state
+from pipeline_lib.experts.build import ENCODER, precision, trained_names, trained_state
 from pipeline_lib.experts.outputs import in_batches, outputs_of
 from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning import checkpoints, optimisation
@@ -53,6 +54,7 @@ class Training:
                 if number > self.state.phase:
                     before = self.state
                     self.state = State(number, total=before.total, splits=before.splits, history=before.history)
+                    self.state.devices, self.state.precisions = before.devices, before.precisions
                 self._run_phase(*phases[number], flat)
                 flat = None
         return self.state.history
@@ -63,10 +65,18 @@ class Training:
             if flat is not None:
                 optimisation.restore(steps.optimiser, self.context.network, flat)
             while not self._is_over(phase):
+                self._note_origin()
                 steps.run_epoch(self.state, lambda: self._after_step(steps))
                 self._finish_epoch(steps)
         self.context.accelerator.wait_for_everyone()  # the main process may still be writing them
         self._put(checkpoints.read_best(self.context.folder, self.state))
+
+    def _note_origin(self) -> None:
+        """Add this process's device and precision to those that earlier runs of the same training had."""
+        state, device = self.state, self.context.accelerator.device
+        products = autocast_dtype(device, enabled=self.context.half)
+        state.devices = sorted({*state.devices, device.type})
+        state.precisions = sorted({*state.precisions, precision(self.context.network, products)})
 
     def _is_over(self, phase: PhaseSettings) -> bool:
         patience, limit = self.context.settings.early_stopping.patience, self.context.settings.max_steps

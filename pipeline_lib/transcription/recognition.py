@@ -15,12 +15,19 @@ from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.params.machine import Device
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings, WhisperSettings
 from pipeline_lib.shards.batches import Halving, ahead
+from pipeline_lib.tables.origin import NO_MODEL, Origin
 from pipeline_lib.tables.segments import Recording, decode
 from pipeline_lib.transcription import chunks
 
 
 class Engine(Protocol):
-    """Speech recogniser of waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``)."""
+    """Speech recogniser of waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``).
+
+    Attributes:
+        origin: device and precision of its forward pass
+    """
+
+    origin: Origin
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
         """Return one text a waveform, in their order.
@@ -78,6 +85,11 @@ class Recognizer:
         self.transcribed_s = self.spent_s = 0.0
         self._make = make
         self._engine: Engine | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Device and precision of the engine; none before it is loaded."""
+        return NO_MODEL if self._engine is None else self._engine.origin
 
     def load(self) -> None:
         """Load the engine, where it is not loaded yet."""

@@ -242,7 +242,7 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
-    exact, sparing = (settings(written, "llama_wide", "lora", weights=precision) for precision in ("float32", weights))
+    exact, sparing = (settings(written, "llama_wide", "lora", weights=held) for held in ("float32", weights))
     networks = [disk.build(config, CPU) for config in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():

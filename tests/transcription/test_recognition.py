@@ -10,11 +10,14 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
+from pipeline_lib.tables.origin import NO_MODEL
 from pipeline_lib.transcription.recognition import Recognizer, load
 
 
 class DurationEngine:
     """Transcribes the duration in tenths of a second; no more than ``room`` recordings fit into its memory."""
+
+    origin = NO_MODEL
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
