@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import Part
 from pipeline_lib.params.machine import MachineSettings
 from pipeline_lib.params.sections import Params
@@ -93,11 +92,12 @@ def _artifacts(params: Params, root: Path, unreadable: list[str]) -> Iterator[Ar
         path, held_in = f"data/embeddings/{name}", _weights(entry, entry.modality, params)
         yield Artifact(path, "embedding", name, ("embedding", held_in), _origin(root, path, unreadable))
     for name, expert in params.finetuning.items():
-        branches = dict(expert.branches.items()) if expert.branches else {}
-        held = {modality: _weights(expert, modality, params) for modality in branches or [expert.modality]}
+        branches = expert.branches
+        held = {modality: _weights(branch, modality, params) for modality, branch in branches.items()}
         same = len({*held.values()}) == 1
         weights = tuple({*held.values()}) if same else tuple(f"{modality} {held[modality]}" for modality in held)
-        exempt = tuple(modality for modality, branch in branches.items() if branch.adaptation.method == "frozen")
+        frozen = tuple(modality for modality, branch in branches.items() if branch.adaptation.method == "frozen")
+        exempt = frozen if len(branches) > 1 or expert.cache_embeddings else ()
         for path, requested in (
             (f"models/{name}", ("training", expert.precision, *weights, *exempt)),
             (f"data/predictions/{name}.parquet", ("prediction", *weights)),
@@ -107,13 +107,10 @@ def _artifacts(params: Params, root: Path, unreadable: list[str]) -> Iterator[Ar
 
 def _weights(part: Part, modality: str, params: Params) -> str:
     """Return how the weights of a part's encoder are held; of an expert that no entry trains the expert's folder."""
-    if isinstance(part, FinetuningSettings) and part.branches is not None:
-        return _weights(getattr(part.branches, modality), modality, params)
     if part.encoder is not None:
         return part.encoder.weights
-    folder = None if isinstance(part, FinetuningSettings) else part.expert
-    trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(folder or "")
-    return str(folder) if trained is None else _weights(trained, modality, params)
+    trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(part.expert or "")
+    return str(part.expert) if trained is None else _weights(trained.branches[modality], modality, params)
 
 
 def _origin(root: Path, path: str, unreadable: list[str]) -> Origin | None:
@@ -141,8 +138,7 @@ def _named(machine: MachineSettings, stage: str) -> str | None:
 def _with_embeddings(params: Params, artifacts: Sequence[Artifact]) -> Iterator[tuple[str, list[Artifact]]]:
     """Yield each expert that is trained on embeddings, with the artifacts that it reads and makes."""
     for name, expert in params.finetuning.items():
-        branches = expert.branches.items() if expert.branches else []
-        read = {branch.embedding for _, branch in branches if branch.embedding is not None}
+        read = {branch.embedding for branch in expert.branches.values() if branch.embedding is not None}
         if read:
             yield name, [a for a in artifacts if a.path in read or (a.stage, a.entry) == ("finetuning", name)]
 
