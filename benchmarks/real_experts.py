@@ -24,6 +24,7 @@ from pipeline_lib.experts import disk
 from pipeline_lib.experts.disk import ExpertSettings
 from pipeline_lib.labels import PRIMARY, PSEUDO
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.network import NetworkSettings
 from pipeline_lib.recipes.compose import compose
 
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
@@ -79,7 +80,9 @@ def build(config: PretrainedConfig, settings: FinetuningSettings, device: torch.
         settings_of_expert = ExpertSettings(
             modality=settings.modality,
             encoder=settings.encoder.model_copy(update=changes),
-            network=settings.network,
+            network=NetworkSettings(
+                layers=settings.layers, adaptation=settings.adaptation, pooling=settings.pooling, head=settings.head
+            ),
             labels=list(labels),
             attributes=list(settings.targets.attributes),
             attribute_scale=[1.0, 7.0],

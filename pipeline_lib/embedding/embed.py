@@ -22,6 +22,7 @@ from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts import readers
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import EMBEDDING, EmbeddingMachine
 from pipeline_lib.shards import store
@@ -138,7 +139,7 @@ def _fingerprint(
     weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts", package / "networks"] if settings.expert else []
-    code = code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
+    code = code_digest(Path(__file__).parent, encoders, audio, readers, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     options = settings.model_dump(exclude=IRRELEVANT)
     return fingerprint(options, weights, device, content, shards, code, versions)

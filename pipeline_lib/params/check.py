@@ -8,6 +8,7 @@ from pipeline_lib.params.base import PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import (
+    branches_of,
     made_by_stages,
     missing_checkpoints,
     missing_sounds,
@@ -108,13 +109,13 @@ def _unknown_names(params: Params) -> list[str]:
     mistakes += [
         f"finetuning.{name}.branches.{modality}.expert is {branch.expert!r}, {why}"
         for name, expert in params.finetuning.items()
-        for modality, branch in (expert.branches.items() if expert.branches else ())
+        for modality, branch in expert.branches.items()
         if (why := _misfit(params, branch.expert, modality))
     ]
     mistakes += [
-        f"finetuning.{name}.branches.{modality}.embedding is {branch.embedding!r}, {why}"
+        f"{where}.embedding is {branch.embedding!r}, {why}"
         for name, expert in params.finetuning.items()
-        for modality, branch in (expert.branches.items() if expert.branches else ())
+        for where, modality, branch in branches_of(name, expert)
         if branch.embedding is not None and (why := _mismatch(params, expert, modality))
     ]
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
@@ -137,7 +138,7 @@ def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
 
 def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str | None:
     """Return why a branch cannot read the frames of its embedding, as far as the entries tell."""
-    branch = getattr(expert.branches, modality)
+    branch = expert.branches[modality]
     found = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}.get(branch.embedding)
     if found is None:
         return f"which no entry of embedding makes, expected data/embeddings/<one of {sorted(params.embedding)}>"

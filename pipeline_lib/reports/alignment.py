@@ -27,19 +27,18 @@ from torch import Tensor
 
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import availability, disk
-from pipeline_lib.experts.utterances import Pairs, Recordings
-from pipeline_lib.finetuning import sampling
-from pipeline_lib.finetuning.sampling import Batch
-from pipeline_lib.finetuning.targets import lengths_of, texts_of
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.loading import Loader, load, to, whole
+from pipeline_lib.experts.outputs import in_batches
+from pipeline_lib.experts.utterances import Utterances, from_manifest
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
 from pipeline_lib.networks.network import Network
 from pipeline_lib.params.base import PARAMS, read_params, read_value
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings, read_entry
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import manifest, segments, transcripts
+from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
 
 AMONG = 32
@@ -123,7 +122,7 @@ def measured(network: Network, inputs: Iterable[dict[str, Any]]) -> dict[str, An
 
 
 def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed: int) -> np.ndarray:
-    """Return a random sample of the split's rows that have audio and text, in random order.
+    """Return a random sample of the split's rows that have all modalities, in random order.
 
     Args:
         corpus: the manifest
@@ -136,7 +135,7 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
         row indices, int64, shape ``(n_drawn,)``
 
     Raises:
-        InputError: no utterance of the split has both
+        InputError: no utterance of the split has all
     """
     rows = np.flatnonzero(corpus.mask(split) & present.all(axis=1))
     if not len(rows):
@@ -146,28 +145,26 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
 
 def prepared(
     network: Network,
-    read: Pairs,
+    utterances: Utterances,
     rows: np.ndarray,
-    lengths: np.ndarray,
-    settings: FinetuningSettings,
+    batch_size: int,
+    max_s: float,
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows' batches on the network's device; an utterance that is too long is cut to its middle.
 
     Args:
         network: in eval mode
-        read: reader of audio and text by row
+        utterances: of the corpus
         rows: row indices, shape ``(n_rows,)``
-        lengths: of all utterances, in the unit of the batching, shape ``(n,)``
-        settings: the expert's entry
+        batch_size: utterances in a forward pass
+        max_s: longest audio that is read whole, in seconds
         workers: processes that load the audio
     """
-    size, device = settings.predict.batch_size, next(network.parameters()).device
-    parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
-    chunked = [Batch(part, *sampling.whole(lengths[part], settings)) for part in parts]
-    loader = sampling.Loader(chunked, read, network.encoder.prepare, {})
-    for inputs, _ in sampling.load(loader, workers, device):
-        yield sampling.to(inputs, device)
+    device = next(network.parameters()).device
+    chunked = [whole(utterances, part, max_s) for part in in_batches(rows, batch_size)]
+    for inputs, _ in load(Loader(chunked, utterances, network.encoder.prepare), workers, device):
+        yield to(inputs, device)
 
 
 def diagnose(
@@ -189,15 +186,12 @@ def diagnose(
     result: dict[str, Any] = {"parameters": parameters(network)}
     if not (isinstance(network, Network) and isinstance(network.join, SharedTransformer)):
         return result
-    text_of = texts_of(corpus, texts, settings)
-    if text_of is None:
-        raise InputError(f"{folder} is a joint expert, its modality in params.yaml is 'audio'; train the expert again")
-    rows = drawn(corpus, availability.present(corpus, text_of, settings), **draw)
-    lengths = lengths_of(corpus, text_of, settings)
-    read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), text_of)
-    result |= measured(network, prepared(network, read, rows, lengths, settings, machine.workers))
-    fresh = disk.build(disk.read_settings(folder), device, folder).eval()
-    measures = measured(fresh, prepared(fresh, read, rows, lengths, settings, machine.workers))
+    saved = disk.read_settings(folder)
+    utterances = from_manifest(corpus, root, saved.modalities, texts, saved.text).fitted(network.encoder.branches)
+    given = (utterances, drawn(corpus, utterances.present, **draw), settings.predict.batch_size, saved.max_s)
+    result |= measured(network, prepared(network, *given, machine.workers))
+    fresh = disk.build(saved, device, folder).eval()
+    measures = measured(fresh, prepared(fresh, *given, machine.workers))
     result["collapse_at_random"] = measures["collapse"]
     return result
 
@@ -226,9 +220,9 @@ def write_report(
         models: folder of the trained experts
         out: folder to write to
     """
-    settings, corpus = FinetuningSettings.read(f"finetuning.{expert}", params), manifest.read(manifest_path)
+    settings, corpus = read_entry(f"finetuning.{expert}", params), manifest.read(manifest_path)
     texts = None
-    if settings.modality != "audio" and settings.text == "transcripts":
+    if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(corpus.ids.tolist())
     root = Path(read_value("corpus.root", params))
     result = diagnose(models / expert, settings, corpus, root, texts, split=split, largest=largest, seed=seed)

@@ -137,7 +137,7 @@ def test_values_beyond_float16_are_refused(corpus, entry, tmp_path, monkeypatch)
 
     monkeypatch.setattr(shard, "embed_batch", louder)
     with pytest.raises(InputError, match="layer 3 of 'u0' reaches .*leave layer 3 out of layers"):
-        run(corpus, entry("hubert_group", batch_size=1, shard_size=1), tmp_path)
+        run(corpus, entry("hubert_group", batch={"size": 1}, shard_size=1), tmp_path)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -175,12 +175,21 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"expert": "models/x"}, "expected either encoder or expert"),
-        ({"encoder": None}, "expected either encoder or expert"),
+        ({"expert": "models/x"}, "encoder and expert are both null or both set, expected one"),
+        ({"encoder": None}, "encoder and expert are both null or both set, expected one"),
         ({"layers": [2, 1]}, r"layers is \[2, 1\], expected ascending"),
         ({"layers": []}, "layers"),
         ({"pooling": "max"}, "pooling is 'max', expected 'mean' or 'mean_std'"),
-        ({"modality": "text", "batch_seconds": 3.0}, "batch_seconds is for audio"),
+        (
+            {"modality": "text", "batch": {"seconds": None}},
+            r"batch.seconds applies only to modality 'audio' \(got 'text'\)",
+        ),
+        ({"text": "reference"}, r"hubert_group.text applies only to modality 'text' \(got 'audio'\): remove it"),
+        ({"batch_size": 3}, "embedding.hubert_group.batch_size is now batch.size: rename it"),
+        (
+            {"encoder": {"checkpoint": "x", "layerdrop": 0.0}},
+            "encoder.layerdrop applies only to finetuning, where an encoder is trained: remove it",
+        ),
         ({"encoder": {"checkpoint": "x", "layer_kept": 3}}, "encoder.layer_kept is not a parameter"),
     ],
 )

@@ -28,7 +28,7 @@ from tests.finetuning import corpora
 
 LIMIT_S = 120.0
 PHASE = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
-CHUNK = {"audio": [0.3, 0.4], "text": None}
+CHUNK = {"audio": {"chunk_s": [0.3, 0.4]}, "text": {}}
 MORE = {
     "audio": {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}},
     "text": {"head": {"kind": "sequence_classification"}, "text": "reference"},
@@ -126,7 +126,7 @@ def tones(root: Path) -> SimpleNamespace:
 
 def settings(checkpoint: Path, modality: str) -> FinetuningSettings:
     """Return two phases, the second of the head alone, with a checkpoint after every step."""
-    first = {**PHASE, "chunk_s": CHUNK[modality]}
+    first = {**PHASE, **CHUNK[modality]}
     second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optim": "adamw"}
     phases = {"only": first, "then": second}
     return corpora.settings(checkpoint, modality, phases=phases, **MORE[modality])

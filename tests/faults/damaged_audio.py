@@ -17,7 +17,7 @@ from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.experts.readers import Recordings
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.transcription.recognition import Recognizer
 from tests.faults import forked, tables
@@ -75,7 +75,9 @@ def transcribed(root: Path, name: str) -> np.ndarray:
 
 def trained(root: Path, name: str) -> np.ndarray:
     """Return what fine-tuning reads."""
-    return Recordings([root / name], 0)(0, 0.0, None)
+    samples = Recordings([root / name], np.zeros(1))(0, 0.0, None)
+    assert samples is not None
+    return samples
 
 
 DOORS: dict[str, Callable[[Path, str], np.ndarray]] = {

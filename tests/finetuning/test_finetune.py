@@ -47,7 +47,7 @@ def test_a_saved_expert_predicts_what_the_table_says(tones, tmp_path):
     result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **SCORED))
     network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
-        logits = network(network.encoder.prepare(tones.texts[:1]))["logits"].double()
+        logits = network(network.encoder.prepare([(tones.texts[0],)]))["logits"].double()
     np.testing.assert_allclose(result.posterior[0], logits.softmax(dim=1)[0].numpy(), atol=1e-6)
 
 

@@ -11,7 +11,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.finetuning.targets import check_data, targets_of
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
 from tests.finetuning.runs import LONG, SCORED, run
@@ -30,7 +30,7 @@ def spoken(corpus, column=None):
 
 def check(corpus, options):
     targets = targets_of(corpus, options)
-    return targets, *check_data(corpus, targets, options)
+    return targets, *corpora.checked(corpus, options)
 
 
 def test_genders_are_targets_where_they_are_known(tones):
@@ -95,7 +95,7 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
     network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     if modality == "text":
         with torch.inference_mode():
-            outputs = network(network.encoder.prepare(tones.texts[:2]))
+            outputs = network(network.encoder.prepare([(text,) for text in tones.texts[:2]]))
         assert outputs["gender"].shape == (2, 2)
         logits = outputs["logits"].double()
         np.testing.assert_allclose(result.posterior[:2], logits.softmax(dim=1).numpy(), atol=1e-6)

@@ -6,7 +6,7 @@ import torch
 from pipeline_lib.encoders import device
 from pipeline_lib.experts.build import ENCODER
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.networks.sequence_classification import Network
+from pipeline_lib.networks.network import Network
 from tests.finetuning import corpora
 from tests.finetuning.test_split import job_of
 
@@ -67,8 +67,7 @@ def test_what_stands_on_the_encoder_is_in_float32(tones, tmp_path, half, name):
         stands_on_it = module_name and not module_name.startswith("encoder")
         if stands_on_it or isinstance(module, torch.nn.Linear):
             module.register_forward_hook(watch(module_name))
-    read = job.read if settings.modality != "audio" else job.read.recordings
-    inputs = job.network.encoder.prepare([read(int(row), 0.0, None) for row in job.train[:4]])
+    inputs = job.network.encoder.prepare([job.utterances.read(int(row), 0.0, None) for row in job.train[:4]])
     passes = settings.passes_of(settings.phases["only"])
     with device.autocast(torch.device("cpu")):
         options = [passes, ["aligned"] if name == "shared_transformer" else []] if passes else []
