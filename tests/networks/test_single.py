@@ -1,4 +1,4 @@
-"""A network of one modality: encoder, layers, pooling and head written out, bit for bit, and its refusals."""
+"""A network of one modality: encoder, layers, pooling and head written out, bit for bit."""
 
 import copy
 
@@ -63,13 +63,6 @@ def test_its_only_view_is_its_outputs_and_both_is_its_only_pass():
         assert other.keys() == outputs.keys()
         assert all(torch.equal(other[name], outputs[name]) for name in outputs)
     assert net.modalities == ("audio",)
-
-
-def test_who_lacks_the_modality_is_refused_by_position():
-    batch = given(3)
-    batch["present"][1] = False
-    with pytest.raises(ValueError, match=r"utterances at \[1\] of the batch have no frame of audio"):
-        network().eval()(batch)
 
 
 def test_a_frozen_encoder_stays_in_eval_mode():
