@@ -19,8 +19,9 @@ def shows(present: np.ndarray, modalities: Sequence[str], combination: str) -> n
         bool, shape ``(n,)``
     """
     if combination == BOTH:
-        return present.any(axis=1)
-    return present[:, [modalities.index(name) for name in members(combination, modalities)]].all(axis=1)
+        return np.logical_or.reduce(present, axis=1)
+    columns = [modalities.index(name) for name in members(combination, modalities)]
+    return np.logical_and.reduce(present[:, columns], axis=1)
 
 
 def takes_part(present: np.ndarray, modalities: Sequence[str], passes: Iterable[str]) -> np.ndarray:

@@ -145,29 +145,43 @@ def predict(
     executor = machine.executor
     if isinstance(expert, Path):
         expert = Expert.load(expert, pick(machine.device))
-    if expert.settings.modalities != utterances.modalities:
-        raise InputError(
-            f"{expert.folder} reads {list(expert.settings.modalities)}, the utterances have"
-            f" {list(utterances.modalities)}; make them of the expert's modalities"
-        )
-    utterances = utterances.without_cache() if executor.workers else utterances.with_frames({})  # those of training
-    utterances = utterances.fitted(expert.network.encoder.branches)
-    rows = np.flatnonzero(utterances.present.any(axis=1))
-    device = machine.device if executor.is_remote else next(expert.network.parameters()).device.type
-    how = (batch_size, expert.settings.max_s, machine.workers, machine.threads)
-    job = PredictionJob(expert.folder, device, utterances, rows, *how)
-    plan = by_length(utterances.lengths[rows], SHARD, batch_size)
+    job = _job(expert, utterances, batch_size, machine)
+    plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
     compute = None if executor.workers else job.predicting_with(expert.network)
     name = expert.folder.name if name is None else name
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as shards:
         tables = run_shards(Path(shards), plan, compute, f"predicting {name}", job=job, executor=executor)
-        outputs = _gathered(tables, rows, "" if combination == BOTH else f"{combination}.")
-    has = availability.shows(utterances.present[rows], utterances.modalities, combination)
+        outputs = _gathered(tables, job.rows, "" if combination == BOTH else f"{combination}.")
+    has = availability.shows(utterances.present[job.rows], utterances.modalities, combination)
     if not has.all():
-        rows = rows[has]
         for key in outputs:
             outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
-    return _predictions(name, expert.settings, utterances.ids[rows], outputs)
+    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs)
+
+
+def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: FinetuningMachine) -> PredictionJob:
+    """Return the job that predicts all utterances that have any of the expert's modalities.
+
+    Raises:
+        InputError: the expert reads other modalities
+    """
+    modalities, executor = expert.settings.modalities, machine.executor
+    if modalities != utterances.modalities:
+        raise InputError(
+            f"{expert.folder} reads {list(modalities)}, the utterances have {list(utterances.modalities)}; make them of"
+            " the expert's modalities"
+        )
+    utterances = utterances.without_cache() if executor.workers else utterances.with_frames({})  # those of training
+    return PredictionJob(
+        folder=expert.folder,
+        device=machine.device if executor.is_remote else next(expert.network.parameters()).device.type,
+        utterances=utterances.fitted(expert.network.encoder.branches),
+        rows=np.flatnonzero(utterances.present.any(axis=1)),
+        batch_size=batch_size,
+        max_s=expert.settings.max_s,
+        workers=machine.workers,
+        threads=machine.threads,
+    )
 
 
 def _predictions(name: str, settings: ExpertSettings, ids: np.ndarray, outputs: dict[str, np.ndarray]) -> Predictions:

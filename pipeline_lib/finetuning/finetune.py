@@ -12,10 +12,11 @@ from pipeline_lib.experts import availability, disk
 from pipeline_lib.experts.build import encoders_of, merge
 from pipeline_lib.experts.predict import Expert, predict
 from pipeline_lib.experts.settings import ExpertSettings
-from pipeline_lib.experts.utterances import Utterances, from_manifest
+from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning import checkpoints, frame_cache, identity, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
+from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import NoLogs, logs, parameter_table, print_line, write_curve
 from pipeline_lib.finetuning.processes import accelerator_of
@@ -60,8 +61,8 @@ def finetune(
         expert: folder to save it in
         curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
-        alone: folder for the predictions of an expert of several modalities from each combination of some of them,
-            ``audio.parquet`` and so on; of others it holds a file that states so, as DVC warns of an empty folder
+        alone: folder for the predictions from each combination of some modalities, ``audio.parquet`` and so on; where
+            there are none, of a file that states so, as DVC warns of an empty folder
         machine: how the work is done
 
     Returns:
@@ -71,23 +72,15 @@ def finetune(
         InputError: the corpus lacks what the settings name, the checkpoint cannot be loaded, memory ran out, or the
             loss is not finite
     """
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
     context, built = _begun(name, settings, corpus, root, transcripts, work, machine)
-    with logs(context.folder / "logs", enabled=context.accelerator.is_main_process) as opened:
-        training = Training(replace(context, logs=opened))
-        history = training.run()
+    state = _trained(context)
     if not context.accelerator.is_main_process:
         return None
-    saved = identity.as_trained(built, context.network, _prior(context, training.state.best_epoch - 1))
-    disk.save_expert(expert, context.network, saved)
-    write_curve(curve, history)
-    merge(context.network)
-    trained = Expert(expert, saved, context.network)
-    result = _predictions(context, trained, BOTH)
+    write_curve(curve, state.history)
+    trained = _saved(context, built, state, expert)
     if alone is not None:
         _predict_alone(context, trained, alone)
-    return result, context.folder
+    return _predictions(context, trained, BOTH), context.folder
 
 
 def discard(folder: Path) -> None:
@@ -106,6 +99,8 @@ def _begun(
     machine: FinetuningMachine,
 ) -> tuple[TrainingContext, ExpertSettings]:
     """Return a training at its beginning, without logs, and the settings that its network was built from."""
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
     utterances = from_manifest(corpus, root, tuple(settings.branches), transcripts, settings.text)
     targets = targets_of(corpus, settings)
     train, dev = check_data(corpus, targets, settings, utterances)
@@ -113,12 +108,11 @@ def _begun(
     accelerator = accelerator_of(settings, machine.device)
     built = identity.expert_settings(settings, targets)
     network = _network(settings, built, accelerator.device)
-    utterances = utterances.fitted(network.encoder.branches)
     context = TrainingContext(
         name=name,
         network=network,
         settings=settings,
-        utterances=utterances,
+        utterances=utterances.fitted(network.encoder.branches),
         targets=targets,
         classes=classes_of(corpus, targets),
         train=train,
@@ -130,8 +124,23 @@ def _begun(
         machine=machine,
     )
     _print_beginning(context, corpus)
-    _cache_parts(utterances, np.union1d(train, dev), corpus.corpus, machine.cache_audio_gb)
+    _cache_parts(context, corpus)
     return replace(context, utterances=frame_cache.with_frames(context)), built
+
+
+def _trained(context: TrainingContext) -> State:
+    """Train to the last phase's best weights, with logs of the main process, and return where training stands."""
+    with logs(context.folder / "logs", enabled=context.accelerator.is_main_process) as opened:
+        training = Training(replace(context, logs=opened))
+        training.run()
+    return training.state
+
+
+def _saved(context: TrainingContext, built: ExpertSettings, state: State, folder: Path) -> Expert:
+    """Save the expert and return it, merged."""
+    saved = identity.as_trained(built, context.network, _prior(context, state.best_epoch - 1))
+    disk.save_expert(folder, context.network, saved)
+    return Expert(folder, saved, merge(context.network))
 
 
 def _network(settings: FinetuningSettings, built: ExpertSettings, device: torch.device) -> nn.Module:
@@ -156,11 +165,13 @@ def _print_beginning(context: TrainingContext, corpus: Manifest) -> None:
     print(f"{name}: {counts}\n{parameter_table(context.network)}", flush=True)
 
 
-def _cache_parts(utterances: Utterances, rows: np.ndarray, corpus: str, limit_gb: float) -> None:
+def _cache_parts(context: TrainingContext, corpus: Manifest) -> None:
     """Cache decoded audio where it fits; a limit of 0 caches none."""
+    utterances, limit_gb = context.utterances, context.machine.cache_audio_gb
+    rows = np.union1d(context.train, context.dev)
     for i, reader in enumerate(utterances.read.readers.values()):
         if limit_gb and not reader.cache(rows[utterances.present[rows, i]], limit_gb):
-            print_line(f"{corpus} does not fit into cache_audio_gb {limit_gb:g}; decoding as it is needed")
+            print_line(f"{corpus.corpus} does not fit into cache_audio_gb {limit_gb:g}; decoding as it is needed")
 
 
 def _augmentation(

@@ -25,7 +25,6 @@ from pipeline_lib.experts.outputs import in_batches
 from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning import frame_store
 from pipeline_lib.finetuning.context import TrainingContext
-from pipeline_lib.finetuning.identity import runs_the_model
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.shards.store import by_length
@@ -46,9 +45,8 @@ def with_frames(context: TrainingContext) -> Utterances:
     cached: dict[str, dict[int, Tensor]] = {}
     if not any(branch.adaptation.method == "frozen" for branch in branches.values()):
         return utterances
-    why = _refusal_of_all(context)
-    if why is not None:
-        _print(context, f"frames are computed anew each time: {why}")
+    if not context.settings.cache_embeddings:
+        _print(context, "frames are computed anew each time: cache_embeddings is false")
         return utterances
     used = np.union1d(context.train, context.dev)
     rows = {name: used[utterances.present[used, i]] for i, name in enumerate(utterances.modalities)}
@@ -68,15 +66,6 @@ def with_frames(context: TrainingContext) -> Utterances:
 def _print(context: TrainingContext, line: str) -> None:
     if context.accelerator.is_main_process:
         print_line(f"{context.name}: {line}")
-
-
-def _refusal_of_all(context: TrainingContext) -> str | None:
-    """Return why no branch's frames can be cached, or None."""
-    if not context.settings.cache_embeddings:
-        return "cache_embeddings is false"
-    if runs_the_model(context.settings):
-        return f"head.kind is {context.settings.head.kind!r}, which runs the text model itself"
-    return None
 
 
 def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:

@@ -39,7 +39,7 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         mixer=join if isinstance(join, MixerSettings) else None,
         heads=settings.heads,
         head=settings.head,
-        cache_embeddings=settings.cache_embeddings and not runs_the_model(settings),
+        cache_embeddings=settings.cache_embeddings,
         labels=list(targets.labels),
         attributes=list(targets.attribute_names),
         attribute_scale=list(targets.scale),
@@ -50,11 +50,6 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         max_s=settings.predict.max_s,
         text=settings.text,
     )
-
-
-def runs_the_model(settings: FinetuningSettings) -> bool:
-    """Return whether the head runs the encoder's model itself, so that its frames cannot be cached."""
-    return settings.head.kind == "sequence_classification"
 
 
 def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None) -> ExpertSettings:

@@ -72,8 +72,8 @@ class EntrySettings(Settings):
     def _leave_other_kinds_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write what can be read again."""
         values = handler(self)
-        whole = {"modality": self.modality, BRANCHES: dict(getattr(self, BRANCHES, {}))} | values
-        return _without(values, misplaced(whole, self.rules))
+        told = {name: getattr(self, name, {}) for name in ("modality", BRANCHES)}  # values may lack the defaults
+        return _without(values, misplaced(told | values, self.rules))
 
 
 def misplaced(values: Mapping[str, Any], rules: Iterable[Rule]) -> dict[Location, str]:

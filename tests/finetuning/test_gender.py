@@ -14,7 +14,7 @@ from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
-from tests.finetuning.runs import LONG, SCORED, run
+from tests.finetuning.runs import LONG, LONG_AUDIO, SCORED, run
 from tests.finetuning.test_votes import SOFT, voted
 
 GENDER = {"targets": {"gender": True}, "losses": {"gender": 0.5}}
@@ -81,11 +81,13 @@ def test_a_tally_counts_genders_in_one_batch_or_many_and_through_json(tones):
     assert tally.scores()["gender_accuracy"] == pytest.approx(right.mean(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", {}), ("llama", "text", SCORED)])
+@pytest.mark.parametrize(
+    ("name", "modality", "changes"), [("w2v_bert", "audio", LONG_AUDIO), ("llama", "text", LONG | SCORED)]
+)
 def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only(
     tones, tmp_path, name, modality, changes
 ):
-    options = corpora.settings(getattr(tones, name), modality, **LONG, **changes, **GENDER)
+    options = corpora.settings(getattr(tones, name), modality, **changes, **GENDER)
     result, _ = run(tones, tmp_path, options, spoken(tones.corpus))
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
     assert max(float(row["dev_gender_accuracy"]) for row in rows if row["dev_loss"] != "nan") > 0.8

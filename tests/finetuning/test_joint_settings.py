@@ -79,7 +79,7 @@ def test_branches_stand_in_the_order_of_the_modalities_however_they_are_written(
                 "cache_embeddings": True,
                 "augmentation": {"speed": {"share": 0.5}},
             },
-            "embedding is 'data/embeddings/audio', .* and augmentation is on; set its probabilities and speed.share to 0",
+            "embedding is 'data/embeddings/audio', .* and augmentation is on; set its probabilities",
         ),
         (
             {"head": {"kind": "sequence_classification"}},
