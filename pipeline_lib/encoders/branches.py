@@ -56,13 +56,37 @@ class BranchEncoder(nn.Module):
 
         Returns:
             by modality, layers of shape ``(batch, time, width)``
+
+        Raises:
+            ValueError: there is one modality, and an utterance lacks it
         """
+        if len(self.branches) == 1:
+            (name,) = self.branches
+            return {name: self.states(name, self.only(present=present, **inputs))}
         result = {}
         for name, prepared in inputs.items():
             if prepared:
                 rows, hidden = prepared[ROWS], self.states(name, without_rows(prepared))
                 result[name] = hidden if len(rows) == len(present) else _spread(hidden, rows, len(present))
         return result
+
+    def only(self, *, present: Tensor, **inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inputs of the only branch, each of shape ``(batch, ...)``.
+
+        Args:
+            present: bool, shape ``(batch, 1)``
+            inputs: as of ``forward``
+
+        Raises:
+            ValueError: an utterance lacks the modality
+        """
+        (name,) = self.branches
+        n = len(inputs[name].get(ROWS, ()))
+        if n != len(present):
+            raise ValueError(
+                f"{len(present) - n} of {len(present)} utterances of the batch have no {name}, expected all"
+            )
+        return without_rows(inputs[name])
 
     def states(self, name: str, inputs: dict[str, Tensor]) -> Hidden:
         """Return the layers of utterances that all have the modality; cached states unchanged.

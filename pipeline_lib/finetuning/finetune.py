@@ -23,6 +23,7 @@ from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.targets import check_data, classes_of, targets_of
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.modalities import BOTH, parts_of
+from pipeline_lib.networks.network import Network
 from pipeline_lib.networks.sequence_classification import is_trained
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
@@ -146,6 +147,8 @@ def _saved(context: TrainingContext, built: ExpertSettings, state: State, folder
 
 def _network(settings: FinetuningSettings, built: ExpertSettings, device: torch.device) -> nn.Module:
     network = disk.build(built, device)
+    if isinstance(network, Network):
+        network.modality_dropout = settings.modality_dropout
     if settings.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -99,9 +99,12 @@ class Network(nn.Module):
             inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
 
         Raises:
-            ValueError: no utterance of the batch has any modality
+            ValueError: no utterance of the batch has any modality; of one modality the encoder refuses those without it
         """
         hidden, present = self.encoder(**inputs), inputs["present"]
+        if len(self.modalities) == 1:  # nothing here waits for a GPU
+            with exact(present.device):
+                return {name: Frames(self._layers_joined(name, own.layers), own.mask) for name, own in hidden.items()}
         frames = {}
         with exact(present.device):
             for i, name in enumerate(self.modalities):
@@ -139,16 +142,10 @@ class Network(nn.Module):
 
         Args:
             frames: by modality
-
-        Raises:
-            ValueError: an utterance has no frame in any modality
         """
         if len(self.modalities) > 1:
             return self.join(frames)
         (part,) = frames.values()
-        if not bool(part.present.all()):
-            absent = (~part.present).nonzero()[:, 0].tolist()
-            raise ValueError(f"utterances at {absent} of the batch have no frame of {self.modalities[0]}")
         return self.join(part.values, part.mask)
 
     def views(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
@@ -231,10 +228,10 @@ class Network(nn.Module):
             result["invariance"] = invariance(self.join, frames, self.modalities)
         return result
 
-    def _layers_joined(self, name: str, layers: Sequence[Tensor], present: Tensor) -> Tensor:
+    def _layers_joined(self, name: str, layers: Sequence[Tensor], present: Tensor | None = None) -> Tensor:
         if name not in self.layer_weights:
             return layers[-1]
-        if bool(present.all()):
+        if present is None or bool(present.all()):
             return self.layer_weights[name](layers)
         # a NaN in the rows of an absent modality would reach the gradient of the weights
         (rows,) = present.nonzero(as_tuple=True)

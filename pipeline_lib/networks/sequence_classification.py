@@ -28,7 +28,7 @@ class SequenceClassificationNetwork(nn.Module):
         """Put the parts together.
 
         Args:
-            encoder: ``branches`` with one text encoder, whose ``prepare`` serves here too
+            encoder: a ``BranchEncoder`` with one text encoder, whose ``prepare`` serves here too
             classifier: a ``...ForSequenceClassification`` around that encoder's ``model`` with all outputs
             n_labels: outputs that are logits, the first ones
             n_attributes: the outputs behind them; any further ones are the gender's logits
@@ -72,10 +72,7 @@ class SequenceClassificationNetwork(nn.Module):
         Raises:
             ValueError: an utterance has no text
         """
-        if not bool(inputs["present"].all()):
-            absent = (~inputs["present"]).nonzero()[:, 0].tolist()
-            raise ValueError(f"utterances at {absent} of the batch have no {self.modalities[0]}")
-        tokens = {name: inputs[self.modalities[0]][name] for name in ("input_ids", "attention_mask")}
+        tokens = self.encoder.only(**inputs)
         scores = self._classifier[0](**tokens).logits
         states = self._read.pop()
         outputs = {"embedding": self._embedding(states, tokens)}

@@ -70,6 +70,24 @@ def test_cached_states_are_those_that_are_computed(branches):
         torch.testing.assert_close(one[computed.mask], two[computed.mask], atol=0, rtol=0)
 
 
+@torch.no_grad()
+def test_of_one_branch_the_states_are_its_encoders_and_who_lacks_the_modality_is_refused(branches):
+    encoder = BranchEncoder({"text": branches["text"]})
+    hidden = encoder(**encoder.prepare([("i am happy",), ("so sad",)]))
+    expected = branches["text"](**branches["text"].prepare(["i am happy", "so sad"]))
+    assert list(hidden) == ["text"] and torch.equal(hidden["text"].lengths, expected.lengths)
+    assert all(torch.equal(one, two) for one, two in zip(hidden["text"].layers, expected.layers, strict=True))
+    for n_absent, utterances in ((1, [("so sad",), (None,)]), (2, [(None,), (None,)])):
+        with pytest.raises(ValueError, match=f"{n_absent} of 2 utterances of the batch have no text, expected all"):
+            encoder(**encoder.prepare(utterances))
+
+
+@pytest.mark.parametrize("utterance", ["a", ("a", None), (), ["a"]])
+def test_an_utterance_is_a_tuple_of_a_part_a_branch(branches, utterance):
+    with pytest.raises(ValueError, match=r"expected a tuple of \['text'\]"):
+        BranchEncoder({"text": branches["text"]}).prepare([utterance])
+
+
 def test_beyond_its_range_float16_ends_and_is_never_infinite():
     assert to_half(torch.tensor([1e6, -1e6, 1.0])).tolist() == [65504.0, -65504.0, 1.0]
 
