@@ -48,7 +48,7 @@ def outputs_of(
     """
     network.eval()
     halving, done = halving or Halving(torch.cuda.empty_cache), 0
-    while done < len(plan):
+    while plan:
         pieces = [[whole(utterances, part, max_s) for part in halving.parts(rows)] for rows in plan[done:]]
         loader = Loader([piece for batch in pieces for piece in batch], utterances, network.encoder.prepare)
         try:
@@ -60,6 +60,9 @@ def outputs_of(
         except RuntimeError as error:
             size = len(halving.parts(plan[done])[0])
             halving.cut(error, size, f"{size} utterances a forward pass", REMEDY)
+        else:
+            return
+        halving.release()
 
 
 def repeatable(device: torch.device) -> None:

@@ -116,8 +116,9 @@ class Steps:
         shares = [
             piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
         ]
-        prepare, augment = context.network.encoder.prepare, context.augment
-        loader = Loader(shares, context.utterances, prepare, context.arrays, augment and {AUGMENTED: augment})
+        prepare = context.network.encoder.prepare
+        augmenting = None if context.augment is None else {AUGMENTED: context.augment}
+        loader = Loader(shares, context.utterances, prepare, context.arrays, augmenting)
         loaded = zip(todo, load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):

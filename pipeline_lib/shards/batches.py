@@ -64,15 +64,16 @@ class Halving:
 
     Attributes:
         halved: whether memory ran out before
+        release: gives back what is cached on a GPU
     """
 
     def __init__(self, release: Callable[[], None] = lambda: None) -> None:
         """Begin with whole batches.
 
         Args:
-            release: called when memory ran out; gives back what is cached on a GPU
+            release: called when memory ran out, once the error and what it holds are gone
         """
-        self.halved, self._release = False, release
+        self.halved, self.release = False, release
 
     def parts(self, batch: Sequence[Item]) -> list[Sequence[Item]]:
         """Return the batch alone, or in halves where memory ran out before."""
@@ -96,10 +97,11 @@ class Halving:
             return compute()
         except (RuntimeError, MemoryError) as error:
             self.cut(error, size(), what(), remedy)
+        self.release()
         return self.run(compute, size, what, remedy)
 
     def cut(self, error: Exception, size: int, what: str, remedy: str) -> None:
-        """Cut batches in two from here on, with a message, where an error means that memory ran out.
+        """Cut batches in two from here on, with a message, where an error means that memory ran out; then ``release``.
 
         Args:
             error: what a batch ended with
@@ -117,4 +119,3 @@ class Halving:
             raise InputError(memory_message(what, remedy, halved=self.halved)) from None
         self.halved = True
         print(f"out of memory with {what}; going on with half as many at once", file=sys.stderr)
-        self._release()
