@@ -59,7 +59,7 @@ def test_a_corpus_without_both_genders_in_train_is_refused(tones, column, unseen
         ({"losses": {"gender": 1.0}}, "phase 'only' gives gender a weight in its losses, but no such target"),
         (
             {"targets": {"gender": True, "emotion": False}, "losses": {"gender": 1.0, "cross_entropy": 0.0}},
-            "targets has neither emotion nor attributes",
+            "targets.emotion is false and targets.attributes empty, which leaves nothing to train",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_early_stopping_sees_what_it_is_to_be_shown(tones, tmp_path, monkeypatch
         Training,
         "_score",
         lambda self, steps, tally, rows, read: (
-            seen.append((len(rows), read.modalities)) or score(self, steps, tally, rows, read)
+            seen.append((len(rows), read.read.combination)) or score(self, steps, tally, rows, read)
         ),
     )
     run(tones, tmp_path, corpora.joint(tones, early_stopping={"shown": shown}, phases={"only": {"epochs": 1}}))

@@ -126,7 +126,7 @@ def test_a_missing_folder_is_told_before_the_model_is_loaded(tones, tmp_path, mo
 
 def test_a_text_expert_has_no_augmentation(tones):
     for part in ({"speed": {"share": 0.5}}, {"reverberation": {"probability": 0.1}}):
-        with pytest.raises(InputError, match="augmentation is for audio, a text has no sound"):
+        with pytest.raises(InputError, match="augmentation applies only to modality 'audio' or 'joint'"):
             corpora.settings(tones.llama, "text", augmentation=part)
 
 
