@@ -1,7 +1,7 @@
 """finetuning: data/manifest.parquet, data/transcripts.parquet -> models/<expert>/, data/predictions/<expert>.parquet
 
-data/predictions_alone/<expert>/ has audio.parquet and text.parquet, what a joint expert says from one modality alone;
-of an audio or text expert it has none.txt, which says so.
+data/predictions_alone/<expert>/ has audio.parquet, text.parquet and so on: predictions of an expert of several
+modalities from each combination of some of them. An expert of one modality has none.txt there, which says so.
 """
 
 from pathlib import Path

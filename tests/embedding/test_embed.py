@@ -14,11 +14,12 @@ from pipeline_lib.embedding import probe, shard
 from pipeline_lib.embedding.pool import pool
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.disk import ExpertSettings, build, save_expert
+from pipeline_lib.experts.disk import build, save_expert
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.network import AdaptationSettings, NetworkSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, PoolingSettings
 from pipeline_lib.tables import embeddings
 from tests.embedding.conftest import TEXTS
 from tests.embedding.runs import run
@@ -142,15 +143,19 @@ def test_values_beyond_float16_are_refused(corpus, entry, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entry, checkpoint, tmp_path):
+    encoder = EncoderSettings(checkpoint=str(checkpoint("w2v_bert")))
+    branch = ExpertBranch(encoder=encoder, layers="last", adaptation=AdaptationSettings(method=method))
     settings = ExpertSettings(
-        modality="audio",
-        encoder=EncoderSettings(checkpoint=str(checkpoint("w2v_bert"))),
-        network=NetworkSettings(adaptation=AdaptationSettings(method=method)),
+        branches={"audio": branch},
+        pooling=PoolingSettings(),
+        head=HeadSettings(),
         labels=["a", "b"],
         attributes=[],
         attribute_scale=[1.0, 7.0],
         attribute_range="signed",
         seed=1,
+        max_s=30.0,
+        text="reference",
     )
     network = build(settings, CPU)
     with torch.no_grad():
@@ -163,12 +168,13 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
     assert embeddings.read_info(folder).checkpoint == str(tmp_path / "expert")
     waveform = decoding.decode(tmp_path / "audio" / "u1.wav")
     with torch.no_grad():
-        states = network.encoder(**network.encoder.prepare([waveform])).layers[3][0].mean(dim=0).numpy()
+        hidden = network.encoder(**network.encoder.prepare([(waveform,)]))["audio"]
+    states = hidden.layers[3][0].mean(dim=0).numpy()
     tuned, untuned = (embeddings.read_layer(path, 3)[1][1] for path in (folder, frozen))
     np.testing.assert_allclose(tuned, states, rtol=1e-3, atol=1e-3)
     assert np.abs(untuned - states).max() > 0.05
     text = entry("bert", encoder=None, expert=str(tmp_path / "expert"))
-    with pytest.raises(InputError, match="has an encoder of the other modality, expected 'text'"):
+    with pytest.raises(InputError, match=r"has encoders of \['audio'\], the modality is 'text'; expected one of them"):
         run(corpus, text, tmp_path)
 
 

@@ -85,13 +85,16 @@ def test_out_of_memory_halves_the_batches_once_and_says_so(corpus, entry, tmp_pa
     vectors = embeddings.read_layer(run(corpus, settings, tmp_path), 3)[1]
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
     assert tried == [4, 2, 2, 1, 2, 2, 1]  # the shard begins anew, the next one begins with halves
-    assert "out of memory with 4 utterances a forward pass; going on with half as many" in capsys.readouterr().err
+    console = capsys.readouterr().err
+    assert console.count("out of memory with 4 utterances a forward pass (the longest is ") == 1
+    assert "; going on with half as many at once" in console
 
 
 def test_out_of_memory_with_half_a_batch_stops_with_the_remedy(corpus, entry, tmp_path, monkeypatch):
     out_of_memory(monkeypatch, most=1)
     with pytest.raises(
-        InputError, match="even with 2 utterances a forward pass, the longest is 'u1', 1.6 s; lower batch.size"
+        InputError,
+        match=r"2 utterances a forward pass \(the longest is 'u1', 1.6 s\), cut in two; lower batch.size",
     ):
         run(corpus, entry("hubert_group", batch={"size": 4}), tmp_path)
 

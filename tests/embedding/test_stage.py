@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import embeddings, manifest, transcripts
 from stages import probing
@@ -35,7 +36,8 @@ def project(tmp_path, corpus, entry, monkeypatch):
 @pytest.mark.parametrize("name", ["w2v_bert", "llama"])
 def test_an_entry_becomes_an_embedding_and_a_curve(name, project):
     folder = project(name)
-    assert embeddings.read_info(folder).n_utterances == 10
+    info = embeddings.read_info(folder)
+    assert (info.n_utterances, info.device, info.precision) == (10, pick().type, "float32")
     assert Path("metrics/plots/layers/mine.csv").read_text().startswith("layer,macro_f1,ua,ccc_arousal\n0,")
     summary = json.loads(Path("metrics/embedding/mine.json").read_text())
     assert set(summary["best_on_dev"]) == {"macro_f1", "ua", "ccc_arousal"} and summary["notice"] == "noise, not speech"

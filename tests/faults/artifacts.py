@@ -14,14 +14,14 @@ import pyarrow as pa
 import torch
 
 from pipeline_lib.experts import disk
-from pipeline_lib.experts.disk import ExpertSettings
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.fusion import FusionSettings
-from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, PoolingSettings
 from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -159,18 +159,22 @@ def _read_checkpoints(folder: Path) -> Any:
 def _expert(root: Path) -> tuple[Any, ExpertSettings]:
     place = encoders.write(root, "llama")
     said = ExpertSettings(
-        modality="text",
-        encoder=EncoderSettings(checkpoint=str(place), layers_kept=1),
-        network=NetworkSettings(
-            adaptation=AdaptationSettings(method="lora", lora=LoraSettings(r=2)),
-            head=HeadSettings(width=6),
-            pooling=PoolingSettings(kind="mean"),
-        ),
+        branches={
+            "text": ExpertBranch(
+                encoder=EncoderSettings(checkpoint=str(place), layers_kept=1),
+                layers="last",
+                adaptation=AdaptationSettings(method="lora", lora=LoraSettings(r=2)),
+            )
+        },
+        head=HeadSettings(width=6),
+        pooling=PoolingSettings(kind="mean"),
         labels=list(LABELS),
         attributes=["arousal"],
         attribute_scale=[1.0, 7.0],
         attribute_range="signed",
         seed=5,
+        max_s=30.0,
+        text="transcripts",
     )
     return disk.build(said, CPU), said
 

@@ -7,8 +7,7 @@ import pytest
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import availability
-from pipeline_lib.finetuning import sentiment
-from pipeline_lib.finetuning.targets import check_data, lengths_of, targets_of
+from pipeline_lib.finetuning.targets import sentiments
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.finetuning import FinetuningSettings, JointEntry, SingleEntry
 from tests.finetuning import corpora
@@ -164,45 +163,45 @@ def test_a_single_expert_is_refused_what_only_a_joint_one_has(changes, message):
 
 def test_sentiment_is_read_off_the_valence_with_both_thresholds_inside():
     valence = np.array([1.0, 3.0, 3.01, 4.99, 5.0, 7.0, np.nan])
-    assert sentiment.sentiments(valence, [3.0, 5.0]).tolist() == [0, 0, 1, 1, 2, 2, -1]
+    assert sentiments(valence, [3.0, 5.0]).tolist() == [0, 0, 1, 1, 2, 2, -1]
 
 
 def test_an_empty_text_is_none_to_a_joint_expert_and_one_to_a_text_expert(tones):
     texts = ["", "  ", *tones.texts[2:]]
-    assert availability.present(tones.corpus, texts, corpora.joint(tones))[:3].tolist() == [
-        [True, False],
-        [True, False],
-        [True, True],
-    ]
-    text = corpora.settings(tones.llama, "text")
-    assert availability.present(tones.corpus, texts, text)[:3].tolist() == [[False, True]] * 3
+    joint = corpora.utterances(tones.corpus, corpora.joint(tones), texts)
+    assert joint.present[:3].tolist() == [[True, False], [True, False], [True, True]]
+    text = corpora.utterances(tones.corpus, corpora.settings(tones.llama, "text"), texts)
+    assert text.present[:3].tolist() == [[True]] * 3
+    assert [text.read(row, 0.0, None) for row in (0, 1)] == [("",), ("  ",)]
 
 
 def test_what_takes_part_follows_from_what_there_is():
     present = np.array([[True, True], [True, False], [False, True], [False, False]])
-    assert availability.takes_part(present, ["audio"]).tolist() == [True, True, False, False]
-    assert availability.takes_part(present, ["audio", "text"]).tolist() == [True, True, True, False]
-    assert availability.takes_part(present, ["both"]).tolist() == [True, True, True, False]
+    names = ("audio", "text")
+    assert availability.takes_part(present, names, ["audio"]).tolist() == [True, True, False, False]
+    assert availability.takes_part(present, names, ["audio", "text"]).tolist() == [True, True, True, False]
+    assert availability.takes_part(present, names, ["audio+text"]).tolist() == [True, False, False, False]
+    assert availability.takes_part(present, names, ["both"]).tolist() == [True, True, True, False]
+    assert availability.takes_part(present, names, []).tolist() == [True, True, True, False]
     line = "1 utterances with audio and text, 1 with audio alone, 1 with text alone, 1 with neither"
-    assert availability.presence_lines(present, "joint") == [line]
+    assert availability.presence_lines(present, names) == [line]
 
 
 def test_a_text_without_audio_is_as_long_as_it_would_be_spoken(tones):
     frame = tones.corpus.frame.copy()
     frame["audio"] = [None, *frame["audio"][1:]]
     corpus = type(tones.corpus)(frame, "tones", tones.corpus.labels, (1.0, 7.0))
-    lengths = lengths_of(corpus, ["a" * 30, *tones.texts[1:]], corpora.joint(tones))
+    lengths = corpora.utterances(corpus, corpora.joint(tones), ["a" * 30, *tones.texts[1:]]).lengths
     assert lengths[0] == 2.0
     assert lengths[1] == frame["duration_s"][1]
 
 
 def test_a_corpus_without_a_combination_that_alone_is_trained_is_refused(tones):
     settings = corpora.joint(tones, passes=["text"])
-    targets = targets_of(tones.corpus, settings)
-    present = availability.present(tones.corpus, [""] * 48, settings)
     with pytest.raises(
         InputError, match=r"has 0 utterances in train that phase 'only' with passes \['text'\] could be"
     ):
-        check_data(tones.corpus, targets, settings, present)
-    with pytest.raises(InputError, match="has neither audio nor text, there is nothing to train a joint expert on"):
-        check_data(tones.corpus, targets, settings, np.zeros((48, 2), dtype=bool))
+        corpora.checked(tones.corpus, settings)
+    silent = tones.corpus.frame.assign(audio=None, duration_s=np.nan)
+    with pytest.raises(InputError, match="has no utterance with audio or text, which the expert reads"):
+        corpora.checked(type(tones.corpus)(silent, "tones", tones.corpus.labels, (1.0, 7.0)), settings)
