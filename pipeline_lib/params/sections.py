@@ -46,16 +46,12 @@ class Params:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of params.yaml, for an editor's completion and hints."""
+    readers: dict[str, Any] = SINGLE | ENTRIES | {"finetuning": Entry}  # an entry is of one of two classes
+    inputs = [(name, "validation", TypeAdapter(readers[name])) for name in ORDER]
+    references, definitions = TypeAdapter.json_schemas(inputs, ref_template="#/$defs/{model}")
     properties: dict[str, Any] = {}
-    definitions: dict[str, Any] = {}
     for name in ORDER:
-        reader: Any = Entry if name == "finetuning" else SINGLE.get(name) or ENTRIES[name]
-        model = TypeAdapter(reader).json_schema(ref_template="#/$defs/{model}")
-        definitions |= model.pop("$defs", {})
-        reference = model  # of the two kinds of expert, each of which has a title
-        if "title" in model:
-            definitions[model["title"]] = model
-            reference = {"$ref": f"#/$defs/{model['title']}"}
+        reference = references[name, "validation"]
         properties[name] = reference if name in SINGLE else {"type": "object", "additionalProperties": reference}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -64,5 +60,5 @@ def schema() -> dict[str, Any]:
         "properties": properties,
         "required": list(ORDER),
         "additionalProperties": False,
-        "$defs": dict(sorted(definitions.items())),
+        "$defs": dict(sorted(definitions["$defs"].items())),  # classes of one name have their module's before it
     }

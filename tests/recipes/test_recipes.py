@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from pipeline_lib.params import schema
 from pipeline_lib.params.base import FILLER, ParameterError
@@ -21,8 +22,13 @@ def recipe(request):
     return YAML12.load(text(*request.param))
 
 
-def test_a_recipe_is_read_by_every_rooms_settings(recipe):
+def test_a_recipe_is_read_by_every_sections_settings_and_by_the_schema_of_editors(recipe):
     read_all(recipe)
+    by_schema = Draft202012Validator(json.loads(schema.SCHEMA.read_text()))
+    assert [error.message for error in by_schema.iter_errors(recipe)] == []
+    for entry in recipe["finetuning"].values():  # a key of another kind
+        entry["encoder" if "branches" in entry else "branches"] = None
+    assert len(list(by_schema.iter_errors(recipe))) == len(recipe["finetuning"])
 
 
 def test_every_slot_names_what_its_entry_reads(recipe):
