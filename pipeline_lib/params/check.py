@@ -17,7 +17,7 @@ from pipeline_lib.params.inputs import (
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-RESERVED = {"demo", "fusion", "fused"}  # folders and tables that are not an expert's
+RESERVED = {"demo", "fusion", "fused", "rebalancing"}  # folders and tables that are not an expert's
 
 
 def check(path: Path = PARAMS, present: bool = True) -> Params:

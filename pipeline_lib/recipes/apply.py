@@ -98,7 +98,7 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
             "data/predictions_alone/{}",
             "metrics/plots/training/{}.csv",
         ],
-        "rebalancing": ["data/rebalanced/{}.parquet"],
+        "rebalancing": ["data/rebalanced/{}.parquet", "models/rebalancing/{}"],
     }
     stale = []
     for section in ENTRIES:

@@ -70,8 +70,8 @@ STAGES = (
         "finetuning@text",
         ("models/text", "data/predictions/text.parquet", "data/predictions_alone/text", "metrics/plots/training"),
     ),
-    Stage("rebalancing@audio", ("data/rebalanced/audio.parquet",)),
-    Stage("rebalancing@text", ("data/rebalanced/text.parquet",)),
+    Stage("rebalancing@audio", ("data/rebalanced/audio.parquet", "models/rebalancing/audio")),
+    Stage("rebalancing@text", ("data/rebalanced/text.parquet", "models/rebalancing/text")),
     Stage("fusion", ("data/fused.parquet", "data/fused_crossfitted.parquet", "models/fusion")),
     Stage(
         "scoring", ("metrics/scores.json", "metrics/report.md", "metrics/plots/confusion", "metrics/plots/systems.csv")

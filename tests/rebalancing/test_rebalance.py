@@ -293,7 +293,8 @@ def test_the_stage_writes_the_same_bytes_twice(tmp_path, monkeypatch, method):
     monkeypatch.chdir(tmp_path)
     manifest.write(tmp_path / "data/manifest.parquet", of)
     predictions.write(tmp_path / "data/predictions/audio.parquet", expert(of))
-    (tmp_path / "params.yaml").write_text(f"rebalancing:\n  audio:\n    method: {method}\n")
+    entry = f"{{reads: {{source: data/predictions/audio.parquet}}, method: {method}}}"
+    (tmp_path / "params.yaml").write_text(f"rebalancing: {{audio: {entry}}}\n")
     rebalancing.main("audio")
     first = (tmp_path / "data/rebalanced/audio.parquet").read_bytes()
     rebalancing.main("audio")
