@@ -30,7 +30,7 @@ from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 
-IRRELEVANT = {"reads", "probe"}  # to the values of an embedding
+IRRELEVANT = {"reads"}  # to the values of an embedding
 
 
 def embed(

@@ -11,15 +11,6 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class ProbeSettings(Settings):
-    """How much each layer knows: linear models from train to dev."""
-
-    enabled: bool = Field(True, description="false leaves the layer curve empty")
-    penalty: Positive = Field(1.0, description="L2 of the logistic regression, on standardised features")
-    ridge: Positive = Field(100.0, description="L2 of the regression to attributes, on standardised features")
-    max_iterations: Count = Field(200, description="of the logistic regression")
-
-
 class EmbeddingReads(Settings):
     """What an entry reads beside the manifest, by role; ``data/manifest.parquet`` where there is nothing."""
 
@@ -37,6 +28,10 @@ class EmbeddingSettings(Settings):
         "workers": moved("embedding.workers"),
         "limit_gb": moved("embedding.limit_gb"),
         "executor": moved("embedding.executor"),
+        "probe": (
+            "is now rebalancing.<entry>.source.{probe, ridge}, of an entry that reads this embedding with layers: each:"
+            " remove it here"
+        ),
     }
 
     reads: EmbeddingReads = EmbeddingReads()
@@ -52,7 +47,6 @@ class EmbeddingSettings(Settings):
     batch_size: Count = Field(16, description="utterances of like length in a forward pass, at most")
     batch_seconds: Positive | None = Field(None, description="audio: padded seconds in a forward pass, at most")
     shard_size: Count = Field(256, description="utterances an interruption costs at most")
-    probe: ProbeSettings = ProbeSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

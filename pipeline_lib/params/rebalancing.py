@@ -105,6 +105,11 @@ class SourceSettings(Settings):
     )
     probe: ProbeSettings = ProbeSettings()
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether the layer curve is computed: all stored layers are read."""
+        return isinstance(self.layers, str)
+
     @field_validator("layers")
     @classmethod
     def _layers_ascend(cls, layers: str | list[int]) -> str | list[int]:

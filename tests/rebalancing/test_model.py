@@ -9,7 +9,7 @@ from pipeline_lib.rebalancing.rebalance import fit
 from pipeline_lib.rebalancing.source import of_predictions
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import predictions
-from tests.rebalancing.test_rebalance import LABELS, corpus, expert, settings
+from tests.rebalancing.made import LABELS, corpus, expert, settings
 
 PLDA = {"components": None, "shrinkage": "ledoit_wolf", "estimation": "em"}
 ENTRIES = [
