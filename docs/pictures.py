@@ -34,7 +34,7 @@ STAGES = {
     "finetuning\ntext": ((2, 0), "posteriors"),
     "rebalancing\naudio": ((3, 1), "prior replaced"),
     "rebalancing\ntext": ((3, 0), "prior replaced"),
-    "rebalancing\nlayers": ((3, -1), "back end, layer curve"),
+    "rebalancing\nlayers": ((3, -1), "back end and prior"),
     "fusion": ((4, 0.5), "one posterior"),
     "scoring": ((5, 0.5), "scores, plots"),
 }

@@ -41,9 +41,9 @@ def scores_on(
     """
     return {
         layers[0]: macro_f1(
-            truth[dev], each.classes_[each.predict_proba(source.vectors(layers)[dev]).argmax(axis=1)], n_labels
+            truth[dev], back_end.classes_[back_end.predict_proba(source.vectors(layers)[dev]).argmax(axis=1)], n_labels
         )
-        for layers, each in back_ends.items()
+        for layers, back_end in back_ends.items()
     }
 
 
@@ -76,7 +76,7 @@ def regressions(
         train: which rows are fitted on, bool, shape ``(n,)``
         ridge: L2 penalty
     """
-    rows = {name: train & ~np.isnan(each) for name, each in values.items()}
+    rows = {name: train & ~np.isnan(column) for name, column in values.items()}
     names = [name for name in values if rows[name].sum() > 1]
     result: dict[Layers, dict[str, AttributeRegression]] = {}
     for layers in together if names else []:

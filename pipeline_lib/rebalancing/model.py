@@ -77,8 +77,8 @@ def apply(model: Model, source: Source) -> Predictions:
     if model.regressions:
         names = tuple(next(iter(model.regressions.values())))
         parts = (
-            np.column_stack([each[name].predict(source.vectors(layers)) for name in names])
-            for layers, each in model.regressions.items()
+            np.column_stack([by_name[name].predict(source.vectors(layers)) for name in names])
+            for layers, by_name in model.regressions.items()
         )
         table = replace(table, attribute_names=names, attributes=_mean(parts))
     if not model.back_ends and source.predictions.posterior is None:
@@ -166,7 +166,7 @@ def write(folder: Path, model: Model) -> None:
     arrays = dict(_arrays(model))
     # the order in memory is kept: a product of matrices may round differently with the other one
     by_column = sorted(name for name, array in arrays.items() if array.flags.f_contiguous > array.flags.c_contiguous)
-    content = save({n: np.ascontiguousarray(a.T if n in by_column else a) for n, a in sorted(arrays.items())})
+    content = save({n: (a.T if n in by_column else a).copy(order="C") for n, a in sorted(arrays.items())})
     record = {
         "format_version": FORMAT_VERSION,
         "name": model.name,
@@ -209,17 +209,16 @@ def read(folder: Path) -> Model:
     arrays = load((folder / ARRAYS).read_bytes())
     arrays = {name: array.T if name in record["by_column"] else array for name, array in arrays.items()}
     settings = RebalancingSettings.parse(record["settings"], "settings", path)
-    layers = [tuple(each) for each in record["back_ends"]]
+    back_ends = [tuple(numbers) for numbers in record["back_ends"]]
+    regressions = [(tuple(fitted["layers"]), fitted["attributes"]) for fitted in record["regressions"]]
     return Model(
         name=record["name"],
         settings=settings,
         labels=tuple(record["labels"]),
-        back_ends={each: _back_end(settings, arrays, _key("back_end", each)) for each in layers},
+        back_ends={layers: _back_end(settings, arrays, _key("back_end", layers)) for layers in back_ends},
         regressions={
-            tuple(each["layers"]): {
-                name: _regression(settings, arrays, _key(name, tuple(each["layers"]))) for name in each["attributes"]
-            }
-            for each in record["regressions"]
+            layers: {name: _regression(settings, arrays, _key(name, layers)) for name in names}
+            for layers, names in regressions
         },
         training_prior=_array(record["training_prior"]),
         temperature=record["temperature"],

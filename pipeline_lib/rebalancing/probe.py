@@ -85,7 +85,7 @@ def write(curve: Curve, temperature: float | None, plot: Path, metrics: Path, co
 def _tasks(manifest: Manifest, rows: np.ndarray, settings: SourceSettings) -> list[Task]:
     """Return the tasks of the probe, functions of a layer's vectors, shape ``(n, width)``, to scores by name."""
     tasks: list[Task] = []
-    truth, train, dev = (each[rows] for each in (manifest.truth(), manifest.mask("train"), manifest.mask("dev")))
+    truth, train, dev = (column[rows] for column in (manifest.truth(), manifest.mask("train"), manifest.mask("dev")))
     known, scored = train & (truth >= 0), dev & (truth >= 0)
     if len(np.unique(truth[known])) > 1 and scored.any():
         tasks.append(lambda x: _categories(x, truth, known, scored, len(manifest.labels), settings.probe))

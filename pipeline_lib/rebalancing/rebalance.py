@@ -112,13 +112,13 @@ def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.n
     if read.layers == layers.BEST:
         dev = manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)
         layers.refuse_without_labels(dev, where)
-        tried = {each: fitted(each) for each in every}
+        tried = {together: fitted(together) for together in every}
         on_dev = layers.scores_on(dev, tried, source, truth, len(manifest.labels))
         chosen = layers.best(on_dev, where)
         extended = _extended(model.fitted_on, DEVELOPMENT, manifest)
         model, every = replace(model, back_ends={chosen: tried[chosen]}, on_dev=on_dev, fitted_on=extended), [chosen]
     else:
-        model = replace(model, back_ends={each: fitted(each) for each in every})
+        model = replace(model, back_ends={together: fitted(together) for together in every})
     values = {name: manifest.attributes([name])[:, 0][rows] for name in ATTRIBUTES}
     return replace(model, regressions=layers.regressions(every, source, values, train, read.ridge))
 
