@@ -20,7 +20,7 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, probe
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.experts.readers import Recordings
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.params.augmentation import AugmentationSettings
@@ -62,7 +62,7 @@ def main(
             print(f"{name}, chunks of {chunk_s:g} s")
             plain = None
             for variant, (augmented, speed) in variants.items():
-                read = Recordings(paths, 1)
+                read = Recordings(paths, np.zeros(len(paths)), minimum_samples=1)
                 sample = draw(paths, chunk_s * speed, chunks)
                 seconds = fastest(lambda: read_all(read, sample, chunk_s * speed, augmented, speed))  # noqa: B023
                 plain = plain or seconds

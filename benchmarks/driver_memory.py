@@ -113,12 +113,12 @@ def prediction(rows: int, width: int, folder: Path) -> None:
     from torch import nn
 
     from pipeline_lib.experts import predict as room
-    from pipeline_lib.experts.utterances import Texts
-    from pipeline_lib.finetuning.targets import Targets
-    from pipeline_lib.params.finetuning import FinetuningSettings
+    from pipeline_lib.experts.readers import Reader
+    from pipeline_lib.experts.settings import ExpertSettings
+    from pipeline_lib.experts.utterances import BranchReader, Utterances
 
     corpus = manifest.read(folder / "manifest.parquet")
-    labels, names = tuple("ACDFHNSU"), ("arousal", "valence", "dominance")
+    labels, names = list("ACDFHNSU"), ["arousal", "valence", "dominance"]
     noise = np.random.default_rng(0)
 
     def outputs(network: object, plan: list[np.ndarray], *given: object, **named: object):
@@ -127,24 +127,34 @@ def prediction(rows: int, width: int, folder: Path) -> None:
             yield {name: noise.random((len(batch), n), dtype=np.float32) for name, n in widths.items()}
 
     room.outputs_of = outputs
-    empty = np.zeros((rows, 0), np.float32)
-    targets = Targets(labels, 8, np.zeros(rows, np.int64), names, empty, (1.0, 7.0), (-1.0, 1.0))
-    settings = FinetuningSettings.parse(
-        {"modality": "text", "encoder": {"checkpoint": "none"}, "phases": {"only": {}}}, "finetuning.none"
-    )
-    predicted = room.predict(
+    settings = ExpertSettings.parse(
+        {
+            "branches": {
+                "text": {
+                    "encoder": {"checkpoint": "none"},
+                    "layers": "last",
+                    "adaptation": {"method": "frozen"},
+                }
+            },
+            "pooling": {},
+            "head": {},
+            "labels": labels,
+            "attributes": names,
+            "attribute_scale": [1.0, 7.0],
+            "attribute_range": "signed",
+            "seed": 1,
+            "max_s": 30.0,
+            "text": "reference",
+            "prior": [1 / 8] * 8,
+        },
         "none",
-        nn.Linear(1, 1),
-        settings,
-        expert=folder,
-        ids=corpus.ids,
-        rows=np.arange(rows),
-        lengths=corpus.frame["duration_s"].to_numpy(),
-        read=Texts(SimpleNamespace()),
-        targets=targets,
-        prior=np.full(8, 1 / 8),
-        folder=folder / "predicted",
     )
+    network = nn.Linear(1, 1)
+    network.views, network.encoder = None, SimpleNamespace(branches={"text": None})
+    lengths = corpus.frame["duration_s"].to_numpy()
+    read = BranchReader({"text": Reader([""] * rows, lengths)})
+    utterances = Utterances(corpus.ids, lengths, np.ones((rows, 1), dtype=bool), read)
+    predicted = room.predict(room.Expert(folder, settings, network), utterances, folder=folder / "predicted")
     predictions.write(folder / "predictions.parquet", predicted)
 
 

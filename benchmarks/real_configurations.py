@@ -37,6 +37,7 @@ from benchmarks.real_experts import CHUNK_S, EXPERTS, TOKENS, TOKENS_PER_S, batc
 from pipeline_lib import losses
 from pipeline_lib.command import run
 from pipeline_lib.encoders.device import autocast, pick
+from pipeline_lib.experts.loading import to
 from pipeline_lib.finetuning import optimisation
 from pipeline_lib.labels import PRIMARY
 from pipeline_lib.networks.adapters import trained_by_module
@@ -111,7 +112,7 @@ def _run_on_nothing(network: nn.Module, settings: FinetuningSettings, packed: se
     saved: dict[int, Tensor] = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
         _make_fake(network, packed)
-        inputs = batch(settings, getattr(network.encoder.model.config, "feature_projection_input_dim", 0))
+        inputs = batch(network, settings)
         own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -174,8 +175,7 @@ def train(network: nn.Module, settings: FinetuningSettings, device: torch.device
     """Take steps on one batch of noise and return steps_per_s, audio_h_per_h and peak_gb (NaN without CUDA)."""
     phase = next(iter(settings.phases.values()))
     optimiser = optimisation.optimiser_of(network, phase)
-    width = getattr(network.encoder.model.config, "feature_projection_input_dim", 0)
-    inputs = {name: tensor.to(device) for name, tensor in batch(settings, width).items()}
+    inputs = to(batch(network, settings), device)
     truth = {"emotion": torch.arange(phase.batch_size, device=device) % len(PRIMARY)}
     if settings.targets.attributes:
         truth["attributes"] = torch.rand(phase.batch_size, len(settings.targets.attributes), device=device)

@@ -7,10 +7,11 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     LlamaConfig,
     PretrainedConfig,
@@ -21,7 +22,7 @@ from transformers import (
 
 from pipeline_lib.encoders.sonar import SonarSpeechConfig
 from pipeline_lib.experts import disk
-from pipeline_lib.experts.disk import ExpertSettings
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.labels import PRIMARY, PSEUDO
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
@@ -77,18 +78,27 @@ def build(config: PretrainedConfig, settings: FinetuningSettings, device: torch.
         changes = {"checkpoint": folder, "revision": None, "pretrained": False, "weights": precision}
         labels = (*PRIMARY, *PSEUDO) if settings.targets.pseudo_labels else PRIMARY
         settings_of_expert = ExpertSettings(
-            modality=settings.modality,
-            encoder=settings.encoder.model_copy(update=changes),
-            network=settings.network,
+            branches={
+                settings.modality: ExpertBranch(
+                    encoder=settings.encoder.model_copy(update=changes),
+                    layers=settings.layers,
+                    adaptation=settings.adaptation,
+                )
+            },
+            pooling=settings.pooling,
+            head=settings.head,
             labels=list(labels),
             attributes=list(settings.targets.attributes),
             attribute_scale=[1.0, 7.0],
             attribute_range=settings.targets.attribute_range,
             seed=settings.seed,
+            max_s=settings.predict.max_s,
+            text=settings.text,
         )
         network = disk.build(settings_of_expert, device)
     if settings.gradient_checkpointing:
-        network.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for encoder in network.encoder.branches.values():
+            encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     return network.train()
 
 
@@ -97,16 +107,20 @@ def batch_size(settings: FinetuningSettings) -> int:
     return next(iter(settings.phases.values())).batch_size
 
 
-def batch(settings: FinetuningSettings, width: int) -> dict[str, Tensor]:
-    """Return a batch of noise, or of one token."""
+def batch(network: nn.Module, settings: FinetuningSettings) -> dict[str, Any]:
+    """Return a batch of noise, or of one token, as the network's encoder takes it."""
     n = batch_size(settings)
-    if settings.modality == "audio":
-        return {
+    ((name, encoder),) = network.encoder.branches.items()
+    if name == "audio":
+        width = encoder.model.config.feature_projection_input_dim
+        inputs = {
             "input_features": torch.randn(n, FRAMES, width),
             "attention_mask": torch.ones(n, FRAMES, dtype=torch.int64),
         }
-    ones = torch.ones(n, TOKENS, dtype=torch.int64)
-    return {"input_ids": ones, "attention_mask": ones.clone()}
+    else:
+        ones = torch.ones(n, TOKENS, dtype=torch.int64)
+        inputs = {"input_ids": ones, "attention_mask": ones.clone()}
+    return {"present": torch.ones(n, 1, dtype=torch.bool), name: inputs | {"rows": torch.arange(n)}}
 
 
 def tiny(config: PretrainedConfig) -> PretrainedConfig:

@@ -4,6 +4,9 @@ Conventions are those of ``losses``. ``concordance`` (1 - CCC) compares distribu
 al.), ``invariance`` (CIF-MMIN) and ``multi_similarity`` (Wang et al. 2019) compare utterances with one another.
 """
 
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -44,7 +47,7 @@ def concordance(prediction: Tensor, truth: Tensor) -> Tensor:
     return 1 - ccc[used].mean()
 
 
-def contrastive(audio: Tensor, text: Tensor, both: Tensor | None = None) -> Tensor:
+def contrastive(vectors: Tensor, present: Tensor | None = None) -> Tensor:
     r"""Return the symmetric cross-entropy of retrieving an utterance's text by its audio, and its audio by its text.
 
     .. math:: -\frac{1}{2N} \sum_i \left(\log \frac{e^{a_i \cdot t_i}}{\sum_j e^{a_i \cdot t_j}}
@@ -52,41 +55,42 @@ def contrastive(audio: Tensor, text: Tensor, both: Tensor | None = None) -> Tens
 
     Chochlakis et al., section 3.3: "the semisum of the cross-entropy losses across columns and rows of the similarity
     matrix", without temperature or normalisation of the dot products. The paper's equation 6 has no exponential and
-    would take logarithms of numbers below 0; its text says cross-entropy, and that is what this is.
+    would take logarithms of numbers below 0; its text says cross-entropy, and that is what this is. Of more than two
+    modalities it is the mean over their pairs, which is not the paper's.
 
     Args:
-        audio, text: shape ``(batch, width)``
-        both: which utterances have both modalities, bool, shape ``(batch,)``; others are left out. None for all
+        vectors: shape ``(batch, modalities, width)``
+        present: which modalities an utterance has, bool, shape ``(batch, modalities)``; to a pair belong those that
+            have both. None for all
 
     Returns:
-        a scalar in [0, inf); 0 for fewer than two utterances
+        a scalar in [0, inf); a pair that fewer than two utterances have counts as 0
+
+    Raises:
+        ValueError: there are fewer than two modalities
     """
-    if both is not None:
-        audio, text = audio[both], text[both]
-    if not len(audio):
-        return audio.float().sum() + text.float().sum()
-    similarity = audio.float() @ text.float().T  # (n, n), rows are audio
-    itself = torch.arange(len(similarity), device=similarity.device)
-    rows, columns = functional.cross_entropy(similarity, itself), functional.cross_entropy(similarity.T, itself)
-    return (rows + columns) / 2
+    return _mean_over_pairs(vectors.unbind(dim=1), present, _retrieval)
 
 
-def invariance(audio: Tensor, text: Tensor, both: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+def invariance(vectors: Tensor, present: Tensor | None = None, temperature: float = 1.0) -> Tensor:
     r"""Return ``contrastive`` of cosines divided by a temperature, InfoNCE.
 
     The published code of CIF-MMIN leaves the pair itself out of the denominator, so that its loss has no lower bound of
     0, and multiplies cosines by e.
 
     Args:
-        audio, text: shape ``(batch, width)``
-        both: which utterances have both modalities, bool, shape ``(batch,)``; None for all
+        vectors: shape ``(batch, modalities, width)``
+        present: which modalities an utterance has, bool, shape ``(batch, modalities)``; None for all
         temperature: above 0
 
     Returns:
-        a scalar in [0, inf); 0 for fewer than two utterances
+        a scalar in [0, inf); a pair that fewer than two utterances have counts as 0
+
+    Raises:
+        ValueError: there are fewer than two modalities
     """
-    audio, text = (functional.normalize(vectors.float(), dim=1) for vectors in (audio, text))
-    return contrastive(audio / temperature, text, both)
+    units = [functional.normalize(part.float(), dim=1) for part in vectors.unbind(dim=1)]
+    return _mean_over_pairs(units, present, lambda one, other: _retrieval(one / temperature, other))
 
 
 def multi_similarity(
@@ -140,6 +144,30 @@ def multi_similarity(
     pull = _log_of_one_plus(-alpha * (similarity - base), positive) / alpha
     push = _log_of_one_plus(beta * (similarity - base), negative) / beta
     return (pull + push).mean()
+
+
+def _mean_over_pairs(
+    parts: Sequence[Tensor], present: Tensor | None, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Return the mean over pairs of modalities of the loss of the utterances that have both."""
+    pairs = list(combinations(range(len(parts)), 2))
+    if not pairs:
+        raise ValueError(f"got vectors of {len(parts)} modality, expected at least two in the second axis")
+    losses = []
+    for i, j in pairs:
+        chosen = slice(None) if present is None else present[:, i] & present[:, j]
+        losses.append(loss(parts[i][chosen], parts[j][chosen]))
+    return torch.stack(losses).mean()
+
+
+def _retrieval(one: Tensor, other: Tensor) -> Tensor:
+    """Return the semisum of the cross-entropies over the rows and columns of the dot products; 0 for no utterance."""
+    if not len(one):
+        return one.float().sum() + other.float().sum()
+    similarity = one.float() @ other.float().T  # (n, n), rows are the first modality
+    itself = torch.arange(len(similarity), device=similarity.device)
+    rows, columns = functional.cross_entropy(similarity, itself), functional.cross_entropy(similarity.T, itself)
+    return (rows + columns) / 2
 
 
 def _log_of_one_plus(exponents: Tensor, chosen: Tensor) -> Tensor:

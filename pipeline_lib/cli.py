@@ -46,10 +46,12 @@ def _apply(
 @app.command("check")
 @guarded
 def _check(params: Path = PARAMS) -> None:
-    """Check every parameter of every section, and that the corpus and checkpoints it names are there."""
+    """Check params.yaml and machine.yaml, and that corpus and checkpoints are there; warn where devices would mix."""
+    from pipeline_lib.doctor import mixing
     from pipeline_lib.params.check import check
+    from pipeline_lib.params.machine import read_machine
 
-    check(params)
+    mixing.warn(check(params), read_machine())
     print(f"{params} can be run")
 
 

@@ -28,8 +28,8 @@ TINY = torch.finfo(torch.float32).tiny  # a total of 0 has a sum of 0
 
 TOGETHER: dict[str, tuple[Callable[..., Tensor], int]] = {  # and how many of the first arguments a gradient reaches
     "concordance": (concordance, 1),
-    "contrastive": (contrastive, 2),
-    "invariance": (invariance, 2),
+    "contrastive": (contrastive, 1),
+    "invariance": (invariance, 1),
     "multi_similarity": (multi_similarity, 1),
 }
 
@@ -242,9 +242,9 @@ def combined(
     Args:
         outputs: a network's ``logits`` ``(batch, n_labels)``, ``attributes`` ``(batch, n_attributes)``, ``gender``
             ``(batch, 2)``, ``sentiment`` ``(batch, 3)`` and ``embedding`` ``(batch, width)``, as far as its losses read
-            them; of a joint network also ``aligned``, the arguments of ``contrastive``, and ``reconstruction``, the
-            arguments of ``reconstruction`` by pass and modality, whose losses are summed, and ``imagination`` and
-            ``invariance``, the arguments of these
+            them; of a network of several modalities also ``aligned``, the arguments of ``contrastive``, and
+            ``reconstruction``, the arguments of ``reconstruction`` by pass and modality, whose losses are summed, and
+            ``imagination`` and ``invariance``, the arguments of these
         batch: ``emotion``, labels or distributions as in ``focal``; ``attributes`` ``(batch, n_attributes)`` with NaN
             for missing; ``gender`` and ``sentiment`` ``(batch,)`` with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed

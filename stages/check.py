@@ -3,15 +3,19 @@
 from pathlib import Path
 
 from pipeline_lib.command import run
+from pipeline_lib.doctor import mixing
 from pipeline_lib.params.check import check
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
 
 
 def main(out: Path = Path("data/check.txt")) -> None:
-    """Refuse every wrong parameter of every section, in one list, and then those of machine.yaml."""
-    check()
-    read_machine()
+    """Refuse every wrong parameter of every section, in one list, and then those of machine.yaml.
+
+    Warn where a run would mix devices or precisions.
+    """
+    params, machine = check(), read_machine()
+    mixing.warn(params, machine)
     atomic.write_file(out, "params.yaml can be run\n")
 
 

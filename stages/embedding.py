@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.embedding.embed import embed
-from pipeline_lib.embedding.source import reference_texts
+from pipeline_lib.experts.utterances import reference_texts
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine

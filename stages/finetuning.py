@@ -1,7 +1,7 @@
 """finetuning: data/manifest.parquet, data/transcripts.parquet -> models/<expert>/, data/predictions/<expert>.parquet
 
-data/predictions_alone/<expert>/ has audio.parquet and text.parquet, what a joint expert says from one modality alone;
-of an audio or text expert it has none.txt, which says so.
+data/predictions_alone/<expert>/ has audio.parquet, text.parquet and so on: predictions of an expert of several
+modalities from each combination of some of them. An expert of one modality has none.txt there, which says so.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import typer
 
 from pipeline_lib.command import run
 from pipeline_lib.params.base import PARAMS, read_value
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.finetuning import read_entry
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.tables import manifest, predictions, transcripts
 
@@ -28,10 +28,10 @@ def main(
     work: Path = Path("work/finetuning"),
 ) -> None:
     """Train one expert and let it predict every utterance."""
-    settings, machine = FinetuningSettings.read(f"finetuning.{expert}", params), read_machine(machine_path).finetuning
+    settings, machine = read_entry(f"finetuning.{expert}", params), read_machine(machine_path).finetuning
     corpus = manifest.read(manifest_path)
     texts = None
-    if settings.modality != "audio" and settings.text == "transcripts":
+    if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(list(corpus.ids))
     from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
 

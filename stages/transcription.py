@@ -29,6 +29,7 @@ def main(
         engine=result.engine,
         checkpoint=result.checkpoint,
         decoding=result.decoding,
+        origin=result.origin,
     )
     report(measure(corpus, result.texts, None if result.engine == "reference" else corpus.has_audio), metrics)
     store.discard(result.folder)

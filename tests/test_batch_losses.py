@@ -20,34 +20,44 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def pair(audio, text):
+    """Return vectors of two modalities, shape (batch, 2, width)."""
+    return torch.stack([audio, text], dim=1)
+
+
+def having(both):
+    """Return who has which of two modalities: both, or alternately the first alone and the second alone."""
+    return torch.tensor([[both[i] or i % 2 == 0, both[i] or i % 2 == 1] for i in range(len(both))])
+
+
 def test_contrastive_loss_is_the_cross_entropy_of_the_raw_dot_products():
     audio, text = 3 * random(6, 4, seed=1), 2 * random(6, 4, seed=2)
     itself = torch.arange(6)
     rows = torch.nn.functional.cross_entropy(audio @ text.T, itself)
     columns = torch.nn.functional.cross_entropy(text @ audio.T, itself)
-    torch.testing.assert_close(contrastive(audio, text), (rows + columns) / 2, rtol=0, atol=1e-6)
+    torch.testing.assert_close(contrastive(pair(audio, text)), (rows + columns) / 2, rtol=0, atol=1e-6)
 
 
 def test_contrastive_loss_by_hand():
     # dot products ln 2 and 0 in rows and columns: each is found with probability 2/3
-    loss = contrastive(torch.tensor([[math.log(2), 0.0], [0.0, math.log(2)]]), torch.eye(2))
+    loss = contrastive(pair(torch.tensor([[math.log(2), 0.0], [0.0, math.log(2)]]), torch.eye(2)))
     assert loss.item() == pytest.approx(-math.log(2 / 3), rel=1e-6)
     # (a1 t1, a1 t2; a2 t1, a2 t2) = (ln 2, ln 3; 0, ln 3)
-    loss = contrastive(torch.tensor([[math.log(2), math.log(3)], [0.0, math.log(3)]]), torch.eye(2))
+    loss = contrastive(pair(torch.tensor([[math.log(2), math.log(3)], [0.0, math.log(3)]]), torch.eye(2)))
     rows, columns = math.log(2 / 5) + math.log(3 / 4), math.log(2 / 3) + math.log(3 / 6)
     assert loss.item() == pytest.approx(-(rows + columns) / 4, rel=1e-6)
 
 
 def test_dot_products_are_not_normalised():
     audio, text = random(5, 3, seed=1), random(5, 3, seed=2)
-    assert abs(contrastive(10 * audio, text) - contrastive(audio, text)) > 0.1
+    assert abs(contrastive(pair(10 * audio, text)) - contrastive(pair(audio, text))) > 0.1
 
 
 def test_who_lacks_a_modality_is_nobodys_counterpart_and_gets_no_gradient():
     both = torch.tensor([True, False, True, True])
     audio, text = random(4, 3, seed=1).requires_grad_(), random(4, 3, seed=2).requires_grad_()
-    loss = contrastive(audio, text, both)
-    torch.testing.assert_close(loss, contrastive(audio[both], text[both]))
+    loss = contrastive(pair(audio, text), having(both))
+    torch.testing.assert_close(loss, contrastive(pair(audio[both], text[both])))
     loss.backward()
     for vectors in (audio, text):
         assert (vectors.grad[1] == 0).all() and (vectors.grad[both] != 0).any(dim=1).all()
@@ -56,7 +66,7 @@ def test_who_lacks_a_modality_is_nobodys_counterpart_and_gets_no_gradient():
 @pytest.mark.parametrize("n", [0, 1])
 def test_without_a_pair_of_utterances_the_contrastive_loss_and_its_gradient_are_zero(n):
     audio, text = random(3, 2).requires_grad_(), random(3, 2).requires_grad_()
-    loss = contrastive(audio, text, torch.arange(3) < n)
+    loss = contrastive(pair(audio, text), having(torch.arange(3) < n))
     loss.backward()
     assert loss.item() == 0 and (audio.grad == 0).all() and (text.grad == 0).all()
 
@@ -69,17 +79,67 @@ def test_invariance_is_infonce_of_cosines_in_plain_loops(temperature):
         own = math.exp(cosines[i][i])
         expected -= math.log(own / sum(math.exp(cosines[i][j]) for j in range(5))) / 10
         expected -= math.log(own / sum(math.exp(cosines[j][i]) for j in range(5))) / 10
-    assert invariance(audio, text, temperature=temperature).item() == pytest.approx(expected, rel=1e-5)
+    assert invariance(pair(audio, text), temperature=temperature).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_invariance_does_not_see_lengths_nor_who_lacks_a_modality():
     audio, text, both = random(4, 3, seed=1), random(4, 3, seed=2), torch.tensor([True, False, True, True])
-    torch.testing.assert_close(invariance(7 * audio, text), invariance(audio, text), rtol=0, atol=1e-6)
+    torch.testing.assert_close(invariance(pair(7 * audio, text)), invariance(pair(audio, text)), rtol=0, atol=1e-6)
     audio, text = audio.requires_grad_(), (text * both[:, None]).requires_grad_()  # zeros in the place of a missing one
-    loss = invariance(audio, text, both, 0.5)
-    torch.testing.assert_close(loss, invariance(audio[both], text[both], None, 0.5))
+    loss = invariance(pair(audio, text), having(both), 0.5)
+    torch.testing.assert_close(loss, invariance(pair(audio[both], text[both]), None, 0.5))
     loss.backward()
     assert torch.isfinite(text.grad).all() and (audio.grad[1] == 0).all() and (text.grad[1] == 0).all()
+
+
+def of_two(audio, text, both, temperature=None):
+    """Return the loss of two modalities as section 3.3 of Chochlakis et al. has it, step by step."""
+    if temperature is not None:
+        audio, text = (torch.nn.functional.normalize(vectors, dim=1) for vectors in (audio, text))
+        audio = audio / temperature
+    similarity = audio[both] @ text[both].T
+    itself = torch.arange(int(both.sum()))
+    rows = torch.nn.functional.cross_entropy(similarity, itself)
+    return (rows + torch.nn.functional.cross_entropy(similarity.T, itself)) / 2
+
+
+@pytest.mark.parametrize("temperature", [None, 0.37])
+@pytest.mark.parametrize(("n", "width"), [(5, 3), (32, 64), (17, 130)])
+def test_of_two_modalities_loss_and_gradient_are_those_of_the_pair_to_the_bit(n, width, temperature):
+    both = torch.rand(n, generator=torch.Generator().manual_seed(0)) < 0.7
+    parts = [random(n, width, seed=seed).requires_grad_() for seed in (1, 2)]
+    again = [part.detach().clone().requires_grad_() for part in parts]
+    given = pair(*parts), having(both)
+    loss = contrastive(*given) if temperature is None else invariance(*given, temperature)
+    expected = of_two(*again, both, temperature)
+    assert torch.equal(loss, expected)
+    loss.backward()
+    expected.backward()
+    assert all(torch.equal(part.grad, other.grad) for part, other in zip(parts, again, strict=True))
+
+
+@pytest.mark.parametrize("temperature", [None, 0.37])
+def test_of_three_modalities_it_is_the_mean_over_the_three_pairs(temperature):
+    vectors = random(8, 3, 4, seed=1)
+    present = torch.rand(8, 3, generator=torch.Generator().manual_seed(2)) < 0.8
+    pairs = [
+        of_two(vectors[:, i], vectors[:, j], present[:, i] & present[:, j], temperature)
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    loss = contrastive(vectors, present) if temperature is None else invariance(vectors, present, temperature)
+    torch.testing.assert_close(loss, sum(pairs) / 3, rtol=0, atol=1e-6)
+
+
+def test_a_pair_that_nobody_has_counts_as_zero():
+    present = torch.tensor([[True, True, False]] * 4)
+    vectors = random(4, 3, 5)
+    expected = of_two(vectors[:, 0], vectors[:, 1], torch.ones(4, dtype=torch.bool)) / 3
+    torch.testing.assert_close(contrastive(vectors, present), expected)
+
+
+def test_one_modality_has_no_pair():
+    with pytest.raises(ValueError, match="got vectors of 1 modality, expected at least two in the second axis"):
+        contrastive(random(4, 1, 5))
 
 
 def test_imagination_is_the_mean_over_vectors_and_width():
@@ -211,7 +271,7 @@ def test_distributions_are_no_labels_of_pairs():
 
 def test_the_new_losses_are_found_by_their_names():
     outputs = {
-        "aligned": (random(4, 3, seed=1), random(4, 3, seed=2), torch.tensor([True, True, True, False])),
+        "aligned": (random(4, 2, 3, seed=1), torch.tensor([[True, True]] * 3 + [[True, False]])),
         "reconstruction": {
             "audio": (random(4, 3, 2, seed=3), random(4, 3, 2, seed=4), torch.ones(4, 3, dtype=torch.bool)),
             "text": (random(4, 2, 5, seed=5), random(4, 2, 5, seed=6), torch.ones(4, 2, dtype=torch.bool)),

@@ -5,7 +5,8 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, RobertaConfig, WhisperConfig, WhisperFeatureExtractor
 
-from pipeline_lib.experts.build import ExpertBranch, ExpertSettings, JointSettings, assemble
+from pipeline_lib.experts.build import assemble
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
 
@@ -47,14 +48,18 @@ def network(tmp_path_factory):
         for name, branch in asked.branches.items()
     }
     settings = ExpertSettings(
-        modality="joint",
-        joint=JointSettings(branches=branches, mixer=asked.mixer, heads=asked.heads, head=asked.head),
+        branches=branches,
+        mixer=asked.mixer,
+        heads=asked.heads,
+        head=asked.head,
         labels=["anger", "happiness", "neutral", "sadness"],
         attributes=asked.targets.attributes,
         attribute_scale=[1.0, 7.0],
         attribute_range=asked.targets.attribute_range,
         sentiment=asked.targets.sentiment.enabled,
         seed=1,
+        max_s=asked.predict.max_s,
+        text=asked.text,
     )
     with META:
         return assemble(settings, META)
@@ -81,5 +86,5 @@ def test_what_is_trained_of_the_shared_transformer_is_counted_by_hand(network):
     head = linear(HIDDEN, HIDDEN) + linear(HIDDEN, 4) + linear(HIDDEN, 3) + linear(HIDDEN, 3)
     layers = 2 * (BLOCKS + 1)
     trained = sum(each.numel() for each in network.parameters() if each.requires_grad)
-    assert sum(each.numel() for each in network.mixer.parameters()) == mixer == 2_123_520
+    assert sum(each.numel() for each in network.join.parameters()) == mixer == 2_123_520
     assert trained == mixer + head + layers

@@ -76,8 +76,8 @@ def test_activations_of_fake_tensors_are_those_of_real_ones(name):
             saved.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    inputs = real_experts.batch(settings, getattr(config, "feature_projection_input_dim", 0))
-    inputs["attention_mask"][0, -1] = 0  # a mask of ones would be dropped
+    inputs = real_experts.batch(network, settings)
+    inputs[settings.modality]["attention_mask"][0, -1] = 0  # a mask of ones would be dropped
     with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", dtype=torch.bfloat16):
         network(inputs)
     measured = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())

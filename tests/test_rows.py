@@ -21,6 +21,7 @@ from pipeline_lib.rebalancing.rebalance import rebalance
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.tables import manifest, predictions, transcripts
+from pipeline_lib.tables.origin import NO_MODEL
 from pipeline_lib.transcription.transcribe import transcribe
 from tests.encoders import checkpoints
 from tests.finetuning import corpora
@@ -31,6 +32,8 @@ ONCE = {"only": {"epochs": 1}}
 
 class Loud:
     """An engine whose text follows from every sample."""
+
+    origin = NO_MODEL
 
     def transcribe(self, waveforms):
         return [("i am so happy", "i am so sad", "the")[int(1e6 * np.abs(each).sum()) % 3] for each in waveforms]

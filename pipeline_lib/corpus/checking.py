@@ -87,18 +87,6 @@ def check_all(
     return result
 
 
-def check_one(root: Path, limits: Limits, expected: Expected, has_sums: bool = False) -> Checked:
-    """Check a whole recording; nothing that a file holds raises.
-
-    Args:
-        root: folder of the corpus
-        limits: durations and clipping that are taken
-        expected: its path below the root, and the SHA-256 that it must have
-        has_sums: whether the corpus has a checksum file
-    """
-    return check_parts(root, limits, (expected, (WHOLE,)), has_sums)[0]
-
-
 def check_parts(root: Path, limits: Limits, listed: Parts, has_sums: bool = False) -> list[Checked]:
     """Check each part of a recording; return the results in their order; nothing that a file holds raises.
 

@@ -155,8 +155,7 @@ def _read(params: Params) -> Iterator[tuple[str, str, str | None, Needs]]:
         chosen = getattr(transcription, transcription.engine)
         needs: Needs = ("nemo",) if transcription.engine == "canary" else ("weights", "tokenizer", "preprocessor")
         yield f"transcription.{transcription.engine}", chosen.checkpoint, chosen.revision, needs
-    for where, part in parts_with_encoder(params):
-        modality = getattr(part, "modality", where.rpartition(".")[2])  # a branch is named by its modality
+    for where, modality, part in parts_with_encoder(params):
         if part.encoder is not None:
             weights = ("weights",) if part.encoder.pretrained else ()
             tokenizer = ("tokenizer",) if modality == "text" else ()

@@ -117,7 +117,7 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
         vectors = n * (2 if entry.pooling == "mean_std" else 1)
         frames = seconds * FRAMES_A_SECOND if entry.frames and entry.modality == "audio" else 0
         total += 2 * 2 * kept * width * (vectors + frames)
-    for where, part in parts_with_encoder(params):
+    for where, _, part in parts_with_encoder(params):
         section, name = where.split(".")[:2]
         if section != "finetuning" or (table.parent.parent / "models" / name).exists():
             continue

@@ -22,6 +22,7 @@ from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts import readers
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import EMBEDDING, EmbeddingMachine
 from pipeline_lib.shards import store
@@ -29,6 +30,7 @@ from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerpri
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.origin import Origins
 
 IRRELEVANT = {"reads"}  # to the values of an embedding
 
@@ -81,8 +83,10 @@ def embed(
     compute = job.embedding_with(encoder, torch.device(device)) if alone else None
     del encoder
     with embeddings.writing(out, info) as writer:
-        for table in store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor):
+        tables = store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor)
+        for table in (origins := Origins()).watch(tables):
             writer.add(*_content(table, ids, info))
+        writer.origin = origins.joined
     return folder
 
 
@@ -138,7 +142,7 @@ def _fingerprint(
     weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
     package = Path(__file__).parent.parent
     tuned = [package / "experts", package / "networks"] if settings.expert else []
-    code = code_digest(Path(__file__).parent, encoders, audio, segments, store, *tuned)
+    code = code_digest(Path(__file__).parent, encoders, audio, readers, segments, store, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
     options = settings.model_dump(exclude=IRRELEVANT)
     return fingerprint(options, weights, device, content, shards, code, versions)

@@ -11,12 +11,12 @@ import torch
 
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
-from pipeline_lib.encoders.device import Device, pick
-from pipeline_lib.encoders.load import load_speech, load_text
+from pipeline_lib.encoders.device import Device, pick, precision_of
+from pipeline_lib.encoders.load import LOADERS
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
-from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.tables.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,14 @@ class EmbeddingJob:
             device: where the encoder is
 
         Returns:
-            row numbers to their table, see ``Shard.__call__``
+            row numbers to their table, see ``Shard.__call__``, with device and precision in its metadata
         """
         shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
+        origin = Origin(device.type, precision_of(encoder.model))
 
         def compute(rows: list[int]) -> pa.Table:
             with _exact(device):
-                return shard(rows)
+                return origin.mark(shard(rows))
 
         return compute
 
@@ -73,20 +74,13 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
         device: to load it on
 
     Raises:
-        InputError: the checkpoint cannot be loaded, or is of another modality than the entry
+        InputError: the checkpoint cannot be loaded, or the expert has no encoder of the entry's modality
     """
     if settings.encoder is not None:
-        loader = load_speech if settings.modality == "audio" else load_text
-        return loader(settings.encoder, device).requires_grad_(False)
+        return LOADERS[settings.modality](settings.encoder, device).requires_grad_(False)
     from pipeline_lib.experts.disk import load_encoder
 
-    encoder = load_encoder(Path(str(settings.expert)), device, settings.modality)
-    expected = SpeechEncoder if settings.modality == "audio" else TextEncoder
-    if not isinstance(encoder, expected):
-        raise InputError(
-            f"expert {settings.expert} has an encoder of the other modality, expected {settings.modality!r}"
-        )
-    return encoder.eval().requires_grad_(False)
+    return load_encoder(Path(str(settings.expert)), device, settings.modality)
 
 
 def _exact(device: torch.device) -> Any:

@@ -55,12 +55,6 @@ def batches(
     return plan
 
 
-def halves(rows: Sequence[int]) -> list[list[int]]:
-    """Return the rows in two parts of like size, or the only row."""
-    middle = -(-len(rows) // 2)
-    return [list(half) for half in (rows[:middle], rows[middle:]) if half]
-
-
 def refuse_too_large(sizes: Sequence[int], limit_gb: float, n_layers: int, *, frames: bool) -> None:
     """Refuse an output over the limit.
 

@@ -1,4 +1,4 @@
-"""Inputs of an embedding: recordings or texts, the length of each, and the content that identifies them.
+"""Inputs of an embedding: a reader of one modality, the length of each row, and the content that identifies it.
 
 An utterance without the modality is left out of the table; row numbers of ``Source`` count the others.
 """
@@ -15,7 +15,9 @@ from torch import Tensor
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
-from pipeline_lib.tables import segments
+from pipeline_lib.experts.readers import Reader
+from pipeline_lib.experts.utterances import Source as Corpus
+from pipeline_lib.experts.utterances import recordings
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -24,13 +26,13 @@ class Source:
     """The inputs of every embedded row; a model is no part of it, so that it can be sent to a worker.
 
     Attributes:
-        inputs: recordings or segments, or texts
+        read: reader of the rows
         lengths: seconds or tokens, by which batches are of like length
         frames: estimated number of hidden states of each row
         content: identifies the input, part of the fingerprint
     """
 
-    inputs: Sequence[Any]
+    read: Reader
     lengths: Sequence[float]
     frames: Sequence[int]
     content: list[Any]
@@ -41,16 +43,13 @@ class Source:
         What is shorter than the encoder's first frame is filled with zeros behind it.
 
         Args:
-            rows: numbers of the rows, positions in ``inputs``
+            rows: numbers of the rows
             encoder: whose inputs they are
 
         Returns:
             tensors by name, the first axis of each of shape ``(len(rows), ...)``
         """
-        if isinstance(encoder, TextEncoder):
-            return encoder.prepare([self.inputs[row] for row in rows])
-        waveforms = [segments.decode(self.inputs[row]) for row in rows]
-        return encoder.prepare([_filled(waveform, encoder.minimum_samples) for waveform in waveforms])
+        return encoder.prepare([self.read(row, 0.0, None) for row in rows])
 
 
 def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
@@ -59,11 +58,12 @@ def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> S
     Args:
         manifest: the utterances to embed
         root: folder that the manifest's audio paths start from
-        encoder: gives the frame rate
+        encoder: gives the frame rate, and the shortest waveform
     """
-    seconds = [float(duration) for duration in manifest.frame["duration_s"]]
+    read = recordings(Corpus(manifest, root)).fitted(encoder)
+    seconds = read.lengths.tolist()
     frames = [int(np.ceil(duration * encoder.frame_rate_hz)) for duration in seconds]
-    return Source(segments.of(manifest, root), seconds, frames, segments.content(manifest))
+    return Source(read.without_cache(), seconds, frames, list(read.content))
 
 
 def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
@@ -76,12 +76,7 @@ def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
     texts = list(texts)
     tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
     _warn_truncated(tokens, encoder.prepare.longest)
-    return Source(texts, tokens, tokens, texts)
-
-
-def reference_texts(manifest: Manifest) -> list[str | None]:
-    """Return the corpus's reference transcripts, None where an utterance has none."""
-    return [text if isinstance(text, str) else None for text in manifest.frame["reference_text"]]
+    return Source(Reader(texts, np.array(tokens)), tokens, tokens, texts)
 
 
 def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarray:
@@ -103,10 +98,6 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
         missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
         print(f"{missing}: they are left out of the embedding")
     return has
-
-
-def _filled(waveform: np.ndarray, needed: int) -> np.ndarray:
-    return np.pad(waveform, (0, max(0, needed - len(waveform))))
 
 
 def _warn_truncated(tokens: Sequence[int], longest: int) -> None:

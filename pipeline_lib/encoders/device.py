@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch import nn
 
 from pipeline_lib.errors import InputError
 
@@ -34,6 +35,16 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     return None
 
 
+def autocast_dtype(device: torch.device, *, enabled: bool = True) -> torch.dtype | None:
+    """Return the type of matrix products under ``autocast``, None where it leaves the precision unchanged.
+
+    Args:
+        device: where the model runs
+        enabled: False leaves the precision unchanged
+    """
+    return half_precision(device) if enabled else None
+
+
 def autocast(device: torch.device, *, enabled: bool = True) -> AbstractContextManager:
     """Return a context in which matrix products run in bfloat16 where the hardware has it.
 
@@ -41,5 +52,25 @@ def autocast(device: torch.device, *, enabled: bool = True) -> AbstractContextMa
         device: where the model runs
         enabled: False leaves the precision unchanged
     """
-    dtype = half_precision(device) if enabled else None
+    dtype = autocast_dtype(device, enabled=enabled)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def precision_of(model: nn.Module, products: torch.dtype | None = None) -> str:
+    """Return the precision of a model's forward pass, for metadata: "nf4", "float32 under bfloat16 autocast".
+
+    Args:
+        model: its weights give the first part: nf4 where they are packed in 4 bit, else the narrowest of their types,
+            LoRA's excepted
+        products: of the matrix products where the pass runs under autocast, see ``autocast_dtype``; else None
+    """
+    if getattr(model, "is_loaded_in_4bit", False):
+        weights = "nf4"
+    else:
+        own = (p for name, p in model.named_parameters() if "lora_" not in name and p.is_floating_point())
+        weights = _name(min((p.dtype for p in own), key=lambda dtype: dtype.itemsize, default=torch.float32))
+    return weights if products is None else f"{weights} under {_name(products)} autocast"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

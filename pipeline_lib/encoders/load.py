@@ -9,7 +9,8 @@ half the memory (LLaMA-2-7B 13.5 GB) and every product is rounded to 8 bits; ``f
 """
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from transformers import (
@@ -29,6 +30,8 @@ from pipeline_lib.networks.bnb import keep_one_path
 from pipeline_lib.params.encoder import EncoderSettings
 
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a missing file is requested of a service on the hub
+
+Encoder: TypeAlias = SpeechEncoder | TextEncoder
 
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.516}
 SILENCED = {  # set where the architecture's configuration has it
@@ -94,6 +97,10 @@ def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
     )  # their positions begin there
     prepare = Tokens(tokenizer, config.max_position_embeddings - reserved, config.vocab_size)
     return TextEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
+
+
+# by modality; an encoder has ``model``, ``prepare``, ``width``, ``n_layers``, ``revision`` and a ``Hidden`` as result
+LOADERS: dict[str, Callable[[EncoderSettings, torch.device], Encoder]] = {"audio": load_speech, "text": load_text}
 
 
 def _config(settings: EncoderSettings, known: tuple[str, ...], modality: str) -> tuple[PretrainedConfig, str | None]:

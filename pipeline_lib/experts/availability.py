@@ -1,96 +1,68 @@
 """Modalities that an utterance has, and the combinations that it takes part in."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
-from operator import is_not
 
 import numpy as np
 
-from pipeline_lib.experts.utterances import has_words
-from pipeline_lib.params.branches import Combination
-from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.modalities import BOTH, members, parts_of
 
 
-def present(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
-    """Return which utterances have audio and which have text that the expert reads.
-
-    To a text expert an empty text is a text, a missing one is none; to a joint one both are none, for the audio holds
-    more.
+def shows(present: np.ndarray, modalities: Sequence[str], combination: str) -> np.ndarray:
+    """Return which utterances have all modalities of a combination; of ``both`` any of the expert's will do.
 
     Args:
-        corpus: the manifest
-        texts: one a row, None where there is none; None in place of all where the expert reads no texts
-        settings: the entry
-
-    Returns:
-        bool, shape ``(n, 2)``
-    """
-    nothing = np.zeros(len(corpus), dtype=bool)
-    audio = nothing if settings.modality == "text" else corpus.has_audio
-    if settings.modality == "audio" or (texts is None and settings.is_joint):
-        return np.stack([audio, nothing], axis=1)
-    if texts is None:
-        return np.stack([audio, ~nothing], axis=1)
-    is_text = has_words if settings.is_joint else partial(is_not, None)
-    return np.stack([audio, np.array([is_text(text) for text in texts], dtype=bool)], axis=1)
-
-
-def shows(present: np.ndarray, combination: Combination) -> np.ndarray:
-    """Return which utterances have anything of the combination; of both, one will do.
-
-    Args:
-        present: which have audio and which text, bool, shape ``(n, 2)``
-        combination: audio, text or both
+        present: which modalities an utterance has, bool, shape ``(n, n_branches)``
+        modalities: of the columns
+        combination: modalities joined by ``+``, or ``both`` for all
 
     Returns:
         bool, shape ``(n,)``
     """
-    match combination:
-        case "audio":
-            return present[:, 0]
-        case "text":
-            return present[:, 1]
-        case "both":
-            return np.logical_or.reduce(present, axis=1)
+    if combination == BOTH:
+        return np.logical_or.reduce(present, axis=1)
+    columns = [modalities.index(name) for name in members(combination, modalities)]
+    return np.logical_and.reduce(present[:, columns], axis=1)
 
 
-def takes_part(present: np.ndarray, passes: Iterable[Combination]) -> np.ndarray:
+def takes_part(present: np.ndarray, modalities: Sequence[str], passes: Iterable[str]) -> np.ndarray:
     """Return which utterances take part in any of the passes; all that have anything where no pass is named.
 
     Args:
-        present: which have audio and which text, bool, shape ``(n, 2)``
+        present: which modalities an utterance has, bool, shape ``(n, n_branches)``
+        modalities: of the columns
         passes: combinations
 
     Returns:
         bool, shape ``(n,)``
     """
-    masks = [shows(present, combination) for combination in passes]
-    return np.logical_or.reduce(masks) if masks else shows(present, "both")
+    return np.logical_or.reduce([shows(present, modalities, name) for name in list(passes) or [BOTH]])
 
 
-def measured_combinations(settings: FinetuningSettings, passes: Sequence[Combination]) -> list[Combination]:
+def measured_combinations(shown: str | None, passes: Sequence[str]) -> list[str]:
     """Return the combinations in which a phase measures the development utterances.
 
     Args:
-        settings: the entry, with ``early_stopping.shown``
+        shown: ``early_stopping.shown``, None for all of the phase's passes together
         passes: of the phase
     """
-    return list(passes) if settings.early_stopping.shown is None else [settings.early_stopping.shown]
+    return list(passes) if shown is None else [shown]
 
 
-def presence_lines(present: np.ndarray, modality: str) -> list[str]:
-    """Return lines that count utterances by modality; of an audio or text expert one where some lack its modality.
+def presence_lines(present: np.ndarray, modalities: Sequence[str]) -> list[str]:
+    """Return lines that count utterances by modality; of an expert of one modality a line where some lack it.
 
     Args:
-        present: which have audio and which text, bool, shape ``(n, 2)``
-        modality: of the expert
+        present: which modalities an utterance has, bool, shape ``(n, n_branches)``
+        modalities: of the columns
     """
-    neither = int((~present.any(axis=1)).sum())
-    if modality != "joint":
-        message = f"{neither} of {len(present)} utterances have no {modality} and are neither trained on nor predicted"
-        return [message] if neither else []
-    both = int(present.all(axis=1).sum())
-    audio, text = (int(column.sum()) - both for column in present.T)
-    alone = f"{audio} with audio alone, {text} with text alone"
-    return [f"{both} utterances with audio and text, {alone}, {neither} with neither"]
+    nothing = int((~present.any(axis=1)).sum())
+    if len(modalities) == 1:
+        lack = f"{nothing} of {len(present)} utterances have no {modalities[0]}"
+        return [f"{lack} and are neither trained on nor predicted"] if nothing else []
+    counts = []
+    for combination in parts_of(modalities):
+        has = np.array([name in members(combination, modalities) for name in modalities])
+        names = " and ".join(members(combination, modalities))
+        counts.append(f"{int((present == has).all(axis=1).sum())} with {names} alone")
+    whole = f"{int(present.all(axis=1).sum())} utterances with {' and '.join(modalities)}"
+    return [", ".join([whole, *counts, f"{nothing} with {'neither' if len(modalities) == 2 else 'none'}"])]

@@ -1,76 +1,35 @@
-"""Settings of a trained expert and the network that is built from them; ``experts`` stores both on disk.
+"""Networks built from the settings of an expert; ``experts.disk`` stores both on disk.
 
-The encoder's part of a network's state has names that begin with ``encoder.``; of a joint expert
-``encoder.branches.<modality>.``, each branch by itself frozen, trained in full or with LoRA.
+The encoders' part of a network's state has names that begin with ``encoder.branches.<modality>.``, each branch by
+itself frozen, trained in full or with LoRA.
 """
 
 import copy
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline_lib.encoders.branches import JointEncoder
-from pipeline_lib.encoders.load import load_speech, load_text
+from pipeline_lib.encoders.branches import BranchEncoder
+from pipeline_lib.encoders.device import precision_of
+from pipeline_lib.encoders.load import LOADERS, Encoder
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.settings import ExpertSettings
 from pipeline_lib.labels import GENDERS
+from pipeline_lib.modalities import combinations_of
 from pipeline_lib.networks import heads, pooling
 from pipeline_lib.networks.adapters import attach, in_float32
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers import build as mixers
-from pipeline_lib.networks.network import BOTH, SHARED, JointNetwork
-from pipeline_lib.networks.sequence_classification import Network, SequenceClassificationNetwork
-from pipeline_lib.params.base import Settings
-from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.network import AdaptationSettings, HeadSettings, MixerSettings, NetworkSettings
+from pipeline_lib.networks.network import SHARED, Network
+from pipeline_lib.networks.sequence_classification import SequenceClassificationNetwork
 
 ENCODER = "encoder."
-Encoder = SpeechEncoder | TextEncoder
-AnyNetwork = Network | SequenceClassificationNetwork | JointNetwork
-
-
-class ExpertBranch(Settings):
-    """One modality's encoder: a checkpoint, or that of a trained expert, given by its folder."""
-
-    encoder: EncoderSettings | None
-    expert: str | None
-    layers: Literal["last", "weighted"]
-    adaptation: AdaptationSettings
-
-
-class JointSettings(Settings):
-    """Branches, mixer and heads of a joint expert, instead of one encoder and its network."""
-
-    branches: dict[Literal["audio", "text"], ExpertBranch]
-    mixer: MixerSettings
-    heads: Literal["shared", "separate"]
-    head: HeadSettings
-
-
-class ExpertSettings(Settings):
-    """All that a network is built from.
-
-    ``attribute_scale`` is the corpus's; ``attribute_range`` that of the network's targets: signed is [-1, 1], unit is
-    [0, 1]. ``gender`` and ``sentiment`` add auxiliary outputs. ``seed`` initialises the weights that no checkpoint
-    gives. ``encoder`` and ``network`` are of an audio or text expert, ``joint`` of one that reads both.
-    """
-
-    modality: Literal["audio", "text", "joint"]
-    encoder: EncoderSettings | None = None
-    network: NetworkSettings | None = None
-    joint: JointSettings | None = None
-    labels: list[str]
-    attributes: list[str]
-    attribute_scale: Annotated[list[float], Field(min_length=2, max_length=2)]
-    attribute_range: Literal["signed", "unit"]
-    gender: bool = False
-    sentiment: bool = False
-    seed: int
+AnyNetwork = Network | SequenceClassificationNetwork
 
 
 def assemble(settings: ExpertSettings, device: torch.device, taken: Mapping[str, Encoder] | None = None) -> AnyNetwork:
@@ -82,27 +41,23 @@ def assemble(settings: ExpertSettings, device: torch.device, taken: Mapping[str,
         taken: encoders of trained experts by modality, for the branches that name one
 
     Raises:
-        InputError: the checkpoint is not available, an option does not fit it, or the settings lack an encoder
+        InputError: the checkpoint is not available, or an option does not fit it
     """
-    if settings.joint is not None:
-        return _joint(settings, settings.joint, device, taken or {}).to(device).eval()
-    if settings.encoder is None or settings.network is None:
-        raise InputError(
-            f"the settings of an expert of modality {settings.modality!r} have no encoder or no network, expected both"
-            " (is settings.json edited?); train the expert again"
-        )
-    encoder = (load_speech if settings.modality == "audio" else load_text)(settings.encoder, device)
+    branches = _encoders(settings, device, taken or {})
     torch.manual_seed(settings.seed)
-    encoder.model = attach(encoder.model, settings.network.adaptation)
-    if settings.network.head.kind == "sequence_classification":
-        n_labels, n_attributes = len(settings.labels), len(settings.attributes)
-        n_outputs = n_labels + n_attributes + (len(GENDERS) if settings.gender else 0)
-        classifier = _classifier(encoder, n_outputs, settings.encoder.checkpoint)
-        return SequenceClassificationNetwork(encoder, classifier, n_labels, n_attributes).to(device).eval()
-    weights = LayerWeights(encoder.n_layers + 1) if settings.network.layers == "weighted" else None
-    pooled = pooling.build(settings.network.pooling, encoder.width)
-    head = _head(settings, settings.network.head, pooled.width)
-    return Network(encoder, weights, pooled, head).to(device).eval()
+    for name, branch in settings.branches.items():
+        if hasattr(branches[name].model, "merge_and_unload") and branch.adaptation.method != "frozen":
+            raise InputError(
+                f"branches.{name}: the encoder of {branch.expert} has LoRA beside weights that are not in float32 and"
+                f" cannot be trained further; set branches.{name}.adaptation.method to frozen"
+            )
+        branches[name].model = attach(branches[name].model, branch.adaptation)
+    encoder = BranchEncoder(branches, settings.rounded)
+    if settings.head.kind == "sequence_classification":
+        network: AnyNetwork = _sequence_classification(settings, encoder)
+    else:
+        network = _network(settings, branches, encoder)
+    return network.to(device).eval()
 
 
 def merge(network: AnyNetwork) -> AnyNetwork:
@@ -122,11 +77,28 @@ def merge(network: AnyNetwork) -> AnyNetwork:
     return network
 
 
-def encoders_of(network: AnyNetwork) -> dict[str, Encoder]:
+def encoders_of(network: Any) -> dict[str, Encoder]:
     """Return the network's encoders by the prefix of their parameters' names."""
-    if isinstance(network, JointNetwork):
-        return {f"{ENCODER}branches.{name}.": branch for name, branch in network.encoder.branches.items()}
-    return {ENCODER: network.encoder}
+    return {f"{ENCODER}branches.{name}.": branch for name, branch in network.encoder.branches.items()}
+
+
+def precision(network: AnyNetwork, products: torch.dtype | None = None) -> str:
+    """Return the precision of the encoders' forward passes; layers on top of them are in float32 in any case.
+
+    Args:
+        network: an expert's
+        products: of the training's autocast, which encoders that are rounded to float16 leave; None without
+
+    Returns:
+        see ``precision_of``; where the encoders differ, by modality: "audio float32 + text nf4"
+    """
+    exact = network.encoder.rounded
+    values = {
+        name: precision_of(encoder.model, None if name in exact else products)
+        for name, encoder in network.encoder.branches.items()
+    }
+    first = next(iter(values.values()))
+    return first if {*values.values()} == {first} else " + ".join(f"{name} {value}" for name, value in values.items())
 
 
 def trained_names(network: nn.Module) -> frozenset[str]:
@@ -165,46 +137,50 @@ def _is_full(prefix: str, names: frozenset[str]) -> bool:
     return bool(own) and not any("lora_" in name for name in own)
 
 
-def _joint(
-    settings: ExpertSettings, joint: JointSettings, device: torch.device, taken: Mapping[str, Encoder]
-) -> JointNetwork:
+def _encoders(settings: ExpertSettings, device: torch.device, taken: Mapping[str, Encoder]) -> dict[str, Encoder]:
     branches: dict[str, Encoder] = {}
-    for name, branch in joint.branches.items():
-        load = load_speech if name == "audio" else load_text
-        if branch.expert is not None:
-            branches[name] = taken[name]
-            if name == "audio":
-                branches[name].disable_regularisation()  # masks and layer drop were that expert's
-        elif branch.encoder is not None:
-            branches[name] = load(branch.encoder, device)
-        else:
-            raise InputError(f"branches.{name} has neither encoder nor expert, expected one of them")
-    torch.manual_seed(settings.seed)
-    for name, branch in joint.branches.items():
-        if hasattr(branches[name].model, "merge_and_unload") and branch.adaptation.method != "frozen":
-            raise InputError(
-                f"branches.{name}: the encoder of {branch.expert} has LoRA beside weights that are not in float32 and"
-                f" cannot be trained further; set branches.{name}.adaptation.method to frozen"
-            )
-        branches[name].model = attach(branches[name].model, branch.adaptation)
-    frozen = [name for name, branch in joint.branches.items() if branch.adaptation.method == "frozen"]
-    weighted = [name for name, branch in joint.branches.items() if branch.layers == "weighted"]
-    mixer = mixers.build(joint.mixer, {name: branch.width for name, branch in branches.items()})
-    combinations = (SHARED,) if joint.heads == "shared" else (*branches, BOTH)
-    return JointNetwork(
-        JointEncoder(branches, frozen),
+    for name, branch in settings.branches.items():
+        if branch.encoder is not None:
+            branches[name] = LOADERS[name](branch.encoder, device)
+            continue
+        branches[name] = encoder = taken[name]
+        if isinstance(encoder, SpeechEncoder):
+            encoder.disable_regularisation()  # masks and layer drop were that expert's
+    return branches
+
+
+def _network(settings: ExpertSettings, branches: Mapping[str, Encoder], encoder: BranchEncoder) -> Network:
+    widths = {name: branch.width for name, branch in branches.items()}
+    weighted = [name for name, branch in settings.branches.items() if branch.layers == "weighted"]
+    join: Any
+    if settings.mixer is not None:
+        join = mixers.build(settings.mixer, widths)
+    elif settings.pooling is not None:
+        (width,) = widths.values()
+        join = pooling.build(settings.pooling, width)
+    else:
+        raise ValueError("an expert has neither pooling nor mixer")  # its settings refuse that
+    combinations = [SHARED] if settings.heads == "shared" else combinations_of(branches)
+    sizes = len(settings.labels), len(settings.attributes)
+    auxiliary = {"gender": settings.gender, "sentiment": settings.sentiment}
+    return Network(
+        encoder,
         {name: LayerWeights(branches[name].n_layers + 1) for name in weighted},
-        mixer,
-        {name: _head(settings, joint.head, mixer.width) for name in combinations},
+        join,
+        {name: heads.build(settings.head, join.width, *sizes, **auxiliary) for name in combinations},
     )
 
 
-def _head(settings: ExpertSettings, head: HeadSettings, width: int) -> nn.Module:
-    sizes = len(settings.labels), len(settings.attributes)
-    return heads.build(head, width, *sizes, gender=settings.gender, sentiment=settings.sentiment)
+def _sequence_classification(settings: ExpertSettings, encoder: BranchEncoder) -> SequenceClassificationNetwork:
+    ((name, branch),) = encoder.branches.items()
+    if not isinstance(branch, TextEncoder):
+        raise InputError(f"head.kind is 'sequence_classification', which is for text, the branch is {name!r}")
+    n_labels, n_attributes = len(settings.labels), len(settings.attributes)
+    n_outputs = n_labels + n_attributes + (len(GENDERS) if settings.gender else 0)
+    return SequenceClassificationNetwork(encoder, _classifier(branch, n_outputs), n_labels, n_attributes)
 
 
-def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Module:
+def _classifier(encoder: TextEncoder, n_outputs: int) -> nn.Module:
     """Return transformers' own classification class around the encoder's model, its linear layers untrained.
 
     It is built on the meta device, so that the backbone's weights are never in memory twice. Linear layers are
@@ -214,7 +190,8 @@ def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Mod
 
     if encoder.kind == "bert":
         raise InputError(
-            f"BERT's classification class reads a pooler, which {checkpoint!r} does not have; set head.kind to dense"
+            f"BERT's classification class reads a pooler, which {encoder.checkpoint!r} does not have; set head.kind to"
+            " dense"
         )
     config = copy.deepcopy(encoder.model.config)
     config.num_labels, config.pad_token_id, config.use_cache = n_outputs, encoder.prepare.padding, False
@@ -223,7 +200,7 @@ def _classifier(encoder: TextEncoder, n_outputs: int, checkpoint: str) -> nn.Mod
             classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     except ValueError:
         raise InputError(
-            f"transformers has no sequence classification for {checkpoint!r}; set head.kind to dense"
+            f"transformers has no sequence classification for {encoder.checkpoint!r}; set head.kind to dense"
         ) from None
     setattr(classifier, classifier.base_model_prefix, encoder.model)
     for name, part in classifier.named_children():

@@ -3,15 +3,15 @@
 ==================== =================================================================================================
 settings.json        ``ExpertSettings``: labels and attributes in order, the encoders' checkpoints, all options
 adapter.safetensors  trained tensors of the encoders: LoRA's matrices, or with method full weights and buffers; absent
-                     where there are none. Of a joint expert, names begin with ``branches.<modality>.``
-head.safetensors     layer weights, pooling and head, batch norm's statistics included; of a joint expert layer weights,
-                     mixer and heads
-audio/, text/        joint experts: copy of the expert whose encoder the branch was taken from, if any. So the joint
-                     expert is complete: that expert may be trained again
+                     where there are none. Names begin with ``branches.<modality>.``
+head.safetensors     layer weights, ``join`` (pooling or mixer) and heads, batch norm's statistics included
+<modality>/          copy of the expert whose encoder the branch was taken from, if any. So the expert is complete: that
+                     expert may be trained again
 ==================== =================================================================================================
 
 Tensors have the names of ``state_dict``, sorted; no file that is loaded can run code. The same expert gives the same
-bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied.
+bytes, and settings.json holds the SHA-256 of all of them. The encoders' own checkpoints are not copied, see
+``checkpoints``.
 """
 
 from pathlib import Path
@@ -22,23 +22,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.build import (
-    ENCODER,
-    AnyNetwork,
-    Encoder,
-    ExpertSettings,
-    assemble,
-    encoders_of,
-    merge,
-    trained_state,
-)
+from pipeline_lib.experts import checkpoints
+from pipeline_lib.experts.build import ENCODER, AnyNetwork, Encoder, assemble, merge, trained_state
+from pipeline_lib.experts.settings import FORMAT_VERSION, ExpertSettings, check_version
 from pipeline_lib.storage import atomic, checksummed_json
 
-FORMAT_VERSION = 1
 FILES = ("settings.json", "adapter.safetensors", "head.safetensors")
 
 
-def build(settings: ExpertSettings, device: torch.device, folder: Path | None = None) -> AnyNetwork:
+def build(
+    settings: ExpertSettings, device: torch.device, folder: Path | None = None, project: Path | None = None
+) -> AnyNetwork:
     """Return an untrained network in eval mode; the same settings give the same weights.
 
     Args:
@@ -46,17 +40,22 @@ def build(settings: ExpertSettings, device: torch.device, folder: Path | None = 
         device: where the network runs
         folder: of the same expert, trained, with copies of the experts that its encoders were taken from; None takes
             them from the folders that its branches name
+        project: folder that relative paths of checkpoints start from, see ``load``
 
     Raises:
         InputError: a checkpoint or an expert is not available, or an option does not fit it
     """
     taken: dict[str, Encoder] = {}
+    if folder is not None:
+        project = project or _project(folder)
+        settings = checkpoints.located(settings, project)
     for name, origin in _origins(settings).items():
         source = origin if folder is None else folder / name
-        modality = read_settings(source).modality
-        if modality != name:
-            raise InputError(f"branches.{name}.expert is {origin}, whose modality is {modality!r}, expected {name!r}")
-        taken[name] = load_encoder(source, device)
+        modalities = read_settings(source).modalities
+        if modalities != (name,):
+            read = " and ".join(modalities)
+            raise InputError(f"branches.{name}.expert is {origin}, which reads {read}; expected one of {name} alone")
+        taken[name] = load_encoder(source, device, name, project)
     return assemble(settings, device, taken)
 
 
@@ -68,7 +67,8 @@ def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> N
         network: trained
         settings: from which ``build`` builds it
     """
-    values = {"format_version": FORMAT_VERSION, **_values(settings)}
+    saved = checkpoints.with_digests(settings).model_dump(exclude_none=True)
+    values = {"format_version": FORMAT_VERSION, **saved}
     adapter, head = trained_state(network)
     tensors = {"adapter.safetensors": adapter, "head.safetensors": head}
     contents = {name: save(state) for name, state in tensors.items() if state}
@@ -98,26 +98,24 @@ def _read_settings(folder: Path) -> tuple[ExpertSettings, dict[str, str]]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage finetuning writes it (dvc repro)")
     values, digests = checksummed_json.read(path, required=False)
-    version = values.pop("format_version", None)
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format version {version}, this code reads {FORMAT_VERSION}; train the expert again"
-        )
+    check_version(path, values.pop("format_version", None))
     return ExpertSettings.parse(values, folder.name, path), digests
 
 
-def load(folder: Path, device: torch.device) -> AnyNetwork:
+def load(folder: Path, device: torch.device, project: Path | None = None) -> AnyNetwork:
     """Return the expert's network in eval mode, merged; its predictions equal those of the saved one to the bit.
 
     Args:
         folder: the expert's
         device: where the network runs
+        project: folder that relative paths of checkpoints start from, after the current one; None for the one that
+            holds ``models/`` of the expert
 
     Raises:
         InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
     """
     settings, digests = _read_settings(folder)
-    network = build(settings, device, folder)
+    network = build(settings, device, folder, project)
     adapter, head = trained_state(network)
     state: dict[str, Tensor] = {}
     for name, expected in (("adapter", adapter), ("head", head)):
@@ -137,39 +135,37 @@ def load(folder: Path, device: torch.device) -> AnyNetwork:
     return merge(network)
 
 
-def load_encoder(folder: Path, device: torch.device, modality: str | None = None) -> Encoder:
-    """Return the expert's encoder alone, in eval mode, through ``merge``.
+def load_encoder(
+    folder: Path, device: torch.device, modality: str | None = None, project: Path | None = None
+) -> Encoder:
+    """Return one of the expert's encoders alone, in eval mode, through ``merge``.
 
     Args:
         folder: the expert's
         device: where the encoder runs
-        modality: of a joint expert, that of the encoder, audio or text
+        modality: that of the encoder; None where the expert has one alone
+        project: folder that relative paths of checkpoints start from, see ``load``
 
     Raises:
-        InputError: the expert cannot be read, or it is a joint one and no modality is named
+        InputError: the expert cannot be read, it has no such encoder, or several and no modality is named
     """
-    network = load(folder, device)
-    encoders = {name.rstrip(".").split(".")[-1]: encoder for name, encoder in encoders_of(network).items()}
-    if len(encoders) == 1:
-        modality = next(iter(encoders))
-    if modality is None or modality not in encoders:
-        raise InputError(f"{folder} is a joint expert, its encoders are {sorted(encoders)}; expected one of them")
-    return encoders[modality].requires_grad_(False).eval()
+    known = read_settings(folder).modalities
+    if modality is None and len(known) == 1:
+        (modality,) = known
+    if modality not in known:
+        raise InputError(f"{folder} has encoders of {list(known)}, the modality is {modality!r}; expected one of them")
+    network = load(folder, device, project)
+    return network.encoder.branches[modality].requires_grad_(False).eval()
+
+
+def _project(folder: Path) -> Path:
+    """Return the folder that holds ``models/`` of an expert."""
+    return folder.resolve().parent.parent
 
 
 def _origins(settings: ExpertSettings) -> dict[str, Path]:
-    """Return by modality the folders of the experts that a joint expert's encoders are taken from."""
-    if settings.joint is None:
-        return {}
-    return {name: Path(branch.expert) for name, branch in settings.joint.branches.items() if branch.expert is not None}
-
-
-def _values(settings: ExpertSettings) -> dict:
-    """Return the values of settings.json, without the sections that an expert of its modality does not have."""
-    values = settings.model_dump()
-    idle = [name for name in ("encoder", "network", "joint") if values[name] is None]
-    idle += [] if settings.sentiment else ["sentiment"]
-    return {name: value for name, value in values.items() if name not in idle}
+    """Return by modality the folders of the experts that an expert's encoders are taken from."""
+    return {name: Path(branch.expert) for name, branch in settings.branches.items() if branch.expert is not None}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -8,46 +8,61 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.experts.utterances import Reader
-from pipeline_lib.finetuning import sampling
-from pipeline_lib.finetuning.sampling import Batch
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.experts.loading import Loader, load, to, whole
+from pipeline_lib.experts.utterances import Utterances
+from pipeline_lib.shards.batches import Halving
+
+REMEDY = "lower predict.batch_size or predict.max_s, or choose another device"
+Outputs = dict[str, np.ndarray]
+Forward = Callable[[dict[str, Any]], dict[str, Tensor]]
 
 
 def outputs_of(
     network: nn.Module,
     plan: Sequence[np.ndarray],
-    lengths: np.ndarray,
-    read: Reader,
-    settings: FinetuningSettings,
+    utterances: Utterances,
+    max_s: float,
     *,
     workers: int = 0,
-    forward: Callable[[dict[str, Any]], dict[str, Tensor]] | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
+    forward: Forward | None = None,
+    halving: Halving | None = None,
+) -> Iterator[Outputs]:
     """Yield the network's outputs for each batch of rows, float32; whole utterances, the middle of those over max_s.
+
+    Where memory runs out, batches are forwarded in halves from there on; a batch's outputs are yielded together.
 
     Args:
         network: on its device; put into eval mode
-        plan: rows of the manifest, one array of shape ``(batch,)`` a batch
-        lengths: seconds or characters of all rows, shape ``(n,)``
-        read: row, start, duration in seconds to a waveform, a text, or both
-        settings: the entry
+        plan: rows of the utterances, one array of shape ``(batch,)`` a batch
+        utterances: all of them
+        max_s: longest audio that is read whole, in seconds
         workers: processes that load batches
         forward: inputs to outputs, one of the network's methods; None calls the network itself
+        halving: of the run that the batches are a part of; None begins with whole batches
 
     Yields:
         arrays by name, first axis of shape ``(batch,)``
+
+    Raises:
+        InputError: memory does not suffice for half a batch either
     """
-    if not len(plan):
-        return
     network.eval()
-    device = next(network.parameters()).device
-    chunked = [Batch(rows, *sampling.whole(lengths[rows], settings)) for rows in plan]
-    loader = sampling.Loader(chunked, read, network.encoder.prepare, {})
-    with torch.inference_mode():
-        for inputs, _ in sampling.load(loader, workers, device):
-            outputs = (forward or network)(sampling.to(inputs, device))
-            yield {name: values.float().cpu().numpy() for name, values in outputs.items()}
+    halving, done = halving or Halving(torch.cuda.empty_cache), 0
+    while plan:
+        pieces = [[whole(utterances, part, max_s) for part in halving.parts(rows)] for rows in plan[done:]]
+        loader = Loader([piece for batch in pieces for piece in batch], utterances, network.encoder.prepare)
+        try:
+            outputs = _forwarded(forward or network, loader, workers, next(network.parameters()).device)
+            for batch in pieces:
+                parts = [next(outputs) for _ in batch]
+                done += 1
+                yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        except RuntimeError as error:
+            size = len(halving.parts(plan[done])[0])
+            halving.cut(error, size, f"{size} utterances a forward pass", REMEDY)
+        else:
+            return
+        halving.release()
 
 
 def repeatable(device: torch.device) -> None:
@@ -58,15 +73,21 @@ def repeatable(device: torch.device) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def in_batches(rows: Sequence[int], settings: FinetuningSettings) -> list[np.ndarray]:
-    """Return rows in batches of ``predict.batch_size``, in their order.
+def in_batches(rows: Sequence[int] | np.ndarray, size: int) -> list[np.ndarray]:
+    """Return rows in batches, in their order.
 
     Args:
         rows: to cut into batches
-        settings: the entry
+        size: rows a batch
 
     Returns:
         arrays of shape ``(batch,)``
     """
-    size = settings.predict.batch_size
     return [np.asarray(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def _forwarded(forward: Forward, loader: Loader, workers: int, device: torch.device) -> Iterator[Outputs]:
+    for inputs, _ in load(loader, workers, device):
+        with torch.inference_mode():
+            outputs = {name: values.float().cpu().numpy() for name, values in forward(to(inputs, device)).items()}
+        yield outputs

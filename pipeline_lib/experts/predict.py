@@ -1,28 +1,35 @@
-"""Predictions of a trained expert for every utterance: resumable, batches fixed by length.
+"""Predictions of a trained expert for any utterances: resumable, batches fixed by length.
 
-Without autocast: in float32, or where the encoder's weights are in bfloat16 or 4 bit, the encoder in bfloat16.
+Nothing is read but the expert's folder and the checkpoint that it names: longest audio, scale and range of attributes,
+and the prior are saved with the expert. Without autocast: in float32, or where the encoder's weights are in bfloat16 or
+4 bit, the encoder in bfloat16.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import torch
 from scipy.special import softmax
-from torch import nn
 
 from pipeline_lib.encoders.device import Device, pick
-from pipeline_lib.experts import disk
+from pipeline_lib.errors import InputError
+from pipeline_lib.experts import availability, disk
+from pipeline_lib.experts.build import AnyNetwork, precision
 from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
-from pipeline_lib.experts.utterances import Pairs, Reader, Recordings
-from pipeline_lib.finetuning.targets import Targets
-from pipeline_lib.networks.network import BOTH, JointNetwork
-from pipeline_lib.params.branches import Combination
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.experts.settings import ExpertSettings
+from pipeline_lib.experts.utterances import Utterances
+from pipeline_lib.metrics.attributes import RANGES, to_scale
+from pipeline_lib.modalities import BOTH
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
+from pipeline_lib.shards.batches import Halving
 from pipeline_lib.shards.store import by_length, run_shards
+from pipeline_lib.tables.origin import Origin, Origins
 from pipeline_lib.tables.predictions import Predictions
 
 SHARD = 256
@@ -30,30 +37,61 @@ OUTPUTS = ("logits", "attributes", "embedding")
 
 
 @dataclass(frozen=True)
-class PredictionJob:
-    """Job of a worker: the saved expert, and the reader of its inputs.
+class Expert:
+    """A trained expert that is loaded.
 
     Attributes:
-        expert: its folder
-        settings: the entry
+        folder: where it is saved; workers load it from there
+        settings: that are saved with it
+        network: merged, on its device
+    """
+
+    folder: Path
+    settings: ExpertSettings
+    network: AnyNetwork
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> Self:
+        """Return the expert of a folder.
+
+        Args:
+            folder: the expert's
+            device: where its network runs
+
+        Raises:
+            InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
+        """
+        return cls(folder, disk.read_settings(folder), disk.load(folder, device))
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """Job of a worker: the saved expert, and what it predicts.
+
+    Attributes:
+        folder: of the expert
         device: auto, cpu, cuda or mps
-        read: row, start, duration to a waveform, a text, or both
-        rows: of the manifest, those to predict; the plan numbers the positions in this array
-        lengths: seconds or characters, of all rows of the manifest
-        ids: of the rows to predict
+        utterances: all of them
+        rows: those to predict; the plan numbers the positions in this array
+        batch_size: utterances in a forward pass
+        max_s: longest audio that is read whole, in seconds
         workers: processes that load batches
         threads: of the CPU's arithmetic in a worker, None as torch chooses
     """
 
-    expert: Path
-    settings: FinetuningSettings
+    folder: Path
     device: Device
-    read: Reader
+    utterances: Utterances
     rows: np.ndarray
-    lengths: np.ndarray
-    ids: list[str]
+    batch_size: int
+    max_s: float
     workers: int = 0
     threads: int | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """Identifiers of the rows to predict."""
+        return self.utterances.ids[self.rows].tolist()
 
     def start(self) -> Callable[[list[int]], pa.Table]:
         """Load the expert and return a function that predicts rows."""
@@ -61,91 +99,115 @@ class PredictionJob:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         repeatable(device)
-        return self.predicting_with(disk.load(self.expert, device))
+        return self.predicting_with(disk.load(self.folder, device))
 
-    def predicting_with(self, network: nn.Module) -> Callable[[list[int]], pa.Table]:
-        """Return a function that predicts rows with a trained network on its device; a joint one by its views."""
-        forward = network.views if isinstance(network, JointNetwork) else None
+    def predicting_with(self, network: AnyNetwork) -> Callable[[list[int]], pa.Table]:
+        """Return a function that predicts rows, by all views of a trained network on its device."""
+        halving = Halving(torch.cuda.empty_cache)
+        origin = Origin(next(network.parameters()).device.type, precision(network))
+        how = {"workers": self.workers, "forward": network.views, "halving": halving}
 
         def compute(positions: list[int]) -> pa.Table:
-            plan = [self.rows[batch] for batch in in_batches(positions, self.settings)]
-            given = (plan, self.lengths, self.read, self.settings)
-            parts = list(outputs_of(network, *given, workers=self.workers, forward=forward))
+            plan = [self.rows[batch] for batch in in_batches(positions, self.batch_size)]
+            parts = list(outputs_of(network, plan, self.utterances, self.max_s, **how))
             outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in outputs.items()}
-            return pa.table({"row": pa.array(self.rows[positions]), **columns})
+            return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))
 
         return compute
 
 
 def predict(
-    name: str,
-    network: nn.Module,
-    settings: FinetuningSettings,
+    expert: Path | Expert,
+    utterances: Utterances,
     *,
-    expert: Path,
-    ids: np.ndarray,
-    rows: np.ndarray,
-    lengths: np.ndarray,
-    read: Reader,
-    targets: Targets,
-    prior: np.ndarray | None,
-    folder: Path,
-    modalities: Combination = "both",
-    has_modalities: np.ndarray | None = None,
+    batch_size: int = 16,
     machine: FinetuningMachine = FINETUNING,
+    folder: Path | None = None,
+    combination: str = BOTH,
+    name: str | None = None,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
-    A joint expert predicts from both modalities and from each alone at once; the same call with other ``modalities``
-    reads the shards of the first.
+    An expert of several modalities predicts from all of them and from each combination at once; the same call with
+    another ``combination`` reads the shards of the first.
 
     Args:
-        name: of the expert
-        network: trained
-        settings: the entry
-        expert: where the same network is saved, which workers load
-        ids: of all utterances of the manifest, shape ``(n,)``
-        rows: those to predict, ascending, shape ``(n_rows,)``
-        lengths: seconds or characters, of all, shape ``(n,)``
-        read: row, start, duration to a waveform, a text, or both
-        targets: label order, attribute names and scale
-        prior: the class prior that the posterior contains, shape ``(n_labels,)``, None without labels
-        folder: for unfinished shards
-        modalities: those of a joint expert whose predictions are returned
-        has_modalities: which of ``rows`` have any of them, bool, shape ``(n_rows,)``; None for all
+        expert: its folder, or the expert loaded
+        utterances: of its modalities; those that have none of them are left out
+        batch_size: utterances of like length in a forward pass
         machine: executor, device, workers and threads
+        folder: for unfinished shards, which a run that was killed goes on from; None for a temporary one
+        combination: modalities whose predictions are returned
+        name: of the expert in the table; None for its folder's
+
+    Raises:
+        InputError: the expert cannot be loaded, reads other modalities, or memory does not suffice
     """
     executor = machine.executor
-    device = machine.device if executor.is_remote else next(network.parameters()).device.type
-    if isinstance(read, Pairs):
-        read = read.without_cache() if executor.workers else replace(read, cache={})  # its frames are those of training
-    elif executor.workers and isinstance(read, Recordings):
-        read = Recordings(read.paths, read.minimum_samples)  # without cached audio
-    names = ids[rows].tolist()
-    job = PredictionJob(expert, settings, device, read, rows, lengths, names, machine.workers, machine.threads)
-    plan = by_length(lengths[rows], SHARD, settings.predict.batch_size)
-    compute = None if executor.workers else job.predicting_with(network)
-    tables = run_shards(folder, plan, compute, f"predicting {name}", job=job, executor=executor)
-    outputs = _gathered(tables, rows, "" if modalities == BOTH else f"{modalities}.")
-    if has_modalities is not None and not has_modalities.all():
-        rows = rows[has_modalities]
+    if isinstance(expert, Path):
+        expert = Expert.load(expert, pick(machine.device))
+    job = _job(expert, utterances, batch_size, machine)
+    plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
+    compute = None if executor.workers else job.predicting_with(expert.network)
+    name = expert.folder.name if name is None else name
+    with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as shards:
+        tables = run_shards(Path(shards), plan, compute, f"predicting {name}", job=job, executor=executor)
+        watched = (origins := Origins()).watch(tables)
+        outputs = _gathered(watched, job.rows, "" if combination == BOTH else f"{combination}.")
+    has = availability.shows(utterances.present[job.rows], utterances.modalities, combination)
+    if not has.all():
         for key in outputs:
-            outputs[key] = outputs[key][has_modalities]  # one after the other: a copy of all would double the memory
-    posterior = attributes = None
-    if targets.labels:
+            outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
+    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origins.joined)
+
+
+def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: FinetuningMachine) -> PredictionJob:
+    """Return the job that predicts all utterances that have any of the expert's modalities.
+
+    Raises:
+        InputError: the expert reads other modalities
+    """
+    modalities, executor = expert.settings.modalities, machine.executor
+    if modalities != utterances.modalities:
+        raise InputError(
+            f"{expert.folder} reads {list(modalities)}, the utterances have {list(utterances.modalities)}; make them of"
+            " the expert's modalities"
+        )
+    utterances = utterances.without_cache() if executor.workers else utterances.with_frames({})  # those of training
+    return PredictionJob(
+        folder=expert.folder,
+        device=machine.device if executor.is_remote else next(expert.network.parameters()).device.type,
+        utterances=utterances.fitted(expert.network.encoder.branches),
+        rows=np.flatnonzero(utterances.present.any(axis=1)),
+        batch_size=batch_size,
+        max_s=expert.settings.max_s,
+        workers=machine.workers,
+        threads=machine.threads,
+    )
+
+
+def _predictions(
+    name: str, settings: ExpertSettings, ids: np.ndarray, outputs: dict[str, np.ndarray], origin: Origin
+) -> Predictions:
+    """Return a network's outputs as posteriors and attributes on the corpus's scale."""
+    posterior = attributes = prior = None
+    if settings.labels:
         posterior = softmax(outputs["logits"].astype(np.float64), axis=1)
-    if targets.attribute_names:
-        attributes = targets.on_scale(outputs["attributes"])
+        prior = None if settings.prior is None else np.array(settings.prior)
+    if settings.attributes:
+        attributes = to_scale(outputs["attributes"], RANGES[settings.attribute_range], settings.attribute_scale)
     return Predictions(
-        utterance_ids=ids[rows],
+        utterance_ids=ids,
         expert=name,
-        labels=targets.labels,
+        labels=tuple(settings.labels),
         posterior=posterior,
         training_prior=prior,
-        attribute_names=targets.attribute_names,
+        attribute_names=tuple(settings.attributes),
         attributes=attributes,
         embedding=outputs["embedding"],
+        device=origin.device,
+        precision=origin.precision,
     )
 
 

@@ -41,6 +41,8 @@ class State:
         waited: epochs without a better one
         tally: scores of the running epoch so far
         history: rows of the training curve
+        devices: kinds of device that epochs were trained on, sorted
+        precisions: of their forward passes, sorted
     """
 
     phase: int = 0
@@ -54,6 +56,8 @@ class State:
     waited: int = 0
     tally: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    precisions: list[str] = field(default_factory=list)
 
     @property
     def best_file(self) -> str:

@@ -8,11 +8,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from pipeline_lib.experts import availability
-from pipeline_lib.experts.utterances import Reader
+from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning.augmentation.augment import Augmentation
 from pipeline_lib.finetuning.logs import Logs
 from pipeline_lib.finetuning.targets import Targets
-from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.params.training import PhaseSettings
@@ -26,13 +25,11 @@ class TrainingContext:
         name: of the expert, for messages
         network: on its device
         settings: the entry
-        targets: of all rows of the manifest, as are ``classes``, ``lengths`` and ``present``
+        utterances: all rows of the manifest, as the expert reads them
+        targets: of all these rows, as are ``classes``
         classes: label indices for a balanced sampler, shape ``(n,)``
-        lengths: seconds or characters, shape ``(n,)``
-        present: which have audio and which text, bool, shape ``(n, 2)``
         train: rows to train on, shape ``(n_train,)``
         dev: rows that early stopping measures on, shape ``(n_dev,)``
-        read: row, start, duration to a waveform, a text, or both
         accelerator: of accelerate
         folder: for checkpoints
         logs: where values go
@@ -43,13 +40,11 @@ class TrainingContext:
     name: str
     network: nn.Module
     settings: FinetuningSettings
+    utterances: Utterances
     targets: Targets
     classes: np.ndarray
-    lengths: np.ndarray
-    present: np.ndarray
     train: np.ndarray
     dev: np.ndarray
-    read: Reader
     accelerator: Accelerator
     folder: Path
     logs: Logs
@@ -58,11 +53,13 @@ class TrainingContext:
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
         """Return the rows of ``train`` that take part in any pass of the phase, shape ``(n_rows,)``."""
-        return self.train[availability.takes_part(self.present[self.train], self.settings.passes_of(phase))]
+        present, modalities = self.utterances.present[self.train], self.utterances.modalities
+        return self.train[availability.takes_part(present, modalities, self.settings.passes_of(phase))]
 
-    def development_rows(self, combination: Combination) -> np.ndarray:
-        """Return the rows of ``dev`` that have anything of the combination, shape ``(n_rows,)``."""
-        return self.dev[availability.shows(self.present[self.dev], combination)]
+    def development_rows(self, combination: str) -> np.ndarray:
+        """Return the rows of ``dev`` on which the combination is measured, shape ``(n_rows,)``."""
+        present, modalities = self.utterances.present[self.dev], self.utterances.modalities
+        return self.dev[availability.shows(present, modalities, combination)]
 
     @property
     def half(self) -> bool:

@@ -1,38 +1,39 @@
 """Train one expert on a corpus, save it, and let it predict every utterance."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline_lib.experts import availability, disk
-from pipeline_lib.experts.build import AnyNetwork, encoders_of
-from pipeline_lib.experts.predict import predict
-from pipeline_lib.experts.utterances import Pairs, Reader, Recordings, Texts
+from pipeline_lib.experts.build import encoders_of, merge
+from pipeline_lib.experts.predict import Expert, predict
+from pipeline_lib.experts.settings import ExpertSettings
+from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning import checkpoints, frame_cache, identity, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
+from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
-from pipeline_lib.finetuning.logs import logs, parameter_table, print_line
+from pipeline_lib.finetuning.logs import NoLogs, logs, parameter_table, print_line, write_curve
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.targets import check_data, classes_of, lengths_of, targets_of, texts_of
+from pipeline_lib.finetuning.targets import check_data, classes_of, targets_of
 from pipeline_lib.finetuning.train import Training
+from pipeline_lib.modalities import BOTH, parts_of
+from pipeline_lib.networks.network import Network
 from pipeline_lib.networks.sequence_classification import is_trained
-from pipeline_lib.params.branches import Combination
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
-from pipeline_lib.tables import predictions, segments
+from pipeline_lib.tables import predictions
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import Origin, join
 from pipeline_lib.tables.predictions import Predictions
-
-SCORES = ("loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
 
 NONE_ALONE = "none.txt"
 
@@ -61,8 +62,8 @@ def finetune(
         expert: folder to save it in
         curve: file of the training curve
         work: folder of unfinished work; a run that was killed goes on from there
-        alone: folder for a joint expert's predictions from one modality alone, ``audio.parquet`` and ``text.parquet``;
-            of others it holds a file that states so, as DVC warns of an empty folder
+        alone: folder for the predictions from each combination of some modalities, ``audio.parquet`` and so on; where
+            there are none, of a file that states so, as DVC warns of an empty folder
         machine: how the work is done
 
     Returns:
@@ -72,72 +73,116 @@ def finetune(
         InputError: the corpus lacks what the settings name, the checkpoint cannot be loaded, memory ran out, or the
             loss is not finite
     """
+    context, built = _begun(name, settings, corpus, root, transcripts, work, machine)
+    state = _trained(context)
+    if not context.accelerator.is_main_process:
+        return None
+    write_curve(curve, state.history)
+    trained = _saved(context, built, state, expert)
+    if alone is not None:
+        _predict_alone(context, trained, alone)
+    return _predictions(context, trained, BOTH), context.folder
+
+
+def discard(folder: Path) -> None:
+    """Remove checkpoints and shards of a training whose outputs are in place; its logs stay."""
+    checkpoints.discard(folder)
+    store.discard(folder / "predictions")
+
+
+def _begun(
+    name: str,
+    settings: FinetuningSettings,
+    corpus: Manifest,
+    root: Path,
+    transcripts: Sequence[str] | None,
+    work: Path,
+    machine: FinetuningMachine,
+) -> tuple[TrainingContext, ExpertSettings]:
+    """Return a training at its beginning, without logs, and the settings that its network was built from."""
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
+    utterances = from_manifest(corpus, root, tuple(settings.branches), transcripts, settings.text)
     targets = targets_of(corpus, settings)
-    texts = texts_of(corpus, transcripts, settings)
-    present = availability.present(corpus, texts, settings)
-    train, dev = check_data(corpus, targets, settings, present)
+    train, dev = check_data(corpus, targets, settings, utterances)
     augmenting = sounds.find(settings.augmentation)
     accelerator = accelerator_of(settings, machine.device)
     built = identity.expert_settings(settings, targets)
-    network = disk.build(built, accelerator.device)
+    network = _network(settings, built, accelerator.device)
+    context = TrainingContext(
+        name=name,
+        network=network,
+        settings=settings,
+        utterances=utterances.fitted(network.encoder.branches),
+        targets=targets,
+        classes=classes_of(corpus, targets),
+        train=train,
+        dev=dev,
+        accelerator=accelerator,
+        folder=work / name / fingerprint(*identity.identity(settings, corpus, targets, utterances, augmenting)),
+        logs=NoLogs(),
+        augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
+        machine=machine,
+    )
+    _print_beginning(context, corpus)
+    _cache_parts(context, corpus)
+    return replace(context, utterances=frame_cache.with_frames(context)), built
+
+
+def _trained(context: TrainingContext) -> State:
+    """Train to the last phase's best weights, with logs of the main process, and return where training stands."""
+    with logs(context.folder / "logs", enabled=context.accelerator.is_main_process) as opened:
+        training = Training(replace(context, logs=opened))
+        training.run()
+    return training.state
+
+
+def _saved(context: TrainingContext, built: ExpertSettings, state: State, folder: Path) -> Expert:
+    """Save the expert and return it, merged."""
+    origin = Origin(join(state.devices), join(state.precisions))
+    saved = identity.as_trained(built, context.network, _prior(context, state.best_epoch - 1), origin)
+    disk.save_expert(folder, context.network, saved)
+    return Expert(folder, saved, merge(context.network))
+
+
+def _network(settings: FinetuningSettings, built: ExpertSettings, device: torch.device) -> nn.Module:
+    network = disk.build(built, device)
+    if isinstance(network, Network):
+        network.modality_dropout = settings.modality_dropout
     if settings.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
             encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    folder = work / name / fingerprint(*identity.identity(settings, corpus, targets, texts, augmenting))
-    if accelerator.is_main_process:
-        split = corpus.frame["split"]
-        counts = f"{len(train)} of {(split == 'train').sum()} utterances of train to train on"
-        counts += f", {len(dev)} of {(split == 'dev').sum()} of dev to stop by"
-        counts += "".join(f"\n{name}: {line}" for line in availability.presence_lines(present, settings.modality))
-        print(f"{name}: {counts}\n{parameter_table(network)}", flush=True)
-    with logs(folder / "logs", enabled=accelerator.is_main_process) as opened:
-        context = TrainingContext(
-            name=name,
-            network=network,
-            settings=settings,
-            targets=targets,
-            classes=classes_of(corpus, targets),
-            lengths=lengths_of(corpus, texts, settings),
-            present=present,
-            train=train,
-            dev=dev,
-            read=_reader(settings, corpus, root, texts, network, np.union1d(train, dev), machine.cache_audio_gb),
-            accelerator=accelerator,
-            folder=folder,
-            logs=opened,
-            augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
-            machine=machine,
-        )
-        if settings.is_joint:
-            context = replace(context, read=frame_cache.cached_reader(context, corpus.ids))
-        training = Training(context)
-        history = training.run()
-    if not accelerator.is_main_process:
+    return network
+
+
+def _print_beginning(context: TrainingContext, corpus: Manifest) -> None:
+    """Print what is trained on, what of it is missing, and the parameters."""
+    if not context.accelerator.is_main_process:
+        return
+    split, name, utterances = corpus.frame["split"], context.name, context.utterances
+    counts = f"{len(context.train)} of {(split == 'train').sum()} utterances of train to train on"
+    counts += f", {len(context.dev)} of {(split == 'dev').sum()} of dev to stop by"
+    lines = availability.presence_lines(utterances.present, utterances.modalities)
+    counts += "".join(f"\n{name}: {line}" for line in lines)
+    print(f"{name}: {counts}\n{parameter_table(context.network)}", flush=True)
+
+
+def _cache_parts(context: TrainingContext, corpus: Manifest) -> None:
+    """Cache decoded audio where it fits; a limit of 0 caches none."""
+    utterances, limit_gb = context.utterances, context.machine.cache_audio_gb
+    rows = np.union1d(context.train, context.dev)
+    for i, reader in enumerate(utterances.read.readers.values()):
+        if limit_gb and not reader.cache(rows[utterances.present[rows, i]], limit_gb):
+            print_line(f"{corpus.corpus} does not fit into cache_audio_gb {limit_gb:g}; decoding as it is needed")
+
+
+def _augmentation(
+    settings: FinetuningSettings, augmenting: Sounds, network: nn.Module, *, show_progress: bool
+) -> augment.Augmentation | None:
+    if not settings.augmentation.is_on:
         return None
-    disk.save_expert(expert, network, identity.with_revisions(built, network))
-    write_curve(curve, history)
-    disk.merge(network)
-    prior = _prior(context, training.state.best_epoch - 1)
-    result = _predictions(context, corpus, expert, prior, "both")
-    if alone is not None:
-        _predict_alone(context, corpus, expert, prior, alone)
-    return result, folder
-
-
-def _predict_alone(
-    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, alone: Path
-) -> None:
-    """Write what a joint expert says from each modality alone, through a temporary folder; of others a note."""
-    with atomic.replace_folder(alone) as temporary:
-        for shown in ("audio", "text") if context.settings.is_joint else ():
-            if availability.shows(context.present, shown).any():
-                found = _predictions(context, corpus, expert, prior, shown)
-                predictions.write(temporary / f"{shown}.parquet", found)
-        if not any(temporary.iterdir()):
-            note = "no expert of several modalities, or no utterance with one of them alone\n"
-            (temporary / NONE_ALONE).write_text(note)
+    shortest = network.encoder.minimum_samples
+    return augment.make(settings.augmentation, augmenting, settings.seed, shortest, show_progress=show_progress)
 
 
 def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
@@ -150,80 +195,26 @@ def _prior(context: TrainingContext, epoch: int) -> np.ndarray | None:
     )
 
 
-def _predictions(
-    context: TrainingContext, corpus: Manifest, expert: Path, prior: np.ndarray | None, modalities: Combination
-) -> Predictions:
+def _predictions(context: TrainingContext, expert: Expert, combination: str) -> Predictions:
     """Return the predictions of every utterance that has any of the modalities."""
-    rows = np.flatnonzero(context.present.any(axis=1))
     return predict(
-        context.name,
-        context.network,
-        context.settings,
-        expert=expert,
-        ids=corpus.ids,
-        rows=rows,
-        lengths=context.lengths,
-        read=context.read,
-        targets=context.targets,
-        prior=prior,
-        folder=context.folder / "predictions",
-        modalities=modalities,
-        has_modalities=availability.shows(context.present[rows], modalities),
+        expert,
+        context.utterances,
+        batch_size=context.settings.predict.batch_size,
         machine=context.machine,
+        folder=context.folder / "predictions",
+        combination=combination,
+        name=context.name,
     )
 
 
-def discard(folder: Path) -> None:
-    """Remove checkpoints and shards of a training whose outputs are in place; its logs stay."""
-    checkpoints.discard(folder)
-    store.discard(folder / "predictions")
-
-
-def write_curve(path: Path, history: list[dict]) -> None:
-    """Write the training curve, a row an epoch; ``nan`` where an epoch was not measured, which ``dvc plots`` skips.
-
-    Args:
-        path: of the CSV file
-        history: rows of ``State.history``, one an epoch and split
-    """
-    columns = [f"{split}_{name}" for split in ("train", "dev") for name in SCORES]
-    epochs: dict[int, dict] = {}
-    for row in history:
-        scores = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
-        epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(scores)
-    columns = [column for column in columns if any(column in row for row in epochs.values())]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["epoch", "phase", *columns])
-    for row in epochs.values():
-        cells = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
-        writer.writerow([row["epoch"], row["phase"], *cells])
-    atomic.write_file(path, file.getvalue())
-
-
-def _augmentation(
-    settings: FinetuningSettings, augmenting: Sounds, network, *, show_progress: bool
-) -> augment.Augmentation | None:
-    if not settings.augmentation.is_on:
-        return None
-    shortest = network.encoder.minimum_samples
-    return augment.make(settings.augmentation, augmenting, settings.seed, shortest, show_progress=show_progress)
-
-
-def _reader(
-    settings: FinetuningSettings,
-    corpus: Manifest,
-    root: Path,
-    texts: Sequence[str | None] | None,
-    network: AnyNetwork,
-    rows: np.ndarray,
-    cache_gb: float,
-) -> Reader:
-    if settings.modality == "text":
-        return Texts(texts or [])
-    recordings = Recordings(segments.of(corpus, root), network.encoder.minimum_samples)
-    rows = rows[corpus.has_audio[rows]]
-    seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
-    if cache_gb and not recordings.cache(rows, seconds, cache_gb):
-        print_line(f"{corpus.corpus} does not fit into cache_audio_gb {cache_gb:g}; decoding as it is needed")
-    return Pairs(recordings, texts or []) if settings.is_joint else recordings
+def _predict_alone(context: TrainingContext, expert: Expert, alone: Path) -> None:
+    """Write the predictions from each combination of some modalities, through a temporary folder; or a note."""
+    utterances = context.utterances
+    with atomic.replace_folder(alone) as temporary:
+        for combination in parts_of(utterances.modalities):
+            if availability.shows(utterances.present, utterances.modalities, combination).any():
+                predictions.write(temporary / f"{combination}.parquet", _predictions(context, expert, combination))
+        if not any(temporary.iterdir()):
+            note = "no expert of several modalities, or no utterance with one of them alone\n"
+            (temporary / NONE_ALONE).write_text(note)

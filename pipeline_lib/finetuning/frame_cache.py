@@ -1,6 +1,6 @@
-"""Frozen branches' frames, cached in memory before the first epoch, so that the encoder runs once and not every epoch.
+"""Frames of frozen branches, cached in memory before the first epoch, so that an encoder runs once and not every epoch.
 
-All layers that the branch joins are cached, in float16, which ``JointEncoder`` rounds to with and without a cache. A
+All layers that the branch joins are cached, in float16, which ``BranchEncoder`` rounds to with and without a cache. A
 branch is cached where its encoder is never trained, where the same audio is seen every epoch, and where the estimate
 fits into what is left of the limit; the smaller branch first. Its frames are computed, or read from an embedding that
 it names (``frame_store``). What was done, and why, is printed on the console.
@@ -12,83 +12,73 @@ several processes each one caches all frames for itself.
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline_lib.command import progress
-from pipeline_lib.encoders.branches import MODALITIES, to_half
+from pipeline_lib.encoders.branches import to_half, without_rows
+from pipeline_lib.experts.loading import Batch, Loader, load, to, whole
 from pipeline_lib.experts.outputs import in_batches
-from pipeline_lib.experts.utterances import Pairs
-from pipeline_lib.finetuning import frame_store, sampling
+from pipeline_lib.experts.utterances import Utterances
+from pipeline_lib.finetuning import frame_store
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import print_line
-from pipeline_lib.finetuning.sampling import Batch
-from pipeline_lib.params.branches import BranchSettings, Combination
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.shards.store import by_length
 
 BYTES = 2  # of a float16
 
 
-def cached_reader(context: TrainingContext, ids: np.ndarray) -> Pairs:
-    """Return a joint expert's reader with the frames of all branches that may be cached and fit.
+def with_frames(context: TrainingContext) -> Utterances:
+    """Return the training's utterances with the frames of all branches that may be cached and fit.
 
     Args:
         context: the training
-        ids: of all utterances of the manifest, shape ``(n,)``
 
     Raises:
         InputError: an embedding that a branch names is not of its encoder, or lacks what is trained on
     """
-    left, pairs = context.machine.cache_embeddings_gb, cast(Pairs, context.read)
+    left, utterances, branches = context.machine.cache_embeddings_gb, context.utterances, context.settings.branches
     cached: dict[str, dict[int, Tensor]] = {}
+    if not any(branch.adaptation.method == "frozen" for branch in branches.values()):
+        return utterances
     if not context.settings.cache_embeddings:
-        if context.accelerator.is_main_process:
-            print_line(f"{context.name}: frames are computed anew each time: cache_embeddings is false")
-        return pairs
+        _print(context, "frames are computed anew each time: cache_embeddings is false")
+        return utterances
     used = np.union1d(context.train, context.dev)
-    rows = {modality: used[context.present[used, i]] for i, modality in enumerate(MODALITIES)}
-    stored_layers = _stored_layers(context, rows, ids)
-    sizes = {modality: _size_gb(context, modality, rows[modality]) for modality in MODALITIES}
-    for modality in sorted(MODALITIES, key=sizes.__getitem__):
-        why = _refusal(context, modality, sizes[modality], left)
-        if context.accelerator.is_main_process:
-            origin = (
-                f", read from {branch_of(context.settings, modality).embedding}" if modality in stored_layers else ""
-            )
-            done = f"computed anew each time: {why}" if why else f"cached in memory, {sizes[modality]:.3g} GB{origin}"
-            print_line(f"{context.name}: frames of {modality} are {done}")
-        if why is None and len(rows[modality]):
-            left -= sizes[modality]
-            cached[modality] = _frames(context, modality, rows[modality], ids, stored_layers.get(modality))
-    return replace(pairs, cache=cached)
+    rows = {name: used[utterances.present[used, i]] for i, name in enumerate(utterances.modalities)}
+    stored_layers = _stored_layers(context, rows)
+    sizes = {name: _size_gb(context, name, rows[name]) for name in utterances.modalities}
+    for name in sorted(sizes, key=sizes.__getitem__):
+        why = _refusal(context, name, sizes[name], left)
+        origin = f", read from {branches[name].embedding}" if name in stored_layers else ""
+        done = f"computed anew each time: {why}" if why else f"cached in memory, {sizes[name]:.3g} GB{origin}"
+        _print(context, f"frames of {name} are {done}")
+        if why is None and len(rows[name]):
+            left -= sizes[name]
+            cached[name] = _frames(context, name, rows[name], stored_layers.get(name))
+    return utterances.with_frames(cached)
 
 
-def branch_of(settings: FinetuningSettings, modality: str) -> BranchSettings:
-    """Return the settings of a modality's branch.
-
-    Args:
-        settings: of a joint expert
-        modality: audio or text
-    """
-    return getattr(settings.branches, modality)
+def _print(context: TrainingContext, line: str) -> None:
+    if context.accelerator.is_main_process:
+        print_line(f"{context.name}: {line}")
 
 
 def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:
     """Return why a branch's frames cannot be cached, or None."""
-    settings = context.settings
-    method = branch_of(settings, modality).adaptation.method
+    settings, in_seconds = context.settings, MODALITIES[modality].unit == "seconds"
+    method = settings.branches[modality].adaptation.method
     if method != "frozen":
-        return f"branches.{modality}.adaptation.method is {method!r}, its encoder changes"
+        branch = f"branches.{modality}." if len(settings.branches) > 1 else ""
+        return f"{branch}adaptation.method is {method!r}, its encoder changes"
     chunked = [name for name, phase in settings.phases.items() if phase.chunk_s is not None]
-    if modality == "audio" and chunked:
+    if in_seconds and chunked:
         return f"phases.{chunked[0]}.chunk_s draws other chunks each epoch"
-    if modality == "audio" and settings.augmentation.is_on:
+    if in_seconds and context.augment is not None:
         return "augmentation changes the audio each epoch"
     if size_gb > left_gb:
         limit = f"of cache_embeddings_gb {context.machine.cache_embeddings_gb:g} there is {max(0.0, left_gb):.3g} left"
@@ -98,33 +88,32 @@ def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: f
 
 def _size_gb(context: TrainingContext, modality: str, rows: np.ndarray) -> float:
     """Return an estimate of what the frames of these rows take, from above."""
-    branch = context.network.encoder.branches[modality]
-    if modality == "audio":
-        frames = float(np.ceil(context.lengths[rows] * branch.frame_rate_hz).sum()) + len(rows)
+    branch, reader = context.network.encoder.branches[modality], context.utterances.read.readers[modality]
+    rate = getattr(branch, "frame_rate_hz", None)
+    if rate is not None:
+        frames = float(np.ceil(reader.lengths[rows] * rate).sum()) + len(rows)
     else:
-        texts = cast(Pairs, context.read).texts
-        frames = float(sum(int(branch.lengths(branch.prepare([texts[row]])).sum()) for row in rows))
-    n_layers = branch.n_layers + 1 if branch_of(context.settings, modality).layers == "weighted" else 1
+        parts = (reader(int(row), 0.0, None) for row in rows)
+        frames = float(sum(int(branch.lengths(branch.prepare([part])).sum()) for part in parts))
+    every = context.settings.branches[modality].layers == "weighted"
+    n_layers = branch.n_layers + 1 if every else 1
     return frames * n_layers * branch.width * BYTES / 1e9
 
 
-def _stored_layers(context: TrainingContext, rows: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, list[int]]:
+def _stored_layers(context: TrainingContext, rows: dict[str, np.ndarray]) -> dict[str, list[int]]:
     """Return the layers that are read of each branch that names an embedding; it is held to the branch here."""
     layers = {}
-    for modality in MODALITIES:
-        branch = branch_of(context.settings, modality)
+    for name, branch in context.settings.branches.items():
         if branch.embedding is not None:
-            folder, encoder = Path(branch.embedding), context.network.encoder.branches[modality]
-            layers[modality] = frame_store.layers_of(folder, encoder, every=branch.layers == "weighted")
-            if modality == "audio":
-                measured = np.intersect1d(context.dev, rows[modality])
-                frame_store.refuse_cut(folder, measured, context.lengths, ids, context.settings.predict.max_s)
+            folder, encoder = Path(branch.embedding), context.network.encoder.branches[name]
+            layers[name] = frame_store.layers_of(folder, encoder, every=branch.layers == "weighted")
+            if MODALITIES[name].unit == "seconds":
+                measured = np.intersect1d(context.dev, rows[name])
+                frame_store.refuse_cut(folder, context.utterances, measured, context.settings.predict.max_s)
     return layers
 
 
-def _frames(
-    context: TrainingContext, modality: str, rows: np.ndarray, ids: np.ndarray, layers: list[int] | None
-) -> dict[int, Tensor]:
+def _frames(context: TrainingContext, modality: str, rows: np.ndarray, layers: list[int] | None) -> dict[int, Tensor]:
     """Return each row's frames under a bar: these layers of the branch's embedding, or computed where None are."""
     show_progress, total = context.accelerator.is_main_process, len(rows) * len(layers or [0])
     with (
@@ -134,7 +123,8 @@ def _frames(
     ):
         if layers is None:
             return dict(_states(context, modality, rows, advance))
-        return frame_store.read(Path(str(branch_of(context.settings, modality).embedding)), layers, rows, ids, advance)
+        folder = Path(str(context.settings.branches[modality].embedding))
+        return frame_store.read(folder, layers, rows, context.utterances.ids, advance)
 
 
 @torch.no_grad()
@@ -146,22 +136,19 @@ def _states(
     What is trained on is read whole; of what is too long to develop on the middle is taken, as it is without a cache.
     """
     encoder, device = context.network.encoder.eval(), context.accelerator.device
-    every = branch_of(context.settings, modality).layers == "weighted"
-    (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
-    plan = [rows[indices] for indices in in_batches(order, context.settings)]
-    cut = np.isin(np.arange(len(context.lengths)), context.dev)
-    starts, durations = sampling.whole(context.lengths, context.settings)
-    starts, durations = np.where(cut, starts, 0.0), np.where(cut, durations, np.nan)
-    loader = sampling.Loader(
-        [Batch(batch, starts[batch], durations[batch]) for batch in plan],
-        cast(Pairs, context.read).with_modalities(cast(Combination, modality)),
-        encoder.prepare,
-        {},
-    )
-    for batch, (inputs, _) in zip(plan, sampling.load(loader, context.machine.workers, device)):
-        given = sampling.to(inputs, device)[modality]
-        hidden = encoder.states(modality, {key: value for key, value in given.items() if key != "rows"})
+    utterances, predicting = context.utterances, context.settings.predict
+    every = context.settings.branches[modality].layers == "weighted"
+    (order,) = by_length(utterances.lengths[rows], len(rows), predicting.batch_size)
+    plan = [_batch(context, rows[indices]) for indices in in_batches(order, predicting.batch_size)]
+    loader = Loader(plan, utterances.showing(modality), encoder.prepare)
+    for batch, (inputs, _) in zip(plan, load(loader, context.machine.workers, device)):
+        hidden = encoder.states(modality, without_rows(to(inputs, device)[modality]))
         layers = torch.stack([to_half(layer).cpu() for layer in (hidden.layers if every else hidden.layers[-1:])])
-        for i, (row, length) in enumerate(zip(batch.tolist(), hidden.lengths.tolist())):
+        for i, (row, length) in enumerate(zip(batch.rows.tolist(), hidden.lengths.tolist())):
             yield row, layers[:, i, :length].clone()
         advance(len(batch))
+
+
+def _batch(context: TrainingContext, rows: np.ndarray) -> Batch:
+    batch, cut = whole(context.utterances, rows, context.settings.predict.max_s), np.isin(rows, context.dev)
+    return Batch(rows, np.where(cut, batch.starts_s, 0.0), np.where(cut, batch.durations_s, np.nan))

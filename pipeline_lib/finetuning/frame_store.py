@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.tables import embeddings
 
 
@@ -78,24 +79,24 @@ def read(
     return result
 
 
-def refuse_cut(folder: Path, rows: np.ndarray, lengths: np.ndarray, ids: np.ndarray, max_s: float) -> None:
+def refuse_cut(folder: Path, utterances: Utterances, rows: np.ndarray, max_s: float) -> None:
     """Refuse development utterances of which only the middle would be measured on: their frames are of the whole.
 
     Args:
         folder: of the embedding
-        rows: to measure on, shape ``(n_rows,)``
-        lengths: seconds, of all utterances of the manifest, shape ``(n,)``
-        ids: of all of them, shape ``(n,)``
+        utterances: of the manifest
+        rows: those to measure on, shape ``(n_rows,)``
         max_s: ``predict.max_s``, in seconds
 
     Raises:
         InputError: one is longer than ``max_s``
     """
+    lengths = utterances.lengths
     long = rows[lengths[rows] > max_s]
     if len(long):
         worst = long[np.argmax(lengths[long])]
         raise InputError(
-            f"{ids[worst]!r} of 'dev' lasts {lengths[worst]:.1f} s, of utterances over predict.max_s {max_s:g} the"
-            f" middle is measured on, and the frames in {folder} are of the whole; raise predict.max_s, or set the"
-            " branch's embedding to null"
+            f"{utterances.ids[worst]!r} of 'dev' lasts {lengths[worst]:.1f} s, of utterances over predict.max_s"
+            f" {max_s:g} the middle is measured on, and the frames in {folder} are of the whole; raise predict.max_s,"
+            " or set the branch's embedding to null"
         )

@@ -1,8 +1,8 @@
 """Identity of an expert: the settings that are saved with it, and all that its weights depend on."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,37 +11,37 @@ import pipeline_lib.encoders
 import pipeline_lib.finetuning
 import pipeline_lib.networks
 from pipeline_lib import batch_losses, losses
-from pipeline_lib.experts import build, disk
-from pipeline_lib.experts.build import AnyNetwork, Encoder, ExpertBranch, ExpertSettings, JointSettings
+from pipeline_lib.experts import build, disk, readers, utterances
+from pipeline_lib.experts.build import AnyNetwork
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
+from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
 from pipeline_lib.finetuning.targets import Targets
-from pipeline_lib.params.branches import BranchSettings
-from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.network import MixerSettings, PoolingSettings
 from pipeline_lib.storage.fingerprint import code_digest, file_digest
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import Origin
 
 
 def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
-    """Return the settings that the expert's network is built from.
+    """Return the settings that the expert's network is built from, and its predictions depend on; without a prior.
 
     Args:
         settings: the entry
         targets: give labels, attributes and scale
     """
-    joint = None
-    if settings.branches is not None and settings.mixer is not None:  # a joint expert has both
-        branches: dict[Literal["audio", "text"], ExpertBranch] = {
-            "audio": _expert_branch(settings.branches.audio),
-            "text": _expert_branch(settings.branches.text),
-        }
-        joint = JointSettings(branches=branches, mixer=settings.mixer, heads=settings.heads, head=settings.head)
+    join = settings.join
     return ExpertSettings(
-        modality=settings.modality,
-        encoder=settings.encoder,
-        network=None if settings.is_joint else settings.network,
-        joint=joint,
+        branches={
+            name: ExpertBranch(**branch.model_dump(exclude={"embedding"})) for name, branch in settings.branches.items()
+        },
+        pooling=join if isinstance(join, PoolingSettings) else None,
+        mixer=join if isinstance(join, MixerSettings) else None,
+        heads=settings.heads,
+        head=settings.head,
+        cache_embeddings=settings.cache_embeddings,
         labels=list(targets.labels),
         attributes=list(targets.attribute_names),
         attribute_scale=list(targets.scale),
@@ -49,39 +49,32 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         gender=settings.targets.gender,
         sentiment=settings.targets.sentiment.enabled,
         seed=settings.seed,
+        max_s=settings.predict.max_s,
+        text=settings.text,
     )
 
 
-def with_revisions(built: ExpertSettings, network: AnyNetwork) -> ExpertSettings:
-    """Return the settings with the commits that the encoders were loaded at.
+def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None, origin: Origin) -> ExpertSettings:
+    """Return the settings with the encoders' commits, the prior that the posterior contains, device and precision.
 
     Args:
         built: settings that the network was built from
         network: with its encoders
+        prior: of the labels, shape ``(n_labels,)``, None without labels
+        origin: device and precision of the training
     """
-    if built.joint is None:
-        return built.model_copy(update={"encoder": _pinned(built.encoder, network.encoder)})
-    branches = {
-        name: branch.model_copy(update={"encoder": _pinned(branch.encoder, network.encoder.branches[name])})
-        for name, branch in built.joint.branches.items()
-    }
-    return built.model_copy(update={"joint": built.joint.model_copy(update={"branches": branches})})
-
-
-def _expert_branch(branch: BranchSettings) -> ExpertBranch:
-    return ExpertBranch(**branch.model_dump(exclude={"embedding"}))
-
-
-def _pinned(settings: EncoderSettings | None, encoder: Encoder) -> EncoderSettings | None:
-    return None if settings is None else settings.model_copy(update={"revision": encoder.revision})
+    branches = {}
+    for name, branch in built.branches.items():
+        encoder = branch.encoder
+        if encoder is not None:
+            encoder = encoder.model_copy(update={"revision": network.encoder.branches[name].revision})
+        branches[name] = branch.model_copy(update={"encoder": encoder})
+    prior_values = None if prior is None else prior.tolist()
+    return built.model_copy(update={"branches": branches, "prior": prior_values, **asdict(origin)})
 
 
 def identity(
-    settings: FinetuningSettings,
-    corpus: Manifest,
-    targets: Targets,
-    texts: Sequence[str | None] | None,
-    augmenting: Sounds,
+    settings: FinetuningSettings, corpus: Manifest, targets: Targets, read: Utterances, augmenting: Sounds
 ) -> tuple[object, ...]:
     """Return all that the trained weights depend on; of sounds for augmentation names and sizes stand for contents.
 
@@ -89,7 +82,7 @@ def identity(
         settings: the entry
         corpus: the manifest
         targets: of its rows
-        texts: of its rows, None of an audio expert
+        read: its rows as the expert reads them
         augmenting: recordings that augmentation draws from
 
     Returns:
@@ -99,18 +92,16 @@ def identity(
     trained = (targets.soft, targets.gender, targets.sentiment)
     further = [None if values is None else values.tolist() for values in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
-    sounds = [] if settings.modality == "text" else segments.content(corpus)
-    parts = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
-    modules = (losses, batch_losses, disk, build, segments)
+    packages = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
+    modules = (losses, batch_losses, disk, build, readers, utterances, segments)
     return (
         settings.model_dump(exclude={"reads"}),
         [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
-        code_digest(*parts, *modules),
+        code_digest(*packages, *modules),
         torch.__version__,
         [
             *columns,
-            sounds,
-            texts,
+            read.content,
             targets.labels,
             targets.emotion.tolist(),
             corpus.truth().tolist(),
@@ -121,15 +112,12 @@ def identity(
     )
 
 
-def _folders(settings: FinetuningSettings) -> list[str]:
+def _folders(settings: FinetuningSettings) -> Sequence[str]:
     """Return checkpoints and folders of the encoders, and the embeddings that are read in their place."""
-    if settings.branches is None:
-        return [] if settings.encoder is None else [settings.encoder.checkpoint]
-    branches = [branch for _, branch in settings.branches.items()]
     loaded: list[str] = []
-    for branch in branches:
+    for branch in settings.branches.values():
         if branch.expert:
             loaded.append(branch.expert)
         elif branch.encoder is not None:
             loaded.append(branch.encoder.checkpoint)
-    return loaded + [branch.embedding for branch in branches if branch.embedding is not None]
+    return loaded + [branch.embedding for branch in settings.branches.values() if branch.embedding is not None]

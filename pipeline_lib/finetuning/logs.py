@@ -1,5 +1,7 @@
-"""Logs of a training: event files and dvclive logs under work/, lines on the console."""
+"""Logs of a training: event files and dvclive logs under work/, lines on the console, and its curve as a table."""
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from pipeline_lib.networks.adapters import trained_by_module
+from pipeline_lib.storage import atomic
+
+SCORES = ("loss", "macro_f1", "ua", "mean_ccc", "gender_accuracy")
 
 
 class Logs:
@@ -123,3 +128,25 @@ def parameter_table(network: nn.Module) -> str:
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{'module':<{width}} {'trained':>14} {'parameters':>14}"]
     return "\n".join(lines + [f"{name:<{width}} {trained:>14,} {total:>14,}" for name, trained, total in rows])
+
+
+def write_curve(path: Path, history: list[dict]) -> None:
+    """Write the training curve, a row an epoch; ``nan`` where an epoch was not measured, which ``dvc plots`` skips.
+
+    Args:
+        path: of the CSV file
+        history: rows of ``State.history``, one an epoch and split
+    """
+    columns = [f"{split}_{name}" for split in ("train", "dev") for name in SCORES]
+    epochs: dict[int, dict] = {}
+    for row in history:
+        scores = {f"{row['split']}_{name}": row[name] for name in SCORES if name in row}
+        epochs.setdefault(row["epoch"], {"epoch": row["epoch"], "phase": row["phase"]}).update(scores)
+    columns = [column for column in columns if any(column in row for row in epochs.values())]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["epoch", "phase", *columns])
+    for row in epochs.values():
+        cells = (f"{row[name]:.6f}" if name in row else "nan" for name in columns)
+        writer.writerow([row["epoch"], row["phase"], *cells])
+    atomic.write_file(path, file.getvalue())

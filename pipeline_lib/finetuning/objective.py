@@ -97,7 +97,7 @@ class Objective:
             "focal_gamma": options.focal_gamma,
             "similarity": options.pairs.model_dump(),
         }
-        self.targets, self.present = context.arrays, context.present
+        self.targets, self.utterances = context.arrays, context.utterances
         self.combinations = context.settings.passes_of(phase)
         together = any(options.weights()[name] > 0 for name in OF_SEVERAL)
         self.known_beforehand = not (together or self.auxiliary or context.settings.modality_dropout)
@@ -143,7 +143,8 @@ class Objective:
         """
         passes = {"": slice(None)}
         if self.combinations:
-            passes = taking(torch.from_numpy(self.present[rows]), ("audio", "text"), self.combinations)
+            present = torch.from_numpy(self.utterances.present[rows])
+            passes = taking(present, self.utterances.modalities, self.combinations)
         names = [name for name, weight in self.weights.items() if weight > 0]
         by_class = dict.fromkeys(("cross_entropy", "focal"), self.options["class_weights"])
         truth = {name: torch.from_numpy(values[rows]) for name, values in self.targets.items()}

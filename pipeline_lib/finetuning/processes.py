@@ -41,10 +41,7 @@ def accelerator_of(settings: FinetuningSettings, requested: Device = "auto") -> 
     _refuse_shards()
     environment.check()
     repeatable(device)
-    adaptation, encoder = settings.adaptation, settings.encoder
-    some_unused = settings.is_joint or adaptation is None or adaptation.method == "full"
-    some_unused = some_unused or encoder is None or encoder.layerdrop > 0
-    unused = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=_leaves_some_unused(settings))
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no",
@@ -87,6 +84,14 @@ def check_same_start(accelerator: Accelerator, state: State, folder: os.PathLike
             f"the processes would go on after steps {steps}: {folder} is not the same folder for all of them; put work/"
             " on a disk that all machines share, or remove it on each"
         )
+
+
+def _leaves_some_unused(settings: FinetuningSettings) -> bool:
+    """Return whether a forward pass may leave trained parameters out."""
+    branches = settings.branches.values()
+    if len(branches) > 1 or any(branch.adaptation.method == "full" for branch in branches):
+        return True
+    return any(branch.encoder is None or branch.encoder.layerdrop > 0 for branch in branches)
 
 
 def _refuse_shards() -> None:

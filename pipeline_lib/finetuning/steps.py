@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.build import encoders_of
+from pipeline_lib.experts.loading import Batch, Loader, load, to
 from pipeline_lib.finetuning import optimisation, sampling
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
-from pipeline_lib.finetuning.sampling import Batch
 from pipeline_lib.networks.network import Pass
 from pipeline_lib.params.training import PhaseSettings
+from pipeline_lib.shards.batches import is_out_of_memory, memory_message
 
+AUGMENTED = "audio"  # the modality that augmentation changes
 PassOutputs = tuple[np.ndarray | slice, dict[str, Tensor]]  # rows of the batch, outputs
 Forwarded = tuple[dict[str, PassOutputs], Part]  # outputs by pass, losses
 Outputs = tuple[np.ndarray, dict[str, np.ndarray]]  # rows, outputs
@@ -88,11 +90,14 @@ class Steps:
         context, rows = self.context, self.context.rows(self.phase)
         seeds = (context.settings.seed, state.phase, state.epoch)
         speed = context.settings.augmentation.speed
-        plan = sampling.epoch(rows, context.classes[rows], context.lengths[rows], self.phase, seeds, speed)
+        lengths = context.utterances.lengths[rows]
+        plan = sampling.epoch(rows, context.classes[rows], lengths, self.phase, seeds, speed)
         while True:
             try:
                 return self._run_batches(plan, state, after_step)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 self.optimiser.zero_grad(set_to_none=True)
                 optimisation.restore_statistics(context.network, self.statistics)
                 if state.splits == 2 or context.accelerator.num_processes > 1 or self.phase.batch_size < 4:
@@ -111,8 +116,10 @@ class Steps:
         shares = [
             piece.of_process(context.accelerator.process_index, context.accelerator.num_processes) for piece in todo
         ]
-        loader = sampling.Loader(shares, context.read, context.network.encoder.prepare, context.arrays, context.augment)
-        loaded = zip(todo, sampling.load(loader, context.machine.workers, context.accelerator.device))
+        prepare = context.network.encoder.prepare
+        augmenting = None if context.augment is None else {AUGMENTED: context.augment}
+        loader = Loader(shares, context.utterances, prepare, context.arrays, augmenting)
+        loaded = zip(todo, load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
             window = plan[state.batch : state.batch + self.phase.gradient_accumulation_steps]
@@ -186,10 +193,10 @@ class Steps:
         return self.objective.from_parts(parts, accelerator.process_index * len(mine), len(mine)), forwarded
 
     def _forward(self, model: nn.Module, piece: Piece) -> Forwarded:
-        """Return the outputs of each pass, of an audio or text expert the only one, and the losses."""
+        """Return the outputs of each pass, of an expert of one modality the only one, and the losses."""
         seed_all(*piece.seeds)
         device = self.context.accelerator.device
-        inputs, truth = sampling.to(piece.inputs, device), sampling.to(piece.truth, device)
+        inputs, truth = to(piece.inputs, device), to(piece.truth, device)
         passes = self.context.settings.passes_of(self.phase)
         with autocast(device, enabled=self.context.half):
             outputs = model(inputs, passes, self.objective.auxiliary_inputs) if passes else model(inputs)
@@ -228,7 +235,8 @@ class Steps:
             if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
                 running = {_block(name) for name, values in adapted.items() if values.grad is not None}
                 idle = [name for name in idle if _block(name) in running]
-            if idle and not (self.context.settings.is_joint and len(idle) == len(adapted)):  # a modality that none had
+            one_of_several = len(self.context.utterances.modalities) > 1 and len(idle) == len(adapted)
+            if idle and not one_of_several:  # else a modality that no utterance had
                 layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
                 raise InputError(
                     f"LoRA on {layer} gets no gradient, the encoder never calls that layer; choose other"
@@ -236,12 +244,10 @@ class Steps:
                 )
 
     def _memory_message(self, state: State) -> str:
-        cut = ", cut in two" if state.splits == 2 else ""
-        return (
-            f"out of memory with {self.where}.batch_size {self.phase.batch_size}{cut}; lower it, raise"
-            " gradient_accumulation_steps, shorten chunk_s, or set"
-            f" finetuning.{self.context.name}.gradient_checkpointing to true"
-        )
+        remedy = "lower it, raise gradient_accumulation_steps, shorten chunk_s, or set"
+        remedy += f" finetuning.{self.context.name}.gradient_checkpointing to true"
+        what = f"{self.where}.batch_size {self.phase.batch_size}"
+        return memory_message(what, remedy, halved=state.splits == 2)
 
     def _diverged_message(self, state: State, value: float, rate: float) -> str:
         return (

@@ -1,4 +1,4 @@
-"""Targets of an expert, and its recordings or texts; checked before a model is loaded."""
+"""Targets of an expert; checked before a model is loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,12 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import availability
+from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning import votes
-from pipeline_lib.finetuning.sentiment import sentiments
 from pipeline_lib.labels import GENDERS, PSEUDO, indices
+from pipeline_lib.metrics.attributes import RANGES, to_scale
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
-
-CHARACTERS_PER_S = 15.0  # of English speech; how long a text without audio is taken to be, for batches of like length
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     labels, soft = (*corpus.labels, *pseudo) if options.emotion else (), None
     if options.soft_labels:
         labels, soft = votes.soft_labels(corpus, pseudo_labels=options.pseudo_labels)
-    bounds = (-1.0, 1.0) if options.attribute_range == "signed" else (0.0, 1.0)
+    bounds = RANGES[options.attribute_range]
     names = tuple(options.attributes)
     values = to_scale(corpus.attributes(names), corpus.attribute_scale, bounds)
     return Targets(
@@ -105,57 +104,26 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     )
 
 
-def to_scale(values: np.ndarray, source: tuple[float, float], target: tuple[float, float]) -> np.ndarray:
-    """Return values mapped linearly so that one scale's ends lie on the other's.
+def sentiments(valence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Return 0, 1 or 2 for negative, neutral and positive, int64, shape ``(n,)``, -1 where the valence is missing.
+
+    Chochlakis et al. name the "thresholds 3 and 5" and not which side they belong to: here up to the first is negative,
+    from the second on positive.
 
     Args:
-        values: of any shape
-        source: lowest and highest value of their scale
-        target: lowest and highest value of the scale to map to
-
-    Returns:
-        float64, of the same shape
+        valence: on the corpus's scale, shape ``(n,)``, NaN where missing
+        thresholds: highest negative, lowest positive
     """
-    share = (np.asarray(values, dtype=np.float64) - source[0]) / (source[1] - source[0])
-    return target[0] + share * (target[1] - target[0])
+    classes = np.select([valence <= thresholds[0], valence >= thresholds[1]], [0, 2], default=1)
+    return np.where(np.isnan(valence), -1, classes).astype(np.int64)
 
 
 def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
     return sentiments(corpus.attributes(["valence"])[:, 0], settings.targets.sentiment.thresholds)
 
 
-def texts_of(
-    corpus: Manifest, transcripts: Sequence[str] | None, settings: FinetuningSettings
-) -> list[str | None] | None:
-    """Return the text of each utterance that a text or joint expert reads; None for an audio expert.
-
-    Where the corpus has no reference transcript, the text of the utterance is None.
-
-    Args:
-        corpus: the manifest
-        transcripts: ASR transcripts in the manifest's order, None where there are none
-        settings: the entry
-
-    Raises:
-        InputError: there are no ASR transcripts, or no reference transcripts for a text expert
-    """
-    if settings.modality == "audio":
-        return None
-    if settings.text == "transcripts":
-        if transcripts is None:
-            raise InputError(
-                f"a {settings.modality} expert needs transcripts, and there are none; run the stage transcription"
-                " (dvc repro)"
-            )
-        return list(transcripts)
-    reference = corpus.frame["reference_text"]
-    if not settings.is_joint and reference.isna().all():
-        raise InputError(f"no utterance of {corpus.corpus} has reference text; set text to transcripts")
-    return [text if isinstance(text, str) else None for text in reference]
-
-
 def check_data(
-    corpus: Manifest, targets: Targets, settings: FinetuningSettings, present: np.ndarray | None = None
+    corpus: Manifest, targets: Targets, settings: FinetuningSettings, utterances: Utterances
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the manifest's rows to train on and to develop on, shapes ``(n_train,)`` and ``(n_dev,)``.
 
@@ -163,17 +131,18 @@ def check_data(
         corpus: the manifest
         targets: of all its rows
         settings: the entry
-        present: see ``availability.present``, shape ``(n, 2)``; None has it computed, of an expert without texts
+        utterances: the same rows as the expert reads them
 
     Raises:
         InputError: the corpus lacks something that the settings name
     """
-    present = availability.present(corpus, None, settings) if present is None else present
-    usable = availability.shows(present, "both")
-    if not usable.any() and settings.is_joint:
-        raise InputError(f"{corpus.corpus} has neither audio nor text, there is nothing to train a joint expert on")
+    usable = utterances.present.any(axis=1)
     if not usable.any():
-        raise InputError(f"{corpus.corpus} has no audio, an audio expert cannot be trained on it; set modality to text")
+        read = " or ".join(utterances.modalities)
+        raise InputError(
+            f"{corpus.corpus} has no utterance with {read}, which the expert reads; train one of what the corpus has"
+            f" (modality is {settings.modality!r})"
+        )
     train = np.flatnonzero(corpus.mask("train") & targets.known() & usable)
     _check_beyond_consensus(corpus, targets, train)
     known = targets.emotion[train][targets.emotion[train] >= 0]
@@ -189,31 +158,8 @@ def check_data(
         raise InputError(f"{corpus.corpus} has {len(train)} utterances to train on, expected at least {smallest}")
     if any(phase.sampler != "natural" for phase in settings.phases.values()):
         _check_balance(corpus, targets, train)
-    if settings.is_joint:
-        _check_passes(corpus, targets, settings, present, train)
+    _check_passes(corpus, targets, settings, utterances, train)
     return train, _development(corpus, targets, settings, usable)
-
-
-def lengths_of(corpus: Manifest, texts: Sequence[str | None] | None, settings: FinetuningSettings) -> np.ndarray:
-    """Return seconds of audio or characters of text, by which batches are of like length.
-
-    Of a joint expert: seconds of audio where there is some, else those in which the text would be spoken.
-
-    Args:
-        corpus: the manifest
-        texts: see ``texts_of``
-        settings: the entry
-
-    Returns:
-        float64, shape ``(n,)``
-    """
-    seconds = corpus.frame["duration_s"].to_numpy(dtype=np.float64)
-    if texts is None:
-        return seconds
-    characters = np.array([len(text or "") for text in texts], dtype=np.float64)
-    if not settings.is_joint:
-        return characters
-    return np.where(corpus.has_audio, seconds, characters / CHARACTERS_PER_S)
 
 
 def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:
@@ -248,20 +194,23 @@ def _measurable(targets: Targets, settings: FinetuningSettings) -> np.ndarray:
 
 
 def _check_passes(
-    corpus: Manifest, targets: Targets, settings: FinetuningSettings, present: np.ndarray, train: np.ndarray
+    corpus: Manifest, targets: Targets, settings: FinetuningSettings, utterances: Utterances, train: np.ndarray
 ) -> None:
     """Refuse phases and measurements without an utterance; a combination among others may have none."""
     dev = corpus.mask("dev") & _measurable(targets, settings)
+    present, modalities = utterances.present, utterances.modalities
     for name, phase in settings.phases.items():
         passes = settings.passes_of(phase)
-        taking = int(availability.takes_part(present[train], passes).sum())
+        if not passes:
+            continue
+        taking = int(availability.takes_part(present[train], modalities, passes).sum())
         if taking < 2:
             raise InputError(
                 f"{corpus.corpus} has {taking} utterances in train that phase {name!r} with passes {passes} could be"
                 " trained on; expected at least 2"
             )
-        measured = availability.measured_combinations(settings, passes)
-        if not (dev & availability.takes_part(present, measured)).any():
+        measured = availability.measured_combinations(settings.early_stopping.shown, passes)
+        if not (dev & availability.takes_part(present, modalities, measured)).any():
             raise InputError(
                 f"{corpus.corpus} has no utterance in 'dev' with {' or '.join(measured)}, which early stopping is"
                 f" measured on in phase {name!r}; set early_stopping.shown to what it has"

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import cast
 
 import numpy as np
 import torch
@@ -11,10 +10,11 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from pipeline_lib.command import progress
+from pipeline_lib.encoders.device import autocast_dtype
 from pipeline_lib.experts import availability
-from pipeline_lib.experts.build import ENCODER, trained_names, trained_state
+from pipeline_lib.experts.build import ENCODER, precision, trained_names, trained_state
 from pipeline_lib.experts.outputs import in_batches, outputs_of
-from pipeline_lib.experts.utterances import Pairs, Reader
+from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.finetuning import checkpoints, optimisation
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
@@ -54,6 +54,7 @@ class Training:
                 if number > self.state.phase:
                     before = self.state
                     self.state = State(number, total=before.total, splits=before.splits, history=before.history)
+                    self.state.devices, self.state.precisions = before.devices, before.precisions
                 self._run_phase(*phases[number], flat)
                 flat = None
         return self.state.history
@@ -64,10 +65,18 @@ class Training:
             if flat is not None:
                 optimisation.restore(steps.optimiser, self.context.network, flat)
             while not self._is_over(phase):
+                self._note_origin()
                 steps.run_epoch(self.state, lambda: self._after_step(steps))
                 self._finish_epoch(steps)
         self.context.accelerator.wait_for_everyone()  # the main process may still be writing them
         self._put(checkpoints.read_best(self.context.folder, self.state))
+
+    def _note_origin(self) -> None:
+        """Add this process's device and precision to those that earlier runs of the same training had."""
+        state, device = self.state, self.context.accelerator.device
+        products = autocast_dtype(device, enabled=self.context.half)
+        state.devices = sorted({*state.devices, device.type})
+        state.precisions = sorted({*state.precisions, precision(self.context.network, products)})
 
     def _is_over(self, phase: PhaseSettings) -> bool:
         patience, limit = self.context.settings.early_stopping.patience, self.context.settings.max_steps
@@ -116,32 +125,32 @@ class Training:
             checkpoints.write_best(context.folder, state, self._weights())
 
     def _development_scores(self, steps: Steps) -> dict[str, float]:
-        """Return the scores of the development rows; of a joint expert over all measured combinations together."""
+        """Return the scores of the development rows, over all measured combinations together."""
         context, tally = self.context, Tally.empty(self.context.targets)
         passes = context.settings.passes_of(steps.phase)
         if not passes:
-            self._score(steps, tally, context.dev, context.read)
+            self._score(steps, tally, context.dev, context.utterances)
             return tally.scores()
-        for combination in availability.measured_combinations(context.settings, passes):
+        for combination in availability.measured_combinations(context.settings.early_stopping.shown, passes):
             rows = context.development_rows(combination)
             if len(rows):
-                self._score(steps, tally, rows, cast(Pairs, context.read).with_modalities(combination))
+                self._score(steps, tally, rows, context.utterances.showing(combination))
         return tally.scores()
 
-    def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, read: Reader) -> None:
-        outputs = self._development_outputs(rows, read)
+    def _score(self, steps: Steps, tally: Tally, rows: np.ndarray, utterances: Utterances) -> None:
+        outputs = self._development_outputs(rows, utterances)
         truth = {name: torch.from_numpy(values[rows]) for name, values in self.context.arrays.items()}
         tensors = {name: torch.from_numpy(values) for name, values in outputs.items()}
         tally.add(self.context.targets, rows, outputs, float(steps.objective.supervised(tensors, truth)))
 
-    def _development_outputs(self, rows: np.ndarray, read: Reader) -> dict[str, np.ndarray]:
+    def _development_outputs(self, rows: np.ndarray, utterances: Utterances) -> dict[str, np.ndarray]:
         """Return the network's outputs for the rows, by all processes together, the same in each."""
-        context = self.context
+        context, predicting = self.context, self.context.settings.predict
         process, count = context.accelerator.process_index, context.accelerator.num_processes
-        (order,) = by_length(context.lengths[rows], len(rows), context.settings.predict.batch_size)
-        plan = in_batches(order, context.settings)
+        (order,) = by_length(utterances.lengths[rows], len(rows), predicting.batch_size)
+        plan = in_batches(order, predicting.batch_size)
         mine = [rows[indices] for indices in plan[process::count]]
-        given = (mine, context.lengths, read, context.settings)
+        given = (mine, utterances, predicting.max_s)
         outputs = outputs_of(context.network, *given, workers=context.machine.workers)
         parts = list(zip(range(process, len(plan), count), outputs))
         together = dict(gather_object(parts) if count > 1 else parts)

@@ -4,9 +4,13 @@ CCC divides by n (Lin 1989), as audmetric does. torchmetrics divides by n - 1, w
 than a factor of n / (n - 1), and not at all where the two means agree.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline_lib.metrics.arrays import finite, ratio
+
+RANGES = {"signed": (-1.0, 1.0), "unit": (0.0, 1.0)}  # in which attributes are trained, by ``attribute_range``
 
 
 def concordance(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -71,3 +75,18 @@ def concordance_of(sums: np.ndarray) -> np.ndarray:
     spread = (square_x - mean_x**2) + (square_y - mean_y**2) + (mean_x - mean_y) ** 2
     varies = spread > 1e-14 * (square_x + square_y)  # less is rounding of two equal constants
     return np.where(varies, 2 * covariance / np.where(varies, spread, 1.0), 0.0)
+
+
+def to_scale(values: np.ndarray, source: Sequence[float], target: Sequence[float]) -> np.ndarray:
+    """Return values mapped linearly so that one scale's ends lie on the other's.
+
+    Args:
+        values: of any shape
+        source: lowest and highest value of their scale
+        target: lowest and highest value of the scale to map to
+
+    Returns:
+        float64, of the same shape
+    """
+    share = (np.asarray(values, dtype=np.float64) - source[0]) / (source[1] - source[0])
+    return target[0] + share * (target[1] - target[0])

@@ -1,10 +1,8 @@
-r"""Scores of posteriors: calibration error and log likelihood. NumPy, pure."""
+"""Calibration of posteriors: error, and bins of confidence. NumPy, pure."""
 
 import numpy as np
 
 from pipeline_lib.metrics.arrays import label_indices, ratio
-
-_SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the likelihood, as in scikit-learn
 
 
 def expected_calibration_error(posterior: np.ndarray, truth: np.ndarray, bins: int) -> float:
@@ -55,27 +53,6 @@ def calibration(posterior: np.ndarray, truth: np.ndarray, bins: int) -> tuple[np
     sure = np.bincount(index, weights=confidence, minlength=bins)
     hits = np.bincount(index, weights=right, minlength=bins)
     return count, ratio(sure, count), ratio(hits, count)
-
-
-def negative_log_likelihood(posterior: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of -log P(truth), natural logarithm; a probability counts as at least 2.2e-16.
-
-    Args:
-        posterior: shape ``(n, n_labels)``, rows sum to 1
-        truth: label indices, shape ``(n,)``
-
-    Returns:
-        nats ∈ [0, 36.05]; 0 is certain and right
-
-    Raises:
-        ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
-
-    Examples:
-        >>> round(negative_log_likelihood(np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([0, 0])), 6)  # log(2) / 2
-        0.346574
-    """
-    posterior = _posterior(posterior, truth)
-    return float(-np.log(np.maximum(posterior[np.arange(len(truth)), truth], _SMALLEST)).mean())
 
 
 def _posterior(posterior: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -95,9 +95,6 @@ class FeedForwardHead(nn.Module):
         return functional.batch_norm(hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
-DenseHead = FeedForwardHead  # its first kind, by which TalTech's experts know it
-
-
 def build(
     settings: HeadSettings,
     width_in: int,

@@ -1,39 +1,26 @@
-"""A joint expert's network: encoders -> layers -> mixer -> heads; its parts are arguments.
+"""An expert's network: encoders -> layers -> pooling or mixer -> heads; its parts are arguments.
 
-A *combination* is a modality's name or ``both``, all modalities. An utterance takes part in the passes of the
-modalities that it has, and in ``both`` where it has all of them; with one alone it takes part in ``both`` only where
-that one has no pass of its own. So every utterance is trained, and none twice in the same pass.
+An expert of one modality has one encoder, whose frames are pooled; one of several has a mixer. Under autocast the
+encoders alone run in bfloat16; what stands on them is in float32.
+
+A *combination* is a set of modalities, see ``modalities``; ``presence.taking`` says which utterances take part in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipeline_lib.modalities import BOTH, members, parts_of
 from pipeline_lib.networks.frames import Frames
+from pipeline_lib.networks.passes import Auxiliary, Contextual, Pass, aligned, invariance, reconstruction
 from pipeline_lib.networks.precision import exact
-from pipeline_lib.networks.presence import BOTH, drop_modalities, taking
+from pipeline_lib.networks.presence import drop_modalities, has_all, present_of, taking
 from pipeline_lib.networks.sequence_classification import eval_frozen
 
 SHARED = "shared"
-
-Auxiliary = Literal["aligned", "reconstruction", "imagination", "invariance"]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The forward pass of one combination.
-
-    Attributes:
-        rows: indices within the batch of the utterances that took part, int64, shape ``(n,)``
-        outputs: the head's, each of shape ``(n, ...)``
-    """
-
-    rows: Tensor
-    outputs: dict[str, Tensor]
 
 
 def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,43 +34,45 @@ def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
     return outside
 
 
-class JointNetwork(nn.Module):
-    """Encoders, their layers joined, a mixer, one head or one a combination.
+class Network(nn.Module):
+    """Encoders, their layers joined, pooling or a mixer, one head or one a combination.
 
     A part that is not trained, an encoder, the mixer or a head, stays in eval mode, without dropout or masks.
+
+    Attributes:
+        modalities: in the order of the columns of ``present``
     """
 
     def __init__(
         self,
         encoder: nn.Module,
         layer_weights: Mapping[str, nn.Module],
-        mixer: nn.Module,
+        join: nn.Module,
         heads: Mapping[str, nn.Module],
-        modalities: Sequence[str] = ("audio", "text"),
         modality_dropout: float = 0.0,
     ) -> None:
         """Put the parts together.
 
         Args:
-            encoder: ``(**inputs) -> {modality: Hidden}``, its ``branches`` the encoders by modality
+            encoder: ``(**inputs) -> {modality: Hidden}``, its ``branches`` the encoders by modality, in order
             layer_weights: by modality, ``layers -> (batch, time, width)``; one that is not named takes the last layer
-            mixer: ``{modality: Frames} -> (batch, mixed width)``
-            heads: ``mixed -> outputs``: ``{"shared": head}``, or one a combination
-            modalities: in the order of the columns of ``present``
+            join: of one modality a pooling, ``(frames, mask) -> (batch, width)``; of several a mixer, ``{modality:
+                Frames} -> (batch, width)``
+            heads: ``joined -> outputs``: ``{"shared": head}``, or one a combination
             modality_dropout: in ``passes`` of training, the share of utterances that lose one modality
         """
         super().__init__()
         self.encoder = encoder
         self.layer_weights = nn.ModuleDict(layer_weights)
-        self.mixer = mixer
+        self.join = join
         self.heads = nn.ModuleDict(heads)
-        self.modalities = tuple(modalities)
+        self.modalities: tuple[str, ...] = tuple(encoder.branches)
         self.modality_dropout = modality_dropout
 
-    def train(self, mode: bool = True) -> "JointNetwork":
+    def train(self, mode: bool = True) -> "Network":
         """Set the mode; frozen parts stay in eval mode."""
         super().train(mode)
-        for part in (*self.encoder.branches.values(), self.mixer, *self.heads.values()):
+        for part in (*self.encoder.branches.values(), self.join, *self.heads.values()):
             eval_frozen(part)
         return self
 
@@ -96,7 +85,7 @@ class JointNetwork(nn.Module):
 
         Args:
             inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
-            combinations: modalities and ``both``; None for ``outputs``
+            combinations: see ``passes``; None for ``outputs``
             auxiliary: what auxiliary losses read, see ``passes``
         """
         if combinations is not None:
@@ -110,14 +99,17 @@ class JointNetwork(nn.Module):
             inputs: the encoder's, and among them ``present``, bool, shape ``(batch, modalities)``
 
         Raises:
-            ValueError: no utterance of the batch has any modality
+            ValueError: no utterance of the batch has any modality; of one modality the encoder refuses those without it
         """
         hidden, present = self.encoder(**inputs), inputs["present"]
+        if len(self.modalities) == 1:  # nothing here waits for a GPU
+            with exact(present.device):
+                return {name: Frames(self._layers_joined(name, own.layers), own.mask) for name, own in hidden.items()}
         frames = {}
         with exact(present.device):
             for i, name in enumerate(self.modalities):
                 if name in hidden and bool(present[:, i].any()):
-                    values = self._joined(name, hidden[name].layers, present[:, i])
+                    values = self._layers_joined(name, hidden[name].layers, present[:, i])
                     frames[name] = Frames(values, hidden[name].mask & present[:, i : i + 1])
         if not frames:
             raise ValueError(f"no utterance of the batch has any of {', '.join(self.modalities)}")
@@ -135,35 +127,45 @@ class JointNetwork(nn.Module):
         Returns:
             by name, each of shape ``(batch, n)``, see ``heads``
         """
-        mixed = self.mixer(frames)
+        joined = self.joined(frames)
         if SHARED in self.heads:
-            return self.heads[SHARED](mixed)
-        present = self._present(frames)
+            return self.heads[SHARED](joined)
         whole: dict[str, Tensor] = {}
-        for name, rows in self._by_head(present):
-            for key, part in self._head(name)(mixed[rows]).items():
-                empty = whole.get(key, part.new_zeros(len(mixed), *part.shape[1:]))
+        for name, rows in self._by_head(present_of(frames, self.modalities)):
+            for key, part in self._head(name)(joined[rows]).items():
+                empty = whole.get(key, part.new_zeros(len(joined), *part.shape[1:]))
                 whole[key] = empty.index_copy(0, rows, part)
         return whole
 
+    def joined(self, frames: dict[str, Frames]) -> Tensor:
+        """Return one vector an utterance, pooled or mixed, shape ``(batch, join.width)``.
+
+        Args:
+            frames: by modality
+        """
+        if len(self.modalities) > 1:
+            return self.join(frames)
+        (part,) = frames.values()
+        return self.join(part.values, part.mask)
+
     def views(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the outputs from all modalities, and from each modality alone; the encoders run once.
+        """Return the outputs from all modalities, and from each combination of some of them; the encoders run once.
 
         Args:
             inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
 
         Returns:
-            by name, each of shape ``(batch, n)``; those of one modality are named ``audio.logits`` and so on, NaN where
-            an utterance lacks it
+            by name, each of shape ``(batch, n)``; those of a combination are named ``audio.logits`` and so on, NaN
+            where an utterance lacks one of its modalities. With one modality there are none of these
         """
         frames = self.frames(inputs)
-        whole = self.outputs(frames)
+        whole, present = self.outputs(frames), present_of(frames, self.modalities)
         outputs = dict(whole)
-        for name in self.modalities:
+        for name in parts_of(self.modalities):
             outputs |= {f"{name}.{key}": torch.full_like(values, torch.nan) for key, values in whole.items()}
-            if name in frames:
-                (rows,) = frames[name].present.nonzero(as_tuple=True)
-                for key, values in self.outputs({name: frames[name].of(rows)}).items():
+            (rows,) = has_all(present, self.modalities, name).nonzero(as_tuple=True)
+            if len(rows):
+                for key, values in self.outputs(self._of(frames, name, rows)).items():
                     outputs[f"{name}.{key}"].index_copy_(0, rows, values)
         return outputs
 
@@ -180,18 +182,17 @@ class JointNetwork(nn.Module):
 
         Args:
             inputs: the encoder's, with ``present``, bool, shape ``(batch, modalities)``
-            combinations: modalities and ``both``
+            combinations: modalities joined by ``+``, and ``both``
             auxiliary: ``aligned`` and ``reconstruction`` need a mixer that is a shared transformer, ``imagination``
                 and ``invariance`` one that imagines
             generator: of the masks and of modality dropout; None takes torch's own
 
         Returns:
-            by combination its ``Pass``, and as far as ``auxiliary`` names them: ``aligned`` (audio, text, both),
-            vectors of the unimodal passes, shape ``(batch, width)``, and which utterances have both, bool, shape
-            ``(batch,)``; ``reconstruction`` by pass and modality (estimate, target, mask), shapes ``(n, time, width)``
-            and ``(n, time)``, from passes of their own, whose masks affect no other pass; ``imagination`` (estimate,
-            target), see ``Imagination.imagined``; ``invariance`` (audio, text, both, temperature), vectors as of
-            ``aligned``, and the number by which their cosines are divided
+            by combination its ``Pass``, and as far as ``auxiliary`` names them: ``aligned`` (vectors, present), see
+            ``passes.aligned``; ``reconstruction`` by pass and modality (estimate, target, mask), shapes ``(n, time,
+            width)`` and ``(n, time)``, from passes of their own, whose masks affect no other pass; ``imagination``
+            (estimate, target), see ``Imagination.imagined``; ``invariance`` (vectors, present, temperature), see
+            ``passes.invariance``
         """
         if self.training and self.modality_dropout > 0:
             inputs = inputs | {"present": drop_modalities(inputs["present"], self.modality_dropout, generator)}
@@ -206,77 +207,48 @@ class JointNetwork(nn.Module):
         generator: torch.Generator | None,
     ) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        contextual: dict[str, tuple[Tensor, Frames]] = {}  # by modality: rows, tokens of the unimodal pass
+        contextual: Contextual = {}
         parts = self._parts(frames, combinations)
         for name, (rows, chosen) in parts.items():
             if "aligned" in auxiliary and name in self.modalities:
-                mixed, tokens = self.mixer.contextual(chosen)
+                joined, tokens = self.join.contextual(chosen)
                 contextual[name] = rows, tokens[name]
             else:
-                mixed = self.mixer(chosen)
-            result[name] = Pass(rows, self._head(name)(mixed))
+                joined = self.joined(chosen)
+            result[name] = Pass(rows, self._head(name)(joined))
         if "aligned" in auxiliary:
-            result["aligned"] = self._aligned(frames, contextual)
+            result["aligned"] = aligned(self.join, frames, self.modalities, contextual)
         if "reconstruction" in auxiliary:
-            of_each = self.mixer.settings.masked_passes == "each"
+            of_each = self.join.settings.masked_passes == "each"
             masked = {name: part for name, (_, part) in parts.items()} if of_each else {BOTH: frames}
-            rebuilt = {name: self.mixer.reconstruct(part, generator) for name, part in masked.items()}
-            result["reconstruction"] = {
-                f"{name} {modality}": (part.estimate, part.target, part.mask)
-                for name, by_modality in rebuilt.items()
-                for modality, part in by_modality.items()
-            }
+            result["reconstruction"] = reconstruction(self.join, masked, generator)
         if "imagination" in auxiliary:
-            result["imagination"] = self.mixer.imagined(frames)
+            result["imagination"] = self.join.imagined(frames)
         if "invariance" in auxiliary:
-            result["invariance"] = self._invariance(frames)
+            result["invariance"] = invariance(self.join, frames, self.modalities)
         return result
 
-    def _joined(self, name: str, layers: Sequence[Tensor], present: Tensor) -> Tensor:
+    def _layers_joined(self, name: str, layers: Sequence[Tensor], present: Tensor | None = None) -> Tensor:
         if name not in self.layer_weights:
             return layers[-1]
-        if bool(present.all()):
+        if present is None or bool(present.all()):
             return self.layer_weights[name](layers)
         # a NaN in the rows of an absent modality would reach the gradient of the weights
         (rows,) = present.nonzero(as_tuple=True)
         joined = self.layer_weights[name]([layer[rows] for layer in layers])
         return joined.new_zeros(len(present), *joined.shape[1:]).index_copy(0, rows, joined)
 
-    def _present(self, frames: dict[str, Frames]) -> Tensor:
-        some = next(iter(frames.values())).present
-        columns = [frames[name].present if name in frames else torch.zeros_like(some) for name in self.modalities]
-        return torch.stack(columns, dim=1)  # (batch, modalities)
+    def _of(self, frames: dict[str, Frames], combination: str, rows: Tensor) -> dict[str, Frames]:
+        """Return the frames of some rows in the modalities of a combination."""
+        chosen = members(combination, self.modalities)
+        return {modality: part.of(rows) for modality, part in frames.items() if modality in chosen}
 
     def _parts(
         self, frames: dict[str, Frames], combinations: Sequence[str]
     ) -> dict[str, tuple[Tensor, dict[str, Frames]]]:
         """Return by combination the rows that take part and their frames."""
-        return {
-            name: (rows, {modality: part.of(rows) for modality, part in frames.items() if name in (BOTH, modality)})
-            for name, rows in taking(self._present(frames), self.modalities, combinations).items()
-        }
-
-    def _aligned(
-        self, frames: dict[str, Frames], contextual: dict[str, tuple[Tensor, Frames]]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        present, vectors = self._present(frames), []
-        for i, name in enumerate(self.modalities):
-            (rows,) = present[:, i].nonzero(as_tuple=True)
-            if not len(rows):
-                vectors.append(self.mixer.cls.new_zeros(len(present), self.mixer.width))
-                continue
-            if name not in contextual:
-                contextual[name] = rows, self.mixer.contextual({name: frames[name].of(rows)})[1][name]
-            z = self.mixer.align(contextual[name][1])
-            vectors.append(z.new_zeros(len(present), z.shape[1]).index_copy(0, contextual[name][0], z))
-        audio, text = vectors
-        return audio, text, present.all(dim=1)
-
-    def _invariance(self, frames: dict[str, Frames]) -> tuple[Tensor, Tensor, Tensor, float]:
-        vectors = self.mixer.invariant(frames)
-        nothing = torch.zeros_like(next(iter(vectors.values())))
-        audio, text = (vectors.get(name, nothing) for name in self.modalities)
-        return audio, text, self._present(frames).all(dim=1), self.mixer.settings.temperature
+        rows_by_combination = taking(present_of(frames, self.modalities), self.modalities, combinations)
+        return {name: (rows, self._of(frames, name, rows)) for name, rows in rows_by_combination.items()}
 
     def _head(self, combination: str) -> nn.Module:
         if SHARED in self.heads:
@@ -286,12 +258,12 @@ class JointNetwork(nn.Module):
         raise ValueError(f"combination {combination!r} has no head, expected one of {list(self.heads)}")
 
     def _by_head(self, present: Tensor) -> list[tuple[str, Tensor]]:
-        """Return by combination the rows whose outputs its head gives."""
-        rows_by_head = []
-        lone = present.sum(dim=1) == 1
-        own = {name: lone & present[:, i] for i, name in enumerate(self.modalities)} | {BOTH: ~lone}
-        for name, chosen in own.items():
-            (rows,) = chosen.nonzero(as_tuple=True)
-            if len(rows):
-                rows_by_head.append((name, rows))
-        return rows_by_head
+        """Return by combination the rows whose outputs its head gives: those that have it and nothing else."""
+        n_present, rest = present.sum(dim=1), torch.ones_like(present[:, 0])
+        own: dict[str, Tensor] = {}
+        for name in parts_of(self.modalities):
+            n_members = len(members(name, self.modalities))
+            own[name] = has_all(present, self.modalities, name) & (n_present == n_members)
+            rest = rest & ~own[name]
+        rows_by_head = [(name, chosen.nonzero(as_tuple=True)[0]) for name, chosen in (own | {BOTH: rest}).items()]
+        return [(name, rows) for name, rows in rows_by_head if len(rows)]

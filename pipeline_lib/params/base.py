@@ -5,7 +5,7 @@ The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a
 
 import reprlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -20,6 +20,7 @@ PARAMS = Path("params.yaml")
 FILLER = "data/manifest.parquet"
 LONGEST_TEXT, LONGEST_NAME = 1000, 255  # letters; bytes between slashes, what file systems take
 SENTENCES = ("notice",)  # fields that are neither a name nor a path
+MISPLACED = "misplaced"  # type of the error about a key that stands where it does not apply
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, line and paragraph separators
 _BRIEF = reprlib.Repr()  # never walks the whole of a value: thirty lines of YAML can hold a thousand million words
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
@@ -82,8 +83,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            lines = [_explain(cls, section, detail) for detail in error.errors()]
-            raise ParameterError("\n".join(f"{path}: {line}" for line in lines)) from None
+            raise refusal(cls, error.errors(), section, path) from None
 
 
 # git's names without their odd signs: the hub's cache joins a revision to a path
@@ -153,6 +153,18 @@ def read_value(dotted: str, path: Path = PARAMS) -> Any:
     return value
 
 
+def refusal(cls: type[Settings], details: Iterable[ErrorDetails], section: str, path: Path) -> ParameterError:
+    """Return the error that lists every mistake, a line each.
+
+    Args:
+        cls: that read the values
+        details: pydantic's
+        section: dotted name of the values
+        path: the file they were read from
+    """
+    return ParameterError("\n".join(f"{path}: {_explain(cls, section, detail)}" for detail in details))
+
+
 def _explain(cls: type[Settings], section: str, detail: ErrorDetails) -> str:
     """Return one mistake in one line: where, what is, what was expected."""
     where = ".".join(filter(None, [section, *(str(part) for part in detail["loc"])]))
@@ -166,6 +178,8 @@ def _explain(cls: type[Settings], section: str, detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
         return f"{where} is {short(detail['input'])}, expected {detail['ctx']['expected']}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if detail["type"] == MISPLACED:
+        return f"{where} {message}"
     if isinstance(detail["input"], dict) and detail["type"] == "value_error":
         return f"{where}: {message}"  # several keys do not fit together; the message names them
     return f"{where} is {short(detail['input'])}: {message}"

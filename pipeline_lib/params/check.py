@@ -8,6 +8,7 @@ from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import (
+    branches_of,
     made_by_stages,
     missing_checkpoints,
     missing_sounds,
@@ -113,14 +114,14 @@ def _unknown_names(params: Params) -> list[str]:
     mistakes += [
         f"finetuning.{name}.branches.{modality}.expert is {branch.expert!r}, {why}"
         for name, expert in params.finetuning.items()
-        for modality, branch in (expert.branches.items() if expert.branches else ())
+        for modality, branch in expert.branches.items()
         if (why := _misfit(params, branch.expert, modality))
     ]
     mistakes += [
-        f"finetuning.{name}.branches.{modality}.embedding is {branch.embedding!r}, {why}"
+        f"{where}.embedding is {branch.embedding!r}, {why}"
         for name, expert in params.finetuning.items()
-        for modality, branch in (expert.branches.items() if expert.branches else ())
-        if branch.embedding is not None and (why := _mismatch(params, expert, modality))
+        for where, modality, branch in branches_of(name, expert)
+        if branch.embedding is not None and (why := _mismatch(params, expert, where, modality))
     ]
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
@@ -153,20 +154,31 @@ def _misfit(params: Params, folder: str | None, modality: str) -> str | None:
     return f"whose modality is {found.modality!r}, expected an expert of modality {modality!r}"
 
 
-def _mismatch(params: Params, expert: FinetuningSettings, modality: str) -> str | None:
-    """Return why a branch cannot read the frames of its embedding, as far as the entries tell."""
-    branch = getattr(expert.branches, modality)
-    found = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}.get(branch.embedding)
+def _mismatch(params: Params, expert: FinetuningSettings, where: str, modality: str) -> str | None:
+    """Return why a branch cannot read the frames of its embedding, as far as the entries tell.
+
+    Args:
+        params: all sections
+        expert: the entry
+        where: dotted name of the branch
+        modality: of the branch, which has an embedding
+    """
+    branch = expert.branches[modality]
+    made = {f"data/embeddings/{name}": entry for name, entry in params.embedding.items()}
+    found = made.get(branch.embedding) if branch.embedding is not None else None
     if found is None:
         return f"which no entry of embedding makes, expected data/embeddings/<one of {sorted(params.embedding)}>"
-    if (found.modality, found.encoder, found.expert) != (modality, branch.encoder, branch.expert):
-        return "whose modality, encoder or expert is not the branch's; expected the same values in both"
+    if found.modality != modality:
+        return f"whose modality is {found.modality!r}, expected an embedding of modality {modality!r}"
+    for name in ("encoder", "expert"):
+        if getattr(found, name) != getattr(branch, name):
+            return f"whose {name} is not that of {where}; set the same {name} in both"
     if modality == "text" and found.text != expert.text:
-        return f"whose text is {found.text!r}, expected the expert's, {expert.text!r}"
+        return f"whose text is {found.text!r}, expected the expert's, {expert.text!r}; set the same text in both"
     if not found.frames:
-        return "whose frames is false; expected true"
+        return "whose frames is false; set it to true"
     if branch.layers == "weighted" and found.layers != "all":
-        return f"whose layers is {found.layers}, and the branch joins all; expected 'all'"
+        return f"whose layers is {found.layers}, and {where}.layers 'weighted' joins all of them; set it to all"
     return None
 
 

@@ -1,23 +1,32 @@
-"""What can be said of one expert: the fields of an entry of ``finetuning``, with what follows from them."""
+"""What every entry of ``finetuning`` has: targets, losses, phases, prediction; parts of the two kinds of entry."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline_lib.params.applicable import JOINT, SINGLE, EntrySettings, Rule
 from pipeline_lib.params.augmentation import AugmentationSettings
 from pipeline_lib.params.base import FILLER, Settings, Slot, moved
-from pipeline_lib.params.branches import BranchesSettings, Combination, Passes
-from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.network import (
-    AdaptationSettings,
-    Count,
-    HeadSettings,
-    MixerSettings,
-    NetworkSettings,
-    PoolingSettings,
-    Share,
+from pipeline_lib.params.branches import BranchSettings
+from pipeline_lib.params.modality import Combination
+from pipeline_lib.params.network import Count, HeadSettings, MixerSettings, PoolingSettings
+from pipeline_lib.params.training import AUXILIARY, LossSettings, PhaseSettings, Positive, TargetSettings
+
+OF_AUDIO = ("spec_augment", "layerdrop", "whisper_length")  # keys of an encoder
+RULES = (
+    *(Rule(key, (JOINT,)) for key in ("branches", "mixer", "passes", "heads", "modality_dropout")),
+    *(Rule(key, (JOINT,)) for key in ("early_stopping.shown", "phases.*.passes")),
+    *(Rule(f"{losses}.{name}", (JOINT,)) for losses in ("losses", "phases.*.losses") for name in AUXILIARY),
+    *(
+        Rule(key, SINGLE, f" and set branches.<modality>.{key}")
+        for key in ("encoder", "embedding", "layers", "adaptation")
+    ),
+    Rule("pooling", SINGLE, " and set mixer.pooling"),
+    *(Rule(key, ("audio", JOINT)) for key in ("augmentation", "phases.*.chunk_s", "predict.max_s")),
+    *(Rule(f"{part}encoder.{key}", ("audio",)) for part in ("", "branches.*.") for key in OF_AUDIO),
+    *(Rule(f"{part}adaptation.freeze_feature_encoder", ("audio",)) for part in ("", "branches.*.")),
+    Rule("text", ("text", JOINT)),
 )
-from pipeline_lib.params.training import LossSettings, PhaseSettings, Positive, TargetSettings
 
 
 class EarlyStoppingSettings(Settings):
@@ -27,7 +36,7 @@ class EarlyStoppingSettings(Settings):
     every: Count = Field(1, description="epochs between measurements; a phase's last epoch always has one")
     patience: Count | None = Field(3, description="measurements without a better one before a phase ends; null never")
     shown: Combination | None = Field(
-        None, description="joint: what of each utterance is shown; null counts all of the phase's passes together"
+        None, description="joint: what of each utterance is read; null counts all of the phase's passes together"
     )
 
 
@@ -55,8 +64,10 @@ class FinetuningReads(Settings):
     teacher: Slot = Field(FILLER, description="nothing yet: an expert to learn from")
 
 
-class ExpertEntry(Settings):
-    """One expert: its encoder or, of a joint expert, its encoders; what is trained of it, on what, how."""
+class ExpertEntry(EntrySettings):
+    """One expert: what is trained of it, on what, how. What it reads, and how that is joined, is left to its kinds."""
+
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     old_keys = {
         "after": "is now reads, with one slot a role: apply the recipe again",
@@ -71,28 +82,13 @@ class ExpertEntry(Settings):
     }
 
     reads: FinetuningReads = FinetuningReads()
-    modality: Literal["audio", "text", "joint"] = Field(description="what the expert reads; joint is audio and text")
-    text: Literal["transcripts", "reference"] = Field("transcripts", description="text: machine-heard or human")
+    text: Literal["transcripts", "reference"] = Field("transcripts", description="of a recogniser, or human")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of trained encoders in training; auto: bfloat16 where the hardware has it"
     )
-    encoder: EncoderSettings | None = Field(description="of an audio or text expert; null for joint")
-    layers: Literal["last", "weighted"] | None = Field(
-        "last", description="the last block's output, or a learned mean of all; null for joint"
-    )
-    adaptation: AdaptationSettings | None = Field(AdaptationSettings(), description="null for joint")
-    pooling: PoolingSettings | None = Field(PoolingSettings(), description="null for joint, see mixer.pooling")
-    branches: BranchesSettings | None = Field(None, description="joint: the encoders; null for audio and text")
-    mixer: MixerSettings | None = Field(None, description="joint: how the modalities are joined; null for others")
-    passes: Passes | None = Field(
-        None, description="joint: combinations that are trained, each in a pass of its own; null for others"
-    )
-    heads: Literal["shared", "separate"] = Field("shared", description="joint: one head, or one a combination")
-    modality_dropout: Share = Field(0.0, description="joint: share of training utterances that lose one modality")
     cache_embeddings: bool = Field(
-        False,
-        description="joint: keep frozen encoders' frames in memory, float16, where machine.yaml gives room",
+        False, description="keep frozen encoders' frames in memory, float16, where machine.yaml gives room"
     )
     head: HeadSettings = HeadSettings()
     targets: TargetSettings = TargetSettings()
@@ -104,22 +100,25 @@ class ExpertEntry(Settings):
     max_steps: Count | None = Field(None, description="of each phase, for trials; null for all")
     predict: PredictSettings = PredictSettings()
 
-    @property
-    def is_joint(self) -> bool:
-        """Whether the expert has a branch a modality."""
-        return self.modality == "joint"
+    if TYPE_CHECKING:  # each kind of entry has these, as a field or as what follows from its fields
 
-    @property
-    def network(self) -> NetworkSettings:
-        """All parts of an audio or text expert but the encoder."""
-        if self.layers is None or self.adaptation is None or self.pooling is None:
-            raise ValueError("a joint expert has a network for each branch, see branches")
-        return NetworkSettings(layers=self.layers, adaptation=self.adaptation, pooling=self.pooling, head=self.head)
+        @property
+        def modality(self) -> str: ...
+
+        @property
+        def branches(self) -> dict[str, BranchSettings]: ...
+
+        @property
+        def join(self) -> PoolingSettings | MixerSettings: ...
+
+        @property
+        def heads(self) -> Literal["shared", "separate"]: ...
+
+        @property
+        def modality_dropout(self) -> float: ...
+
+        def passes_of(self, phase: PhaseSettings) -> list[Combination]: ...
 
     def losses_of(self, phase: PhaseSettings) -> LossSettings:
         """Return the losses of a phase."""
         return self.losses if phase.losses is None else phase.losses
-
-    def passes_of(self, phase: PhaseSettings) -> list[Combination]:
-        """Return the combinations that a phase of a joint expert trains."""
-        return (self.passes if phase.passes is None else phase.passes) or []

@@ -5,18 +5,20 @@ read but stands in no slot would be replaced without the entry running again.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
+from pipeline_lib.modalities import MODALITIES, parts_of
 from pipeline_lib.params.base import FILLER, Settings
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.rebalancing import EMBEDDINGS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
 TRANSCRIPTS = "data/transcripts.parquet"
-Part = EmbeddingSettings | FinetuningSettings | BranchSettings  # each has an encoder, or takes one of an expert
+Part = EmbeddingSettings | BranchSettings  # each has an encoder, or takes one of an expert
 
 
 def made_by_stages(params: Params) -> set[str]:
@@ -32,10 +34,9 @@ def made_by_stages(params: Params) -> set[str]:
         *(f"models/{name}" for name in params.finetuning),
         *(f"data/predictions/{name}.parquet" for name in params.finetuning),
         *(
-            f"data/predictions_alone/{name}/{modality}.parquet"
+            f"data/predictions_alone/{name}/{combination}.parquet"
             for name, expert in params.finetuning.items()
-            if expert.is_joint
-            for modality in ("audio", "text")
+            for combination in parts_of(expert.branches)
         ),
         *(f"data/rebalanced/{name}.parquet" for name in params.rebalancing),
     }
@@ -52,7 +53,11 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, Settings, dict[str
     chosen = getattr(transcription, transcription.engine)
     yield "transcription", transcription.reads, {"checkpoint": _local(getattr(chosen, "checkpoint", None))}
     for name, embedding in params.embedding.items():
-        roles = {"encoder": _encoder(embedding), "transcripts": _transcripts(embedding), "faces": FILLER}
+        roles = {
+            "encoder": _encoder(embedding),
+            "transcripts": _transcripts([embedding.modality], embedding.text),
+            "faces": FILLER,
+        }
         yield f"embedding.{name}", embedding.reads, roles
     for name, expert in params.finetuning.items():
         yield f"finetuning.{name}", expert.reads, _expert(expert)
@@ -66,15 +71,24 @@ def sources(params: Params) -> list[str]:
     return sorted(path for path in made_by_stages(params) if path.startswith(folders))
 
 
-def parts_with_encoder(params: Params) -> Iterator[tuple[str, Part]]:
-    """Yield what holds an encoder, with its dotted name: embeddings, experts, branches of joint experts."""
+def parts_with_encoder(params: Params) -> Iterator[tuple[str, str, Part]]:
+    """Yield the dotted name, the modality and the settings of what holds an encoder: embeddings, experts' branches."""
     for name, embedding in params.embedding.items():
-        yield f"embedding.{name}", embedding
+        yield f"embedding.{name}", embedding.modality, embedding
     for name, expert in params.finetuning.items():
-        if expert.branches is None:
-            yield f"finetuning.{name}", expert
-        else:
-            yield from ((f"finetuning.{name}.branches.{each}", branch) for each, branch in expert.branches.items())
+        yield from branches_of(name, expert)
+
+
+def branches_of(name: str, expert: FinetuningSettings) -> Iterator[tuple[str, str, BranchSettings]]:
+    """Yield the dotted name, the modality and the settings of each branch; of one modality the entry is its branch.
+
+    Args:
+        name: of the expert
+        expert: its entry
+    """
+    several = len(expert.branches) > 1
+    for modality, branch in expert.branches.items():
+        yield f"finetuning.{name}.branches.{modality}" if several else f"finetuning.{name}", modality, branch
 
 
 def checkpoint_of(part: Part, params: Params) -> tuple[str, str | None]:
@@ -83,16 +97,17 @@ def checkpoint_of(part: Part, params: Params) -> tuple[str, str | None]:
     An expert that no entry trains is a folder, which is returned.
 
     Args:
-        part: an embedding, an expert, or a branch
+        part: an embedding, or a branch of an expert
         params: all sections
     """
     if part.encoder is not None:
         return part.encoder.checkpoint, part.encoder.revision
-    assert not isinstance(part, FinetuningSettings) and part.expert is not None  # either an encoder or an expert
+    assert part.expert is not None  # either an encoder or an expert
     trained = {f"models/{name}": expert for name, expert in params.finetuning.items()}.get(part.expert)
-    if trained is None or trained.encoder is None:
+    encoders = [branch.encoder for branch in trained.branches.values()] if trained else []
+    if len(encoders) != 1 or encoders[0] is None:
         return part.expert, None
-    return trained.encoder.checkpoint, trained.encoder.revision
+    return encoders[0].checkpoint, encoders[0].revision
 
 
 def wrong_slots(params: Params) -> list[str]:
@@ -171,28 +186,25 @@ def _encoder(part: Part) -> str:
     """
     if isinstance(part, BranchSettings) and part.embedding is not None:
         return part.embedding
-    if isinstance(part, EmbeddingSettings | BranchSettings) and part.expert is not None:
+    if part.expert is not None:
         return part.expert
     return _local(part.encoder.checkpoint if part.encoder is not None else None)
 
 
 def _expert(expert: FinetuningSettings) -> dict[str, str]:
     """Return what an expert reads by role."""
-    parts: dict[str, Part] = dict(expert.branches.items()) if expert.branches else {expert.modality: expert}
     sounds = _sounds(expert)
     return {
-        "audio": _encoder(parts["audio"]) if "audio" in parts else FILLER,
-        "text": _encoder(parts["text"]) if "text" in parts else FILLER,
-        "video": FILLER,
-        "transcripts": _transcripts(expert),
+        **dict.fromkeys(FinetuningReads.model_fields, FILLER),
+        **{MODALITIES[name].slot: _encoder(branch) for name, branch in expert.branches.items()},
+        "transcripts": _transcripts(expert.branches, expert.text),
         "noise": sounds.get("noise", FILLER),
         "rooms": sounds.get("reverberation", FILLER),
-        "teacher": FILLER,
     }
 
 
-def _transcripts(entry: EmbeddingSettings | FinetuningSettings) -> str:
-    return TRANSCRIPTS if entry.modality != "audio" and entry.text == "transcripts" else FILLER
+def _transcripts(modalities: Container[str], text: str) -> str:
+    return TRANSCRIPTS if "text" in modalities and text == "transcripts" else FILLER
 
 
 def _sounds(expert: FinetuningSettings) -> dict[str, str]:

@@ -55,15 +55,6 @@ class HeadSettings(Settings):
     dropout: Share = Field(0.0, description="dropout before the outputs")
 
 
-class NetworkSettings(Settings):
-    """All parts but the encoder."""
-
-    layers: Literal["last", "weighted"] = Field("last", description="the last block's output, or a learned mean of all")
-    adaptation: AdaptationSettings = AdaptationSettings()
-    pooling: PoolingSettings = PoolingSettings()
-    head: HeadSettings = HeadSettings()
-
-
 class SharedTransformerSettings(Settings):
     """What the shared transformer has beside width, layers, heads and dropout; late has it once a modality."""
 

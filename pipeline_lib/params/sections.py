@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from pipeline_lib.params.base import Settings
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.demonstration import DemonstrationSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.finetuning import Entry, FinetuningSettings
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.params.scoring import ScoringSettings
@@ -47,10 +49,13 @@ def schema() -> dict[str, Any]:
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
     for name in ORDER:
-        model = (SINGLE.get(name) or ENTRIES[name]).model_json_schema(ref_template="#/$defs/{model}")
+        reader: Any = Entry if name == "finetuning" else SINGLE.get(name) or ENTRIES[name]
+        model = TypeAdapter(reader).json_schema(ref_template="#/$defs/{model}")
         definitions |= model.pop("$defs", {})
-        definitions[model["title"]] = model
-        reference = {"$ref": f"#/$defs/{model['title']}"}
+        reference = model  # of the two kinds of expert, each of which has a title
+        if "title" in model:
+            definitions[model["title"]] = model
+            reference = {"$ref": f"#/$defs/{model['title']}"}
         properties[name] = reference if name in SINGLE else {"type": "object", "additionalProperties": reference}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

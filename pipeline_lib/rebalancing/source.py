@@ -115,7 +115,8 @@ def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, nam
             total += values if groups is None else normalised(values, groups)
         return total / len(layers)
 
-    return Source(Predictions(ids, name), vectors, info.layers)
+    table = Predictions(ids, name, device=info.device, precision=info.precision)
+    return Source(table, vectors, info.layers)
 
 
 def normalised(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:

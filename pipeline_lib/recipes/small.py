@@ -10,6 +10,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
+from pipeline_lib.params.applicable import JOINT
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 
@@ -39,12 +40,12 @@ def shrink(params: CommentedMap) -> None:
         _load_small(entry, checkpoints)
     for entry in params["finetuning"].values():
         _load_small(entry, checkpoints)
-        known = default["finetuning"] | {"joint": read_yaml(ENTRIES / "joint.yaml")}
+        known = default["finetuning"] | {JOINT: read_yaml(ENTRIES / "joint.yaml")}
         _size_down(entry, known[entry["modality"]])
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
-    for part in (entry.get("branches") or {"only": entry}).values():
+    for part in entry.get("branches", {"only": entry}).values():
         if part["encoder"] is not None:
             _load_stand_in(part, checkpoints)
 
@@ -60,7 +61,7 @@ def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> None:
 
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     """Give an expert the sizes of the default's expert; without noise its augmentation has simulated rooms only."""
-    if entry["modality"] == "joint":
+    if "branches" in entry:
         entry["mixer"] |= {key: default["mixer"][key] for key in ("width", "layers", "heads", "dropout")}
         parts = [(branch, default["branches"][name]) for name, branch in entry["branches"].items()]
     else:
@@ -73,6 +74,7 @@ def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
     for phase in entry["phases"].values():
         phase |= {key: sizes[key] for key in SIZE_KEYS}
     entry["early_stopping"] |= {key: default["early_stopping"][key] for key in ("every", "patience")}
-    entry["augmentation"]["noise"] |= {"probability": 0.0, "root": None}
-    entry["augmentation"]["reverberation"] |= {"root": None, "rooms": 20}
+    if "augmentation" in entry:
+        entry["augmentation"]["noise"] |= {"probability": 0.0, "root": None}
+        entry["augmentation"]["reverberation"] |= {"root": None, "rooms": 20}
     entry["predict"] = default["predict"]

@@ -16,7 +16,8 @@ as many groups of 32 as it holds.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,18 @@ from torch import Tensor
 
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import availability, disk
-from pipeline_lib.experts.utterances import Pairs, Recordings
-from pipeline_lib.finetuning import sampling
-from pipeline_lib.finetuning.sampling import Batch
-from pipeline_lib.finetuning.targets import lengths_of, texts_of
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.loading import Loader, load, to, whole
+from pipeline_lib.experts.outputs import in_batches
+from pipeline_lib.experts.utterances import Utterances, from_manifest
 from pipeline_lib.networks.frames import Frames
 from pipeline_lib.networks.mixers.shared_transformer import SharedTransformer
-from pipeline_lib.networks.network import JointNetwork
+from pipeline_lib.networks.network import Network
 from pipeline_lib.params.base import PARAMS, read_params, read_value
-from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.finetuning import FinetuningSettings, read_entry
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import manifest, segments, transcripts
+from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
 
 AMONG = 32
@@ -52,25 +52,28 @@ def parameters(network: torch.nn.Module) -> dict[str, int]:
     return {"total": sum(sizes.values()), "encoders": encoders, "rest": sum(sizes.values()) - encoders}
 
 
-def retrieval(audio: Tensor, text: Tensor, among: int = AMONG) -> dict[str, float] | None:
+def retrieval(vectors: Mapping[str, Tensor], among: int = AMONG) -> dict[str, float] | None:
     """Return the accuracy of retrieving an utterance's text by its audio, and its audio by its text.
 
+    Of more than two modalities each one's is the mean over the others that it retrieves.
+
     Args:
-        audio: vectors, shape ``(n, width)``
-        text: of the same utterances, shape ``(n, width)``
+        vectors: by modality, of the same utterances, shape ``(n, width)``
         among: utterances in a group; an incomplete last group is left out
 
     Returns:
         by the modality that queries, in [0, 1]; None with fewer than ``among`` utterances
     """
-    result: dict[str, list[float]] = {"audio": [], "text": []}
-    for start in range(0, len(audio) - among + 1, among):
-        group = slice(start, start + among)
-        similar = audio[group].double() @ text[group].double().T
-        for name, rows in (("audio", similar), ("text", similar.T)):
-            best = rows == rows.amax(dim=1, keepdim=True)
-            result[name] += (best.diagonal() / best.sum(dim=1)).tolist()
-    return {name: float(np.mean(hits)) for name, hits in result.items()} if result["audio"] else None
+    result: dict[str, list[float]] = {name: [] for name in vectors}
+    n = len(next(iter(vectors.values())))
+    for start in range(0, n - among + 1, among):
+        group = {name: values[start : start + among].double() for name, values in vectors.items()}
+        for one, other in combinations(group, 2):
+            similar = group[one] @ group[other].T
+            for name, rows in ((one, similar), (other, similar.T)):
+                best = rows == rows.amax(dim=1, keepdim=True)
+                result[name] += (best.diagonal() / best.sum(dim=1)).tolist()
+    return {name: float(np.mean(hits)) for name, hits in result.items()} if n >= among else None
 
 
 def largest_distances(frames: Frames) -> Tensor:
@@ -89,12 +92,12 @@ def largest_distances(frames: Frames) -> Tensor:
     return distances.masked_fill(~pairs, 0.0).flatten(1).amax(dim=1)
 
 
-def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def measured(network: Network, inputs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return retrieval and collapse of a shared transformer.
 
     Args:
         network: in eval mode, its mixer a shared transformer
-        inputs: batches of utterances that have audio and text, on the network's device
+        inputs: batches of utterances that have all modalities, on the network's device
 
     Returns:
         ``utterances``, ``retrieval`` (see there) and ``collapse``: by modality and end the mean distance, a scalar
@@ -104,21 +107,22 @@ def measured(network: JointNetwork, inputs: Iterable[dict[str, Any]]) -> dict[st
     with torch.inference_mode():
         for batch in inputs:
             for name, frames in network.frames(batch).items():
-                tokens = network.mixer.tokens({name: frames})[name]
-                contextual = network.mixer.contextual({name: frames})[1][name]
-                vectors[name].append(network.mixer.align(contextual).cpu())
+                tokens = network.join.tokens({name: frames})[name]
+                contextual = network.join.contextual({name: frames})[1][name]
+                vectors[name].append(network.join.align(contextual).cpu())
                 for end, values in zip(ENDS, (tokens, contextual), strict=True):
                     distances[name][end].append(largest_distances(values).cpu())
-    audio, text = (torch.cat(vectors[name]) for name in ("audio", "text"))
+    together = {name: torch.cat(parts) for name, parts in vectors.items()}
     collapse = {
         name: {end: float(torch.cat(parts).mean()) for end, parts in ends.items() if torch.cat(parts).numel()}
         for name, ends in distances.items()
     }
-    return {"utterances": len(audio), "retrieval": retrieval(audio, text), "collapse": collapse}
+    n = len(next(iter(together.values())))
+    return {"utterances": n, "retrieval": retrieval(together), "collapse": collapse}
 
 
 def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed: int) -> np.ndarray:
-    """Return a random sample of the split's rows that have audio and text, in random order.
+    """Return a random sample of the split's rows that have all modalities, in random order.
 
     Args:
         corpus: the manifest
@@ -131,7 +135,7 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
         row indices, int64, shape ``(n_drawn,)``
 
     Raises:
-        InputError: no utterance of the split has both
+        InputError: no utterance of the split has all
     """
     rows = np.flatnonzero(corpus.mask(split) & present.all(axis=1))
     if not len(rows):
@@ -140,29 +144,27 @@ def drawn(corpus: Manifest, present: np.ndarray, split: str, largest: int, seed:
 
 
 def prepared(
-    network: JointNetwork,
-    read: Pairs,
+    network: Network,
+    utterances: Utterances,
     rows: np.ndarray,
-    lengths: np.ndarray,
-    settings: FinetuningSettings,
+    batch_size: int,
+    max_s: float,
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows' batches on the network's device; an utterance that is too long is cut to its middle.
 
     Args:
         network: in eval mode
-        read: reader of audio and text by row
+        utterances: of the corpus
         rows: row indices, shape ``(n_rows,)``
-        lengths: of all utterances, in the unit of the batching, shape ``(n,)``
-        settings: the expert's entry
+        batch_size: utterances in a forward pass
+        max_s: longest audio that is read whole, in seconds
         workers: processes that load the audio
     """
-    size, device = settings.predict.batch_size, next(network.parameters()).device
-    parts: Sequence[np.ndarray] = [rows[start : start + size] for start in range(0, len(rows), size)]
-    chunked = [Batch(part, *sampling.whole(lengths[part], settings)) for part in parts]
-    loader = sampling.Loader(chunked, read, network.encoder.prepare, {})
-    for inputs, _ in sampling.load(loader, workers, device):
-        yield sampling.to(inputs, device)
+    device = next(network.parameters()).device
+    chunked = [whole(utterances, part, max_s) for part in in_batches(rows, batch_size)]
+    for inputs, _ in load(Loader(chunked, utterances, network.encoder.prepare), workers, device):
+        yield to(inputs, device)
 
 
 def diagnose(
@@ -182,17 +184,14 @@ def diagnose(
     device = pick(machine.device)
     network = disk.load(folder, device)
     result: dict[str, Any] = {"parameters": parameters(network)}
-    if not (isinstance(network, JointNetwork) and isinstance(network.mixer, SharedTransformer)):
+    if not (isinstance(network, Network) and isinstance(network.join, SharedTransformer)):
         return result
-    text_of = texts_of(corpus, texts, settings)
-    if text_of is None:
-        raise InputError(f"{folder} is a joint expert, its modality in params.yaml is 'audio'; train the expert again")
-    rows = drawn(corpus, availability.present(corpus, text_of, settings), **draw)
-    lengths = lengths_of(corpus, text_of, settings)
-    read = Pairs(Recordings(segments.of(corpus, root), network.encoder.minimum_samples), text_of)
-    result |= measured(network, prepared(network, read, rows, lengths, settings, machine.workers))
-    fresh = disk.build(disk.read_settings(folder), device, folder).eval()
-    measures = measured(fresh, prepared(fresh, read, rows, lengths, settings, machine.workers))
+    saved = disk.read_settings(folder)
+    utterances = from_manifest(corpus, root, saved.modalities, texts, saved.text).fitted(network.encoder.branches)
+    given = (utterances, drawn(corpus, utterances.present, **draw), settings.predict.batch_size, saved.max_s)
+    result |= measured(network, prepared(network, *given, machine.workers))
+    fresh = disk.build(saved, device, folder).eval()
+    measures = measured(fresh, prepared(fresh, *given, machine.workers))
     result["collapse_at_random"] = measures["collapse"]
     return result
 
@@ -221,9 +220,9 @@ def write_report(
         models: folder of the trained experts
         out: folder to write to
     """
-    settings, corpus = FinetuningSettings.read(f"finetuning.{expert}", params), manifest.read(manifest_path)
+    settings, corpus = read_entry(f"finetuning.{expert}", params), manifest.read(manifest_path)
     texts = None
-    if settings.modality != "audio" and settings.text == "transcripts":
+    if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(corpus.ids.tolist())
     root = Path(read_value("corpus.root", params))
     result = diagnose(models / expert, settings, corpus, root, texts, split=split, largest=largest, seed=seed)

@@ -23,11 +23,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.settings import check_version
 from pipeline_lib.reports import drawing
 from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.tables import manifest
 
-SCORES = ".scores"
+PREFIX, SCORES = "layer_weights.", ".scores"
 
 
 def weights_of(folder: Path) -> dict[str, np.ndarray]:
@@ -45,6 +46,7 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
     settings, path = folder / "settings.json", folder / "head.safetensors"
     try:
         record, checksums = checksummed_json.read(settings, required=False)
+        check_version(settings, record.get("format_version"))
         tensors = load_file(path)
     except FileNotFoundError as error:
         raise InputError(
@@ -55,10 +57,9 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
     checksummed_json.check(path, checksums.get(path.name))
     weights = {}
     for name, scores in sorted(tensors.items()):
-        if name.startswith("layer_weights") and name.endswith(SCORES):
-            modality = name.removeprefix("layer_weights").removesuffix(SCORES).strip(".") or record["modality"]
+        if name.startswith(PREFIX) and name.endswith(SCORES):
             exponentials = np.exp(scores.astype(np.float64) - scores.max())
-            weights[modality] = exponentials / exponentials.sum()
+            weights[name.removeprefix(PREFIX).removesuffix(SCORES)] = exponentials / exponentials.sum()
     if not weights:
         raise InputError(f"{folder} has no weights of layers; expected an expert with layers: weighted")
     return weights

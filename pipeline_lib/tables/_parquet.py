@@ -101,6 +101,20 @@ def read(path: Path, kind: str, columns: Sequence[str] | None = None) -> tuple[p
     return pa.concat_tables([schema.empty_table(), *groups]), metadata
 
 
+def read_metadata(path: Path, kind: str) -> dict[str, Any]:
+    """Return the table's metadata, verified, without reading a row.
+
+    Args:
+        path: the file
+        kind: the table's name, which the file must have
+
+    Raises:
+        InputError: see ``read``
+    """
+    with _opened(path, kind) as (_, metadata, _):
+        return metadata
+
+
 def iter_groups(path: Path, kind: str) -> Iterator[tuple[pa.Table, dict[str, Any]]]:
     """Yield each row group and the table's metadata, verified, one in memory at a time.
 

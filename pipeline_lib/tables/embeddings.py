@@ -1,7 +1,8 @@
 """data/embeddings/<name>/: hidden states of an encoder, a file a layer, so that reading one touches no other.
 
 ===================================  ==================================================================================
-embedding.json                       encoder, checkpoint, revision, width, frame rate, layers, pooling (``Info``)
+embedding.json                       encoder, checkpoint, revision, width, frame rate, layers, pooling, device,
+                                     precision (``Info``)
 layer_00.parquet, layer_01 ...       an utterance a row: utterance_id, vector (fixed-size list of float16)
 frames/layer_00.parquet ...          optional; an utterance a row: utterance_id, n_frames, frames (n_frames x width
                                      float16, one frame behind the other)
@@ -15,7 +16,7 @@ statistics are written, they took three quarters of the time and saved nothing; 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from pipeline_lib.errors import InputError
 from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.tables import _parquet
+from pipeline_lib.tables.origin import Origin
 
 INFO = "embedding.json"
 LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -46,6 +48,8 @@ class Info:
         frames: whether every frame is stored too
         n_utterances: rows of each layer
         n_without: utterances of the manifest that lack the modality and have no row
+        device: kind of device that the encoder ran on, None in files of older code
+        precision: of its forward pass, None likewise
     """
 
     encoder: str
@@ -59,6 +63,8 @@ class Info:
     frames: bool
     n_utterances: int
     n_without: int = 0
+    device: str | None = None
+    precision: str | None = None
 
     @property
     def vector_width(self) -> int:
@@ -72,7 +78,7 @@ class Writer:
     Args:
         vectors: open file of each layer
         frames: open file of each layer, none where frames are not stored
-        info: metadata of the embedding
+        info: metadata of the embedding, whose origin ``origin`` replaces in the end
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Writer:
         """Hold the open files of each layer; made by ``writing``."""
         self._vectors, self._frames, self._info = vectors, frames, info
         self.ids: list[str] = []
+        self.origin = Origin(info.device, info.precision)
 
     def add(
         self,
@@ -129,7 +136,7 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
             _parquet.check_ids(folder, writer.ids)
             if len(writer.ids) != info.n_utterances:
                 raise ValueError(f"{folder}: {len(writer.ids)} utterances were written, expected {info.n_utterances}")
-        _write_info(temporary / INFO, info)
+        _write_info(temporary / INFO, replace(info, **asdict(writer.origin)))
 
 
 def to_half(values: np.ndarray, layer: int, ids: Sequence[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ Fine-tuning, rebalancing and fusion are closed over this table: scoring reads an
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,8 @@ class Predictions:
         attributes: on the corpus's scale, float64, shape ``(n, n_attributes)``
         embedding: float32, shape ``(n, width)``
         fitted_on: subsets on which something of it was fitted; a score there is resubstitution
+        device: kind of device that the expert predicted on; None of a fused table, and in files of older code
+        precision: of its forward pass, None likewise
     """
 
     utterance_ids: np.ndarray
@@ -41,6 +44,8 @@ class Predictions:
     attributes: np.ndarray | None = None
     embedding: np.ndarray | None = None
     fitted_on: tuple[str, ...] = ()
+    device: str | None = None
+    precision: str | None = None
 
     def __len__(self) -> int:
         return len(self.utterance_ids)
@@ -75,6 +80,8 @@ def write(path: Path, predictions: Predictions) -> None:
         "trained_prior": None if prior is None else [float(p) for p in prior],
         "attribute_names": list(predictions.attribute_names),
         "fitted_on": list(predictions.fitted_on),
+        "device": predictions.device,
+        "precision": predictions.precision,
     }
     _parquet.write(path, pa.table(columns), "predictions", metadata)
 
@@ -95,6 +102,8 @@ def read(path: Path) -> Predictions:
         training_prior=None if prior is None else np.array(prior, dtype=np.float64),
         attribute_names=tuple(metadata["attribute_names"]),
         fitted_on=tuple(metadata["fitted_on"]),
+        device=metadata.get("device"),
+        precision=metadata.get("precision"),
         **arrays,
     )
     try:
@@ -102,6 +111,15 @@ def read(path: Path) -> Predictions:
     except ValueError as error:
         raise InputError(str(error)) from None
     return predictions
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata alone, verified; no row is read.
+
+    Raises:
+        InputError: the file is missing, damaged or no table of predictions
+    """
+    return _parquet.read_metadata(path, "predictions")
 
 
 def stack(experts: Sequence[Predictions], ids: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray | None]:

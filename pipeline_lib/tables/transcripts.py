@@ -1,7 +1,7 @@
 """data/transcripts.parquet: ASR transcripts, one text an utterance; empty is allowed, missing is not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import _parquet
+from pipeline_lib.tables.origin import NO_MODEL, Origin
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Transcripts:
         engine: kind of the recogniser
         checkpoint: its name or path
         decoding: its options
+        device: kind of device that it ran on, None for reference transcripts and in files of older code
+        precision: of its forward pass, None likewise
     """
 
     utterance_ids: np.ndarray
@@ -29,6 +32,8 @@ class Transcripts:
     engine: str
     checkpoint: str
     decoding: dict[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    precision: str | None = None
 
     def aligned(self, ids: Sequence[str]) -> list[str]:
         """Return the texts of these utterances, in their order.
@@ -45,7 +50,14 @@ class Transcripts:
 
 
 def write(
-    path: Path, ids: Sequence[str], texts: Sequence[str], *, engine: str, checkpoint: str, decoding: Mapping[str, Any]
+    path: Path,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    *,
+    engine: str,
+    checkpoint: str,
+    decoding: Mapping[str, Any],
+    origin: Origin = NO_MODEL,
 ) -> None:
     """Write one text an utterance, sorted by utterance_id.
 
@@ -56,6 +68,7 @@ def write(
         engine: kind of the recogniser
         checkpoint: its name or path
         decoding: its options, what JSON can hold
+        origin: device and precision of the recogniser
 
     Raises:
         ValueError: an identifier twice, or a text that is None
@@ -66,8 +79,17 @@ def write(
     ordered = [str(ids[i]) for i in order]
     _parquet.check_ids(path, ordered)
     columns = {"utterance_id": pa.array(ordered, pa.string()), "text": pa.array([texts[i] for i in order], pa.string())}
-    metadata = {"engine": engine, "checkpoint": checkpoint, "decoding": dict(decoding)}
+    metadata = {"engine": engine, "checkpoint": checkpoint, "decoding": dict(decoding), **asdict(origin)}
     _parquet.write(path, pa.table(columns), "transcripts", metadata)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata alone, verified; no row is read.
+
+    Raises:
+        InputError: the file is missing, damaged or no table of transcripts
+    """
+    return _parquet.read_metadata(path, "transcripts")
 
 
 def read(path: Path) -> Transcripts:
@@ -79,5 +101,11 @@ def read(path: Path) -> Transcripts:
     table, metadata = _parquet.read(path, "transcripts")
     ids = np.array(table.column("utterance_id").to_pylist(), dtype=object)
     return Transcripts(
-        ids, table.column("text").to_pylist(), metadata["engine"], metadata["checkpoint"], metadata["decoding"]
+        ids,
+        table.column("text").to_pylist(),
+        metadata["engine"],
+        metadata["checkpoint"],
+        metadata["decoding"],
+        metadata.get("device"),
+        metadata.get("precision"),
     )

@@ -25,11 +25,12 @@ from omegaconf.basecontainer import BaseContainer
 from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.command import full_disk
 from pipeline_lib.encoders import contents
-from pipeline_lib.encoders.device import Device, autocast, pick
+from pipeline_lib.encoders.device import Device, autocast, autocast_dtype, pick, precision_of
 from pipeline_lib.encoders.load_errors import explain
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.transcription import CanarySettings
+from pipeline_lib.tables.origin import Origin
 from pipeline_lib.transcription import archive
 
 for _name in ("nemo_logger", "nv_one_logger", "OneLogger", "lhotse"):
@@ -64,6 +65,8 @@ class Canary:
         self.half_precision = settings.half_precision
         with _hushed():
             self.model = _load(settings, self.device).eval()
+        products = autocast_dtype(self.device, enabled=self.half_precision)
+        self.origin = Origin(self.device.type, precision_of(self.model, products))
         contents.check_finite(self.model, settings.checkpoint)
         if self.model.sample_rate != SAMPLE_RATE:
             raise InputError(f"{settings.checkpoint} takes {self.model.sample_rate} Hz, expected {SAMPLE_RATE} Hz")

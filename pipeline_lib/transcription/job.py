@@ -49,7 +49,8 @@ class TranscriptionJob:
             rows: of the manifest, all with a recording
 
         Returns:
-            columns ``row`` and ``text``
+            columns ``row`` and ``text``, with the engine's device and precision in the metadata
         """
         texts = recognizer.texts([cast(Recording, self.recordings[row]) for row in rows])
-        return pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})
+        table = pa.table({"row": pa.array(rows, pa.int64()), "text": pa.array(texts, pa.string())})
+        return recognizer.origin.mark(table)

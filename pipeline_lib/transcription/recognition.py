@@ -5,24 +5,29 @@ MemoryError.
 """
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from pipeline_lib.audio.decoding import SAMPLE_RATE
-from pipeline_lib.errors import InputError
 from pipeline_lib.params.machine import Device
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings, WhisperSettings
+from pipeline_lib.shards.batches import Halving, ahead
+from pipeline_lib.tables.origin import NO_MODEL, Origin
 from pipeline_lib.tables.segments import Recording, decode
 from pipeline_lib.transcription import chunks
 
 
 class Engine(Protocol):
-    """Speech recogniser of waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``)."""
+    """Speech recogniser of waveforms (mono, 16 kHz, float32, shape ``(n_samples,)``).
+
+    Attributes:
+        origin: device and precision of its forward pass
+    """
+
+    origin: Origin
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
         """Return one text a waveform, in their order.
@@ -76,11 +81,15 @@ class Recognizer:
         self.engine_name = settings.engine
         self.silence_dbfs = settings.silence_dbfs
         self.options: CanarySettings | WhisperSettings = getattr(settings, settings.engine)
-        self.batch_size = self.options.batch_size
-        self.halved = False
+        self.halving = Halving()  # engines give back a GPU's memory themselves
         self.transcribed_s = self.spent_s = 0.0
         self._make = make
         self._engine: Engine | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Device and precision of the engine; none before it is loaded."""
+        return NO_MODEL if self._engine is None else self._engine.origin
 
     def load(self) -> None:
         """Load the engine, where it is not loaded yet."""
@@ -101,7 +110,7 @@ class Recognizer:
         began = time.perf_counter()
         size = self.options.batch_size
         batches = [recordings[i : i + size] for i in range(0, len(recordings), size)]
-        texts = [text for waveforms in _read_ahead(batches) for text in self._texts(waveforms)]
+        texts = [text for _, waveforms in ahead(batches, _decoded, 1) for text in self._texts(waveforms)]
         self.spent_s += time.perf_counter() - began
         return texts
 
@@ -118,7 +127,7 @@ class Recognizer:
         loud = [i for i, piece in enumerate(pieces) if not chunks.is_silent(piece, self.silence_dbfs)]
         loud.sort(key=lambda i: -len(pieces[i]))
         while loud:
-            now, loud = loud[: self.batch_size], loud[self.batch_size :]
+            now, loud = loud[: self.options.batch_size], loud[self.options.batch_size :]
             for i, text in zip(now, self._transcribe([pieces[i] for i in now]), strict=True):
                 transcripts[i] = text
         of_waveforms: list[list[str]] = [[] for _ in waveforms]
@@ -127,31 +136,23 @@ class Recognizer:
         return [chunks.join(texts) for texts in of_waveforms]
 
     def _transcribe(self, pieces: Sequence[np.ndarray]) -> list[str]:
-        assert self._engine is not None  # texts() loads it
-        try:
-            return self._engine.transcribe(pieces)
-        except MemoryError:
-            section = f"transcription.{self.engine_name}"
-            batch = f"{len(pieces)} recordings of up to {max(map(len, pieces)) / SAMPLE_RATE:.1f} s"
-            if self.halved or len(pieces) == 1:
-                raise InputError(
-                    f"{section}: {batch} at once do not fit into memory; lower {section}.batch_size"
-                    f" (now {self.options.batch_size}) or {section}.max_chunk_s (now {self.options.max_chunk_s:g})"
-                ) from None
-        self.halved, self.batch_size = True, -(-self.batch_size // 2)
-        print(f"{section}: {batch} do not fit into memory; going on with {self.batch_size} at once", file=sys.stderr)
-        middle = -(-len(pieces) // 2)
-        return [*self._transcribe(pieces[:middle]), *self._transcribe(pieces[middle:])]
+        engine, section = self._engine, f"transcription.{self.engine_name}"
+        assert engine is not None  # texts() loads it
 
+        def first() -> Sequence[np.ndarray]:
+            return self.halving.parts(pieces)[0]
 
-def _read_ahead(batches: Sequence[Sequence[Recording]]) -> Iterator[list[np.ndarray]]:
-    """Yield each batch's waveforms; the next batch is decoded while this one is transcribed."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = None
-        for batch in [*batches, None]:
-            ready, waiting = waiting, None if batch is None else reader.submit(_decoded, batch)
-            if ready is not None:
-                yield ready.result()
+        def what() -> str:
+            seconds = max(map(len, first())) / SAMPLE_RATE
+            return f"{len(first())} recordings of up to {seconds:.1f} s in {section}"
+
+        remedy = f"lower {section}.batch_size (now {self.options.batch_size}) or"
+        remedy += f" {section}.max_chunk_s (now {self.options.max_chunk_s:g})"
+
+        def compute() -> list[str]:
+            return [text for part in self.halving.parts(pieces) for text in engine.transcribe(part)]
+
+        return self.halving.run(compute, lambda: len(first()), what, remedy)
 
 
 def _decoded(recordings: Sequence[Recording]) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import NO_MODEL, Origin, Origins
 from pipeline_lib.transcription.job import TranscriptionJob
 from pipeline_lib.transcription.recognition import Engine, Recognizer, load
 from pipeline_lib.transcription.reference import reference_transcripts, single_spaced
@@ -39,6 +40,7 @@ class Transcription:
         checkpoint: name or path; the corpus's name for reference transcripts
         decoding: the options that the texts depend on
         folder: the shards, to be discarded once the texts are written
+        origin: device and precision of the recogniser, none for reference transcripts
     """
 
     texts: list[str]
@@ -46,6 +48,7 @@ class Transcription:
     checkpoint: str
     decoding: dict[str, Any]
     folder: Path
+    origin: Origin = NO_MODEL
 
 
 def transcribe(
@@ -95,10 +98,11 @@ def transcribe(
     texts = np.full(len(manifest), None, dtype=object)
     texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
     compute = partial(job.transcribe, recognizer)
-    for table in store.run_shards(folder, plan, compute, "transcribing", job=job, executor=executor):
+    tables = store.run_shards(folder, plan, compute, "transcribing", job=job, executor=executor)
+    for table in (origins := Origins()).watch(tables):
         texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
     _print_speed(recognizer)
-    return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, folder)
+    return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, folder, origins.joined)
 
 
 def _refuse_text_only(manifest: Manifest, engine: str) -> None:

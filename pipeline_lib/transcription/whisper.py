@@ -13,11 +13,12 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.encoders import checkpoint_safety, contents
-from pipeline_lib.encoders.device import Device, autocast, pick
+from pipeline_lib.encoders.device import Device, autocast, autocast_dtype, pick, precision_of
 from pipeline_lib.encoders.load_errors import explain, quiet
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.transcription import WhisperSettings
+from pipeline_lib.tables.origin import Origin
 
 
 class Whisper:
@@ -38,6 +39,8 @@ class Whisper:
         with quiet():
             self.model, self.processor = _load(settings)
         self.model = self.model.to(self.device).eval()
+        products = autocast_dtype(self.device, enabled=self.half_precision)
+        self.origin = Origin(self.device.type, precision_of(self.model, products))
         self.language = _language(self.model, settings)
 
     @torch.inference_mode()

@@ -9,6 +9,8 @@ import soundfile
 
 from pipeline_lib.params.corpus import CorpusSettings
 
+EMOTIONS = {"01": 1, "02": 2, "03": 2, "04": 2, "05": 2, "06": 2, "07": 2, "08": 2}  # neutral has no strong intensity
+
 
 @pytest.fixture
 def say():
@@ -33,3 +35,14 @@ def settings(tmp_path):
         return CorpusSettings.parse(values, "corpus")
 
     return make
+
+
+@pytest.fixture
+def ravdess(tmp_path, say):
+    """Write six actors with every emotion twice, neutral once."""
+    for actor in range(1, 7):
+        for emotion, times in EMOTIONS.items():
+            for intensity in range(1, times + 1):
+                name = f"03-01-{emotion}-{intensity:02d}-01-01-{actor:02d}.flac"
+                say(tmp_path / f"Actor_{actor:02d}" / name)
+    return tmp_path

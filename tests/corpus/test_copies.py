@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline_lib.corpus import iemocap, msp_podcast
 from pipeline_lib.corpus.collect import collect
+from tests.corpus.licensed_layouts import iemocap_at, msp
 
 SPLITS = ("train", "train", "train", "train", "dev", "test")
 
@@ -143,3 +145,15 @@ def test_copies_do_not_change_who_is_drawn(emodb, settings):
         lossy(path, emodb / "AAA" / f"{path.stem}.ogg")
     after = collect(options(settings, **cut)).manifest.frame
     assert before.equals(after)
+
+
+def test_all_copies_of_a_turn_are_read(tmp_path, say, settings):
+    iemocap_at(tmp_path, say, sessions=1)
+    wav = tmp_path / "Session1" / "sentences" / "wav" / "Ses01F_impro01"
+    say(wav / "Ses01F_impro01_F000 (1).wav")
+    frame = iemocap.read(tmp_path, settings("iemocap"))
+    assert (frame["utterance_id"] == "Ses01F_impro01_F000").sum() == 2
+    msp(tmp_path, "a.wav,A,5,5,5,1,Male,Train\n")
+    say(tmp_path / "Audios" / "a.flac")
+    say(tmp_path / "Audios" / "a.wav")
+    assert msp_podcast.read(tmp_path, settings("msp_podcast"))["audio"].tolist() == ["Audios/a.flac", "Audios/a.wav"]

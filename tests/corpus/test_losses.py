@@ -8,6 +8,7 @@ from pipeline_lib.corpus import checking, layout, losses
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import MaxQuarantinedSettings
+from pipeline_lib.tables.segments import WHOLE
 from stages.corpus import main
 
 
@@ -165,5 +166,5 @@ def test_a_path_is_refused_for_what_is_wrong_with_it(tmp_path):
         "none.wav": ("missing", "does not exist"),
     }
     for path, (reason, message) in expected.items():
-        checked = checking.check_one(root, checking.Limits(0.1, None), (path, None))
+        (checked,) = checking.check_parts(root, checking.Limits(0.1, None), ((path, None), (WHOLE,)))
         assert checked.reason == reason and checked.message.startswith(f"{reason}: {message}")

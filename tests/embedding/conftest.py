@@ -61,7 +61,7 @@ def entry(checkpoint):
         given = {
             "modality": "text" if name in checkpoints.TEXT else "audio",
             "encoder": {"checkpoint": str(checkpoint(name))},
-            "batch_size": 3,
+            "batch": {"size": 3},
             "shard_size": 4,
             **values,
         }

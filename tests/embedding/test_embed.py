@@ -14,10 +14,11 @@ from pipeline_lib.embedding import shard
 from pipeline_lib.embedding.pool import pool
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.disk import ExpertSettings, build, save_expert
+from pipeline_lib.experts.disk import build, save_expert
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.network import AdaptationSettings, NetworkSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, PoolingSettings
 from pipeline_lib.tables import embeddings
 from tests.embedding.conftest import TEXTS
 from tests.embedding.runs import run
@@ -134,20 +135,24 @@ def test_values_beyond_float16_are_refused(corpus, entry, tmp_path, monkeypatch)
 
     monkeypatch.setattr(shard, "embed_batch", louder)
     with pytest.raises(InputError, match="layer 3 of 'u0' reaches .*leave layer 3 out of layers"):
-        run(corpus, entry("hubert_group", batch_size=1, shard_size=1), tmp_path)
+        run(corpus, entry("hubert_group", batch={"size": 1}, shard_size=1), tmp_path)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entry, checkpoint, tmp_path):
+    encoder = EncoderSettings(checkpoint=str(checkpoint("w2v_bert")))
+    branch = ExpertBranch(encoder=encoder, layers="last", adaptation=AdaptationSettings(method=method))
     settings = ExpertSettings(
-        modality="audio",
-        encoder=EncoderSettings(checkpoint=str(checkpoint("w2v_bert"))),
-        network=NetworkSettings(adaptation=AdaptationSettings(method=method)),
+        branches={"audio": branch},
+        pooling=PoolingSettings(),
+        head=HeadSettings(),
         labels=["a", "b"],
         attributes=[],
         attribute_scale=[1.0, 7.0],
         attribute_range="signed",
         seed=1,
+        max_s=30.0,
+        text="reference",
     )
     network = build(settings, CPU)
     with torch.no_grad():
@@ -160,24 +165,34 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
     assert embeddings.read_info(folder).checkpoint == str(tmp_path / "expert")
     waveform = decoding.decode(tmp_path / "audio" / "u1.wav")
     with torch.no_grad():
-        states = network.encoder(**network.encoder.prepare([waveform])).layers[3][0].mean(dim=0).numpy()
+        hidden = network.encoder(**network.encoder.prepare([(waveform,)]))["audio"]
+    states = hidden.layers[3][0].mean(dim=0).numpy()
     tuned, untuned = (embeddings.read_layer(path, 3)[1][1] for path in (folder, frozen))
     np.testing.assert_allclose(tuned, states, rtol=1e-3, atol=1e-3)
     assert np.abs(untuned - states).max() > 0.05
     text = entry("bert", encoder=None, expert=str(tmp_path / "expert"))
-    with pytest.raises(InputError, match="has an encoder of the other modality, expected 'text'"):
+    with pytest.raises(InputError, match=r"has encoders of \['audio'\], the modality is 'text'; expected one of them"):
         run(corpus, text, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"expert": "models/x"}, "expected either encoder or expert"),
-        ({"encoder": None}, "expected either encoder or expert"),
+        ({"expert": "models/x"}, "encoder and expert are both null or both set, expected one"),
+        ({"encoder": None}, "encoder and expert are both null or both set, expected one"),
         ({"layers": [2, 1]}, r"layers is \[2, 1\], expected ascending"),
         ({"layers": []}, "layers"),
         ({"pooling": "max"}, "pooling is 'max', expected 'mean' or 'mean_std'"),
-        ({"modality": "text", "batch_seconds": 3.0}, "batch_seconds is for audio"),
+        (
+            {"modality": "text", "batch": {"seconds": None}},
+            r"batch.seconds applies only to modality 'audio' \(got 'text'\)",
+        ),
+        ({"text": "reference"}, r"hubert_group.text applies only to modality 'text' \(got 'audio'\): remove it"),
+        ({"batch_size": 3}, "embedding.hubert_group.batch_size is now batch.size: rename it"),
+        (
+            {"encoder": {"checkpoint": "x", "layerdrop": 0.0}},
+            "encoder.layerdrop applies only to finetuning, where an encoder is trained: remove it",
+        ),
         ({"encoder": {"checkpoint": "x", "layer_kept": 3}}, "encoder.layer_kept is not a parameter"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline_lib.embedding.plan import batches, halves, refuse_too_large, shards
+from pipeline_lib.embedding.plan import batches, refuse_too_large, shards
 from pipeline_lib.errors import InputError
 
 
@@ -22,10 +22,6 @@ def test_batches_are_of_like_length_the_longest_first():
 def test_batches_stay_below_their_padded_seconds_but_hold_a_row():
     # 5 alone is over 4; 3 + 3 is over; 1.5 + 1 padded is 3, with a third 4.5
     assert batches(range(6), [5.0, 3.0, 3.0, 1.5, 1.0, 1.0], 9, most=4.0) == [[0], [1], [2], [3, 4], [5]]
-
-
-def test_halves():
-    assert (halves([3]), halves([3, 4, 5])) == ([[3]], [[3, 4], [5]])
 
 
 def test_an_output_at_the_limit_is_let_through():

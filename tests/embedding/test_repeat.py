@@ -19,7 +19,10 @@ def test_two_runs_give_the_same_bytes(corpus, entry, tmp_path):
     assert digest(run(corpus, settings, tmp_path, "two")) == first
 
 
-@pytest.mark.parametrize("batching", [{"batch_size": 1}, {"batch_size": 10, "shard_size": 10}, {"batch_seconds": 1.1}])
+@pytest.mark.parametrize(
+    "batching",
+    [{"batch": {"size": 1}}, {"batch": {"size": 10}, "shard_size": 10}, {"batch": {"size": 3, "seconds": 1.1}}],
+)
 def test_vectors_do_not_depend_on_batches_and_shards(batching, corpus, entry, tmp_path):
     one, other = (run(corpus, entry("wavlm_group", **how), tmp_path, str(i)) for i, how in enumerate(({}, batching)))
     for layer in range(4):
@@ -74,7 +77,7 @@ def out_of_memory(monkeypatch, most: int) -> list[int]:
 
 
 def test_out_of_memory_halves_the_batches_once_and_says_so(corpus, entry, tmp_path, monkeypatch, capsys):
-    settings = entry("hubert_group", batch_size=4, shard_size=5)
+    settings = entry("hubert_group", batch={"size": 4}, shard_size=5)
     expected = embeddings.read_layer(run(corpus, settings, tmp_path, "whole"), 3)[1]
     for file in next((tmp_path / "work").iterdir()).iterdir():
         file.unlink()
@@ -82,15 +85,18 @@ def test_out_of_memory_halves_the_batches_once_and_says_so(corpus, entry, tmp_pa
     vectors = embeddings.read_layer(run(corpus, settings, tmp_path), 3)[1]
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
     assert tried == [4, 2, 2, 1, 2, 2, 1]  # the shard begins anew, the next one begins with halves
-    assert "out of memory with 4 utterances a forward pass; going on with half as many" in capsys.readouterr().err
+    console = capsys.readouterr().err
+    assert console.count("out of memory with 4 utterances a forward pass (the longest is ") == 1
+    assert "; going on with half as many at once" in console
 
 
 def test_out_of_memory_with_half_a_batch_stops_with_the_remedy(corpus, entry, tmp_path, monkeypatch):
     out_of_memory(monkeypatch, most=1)
     with pytest.raises(
-        InputError, match="even with 2 utterances a forward pass, the longest is 'u1', 1.6 s; lower batch_size"
+        InputError,
+        match=r"2 utterances a forward pass \(the longest is 'u1', 1.6 s\), cut in two; lower batch.size",
     ):
-        run(corpus, entry("hubert_group", batch_size=4), tmp_path)
+        run(corpus, entry("hubert_group", batch={"size": 4}), tmp_path)
 
 
 def test_two_workers_write_the_bytes_of_one_process(corpus, entry, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.tables import embeddings, manifest, transcripts
@@ -33,7 +34,8 @@ def project(tmp_path, corpus, entry, monkeypatch):
 @pytest.mark.parametrize("name", ["w2v_bert", "llama"])
 def test_an_entry_becomes_an_embedding(name, project):
     folder = project(name)
-    assert embeddings.read_info(folder).n_utterances == 10
+    info = embeddings.read_info(folder)
+    assert (info.n_utterances, info.device, info.precision) == (10, pick().type, "float32")
     assert list(Path("work/embedding").iterdir()) == []  # the shards are gone once everything is in place
 
 

@@ -11,12 +11,16 @@ from transformers import LlamaForSequenceClassification, RobertaForSequenceClass
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import disk
-from pipeline_lib.experts.disk import ExpertSettings
+from pipeline_lib.experts.checkpoints import with_digests
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.params.encoder import EncoderSettings
-from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, PoolingSettings
+from pipeline_lib.storage import checksummed_json
 from tests.encoders import checkpoints
 
 CPU = torch.device("cpu")
+NARROW = PoolingSettings(attention_width=6)
+TEXT_MODEL = "encoder.branches.text.model."
 NOISE = np.random.default_rng(0)
 WAVEFORMS = [(0.1 * NOISE.standard_normal(n)).astype(np.float32) for n in (6_000, 9_000)]
 TEXTS = ["i am so happy", "the", "you are not angry today"]
@@ -29,6 +33,18 @@ def written(tmp_path_factory):
     return {name: checkpoints.write(folder, name) for name in names}
 
 
+def modality_of(name):
+    return "text" if name in checkpoints.TEXT | checkpoints.FOUR_BIT else "audio"
+
+
+def branch(checkpoint, method="lora", weights="float32", layers="last"):
+    return ExpertBranch(
+        encoder=EncoderSettings(checkpoint=str(checkpoint), weights=weights),
+        layers=layers,
+        adaptation=AdaptationSettings(method=method, lora=LoraSettings(r=4)),
+    )
+
+
 def settings(
     written,
     name,
@@ -37,21 +53,21 @@ def settings(
     labels=("a", "b", "c"),
     attributes=("arousal",),
     weights="float32",
-    **parts,
+    layers="last",
+    pooling=NARROW,
 ):
     return ExpertSettings(
-        modality="text" if name in checkpoints.TEXT | checkpoints.FOUR_BIT else "audio",
-        encoder=EncoderSettings(checkpoint=str(written[name]), weights=weights),
-        network=NetworkSettings(
-            adaptation=AdaptationSettings(method=method, lora=LoraSettings(r=4)),
-            head=HeadSettings(kind=head, width=10),
-            **{"pooling": PoolingSettings(attention_width=6), **parts},
-        ),
+        branches={modality_of(name): branch(written[name], method, weights, layers)},
+        pooling=pooling,
+        head=HeadSettings(kind=head, width=10),
         labels=list(labels),
         attributes=list(attributes),
         attribute_scale=[1.0, 7.0],
         attribute_range="signed",
         seed=5,
+        max_s=30.0,
+        text="reference",
+        prior=[0.5, 0.3, 0.2],
     )
 
 
@@ -69,9 +85,10 @@ def disturbed(network):
 
 
 def outputs(network, settings):
-    inputs = network.encoder.prepare(TEXTS if settings.modality == "text" else WAVEFORMS)
+    parts = {"text": TEXTS, "audio": WAVEFORMS}
+    utterances = list(zip(*(parts[name] for name in settings.modalities), strict=False))
     with torch.inference_mode():
-        return network(inputs)
+        return network(network.encoder.prepare(utterances))
 
 
 CASES = [
@@ -111,14 +128,16 @@ def test_the_same_expert_gives_the_same_bytes(written, tmp_path):
         disk.save_expert(tmp_path / name, disturbed(disk.build(config, CPU)), config)
     for file in ("settings.json", "adapter.safetensors", "head.safetensors"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    assert disk.read_settings(tmp_path / "one") == config
+    saved = disk.read_settings(tmp_path / "one")
+    assert saved == with_digests(config) and saved.branches["audio"].digest is not None
+    assert saved.prior == [0.5, 0.3, 0.2] and saved.max_s == 30
 
 
 def test_only_what_was_trained_is_written(written, tmp_path):
     config = settings(written, "w2v_bert")
     disk.save_expert(tmp_path / "expert", disk.build(config, CPU), config)
     assert all(".lora_" in name for name in load_file(tmp_path / "expert" / "adapter.safetensors"))
-    assert "head.norm.running_mean" in load_file(tmp_path / "expert" / "head.safetensors")
+    assert "heads.shared.norm.running_mean" in load_file(tmp_path / "expert" / "head.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -127,21 +146,21 @@ def test_only_what_was_trained_is_written(written, tmp_path):
 def test_sequence_classification_is_transformers_own(written, name, kind):
     values = settings(written, name, "full", "sequence_classification", attributes=("arousal", "valence"))
     network = disturbed(disk.build(values, CPU))
-    inputs = network.encoder.prepare(TEXTS)
-    config = network.encoder.model.config
-    config.num_labels, config.pad_token_id = 5, network.encoder.prepare.padding
+    encoder = network.encoder.branches["text"]
+    inputs, config = encoder.prepare(TEXTS), encoder.model.config
+    config.num_labels, config.pad_token_id = 5, encoder.prepare.padding
     real = kind(config).eval()
     state = network.state_dict()
     published = {
-        f"{real.base_model_prefix}.{key.removeprefix('encoder.model.')}": v
+        f"{real.base_model_prefix}.{key.removeprefix(TEXT_MODEL)}": v
         for key, v in state.items()
-        if key.startswith("encoder.model.")
+        if key.startswith(TEXT_MODEL)
     }
-    published |= {key.removeprefix("head."): v for key, v in state.items() if key.startswith("head.")}
+    published |= {key.removeprefix("heads."): v for key, v in state.items() if key.startswith("heads.")}
     real.load_state_dict(published)
     with torch.inference_mode():
         expected = real(**inputs).logits
-        result = network(inputs)
+    result = outputs(network, values)
     torch.testing.assert_close(torch.cat([result["logits"], result["attributes"]], dim=1), expected, rtol=0, atol=0)
 
 
@@ -159,18 +178,18 @@ def test_an_expert_with_gender_has_two_outputs_more_and_is_loaded_to_the_bit(wri
     }
     assert all(torch.equal(before[name], after[name]) for name in before)
     if head == "sequence_classification":
-        scores = functional.linear(before["embedding"], network.head["score"].weight.detach())
+        scores = functional.linear(before["embedding"], network.heads["score"].weight.detach())
         torch.testing.assert_close(scores, torch.cat([before[n] for n in ("logits", "attributes", "gender")], dim=1))
 
 
-def test_an_expert_saved_before_there_was_gender_is_read_as_one_without(written, tmp_path):
+def test_an_expert_of_the_first_format_is_refused(written, tmp_path):
     config = settings(written, "llama", "frozen", pooling=PoolingSettings(kind="last_token"))
     disk.save_expert(tmp_path / "expert", disk.build(config, CPU), config)
-    path = tmp_path / "expert" / "settings.json"
-    values = json.loads(path.read_text())
-    del values["gender"], values["sha256"]
-    path.write_text(json.dumps(values))
-    assert disk.read_settings(tmp_path / "expert") == config
+    record, _ = checksummed_json.read(tmp_path / "expert" / "settings.json")
+    first = {"format_version": 1, "modality": "text", "encoder": record["branches"]["text"]["encoder"], "network": {}}
+    (tmp_path / "expert" / "settings.json").write_text(checksummed_json.dumps(first) + "\n")
+    with pytest.raises(InputError, match="has format version 1, this code reads 2; train the expert again"):
+        disk.load(tmp_path / "expert", CPU)
 
 
 def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_reads(written):
@@ -178,10 +197,10 @@ def test_the_embedding_is_the_state_of_the_last_token_that_the_linear_layer_read
     network = disturbed(disk.build(config, CPU))
     result = outputs(network, config)
     for i, text in enumerate(TEXTS):
-        alone = network.encoder.prepare([text])
-        last = network.encoder.model(**alone).last_hidden_state[0, -1]
+        encoder = network.encoder.branches["text"]
+        last = encoder.model(**encoder.prepare([text])).last_hidden_state[0, -1]
         torch.testing.assert_close(result["embedding"][i], last)
-    scores = functional.linear(result["embedding"], network.head["score"].weight.detach())
+    scores = functional.linear(result["embedding"], network.heads["score"].weight.detach())
     torch.testing.assert_close(scores, result["logits"])
 
 
@@ -193,8 +212,8 @@ def test_a_tuned_encoder_is_loaded_with_its_updates_merged(written, tmp_path):
     assert not any("lora" in name for name, _ in encoder.named_parameters())
     inputs = encoder.prepare(WAVEFORMS)
     with torch.inference_mode():
-        merged, attached = encoder(**inputs), network.encoder(**inputs)
-        untuned = disk.build(config, CPU).encoder(**inputs)
+        merged, attached = encoder(**inputs), network.encoder.branches["audio"](**inputs)
+        untuned = disk.build(config, CPU).encoder.branches["audio"](**inputs)
     mask = merged.mask
     torch.testing.assert_close(merged.layers[-1][mask], attached.layers[-1][mask], rtol=1e-4, atol=1e-5)
     assert (merged.layers[-1] - untuned.layers[-1])[mask].abs().max() > 1e-2
@@ -223,14 +242,14 @@ def test_updates_beside_weights_that_merging_would_round_stay_beside_them(writte
 
 @pytest.mark.parametrize("weights", ["bfloat16", "nf4"])
 def test_a_sparing_expert_is_near_the_one_in_float32(written, weights):
-    exact, sparing = (settings(written, "llama_wide", "lora", weights=precision) for precision in ("float32", weights))
+    exact, sparing = (settings(written, "llama_wide", "lora", weights=held) for held in ("float32", weights))
     networks = [disk.build(config, CPU) for config in (exact, sparing)]
     trained = dict(disturbed(networks[0]).named_parameters())
     with torch.no_grad():
         for key, parameter in networks[1].named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(trained[key])
-    networks[1].load_state_dict({key: v for key, v in networks[0].state_dict().items() if "head" in key}, strict=False)
+    networks[1].load_state_dict({key: v for key, v in networks[0].state_dict().items() if "heads" in key}, strict=False)
     expected, result = outputs(networks[0], exact), outputs(networks[1], sparing)
     for key in expected:
         assert torch.linalg.norm(result[key] - expected[key]) < 0.25 * torch.linalg.norm(expected[key]), key
@@ -248,8 +267,8 @@ def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
     folder = tmp_path / "expert"
     disk.save_expert(folder, disk.build(config, CPU), config)
     tensors = load_file(folder / "head.safetensors")
-    save_file({**tensors, "head.dense.weight": torch.zeros(3, 3)}, folder / "head.safetensors")
-    with pytest.raises(InputError, match=r"does not fit its settings.json at 'head.dense.weight'"):
+    save_file({**tensors, "heads.shared.dense.weight": torch.zeros(3, 3)}, folder / "head.safetensors")
+    with pytest.raises(InputError, match=r"does not fit its settings.json at 'heads.shared.dense.weight'"):
         disk.load(folder, CPU)
     (folder / "head.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match="is damaged"):
@@ -260,5 +279,5 @@ def test_a_missing_damaged_or_foreign_expert_is_refused(written, tmp_path):
         disk.load(folder, CPU)
     del values["sha256"]
     (folder / "settings.json").write_text(json.dumps({**values, "format_version": 99}))
-    with pytest.raises(InputError, match="has format version 99, this code reads 1"):
+    with pytest.raises(InputError, match="has format version 99, this code reads 2; train the expert again"):
         disk.load(folder, CPU)

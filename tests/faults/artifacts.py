@@ -14,14 +14,18 @@ import pyarrow as pa
 import torch
 
 from pipeline_lib.experts import disk
-from pipeline_lib.experts.disk import ExpertSettings
+from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.fusion import model
 from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.fusion import FusionSettings
-from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, NetworkSettings, PoolingSettings
+from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, PoolingSettings
+from pipeline_lib.params.rebalancing import RebalancingSettings
+from pipeline_lib.rebalancing import model as rebalancing_model
+from pipeline_lib.rebalancing.rebalance import fit
+from pipeline_lib.rebalancing.source import of_predictions
 from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -159,18 +163,22 @@ def _read_checkpoints(folder: Path) -> Any:
 def _expert(root: Path) -> tuple[Any, ExpertSettings]:
     place = encoders.write(root, "llama")
     said = ExpertSettings(
-        modality="text",
-        encoder=EncoderSettings(checkpoint=str(place), layers_kept=1),
-        network=NetworkSettings(
-            adaptation=AdaptationSettings(method="lora", lora=LoraSettings(r=2)),
-            head=HeadSettings(width=6),
-            pooling=PoolingSettings(kind="mean"),
-        ),
+        branches={
+            "text": ExpertBranch(
+                encoder=EncoderSettings(checkpoint=str(place), layers_kept=1),
+                layers="last",
+                adaptation=AdaptationSettings(method="lora", lora=LoraSettings(r=2)),
+            )
+        },
+        head=HeadSettings(width=6),
+        pooling=PoolingSettings(kind="mean"),
         labels=list(LABELS),
         attributes=["arousal"],
         attribute_scale=[1.0, 7.0],
         attribute_range="signed",
         seed=5,
+        max_s=30.0,
+        text="transcripts",
     )
     return disk.build(said, CPU), said
 
@@ -199,6 +207,16 @@ def _read_fusion(folder: Path) -> Any:
     return frozen([loaded.labels, loaded.posterior_experts, loaded.fuser.predict_proba(posteriors), weights])
 
 
+def _write_rebalancing(folder: Path) -> None:
+    settings = RebalancingSettings(method="lda_logistic", prior="development")
+    fitted = fit(of_predictions(some_predictions()), a_manifest(), settings, "mine")
+    rebalancing_model.write(folder / "mine", fitted)
+
+
+def _read_rebalancing(folder: Path) -> Any:
+    return frozen(rebalancing_model.apply(rebalancing_model.read(folder / "mine"), of_predictions(some_predictions())))
+
+
 def kinds(root: Path) -> dict[str, Kind]:
     """Return every kind; ``root`` keeps what experts are built on."""
     return {
@@ -220,6 +238,7 @@ def kinds(root: Path) -> dict[str, Kind]:
         "training checkpoint": Kind(_write_checkpoints, _read_checkpoints, heals=True),
         "expert": expert_kind(root),
         "fusion": Kind(_write_fusion, _read_fusion),
+        "rebalancing": Kind(_write_rebalancing, _read_rebalancing),
     }
 
 

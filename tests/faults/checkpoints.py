@@ -7,6 +7,7 @@ written or half of a folder removed. The tiny experts of ``tests/finetuning`` tr
 import os
 import random
 import shutil
+import signal
 import stat
 import tempfile
 import time
@@ -28,7 +29,7 @@ from tests.finetuning import corpora
 
 LIMIT_S = 120.0
 PHASE = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
-CHUNK = {"audio": [0.3, 0.4], "text": None}
+CHUNK = {"audio": {"chunk_s": [0.3, 0.4]}, "text": {}}
 MORE = {
     "audio": {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}},
     "text": {"head": {"kind": "sequence_classification"}, "text": "reference"},
@@ -126,7 +127,7 @@ def tones(root: Path) -> SimpleNamespace:
 
 def settings(checkpoint: Path, modality: str) -> FinetuningSettings:
     """Return two phases, the second of the head alone, with a checkpoint after every step."""
-    first = {**PHASE, "chunk_s": CHUNK[modality]}
+    first = {**PHASE, **CHUNK[modality]}
     second = {**first, "epochs": 1, "train": "head", "sampler": "balanced", "optim": "adamw"}
     phases = {"only": first, "then": second}
     return corpora.settings(checkpoint, modality, phases=phases, **MORE[modality])
@@ -136,7 +137,7 @@ def train(corpus: SimpleNamespace, modality: str, folder: Path) -> None:
     """Do what the stage does: train, save, predict, write, take the checkpoints away."""
     texts = corpus.texts if modality == "text" else None
     places = {"expert": folder / "expert", "curve": folder / "curve", "work": folder / "work"}
-    places |= {"machine": corpora.machine(save_steps=1)}
+    places |= {"machine": corpora.machine(save_steps=1, threads=1)}
     found, unfinished = finetune("tones", corpus.settings[modality], corpus.corpus, corpus.root, texts, **places)
     predictions.write(folder / "predictions.parquet", found)
     discard(unfinished)
@@ -158,10 +159,15 @@ def killed_at(corpus: SimpleNamespace, modality: str, expected: dict, at: int, h
     """Die at one change to the disk, then train again."""
 
     def dying() -> None:
-        with Dying(at, how):
+        with Dying(at, how) as counting:
             train(corpus, modality, folder)
+        print(f"trained to the end, with {counting.seen} changes to the disk")
 
-    assert forked.run(dying, LIMIT_S) == -9, "did not die"
+    log = folder / "dying.txt"
+    status = forked.run(dying, LIMIT_S, str(log))
+    text = log.read_text(errors="replace")
+    assert status == -signal.SIGKILL, f"did not die: {forked.outcome(status, LIMIT_S)}: {text[-300:]}"
+    log.unlink()
     again(corpus, modality, expected, folder)
 
 
@@ -179,7 +185,7 @@ def again(corpus: SimpleNamespace, modality: str, expected: dict, folder: Path) 
     said = folder / "said.txt"
     status = forked.run(partial(train, corpus, modality, folder), LIMIT_S, str(said))
     text = said.read_text(errors="replace") if said.exists() else ""
-    assert status == 0, f"the same command failed: {text[-300:]}"
+    assert status == 0, f"the same command {forked.outcome(status, LIMIT_S)}: {text[-300:]}"
     said.unlink()
     found = produced(folder)
     assert found == expected, f"differs in {sorted(k for k in {*found, *expected} if found.get(k) != expected.get(k))}"

@@ -17,8 +17,9 @@ from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import BadAudio
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.experts.readers import Recordings
 from pipeline_lib.params.transcription import TranscriptionSettings
+from pipeline_lib.tables.origin import NO_MODEL
 from pipeline_lib.transcription.recognition import Recognizer
 from tests.faults import forked, tables
 from tests.faults.cases import Case, command, share
@@ -30,6 +31,8 @@ LONGEST_S = 120.0
 
 class Recorder:
     """An engine that stores its waveforms."""
+
+    origin = NO_MODEL
 
     def __init__(self) -> None:
         self.waveforms: list[np.ndarray] = []
@@ -75,7 +78,9 @@ def transcribed(root: Path, name: str) -> np.ndarray:
 
 def trained(root: Path, name: str) -> np.ndarray:
     """Return what fine-tuning reads."""
-    return Recordings([root / name], 0)(0, 0.0, None)
+    samples = Recordings([root / name], np.zeros(1))(0, 0.0, None)
+    assert samples is not None
+    return samples
 
 
 DOORS: dict[str, Callable[[Path, str], np.ndarray]] = {
@@ -110,7 +115,7 @@ def through(door: str, kind: Kind, root: Path) -> None:
             said.write_text(json.dumps({"reason": None}))
 
     status = forked.run(child, LIMIT_S, str(root / "log.txt"))
-    assert status is not None, f"hung for {LIMIT_S:g} s"
+    assert status is not None, forked.outcome(status, LIMIT_S)
     assert status == 0, f"died with {status}: {(root / 'log.txt').read_text()[-300:]}"
     judge(door, kind, root, json.loads(said.read_text()))
 

@@ -23,7 +23,8 @@ import typer
 
 from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import BadAudio
-from pipeline_lib.corpus.checking import Limits, check_one
+from pipeline_lib.corpus.checking import Limits, check_parts
+from pipeline_lib.tables.segments import WHOLE
 from tests.faults import forked
 from tests.faults.damaged_recordings import RATE, encoded
 
@@ -96,8 +97,8 @@ def outcome(path: Path, original: np.ndarray, sha256: str) -> str:
         away = float(np.linalg.norm(samples - original))
         if away <= AUDIBLE * float(np.linalg.norm(original)):
             return "same"
-    found = check_one(path.parent, LIMITS, (path.name, sha256), has_sums=True)
-    return "wrong" if found.reason == "changed" else "wrong with checksums"
+    (checked,) = check_parts(path.parent, LIMITS, ((path.name, sha256), (WHOLE,)), has_sums=True)
+    return "wrong" if checked.reason == "changed" else "wrong with checksums"
 
 
 def batch(folder: Path, name: str, seed: int, start: int, stop: int, board: mmap.mmap) -> None:

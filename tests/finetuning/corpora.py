@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from pipeline_lib.experts.utterances import Utterances, from_manifest
+from pipeline_lib.finetuning.targets import check_data, targets_of
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FinetuningMachine
 from pipeline_lib.tables.manifest import Manifest
@@ -56,12 +58,9 @@ def hiss(rng: np.random.Generator, n: int, label: int) -> np.ndarray:
 
 def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:
     """Return an entry that trains the checkpoint in seconds; nested dicts of ``changes`` are merged."""
-    phase = {
-        "epochs": 2,
-        "batch_size": 6,
-        "learning_rate": 0.003,
-        "chunk_s": [0.3, 0.4] if modality == "audio" else None,
-    }
+    phase = {"epochs": 2, "batch_size": 6, "learning_rate": 0.003}
+    if modality == "audio":
+        phase["chunk_s"] = [0.3, 0.4]
     entry = {
         "modality": modality,
         "encoder": {"checkpoint": str(checkpoint)},
@@ -77,6 +76,17 @@ def settings(checkpoint: Path, modality: str, **changes) -> FinetuningSettings:
 def machine(**changes) -> FinetuningMachine:
     """Return how a training is done on the CPU."""
     return FinetuningMachine.parse({"device": "cpu"} | changes, "finetuning")
+
+
+def utterances(corpus, settings, texts=None, root=Path()) -> Utterances:
+    """Return the corpus as the entry's expert reads it; ASR transcripts are empty where there are none."""
+    texts = [""] * len(corpus) if texts is None else texts
+    return from_manifest(corpus, root, tuple(settings.branches), texts, settings.text)
+
+
+def checked(corpus, settings, texts=None):
+    """Return the rows to train on and to develop on, of a corpus that is refused where it lacks something."""
+    return check_data(corpus, targets_of(corpus, settings), settings, utterances(corpus, settings, texts))
 
 
 def merged(values: dict, changes: dict) -> dict:

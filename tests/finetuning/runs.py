@@ -6,9 +6,10 @@ from tests.finetuning import corpora
 
 LONG = {
     "adaptation": {"method": "full"},
-    "phases": {"only": {"epochs": 12, "chunk_s": None}},
+    "phases": {"only": {"epochs": 12}},
     "early_stopping": {"patience": None},
 }
+LONG_AUDIO = corpora.merged(LONG, {"phases": {"only": {"chunk_s": None}}})
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
 SCORED = {"head": {"kind": "sequence_classification"}, "text": "reference"}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.networks.sequence_classification import Network
+from pipeline_lib.networks.network import Network
 from tests.finetuning import corpora
 from tests.finetuning.runs import SCORED, run
 
@@ -28,7 +28,7 @@ def limit_memory(monkeypatch, largest):
     sizes, forward = [], Network.forward
 
     def limited(self, inputs):
-        size = len(inputs["input_features"])
+        size = len(inputs["present"])
         if self.training:
             sizes.append(size)
             if size > largest:

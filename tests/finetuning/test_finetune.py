@@ -11,11 +11,11 @@ from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.finetuning.train import Training
 from tests.finetuning import corpora
-from tests.finetuning.runs import BOTH, LONG, SCORED, accuracy, run
+from tests.finetuning.runs import BOTH, LONG, LONG_AUDIO, SCORED, accuracy, run
 
 
 def test_an_audio_expert_learns_hisses_with_categories_and_attributes(tones, tmp_path):
-    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG, **BOTH))
+    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG_AUDIO, **BOTH))
     corpus = tones.corpus
     assert result.labels == ("anger", "happiness", "sadness", "O")
     np.testing.assert_allclose(result.training_prior, 0.25)
@@ -39,7 +39,7 @@ def test_with_shuffled_training_labels_an_expert_falls_to_chance(tones, tmp_path
     frame.loc[by_label, "emotion"] = frame["emotion"].to_numpy()[train]
     shuffled = replace(tones.corpus, frame=frame)
     assert sorted(frame["emotion"][train]) == sorted(tones.corpus.frame["emotion"][train])
-    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG), shuffled)
+    result, _ = run(tones, tmp_path, corpora.settings(tones.w2v_bert, "audio", **LONG_AUDIO), shuffled)
     assert accuracy(result, tones.corpus) < 0.6
 
 
@@ -47,7 +47,7 @@ def test_a_saved_expert_predicts_what_the_table_says(tones, tmp_path):
     result, _ = run(tones, tmp_path, corpora.settings(tones.llama, "text", **SCORED))
     network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     with torch.inference_mode():
-        logits = network(network.encoder.prepare(tones.texts[:1]))["logits"].double()
+        logits = network(network.encoder.prepare([(tones.texts[0],)]))["logits"].double()
     np.testing.assert_allclose(result.posterior[0], logits.softmax(dim=1)[0].numpy(), atol=1e-6)
 
 

@@ -10,7 +10,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.tables import embeddings
-from tests.finetuning import corpora
+from tests.finetuning import corpora, runs
 from tests.finetuning.test_joint import TARGETS, run
 
 
@@ -23,7 +23,7 @@ def test_frames_kept_in_memory_train_the_same_expert_and_the_console_says_so(ton
     console = capsys.readouterr().err
     assert "frames are computed anew each time: cache_embeddings is false" in console
     assert console.count("frames of text are cached in memory") == 2
-    assert console.count("frames of audio are computed anew each time: they would take 0.000") == 1
+    assert console.count("frames of audio are computed anew each time: they would take ") == 1
     assert "of cache_embeddings_gb 5e-05 there is" in console
     for name in ("some", "all"):
         for modalities, table in result[name].items():
@@ -140,3 +140,44 @@ def test_an_embedding_of_another_encoder_or_corpus_is_refused(tones, tmp_path):
     options["branches"] = {"text": {"embedding": str(folder)}}
     with pytest.raises(InputError, match=r"has no frames of 'other_.* and 35 others that are trained on"):
         run(tones, tmp_path, corpora.joint(tones, **options), replace(tones.corpus, frame=frame))
+
+
+ALONE = {"adaptation": {"method": "frozen"}, "layers": "weighted", "phases": {"only": {"chunk_s": None}}}
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_a_frozen_expert_of_one_modality_trains_on_cached_and_stored_frames_what_it_does_without(
+    tones, tmp_path, capsys, modality
+):
+    checkpoint, phase = (tones.w2v_bert, {"chunk_s": None}) if modality == "audio" else (tones.llama, {})
+    alone = ALONE | {"phases": {"only": phase}}
+
+    def trained(name, limit, **changes):
+        settings = corpora.settings(checkpoint, modality, cache_embeddings=True, **alone, **changes, **runs.BOTH)
+        return runs.run(tones, tmp_path / name, settings, cache_embeddings_gb=limit)[0]
+
+    anew, cached = trained("anew", 0.0), trained("cached", 1.0)
+    console = capsys.readouterr().err
+    assert console.count(f"frames of {modality} are computed anew each time: they would take ") == 1
+    assert console.count(f"frames of {modality} are cached in memory") == 1
+    np.testing.assert_allclose(cached.posterior, anew.posterior, atol=1e-6)
+    np.testing.assert_allclose(cached.attributes, anew.attributes, atol=1e-5)
+    stored = trained("stored", 1.0, embedding=str(embedded(tones, tmp_path / "frames", modality)))
+    assert f"read from {tmp_path / 'frames'}" in capsys.readouterr().err
+    np.testing.assert_allclose(stored.posterior, anew.posterior, atol=2e-5)
+    np.testing.assert_allclose(stored.attributes, anew.attributes, atol=1e-4)
+
+
+def test_a_frozen_expert_that_caches_runs_its_encoder_once_and_to_predict(tones, tmp_path, monkeypatch):
+    from pipeline_lib.encoders.speech import SpeechEncoder
+
+    calls, forward = [], SpeechEncoder.forward
+    monkeypatch.setattr(
+        SpeechEncoder,
+        "forward",
+        lambda self, **inputs: calls.append(len(next(iter(inputs.values())))) or forward(self, **inputs),
+    )
+    runs.run(tones, tmp_path / "cached", corpora.settings(tones.w2v_bert, "audio", cache_embeddings=True, **ALONE))
+    assert sum(calls) == 36 + 48  # train and dev once, every utterance in the end
+    runs.run(tones, tmp_path / "anew", corpora.settings(tones.w2v_bert, "audio", **ALONE))
+    assert sum(calls) == 2 * 36 + 36 + 48 + 48  # two epochs of train and dev

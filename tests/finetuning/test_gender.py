@@ -11,10 +11,10 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.experts import disk
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.finetuning.targets import check_data, targets_of
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.tables import predictions
 from tests.finetuning import corpora
-from tests.finetuning.runs import LONG, SCORED, run
+from tests.finetuning.runs import LONG, LONG_AUDIO, SCORED, run
 from tests.finetuning.test_votes import SOFT, voted
 
 GENDER = {"targets": {"gender": True}, "losses": {"gender": 0.5}}
@@ -30,7 +30,7 @@ def spoken(corpus, column=None):
 
 def check(corpus, options):
     targets = targets_of(corpus, options)
-    return targets, *check_data(corpus, targets, options)
+    return targets, *corpora.checked(corpus, options)
 
 
 def test_genders_are_targets_where_they_are_known(tones):
@@ -81,11 +81,13 @@ def test_a_tally_counts_genders_in_one_batch_or_many_and_through_json(tones):
     assert tally.scores()["gender_accuracy"] == pytest.approx(right.mean(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", {}), ("llama", "text", SCORED)])
+@pytest.mark.parametrize(
+    ("name", "modality", "changes"), [("w2v_bert", "audio", LONG_AUDIO), ("llama", "text", LONG | SCORED)]
+)
 def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only(
     tones, tmp_path, name, modality, changes
 ):
-    options = corpora.settings(getattr(tones, name), modality, **LONG, **changes, **GENDER)
+    options = corpora.settings(getattr(tones, name), modality, **changes, **GENDER)
     result, _ = run(tones, tmp_path, options, spoken(tones.corpus))
     rows = list(csv.DictReader((tmp_path / "curve.csv").open()))
     assert max(float(row["dev_gender_accuracy"]) for row in rows if row["dev_loss"] != "nan") > 0.8
@@ -95,7 +97,7 @@ def test_an_expert_learns_genders_beside_categories_and_predicts_categories_only
     network = disk.load(tmp_path / "models" / "tones", torch.device("cpu"))
     if modality == "text":
         with torch.inference_mode():
-            outputs = network(network.encoder.prepare(tones.texts[:2]))
+            outputs = network(network.encoder.prepare([(text,) for text in tones.texts[:2]]))
         assert outputs["gender"].shape == (2, 2)
         logits = outputs["logits"].double()
         np.testing.assert_allclose(result.posterior[:2], logits.softmax(dim=1).numpy(), atol=1e-6)

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from pipeline_lib import losses
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.finetuning.targets import check_data, targets_of, texts_of
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.tables import manifest, predictions, transcripts
 from stages.finetuning import main
 from tests.finetuning import corpora
@@ -36,7 +36,7 @@ def test_a_corpus_of_recordings_trains_a_joint_expert(tones, tmp_path):
     np.testing.assert_array_equal(by_modalities["both"].posterior, by_modalities["audio"].posterior)
     frame = tones.corpus.frame.assign(reference_text=np.full(48, None, dtype=object))
     settings = corpora.joint(tones, text="reference")
-    assert texts_of(replace(tones.corpus, frame=frame), None, settings) == [None] * 48
+    assert not corpora.utterances(replace(tones.corpus, frame=frame), settings).present[:, 1].any()
 
 
 def test_without_emotions_their_gradient_is_zero_and_the_others_is_not(tones, tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_emotions_beside_the_corpus_labels_count_in_every_other_loss(tones):
     happy = corpus.frame["emotion"].to_numpy() == "happiness"
     assert targets.labels == ("anger", "sadness")
     assert set(targets.emotion[happy]) == {-1}
-    train, _ = check_data(corpus, targets, settings)
+    train, _ = corpora.checked(corpus, settings)
     assert happy[train].sum() == 6
     assert np.isfinite(targets.attributes[happy][:, 1]).all()
 

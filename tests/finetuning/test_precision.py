@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from pipeline_lib.encoders import device
-from pipeline_lib.experts.build import ENCODER
+from pipeline_lib.experts.build import ENCODER, precision
+from pipeline_lib.experts.disk import read_settings
 from pipeline_lib.finetuning.finetune import finetune
-from pipeline_lib.networks.sequence_classification import Network
+from pipeline_lib.finetuning.train import Training
+from pipeline_lib.networks.network import Network
 from tests.finetuning import corpora
 from tests.finetuning.test_split import job_of
 
@@ -67,8 +69,7 @@ def test_what_stands_on_the_encoder_is_in_float32(tones, tmp_path, half, name):
         stands_on_it = module_name and not module_name.startswith("encoder")
         if stands_on_it or isinstance(module, torch.nn.Linear):
             module.register_forward_hook(watch(module_name))
-    read = job.read if settings.modality != "audio" else job.read.recordings
-    inputs = job.network.encoder.prepare([read(int(row), 0.0, None) for row in job.train[:4]])
+    inputs = job.network.encoder.prepare([job.utterances.read(int(row), 0.0, None) for row in job.train[:4]])
     passes = settings.passes_of(settings.phases["only"])
     with device.autocast(torch.device("cpu")):
         options = [passes, ["aligned"] if name == "shared_transformer" else []] if passes else []
@@ -91,3 +92,31 @@ def test_the_development_split_is_measured_in_the_precision_of_prediction(tones,
     paths = {"expert": tmp_path / "models", "curve": tmp_path / "curve.csv", "work": tmp_path / "work"}
     finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths, machine=corpora.machine())
     assert set(seen) == {(True, True), (False, False)}
+
+
+def test_settings_hold_the_precision_of_training_and_predictions_their_own(tones, tmp_path, half):
+    settings = corpora.settings(tones.llama, "text", phases={"only": {"epochs": 1}})
+    paths = {"expert": tmp_path / "models", "curve": tmp_path / "curve.csv", "work": tmp_path / "work"}
+    result, _ = finetune("tones", settings, tones.corpus, tones.root, tones.texts, **paths, machine=corpora.machine())
+    saved = read_settings(paths["expert"])
+    assert (saved.device, saved.precision) == ("cpu", "float32 under bfloat16 autocast")
+    assert (result.device, result.precision) == ("cpu", "float32")
+
+
+def test_a_training_that_goes_on_elsewhere_names_both_devices(tones, tmp_path):
+    training = Training(job_of(tones, corpora.settings(tones.llama, "text"), tmp_path))
+    training.state.devices, training.state.precisions = ["cuda"], ["float32 under bfloat16 autocast"]
+    for _ in range(2):
+        training._note_origin()
+    assert training.state.devices == ["cpu", "cuda"]
+    assert training.state.precisions == ["float32", "float32 under bfloat16 autocast"]
+
+
+def test_the_frozen_encoders_of_a_joint_expert_leave_the_precision_of_training(tones, tmp_path):
+    for method, expected in (
+        ("lora", "audio float32 under bfloat16 autocast + text float32"),
+        ("frozen", "float32"),
+    ):
+        settings = corpora.joint(tones, branches={"audio": {"adaptation": {"method": method}}})
+        network = job_of(tones, settings, tmp_path / method).network
+        assert (precision(network, torch.bfloat16), precision(network)) == (expected, "float32")

@@ -7,17 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline_lib.experts import availability, disk
-from pipeline_lib.experts.utterances import Pairs, Recordings, Texts
+from pipeline_lib.experts import disk
+from pipeline_lib.experts.loading import Batch
 from pipeline_lib.finetuning import identity, sampling
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import logs
 from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.sampling import Batch
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.finetuning.targets import check_data, classes_of, lengths_of, targets_of, texts_of
+from pipeline_lib.finetuning.targets import classes_of, targets_of
 from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 from tests.finetuning import corpora
 from tests.networks import joint_networks
@@ -93,7 +92,10 @@ def objective_of(settings, present, *, soft=False):
     """Return the phase's objective and the targets of twelve utterances."""
     truth = truth_of(soft=soft)
     counts = np.array([6, 2, 1, 1]), truth["emotion"] if soft else None
-    job = SimpleNamespace(settings=settings, counts=counts[0], soft_counts=counts[1], arrays=truth, present=present)
+    utterances = SimpleNamespace(present=present, modalities=tuple(settings.branches))
+    job = SimpleNamespace(
+        settings=settings, counts=counts[0], soft_counts=counts[1], arrays=truth, utterances=utterances
+    )
     return Objective(job, settings.phases["only"]), {name: torch.from_numpy(values) for name, values in truth.items()}
 
 
@@ -135,7 +137,7 @@ def check(network, forward, objective, truth, sizes):
 @pytest.mark.parametrize("name", SINGLE)
 def test_split_equals_whole_for_every_loss_of_an_audio_or_text_expert(name, sizes):
     settings = corpora.settings("models/llama", "text", **corpora.merged({"head": {"kind": "relu"}}, SINGLE[name]))
-    objective, truth = objective_of(settings, np.ones((N, 2), bool), soft=name == "votes")
+    objective, truth = objective_of(settings, np.ones((N, 1), bool), soft=name == "votes")
     network, features = Rows(), torch.randn(N, 5, generator=torch.Generator().manual_seed(2))
     check(network, lambda rows: network(features[rows]), objective, truth, sizes)
 
@@ -161,7 +163,7 @@ def test_split_equals_whole_for_every_loss_of_a_joint_expert(name, sizes):
 def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step():
     # class weights 0.4, 1, 2, 2 by label; three parts: sum of w_i (softmax - onehot) / sum of w_i over all of them
     settings = corpora.settings("models/llama", "text", losses={"class_weights": "balanced"})
-    objective, truth = objective_of(settings, np.ones((N, 2), bool))
+    objective, truth = objective_of(settings, np.ones((N, 1), bool))
     by_class = 10 / (4 * np.array([6, 2, 1, 1]))
     logits = torch.randn(N, N_LABELS, generator=torch.Generator().manual_seed(5), requires_grad=True)
     whole = objective.from_targets(np.arange(N))
@@ -177,7 +179,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step
 
 def test_a_part_in_which_nothing_is_known_adds_nothing():
     settings = corpora.settings("models/llama", "text", losses={"class_weights": "balanced"})
-    objective, _ = objective_of(settings, np.ones((N, 2), bool))
+    objective, _ = objective_of(settings, np.ones((N, 1), bool))
     logits = torch.randn(3, N_LABELS, requires_grad=True)
     part = objective.part({"logits": logits}, {"emotion": torch.full((3,), -1)})
     loss, value = objective.loss(part, objective.from_targets(np.array([3, 10])))  # the step's only rows have no label
@@ -188,23 +190,19 @@ def test_a_part_in_which_nothing_is_known_adds_nothing():
 def job_of(tones, settings, folder):
     """Return the training of an expert on the tones, at its beginning."""
     targets = targets_of(tones.corpus, settings)
-    texts = texts_of(tones.corpus, tones.texts, settings)
-    present = availability.present(tones.corpus, texts, settings)
-    train, dev = check_data(tones.corpus, targets, settings, present)
+    train, dev = corpora.checked(tones.corpus, settings, tones.texts)
     network = disk.build(identity.expert_settings(settings, targets), torch.device("cpu"))
-    recordings = Recordings([tones.root / name for name in tones.corpus.frame["audio"]], 400)
+    utterances = corpora.utterances(tones.corpus, settings, tones.texts, tones.root)
     with logs(folder, enabled=False) as opened:
         return TrainingContext(
             name="tones",
             network=network,
             settings=settings,
+            utterances=utterances.fitted(network.encoder.branches),
             targets=targets,
             classes=classes_of(tones.corpus, targets),
-            lengths=lengths_of(tones.corpus, texts, settings),
-            present=present,
             train=train,
             dev=dev,
-            read=Texts(texts) if settings.modality == "text" else Pairs(recordings, texts or []),
             accelerator=accelerator_of(settings, "cpu"),
             folder=folder,
             logs=opened,
@@ -272,6 +270,6 @@ def test_a_step_of_batches_of_any_size_has_the_gradient_of_one_batch(tones, tmp_
 
 
 def limited(inputs, forward, *rest):
-    if len(inputs["present"] if "present" in inputs else inputs["input_ids"]) > N // 2:
+    if len(inputs["present"]) > N // 2:
         raise torch.OutOfMemoryError("CUDA out of memory")
     return forward(inputs, *rest)

@@ -33,7 +33,7 @@ def paths(tones, tmp_path):
 def test_the_stage_writes_expert_predictions_and_curve(tones, paths, tmp_path):
     main("text", **paths)
     result = predictions.read(paths["out"] / "text.parquet")
-    assert result.expert == "text"
+    assert (result.expert, result.device, result.precision) == ("text", "cpu", "float32")
     assert [file.name for file in (tmp_path / "predictions_alone" / "text").iterdir()] == ["none.txt"]  # not empty
     assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert (paths["models"] / "text" / "adapter.safetensors").is_file()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import availability
+from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning.evaluation import Tally
-from pipeline_lib.finetuning.targets import check_data, targets_of, texts_of, to_scale
+from pipeline_lib.finetuning.targets import targets_of
+from pipeline_lib.metrics.attributes import to_scale
 from tests.finetuning import corpora
 
 ATTRIBUTES = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
@@ -20,10 +21,6 @@ def changed(corpus, column, value, rows=None):
     return replace(corpus, frame=frame)
 
 
-def check(corpus, settings):
-    return check_data(corpus, targets_of(corpus, settings), settings)
-
-
 @pytest.fixture
 def audio(tones):
     return corpora.settings(tones.w2v_bert, "audio")
@@ -33,7 +30,7 @@ def test_o_and_x_are_labels_where_they_occur_in_training(tones, audio):
     assert targets_of(tones.corpus, audio).labels == ("anger", "happiness", "sadness", "O")
     without = corpora.settings(tones.w2v_bert, "audio", targets={"pseudo_labels": False})
     assert targets_of(tones.corpus, without).labels == ("anger", "happiness", "sadness")
-    train, dev = check(tones.corpus, without)
+    train, dev = corpora.checked(tones.corpus, without)
     assert (tones.corpus.frame["emotion"].iloc[train] != "O").all()
 
 
@@ -53,7 +50,7 @@ def test_attributes_are_trained_on_a_range_and_predicted_on_the_corpuss_scale(to
 
 def test_an_utterance_without_any_target_is_not_trained_on(tones, audio):
     row = np.flatnonzero(tones.corpus.mask("train"))[0]
-    train, _ = check(changed(tones.corpus, "emotion", None, row), audio)
+    train, _ = corpora.checked(changed(tones.corpus, "emotion", None, row), audio)
     assert row not in train
     assert len(train) == 23
 
@@ -61,56 +58,69 @@ def test_an_utterance_without_any_target_is_not_trained_on(tones, audio):
 @pytest.mark.parametrize(
     ("column", "value", "changes", "message"),
     [
-        ("audio", None, {}, "tones has no audio, an audio expert cannot be trained on it; set modality to text"),
+        (
+            "audio",
+            None,
+            {},
+            "tones has no utterance with audio, which the expert reads; train one of",
+        ),
         ("emotion", "sadness", {}, r"tones has no training example of \['anger', 'happiness'\]"),
         ("arousal", np.nan, ATTRIBUTES, "tones has no arousal in its training split"),
     ],
 )
 def test_a_corpus_that_lacks_what_is_asked_for_is_refused(tones, column, value, changes, message):
     with pytest.raises(InputError, match=message):
-        check(changed(tones.corpus, column, value), corpora.settings(tones.w2v_bert, "audio", **changes))
+        corpora.checked(changed(tones.corpus, column, value), corpora.settings(tones.w2v_bert, "audio", **changes))
 
 
 def test_a_development_split_without_labels_is_refused(tones, audio):
     dev = tones.corpus.mask("dev")
     with pytest.raises(InputError, match="the split 'dev' of tones has no labels, early stopping measures 'macro_f1'"):
-        check(changed(tones.corpus, "emotion", None, dev), audio)
+        corpora.checked(changed(tones.corpus, "emotion", None, dev), audio)
     settings = corpora.settings(tones.w2v_bert, "audio", early_stopping={"metric": "mean_ccc"}, **ATTRIBUTES)
     without = changed(changed(tones.corpus, "arousal", np.nan, dev), "valence", np.nan, dev)
     with pytest.raises(InputError, match="has no attributes, early stopping measures 'mean_ccc'"):
-        check(without, settings)
+        corpora.checked(without, settings)
 
 
 def test_a_corpus_without_a_development_split_is_refused(tones, audio):
     dev = tones.corpus.mask("dev")
     with pytest.raises(InputError, match="has no split or subset 'dev'"):
-        check(changed(tones.corpus, "split", "test", dev), audio)
+        corpora.checked(changed(tones.corpus, "split", "test", dev), audio)
 
 
 def test_a_text_expert_needs_texts(tones):
-    settings = corpora.settings(tones.llama, "text")
+    def read(corpus, text="reference"):
+        return from_manifest(corpus, tones.root, ("text",), None, text)
+
     with pytest.raises(InputError, match="needs transcripts, and there are none; run the stage transcription"):
-        texts_of(tones.corpus, None, settings)
-    reference = corpora.settings(tones.llama, "text", text="reference")
-    lacking = texts_of(changed(tones.corpus, "reference_text", None, 0), None, reference)
-    assert lacking == [None, *tones.texts[1:]]
-    present = availability.present(tones.corpus, lacking, reference)
-    assert np.flatnonzero(~present.any(axis=1)).tolist() == [0]
+        read(tones.corpus, "transcripts")
+    lacking = read(changed(tones.corpus, "reference_text", None, 0))
+    assert [lacking.read(row, 0.0, None) for row in range(48)] == [(None,), *((text,) for text in tones.texts[1:])]
+    assert np.flatnonzero(~lacking.present.any(axis=1)).tolist() == [0]
     with pytest.raises(InputError, match="no utterance of tones has reference text; set text to transcripts"):
-        texts_of(changed(tones.corpus, "reference_text", None), None, reference)
-    assert texts_of(tones.corpus, None, reference) == tones.texts
+        read(changed(tones.corpus, "reference_text", None))
+    assert read(tones.corpus).present.all()
 
 
 @pytest.mark.parametrize(
     ("modality", "changes", "message"),
     [
-        ("audio", {"targets": {"emotion": False}}, "targets has neither emotion nor attributes"),
+        (
+            "audio",
+            {"targets": {"emotion": False}},
+            "targets.emotion is false and targets.attributes empty, which leaves nothing to train",
+        ),
         ("audio", {"targets": {"attributes": ["arousal"]}}, "gives concordance no weight"),
         ("audio", {"losses": {"concordance": 1.0}}, "but no such target is trained"),
         ("audio", {"losses": {"cross_entropy": 0.0}}, "gives cross_entropy and focal no weight"),
-        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; expected 'macro_f1'"),
-        ("audio", {"head": {"kind": "sequence_classification"}}, "which is for text; expected 'dense'"),
-        ("text", {"phases": {"only": {"chunk_s": [1.0, 2.0]}}}, "phases.only.chunk_s is for audio"),
+        ("audio", {"early_stopping": {"metric": "mean_ccc"}}, "targets.attributes empty; set the metric to macro_f1"),
+        ("audio", {"head": {"kind": "sequence_classification"}}, "applies only to modality 'text' .*: set it to dense"),
+        (
+            "text",
+            {"phases": {"only": {"chunk_s": [1.0, 2.0]}}},
+            r"text.phases.only.chunk_s applies only to modality 'audio' or 'joint' \(got 'text'\): remove it",
+        ),
         ("text", {"layers": "weighted", "head": {"kind": "sequence_classification"}}, "reads the last layer"),
         (
             "audio",

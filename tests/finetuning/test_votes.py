@@ -9,7 +9,7 @@ import pytest
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import optimisation
 from pipeline_lib.finetuning.context import TrainingContext
-from pipeline_lib.finetuning.targets import check_data, targets_of
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.params.training import LossSettings, PhaseSettings
 from tests.finetuning import corpora
 from tests.finetuning.runs import LONG, SCORED, run
@@ -67,7 +67,7 @@ def test_without_usable_votes_the_consensus_is_certain_and_without_either_there_
     targets = targets_of(corpus, settings(tones))
     np.testing.assert_allclose(targets.soft[first], [0, 1, 0, 0])
     assert not targets.soft[[second, third]].any()
-    train, _ = check_data(corpus, targets, settings(tones))
+    train, _ = corpora.checked(corpus, settings(tones))
     assert first in train and second not in train and third not in train
 
 
@@ -78,7 +78,7 @@ def test_o_is_a_label_only_where_it_is_voted_for_in_train(tones):
 
 def test_utterances_without_consensus_train_too(tones):
     corpus, options = voted(tones.corpus), settings(tones)
-    train, _ = check_data(corpus, targets_of(corpus, options), options)
+    train, _ = corpora.checked(corpus, options)
     assert len(train) == 24
     assert (corpus.frame["emotion"].to_numpy()[train] == "X").sum() == 6
 
@@ -94,7 +94,7 @@ def test_utterances_without_consensus_train_too(tones):
 def test_a_corpus_that_lacks_votes_or_a_consensus_to_balance_is_refused(tones, cast, changes, message):
     corpus, options = voted(tones.corpus, cast), settings(tones, **changes)
     with pytest.raises(InputError, match=message):
-        check_data(corpus, targets_of(corpus, options), options)
+        corpora.checked(corpus, options)
 
 
 def test_soft_labels_without_categories_are_refused(tones):
@@ -106,7 +106,7 @@ def test_soft_labels_without_categories_are_refused(tones):
 def test_class_weights_and_prior_come_from_the_mean_target(tones):
     corpus, options = voted(tones.corpus), settings(tones)
     targets = targets_of(corpus, options)
-    train, _ = check_data(corpus, targets, options)
+    train, _ = corpora.checked(corpus, options)
     counts, soft = counts_of(targets, train)
     assert counts.tolist() == [6, 6, 0, 6]
     mean = np.mean([TARGETS[label] for label in tones.corpus.frame["emotion"].to_numpy()[train]], axis=0)

@@ -37,9 +37,9 @@ def test_qlora_learns_words_and_what_is_saved_predicts_to_the_bit_what_it_did(to
     assert f"{lora + 128 * 4:>14,} {held + lora + 128 * 4:>14,}" in console.out.splitlines()[-1]
     assert "LoRA stays beside the encoder's weights" in console.err
     network = disk.load(tmp_path / "models", torch.device("cpu"))
-    alone = [network(network.encoder.prepare([text]))["logits"] for text in tones.texts[:1]]
+    alone = [network(network.encoder.prepare([(text,)]))["logits"] for text in tones.texts[:1]]
     with torch.inference_mode():
-        table = network(network.encoder.prepare([tones.texts[0]] * 5))["logits"]
+        table = network(network.encoder.prepare([(tones.texts[0],)] * 5))["logits"]
     np.testing.assert_allclose(result.posterior[0], table.double().softmax(dim=1)[0].numpy(), rtol=0, atol=1e-12)
     assert (alone[0] - table[0]).abs().max() < 0.05  # bfloat16 products round differently by the batch's shape
 

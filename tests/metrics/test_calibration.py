@@ -1,17 +1,14 @@
-"""Calibration error and likelihood by hand, and against torchmetrics and scikit-learn."""
+"""Calibration error by hand, and against torchmetrics."""
 
 import doctest
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (
-    log_loss,
-)
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from pipeline_lib.metrics import calibration as module
-from pipeline_lib.metrics.calibration import calibration, expected_calibration_error, negative_log_likelihood
+from pipeline_lib.metrics.calibration import calibration, expected_calibration_error
 
 N_LABELS = 5
 
@@ -40,19 +37,11 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     assert count.tolist() == [0, 1, 1, 0]
 
 
-def test_likelihood_agrees_with_scikit_learn_and_has_a_floor():
-    generator = np.random.default_rng(10)
-    posterior, truth = generator.dirichlet(np.ones(N_LABELS), 300), generator.integers(0, N_LABELS, 300)
-    expected = log_loss(truth, posterior, labels=range(N_LABELS))
-    assert negative_log_likelihood(posterior, truth) == pytest.approx(expected, abs=1e-12)
-    assert negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(52 * np.log(2))
-
-
 def test_a_posterior_that_is_not_finite_or_too_short_is_refused():
     with pytest.raises(ValueError, match="posterior of utterance 1 is not finite"):
         expected_calibration_error(np.array([[1.0, 0.0], [np.nan, 0.0]]), np.array([0, 0]), 5)
     with pytest.raises(ValueError, match=r"posterior has shape \(1, 2\), expected \(2, n_labels\)"):
-        negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([0, 0]))
+        expected_calibration_error(np.array([[1.0, 0.0]]), np.array([0, 0]), 5)
 
 
 def test_the_examples_in_the_docstrings_run():

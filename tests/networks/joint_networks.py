@@ -1,4 +1,4 @@
-"""A small joint network with plain encoders, and batches for it."""
+"""Small networks with plain encoders, and batches for them."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from pipeline_lib.encoders.hidden import Hidden
 from pipeline_lib.networks.heads import build as build_head
 from pipeline_lib.networks.layer_weights import LayerWeights
 from pipeline_lib.networks.mixers.build import build as build_mixer
-from pipeline_lib.networks.network import JointNetwork
+from pipeline_lib.networks.network import Network
 from pipeline_lib.params.network import HeadSettings, MixerSettings
 from tests.networks.mixers.batches import WIDTHS
 
@@ -37,31 +37,31 @@ class Branch(nn.Module):
 class Encoder(nn.Module):
     """A branch a modality."""
 
-    def __init__(self, frozen=True):
+    def __init__(self, frozen=True, widths=WIDTHS):
         super().__init__()
-        self.branches = nn.ModuleDict({name: Branch(width, frozen) for name, width in WIDTHS.items()})
+        self.branches = nn.ModuleDict({name: Branch(width, frozen) for name, width in widths.items()})
 
-    def forward(self, audio, text, present):
-        return {"audio": self.branches["audio"](*audio), "text": self.branches["text"](*text)}
+    def forward(self, present, **inputs):
+        return {name: self.branches[name](*given) for name, given in inputs.items()}
 
 
-def network(mixer=SHARED, heads=("shared",), kind="relu", frozen=True, weighted=True, seed=0, **options):
+def network(mixer=SHARED, heads=("shared",), kind="relu", frozen=True, weighted=True, seed=0, widths=WIDTHS, **options):
     torch.manual_seed(seed)
-    mixed = build_mixer(mixer, WIDTHS)
+    mixed = build_mixer(mixer, widths)
     settings = HeadSettings(kind=kind, width=6)
-    return JointNetwork(
-        Encoder(frozen),
-        {name: LayerWeights(3) for name in WIDTHS} if weighted else {},
+    return Network(
+        Encoder(frozen, widths),
+        {name: LayerWeights(3) for name in widths} if weighted else {},
         mixed,
         {name: build_head(settings, mixed.width, 4, 2, sentiment=True) for name in heads},
         **options,
     )
 
 
-def inputs(present, seed=0, time=(7, 4)):
+def inputs(present, seed=0, time=(7, 4), widths=WIDTHS):
     generator = torch.Generator().manual_seed(seed)
     n, given = len(present), {"present": torch.tensor(present, dtype=torch.bool)}
-    for (name, width), longest in zip(WIDTHS.items(), time, strict=True):
+    for (name, width), longest in zip(widths.items(), time, strict=True):
         lengths = torch.randint(1, longest + 1, (n,), generator=generator)
         given[name] = torch.randn(n, longest, width, generator=generator), lengths
     return given

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from pipeline_lib.losses import combined
-from pipeline_lib.networks.heads import DenseHead, build
+from pipeline_lib.networks.heads import FeedForwardHead, build
 from pipeline_lib.params.network import HeadSettings
 
 
 def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
     torch.manual_seed(0)
-    head = DenseHead(3, 4, n_labels=2, n_attributes=3).eval()
+    head = FeedForwardHead(3, 4, n_labels=2, n_attributes=3).eval()
     head.norm.running_mean.normal_()
     head.norm.running_var.uniform_(0.5, 2.0)
     pooled = torch.randn(5, 3)
@@ -29,16 +29,16 @@ def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
 
 
 def test_only_the_outputs_of_the_settings_exist():
-    assert set(DenseHead(3, 4, 2, 0).eval()(torch.randn(2, 3))) == {"embedding", "logits"}
-    assert set(DenseHead(3, 4, 0, 1).eval()(torch.randn(2, 3))) == {"embedding", "attributes"}
-    assert set(DenseHead(3, 4, 2, 0, gender=True).eval()(torch.randn(2, 3))) == {"embedding", "logits", "gender"}
+    assert set(FeedForwardHead(3, 4, 2, 0).eval()(torch.randn(2, 3))) == {"embedding", "logits"}
+    assert set(FeedForwardHead(3, 4, 0, 1).eval()(torch.randn(2, 3))) == {"embedding", "attributes"}
+    assert set(FeedForwardHead(3, 4, 2, 0, gender=True).eval()(torch.randn(2, 3))) == {"embedding", "logits", "gender"}
 
 
 def test_gender_is_a_linear_layer_on_what_the_categories_read_and_moves_no_other_weight():
     torch.manual_seed(0)
-    plain = DenseHead(3, 4, n_labels=2, n_attributes=1).eval()
+    plain = FeedForwardHead(3, 4, n_labels=2, n_attributes=1).eval()
     torch.manual_seed(0)
-    head = DenseHead(3, 4, n_labels=2, n_attributes=1, gender=True).eval()
+    head = FeedForwardHead(3, 4, n_labels=2, n_attributes=1, gender=True).eval()
     assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in plain.state_dict().items())
     pooled = torch.randn(5, 3)
     outputs = head(pooled)
@@ -50,7 +50,7 @@ def test_gender_is_a_linear_layer_on_what_the_categories_read_and_moves_no_other
 def gradients(gender):
     """Return each parameter's gradient under cross-entropy and gender, for speakers of these genders."""
     torch.manual_seed(0)
-    head = DenseHead(3, 4, n_labels=2, n_attributes=0, gender=True)
+    head = FeedForwardHead(3, 4, n_labels=2, n_attributes=0, gender=True)
     truth = {"emotion": torch.tensor([0, 1, 0, 1]), "gender": torch.tensor(gender)}
     combined(head(torch.randn(4, 3)), truth, {"cross_entropy": 1.0, "gender": 1.0})[0].backward()
     return {name: parameter.grad for name, parameter in head.named_parameters()}
@@ -94,7 +94,7 @@ def test_dropout_of_a_plain_head_is_on_in_training_only():
 
 def test_sentiment_comes_last_and_moves_no_other_weight():
     torch.manual_seed(0)
-    plain = DenseHead(3, 4, n_labels=2, n_attributes=1, gender=True)
+    plain = FeedForwardHead(3, 4, n_labels=2, n_attributes=1, gender=True)
     torch.manual_seed(0)
     head = build(HeadSettings(width=4), 3, n_labels=2, n_attributes=1, gender=True, sentiment=True)
     assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in plain.state_dict().items())
@@ -102,7 +102,7 @@ def test_sentiment_comes_last_and_moves_no_other_weight():
 
 def test_a_batch_of_one_trains_the_dense_head_by_its_running_statistics():
     torch.manual_seed(0)
-    head = DenseHead(3, 4, n_labels=2, n_attributes=0)
+    head = FeedForwardHead(3, 4, n_labels=2, n_attributes=0)
     head.norm.running_mean.normal_()
     head.norm.running_var.uniform_(0.5, 2.0)
     before, pooled = head.norm.running_mean.clone(), torch.randn(1, 3)

@@ -73,19 +73,19 @@ def test_a_head_that_is_not_there_is_answered_by_that_of_both_or_refused():
 
 def test_the_aligned_vectors_are_those_of_the_unimodal_passes():
     net, given = network().eval(), inputs(MIXED)
-    audio, text, both = net.passes(given, ALL, ["aligned"])["aligned"]
-    assert both.tolist() == [True, False, False, True, False, True]
+    vectors, present = net.passes(given, ALL, ["aligned"])["aligned"]
+    assert torch.equal(present, given["present"])
     frames = net.frames(given)
-    for i, (name, result) in enumerate((("audio", audio), ("text", text))):
+    for i, (name, result) in enumerate(zip(WIDTHS, vectors.unbind(dim=1), strict=True)):
         rows = given["present"][:, i]
-        expected = net.mixer.align(net.mixer.contextual({name: frames[name].of(rows)})[1][name])
+        expected = net.join.align(net.join.contextual({name: frames[name].of(rows)})[1][name])
         torch.testing.assert_close(result[rows], expected, rtol=0, atol=1e-6)
         assert (result[~rows] == 0).all()
 
 
 def test_the_aligned_vectors_come_from_the_very_passes_whose_cls_is_scored():
     net, given, calls = network().train(), inputs([[1, 1]] * 3), []
-    net.mixer.transformer.register_forward_hook(lambda *_: calls.append(1))
+    net.join.transformer.register_forward_hook(lambda *_: calls.append(1))
     net.passes(given, ALL, ["aligned"])
     assert len(calls) == 3
     net.passes(given, ALL, ["aligned", "reconstruction"])
@@ -131,7 +131,7 @@ def test_one_backward_of_all_losses_reaches_every_trained_parameter():
         else:
             assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
     for name in ("cls", "sep", "masked", "types.audio", "types.text", "g.0.weight"):
-        assert (net.mixer.get_parameter(name).grad != 0).any(), name
+        assert (net.join.get_parameter(name).grad != 0).any(), name
 
 
 def test_what_the_losses_of_imagination_read_touches_no_pass_and_is_of_who_has_both():
@@ -140,17 +140,17 @@ def test_what_the_losses_of_imagination_read_touches_no_pass_and_is_of_who_has_b
     assert all(torch.equal(plain[name].outputs["logits"], result[name].outputs["logits"]) for name in ALL)
     estimate, target = result["imagination"]
     assert estimate.shape == target.shape == (6, 8) and not target.requires_grad
-    audio, text, both, temperature = result["invariance"]
-    assert (both.tolist(), temperature) == ([True, False, False, True, False, True], 0.37)
-    vectors = net.mixer.invariant(net.frames(given))
-    assert torch.equal(audio, vectors["audio"]) and torch.equal(text, vectors["text"])
+    vectors, present, temperature = result["invariance"]
+    assert torch.equal(present, given["present"]) and temperature == 0.37
+    expected = net.join.invariant(net.frames(given))
+    assert all(torch.equal(vectors[:, i], expected[name]) for i, name in enumerate(WIDTHS))
     changed = net.passes(without(given, float("nan")), ALL, ["imagination", "invariance"])
     weights = {"imagination": 8.0, "invariance": 1.0}
     loss = combined(result, {}, weights)[0]
     assert torch.equal(loss, combined(changed, {}, weights)[0])
     loss.backward()
     untouched = [
-        name for name, parameter in net.mixer.named_parameters() if parameter.grad is None or not parameter.grad.any()
+        name for name, parameter in net.join.named_parameters() if parameter.grad is None or not parameter.grad.any()
     ]
     assert untouched == []
 

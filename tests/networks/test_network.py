@@ -1,11 +1,11 @@
-"""A joint network: passes by combination, gradients, and that what is absent changes nothing."""
+"""A network of several modalities: passes by combination, gradients, and that what is absent changes nothing."""
 
 import pytest
 import torch
 
 from pipeline_lib.losses import combined
 from pipeline_lib.networks.frames import Frames
-from pipeline_lib.networks.network import drop_modalities
+from pipeline_lib.networks.presence import drop_modalities
 from tests.networks.joint_networks import ALL, MIXED, inputs, network, without
 from tests.networks.mixers.batches import KINDS, NAMES, WIDTHS
 
@@ -35,7 +35,7 @@ def test_the_outputs_are_heads_of_the_mixer_of_weighted_layers():
         net.layer_weights[name].scores.data.normal_()
         weights = net.layer_weights[name].scores.softmax(0)
         frames[name] = Frames(torch.einsum("l,lbtw->btw", weights, torch.stack(hidden.layers)), hidden.mask)
-    expected = net.heads["shared"](net.mixer(frames))
+    expected = net.heads["shared"](net.join(frames))
     for name, value in net(given).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
 
@@ -43,7 +43,7 @@ def test_the_outputs_are_heads_of_the_mixer_of_weighted_layers():
 def test_without_layer_weights_the_last_layer_is_mixed():
     net, given = network(weighted=False).eval(), inputs([[1, 1], [1, 1]])
     hidden = {name: net.encoder.branches[name](*given[name]) for name in WIDTHS}
-    mixed = net.mixer({name: Frames(layer.layers[-1], layer.mask) for name, layer in hidden.items()})
+    mixed = net.join({name: Frames(layer.layers[-1], layer.mask) for name, layer in hidden.items()})
     assert torch.equal(net(given)["logits"], net.heads["shared"](mixed)["logits"])
 
 
@@ -83,7 +83,7 @@ def test_a_batch_of_one_equals_a_padded_batch(settings):
 
 def test_a_frozen_branch_stays_in_eval_mode_and_a_trained_one_does_not():
     net = network().train()
-    assert not any(branch.training for branch in net.encoder.branches.values()) and net.mixer.training
+    assert not any(branch.training for branch in net.encoder.branches.values()) and net.join.training
     net.encoder.branches["text"].requires_grad_(True)
     net.train()
     assert net.encoder.branches["text"].training and not net.encoder.branches["audio"].training
@@ -91,9 +91,9 @@ def test_a_frozen_branch_stays_in_eval_mode_and_a_trained_one_does_not():
 
 def test_a_frozen_mixer_has_no_dropout_while_a_head_is_trained():
     net, given = network(heads=ALL), inputs(MIXED)
-    net.mixer.requires_grad_(False)
+    net.join.requires_grad_(False)
     net.train()
-    assert not any(module.training for module in net.mixer.modules()) and net.heads["both"].training
+    assert not any(module.training for module in net.join.modules()) and net.heads["both"].training
     assert torch.equal(net(given)["logits"], net(given)["logits"])
 
 

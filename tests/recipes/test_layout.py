@@ -45,7 +45,7 @@ def test_dvc_changes_the_one_line_that_is_set(name, small, tmp_path):
         ),
         ("corpus.labels=[a,b]", ["+  - a", "+  - b"]),
         ("corpus.max_duration_s=30.0", ["-  max_duration_s: 120.0", "+  max_duration_s: 30.0"]),
-        ("finetuning.text.branches={}", ["-    branches:", "+    branches: {}"]),
+        ("finetuning.text.embedding={}", ["-    embedding:", "+    embedding: {}"]),
     ],
 )
 def test_dvc_changes_the_lines_of_a_list_and_of_null(assignment, lines, tmp_path):

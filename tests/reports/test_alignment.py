@@ -13,35 +13,35 @@ from tests.scoring.corpora import drawn_manifest
 
 def test_every_utterance_finds_itself_where_vectors_are_orthogonal():
     eye = torch.eye(4)
-    assert retrieval(eye, eye, among=4) == {"audio": 1.0, "text": 1.0}
-    assert retrieval(eye, eye.roll(1, 0), among=4) == {"audio": 0.0, "text": 0.0}
+    assert retrieval({"audio": eye, "text": eye}, among=4) == {"audio": 1.0, "text": 1.0}
+    assert retrieval({"audio": eye, "text": eye.roll(1, 0)}, among=4) == {"audio": 0.0, "text": 0.0}
 
 
 def test_audio_and_text_are_asked_each_for_itself():
     audio, text = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 3.0], [2.0, 4.0]])
     # similarities [[1, 2], [6, 8]]: both audios prefer text 1, both texts prefer audio 1
-    assert retrieval(audio, text, among=2) == {"audio": 0.5, "text": 0.5}
+    assert retrieval({"audio": audio, "text": text}, among=2) == {"audio": 0.5, "text": 0.5}
     audio, text = torch.tensor([[5.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 3.0], [2.0, 4.0]])
     # similarities [[5, 10], [6, 8]]: audios prefer text 1, text 0 prefers audio 1, text 1 audio 0
-    assert retrieval(audio, text, among=2) == {"audio": 0.5, "text": 0.0}
+    assert retrieval({"audio": audio, "text": text}, among=2) == {"audio": 0.5, "text": 0.0}
 
 
 def test_the_dot_product_is_neither_normalised_nor_by_distance():
     audio = torch.tensor([[1.0, 0.0], [0.9, 0.1]])
     text = torch.tensor([[1.0, 0.0], [5.0, 5.0]])  # the long text wins over the like one
-    assert retrieval(audio, text, among=2)["audio"] == 0.5
+    assert retrieval({"audio": audio, "text": text}, among=2)["audio"] == 0.5
 
 
 def test_vectors_of_zeros_are_at_chance():
     zeros = torch.zeros(64, 8)
-    assert retrieval(zeros, zeros) == {"audio": 1 / 32, "text": 1 / 32}
+    assert retrieval({"audio": zeros, "text": zeros}) == {"audio": 1 / 32, "text": 1 / 32}
 
 
 def test_a_rest_that_fills_no_group_is_left_out():
     eye = torch.eye(5)
     wrong = torch.cat([eye[:4], torch.full((1, 5), -1.0)])
-    assert retrieval(wrong, eye, among=4)["audio"] == 1.0
-    assert retrieval(eye[:3], eye[:3], among=4) is None
+    assert retrieval({"audio": wrong, "text": eye}, among=4)["audio"] == 1.0
+    assert retrieval({"audio": eye[:3], "text": eye[:3]}, among=4) is None
 
 
 def test_the_largest_distance_is_between_an_utterances_own_frames():
@@ -66,8 +66,8 @@ def test_a_shared_transformer_is_measured_in_its_unimodal_passes():
     frames = joint.frames(inputs([[1, 1]] * 5, 1)), joint.frames(inputs([[1, 1]] * 5, 2))
     distances = {"input": [], "output": []}
     for each in frames:
-        tokens = joint.mixer.tokens({"text": each["text"]})["text"]
-        contextual = joint.mixer.contextual({"text": each["text"]})[1]["text"]
+        tokens = joint.join.tokens({"text": each["text"]})["text"]
+        contextual = joint.join.contextual({"text": each["text"]})[1]["text"]
         for end, part in (("input", tokens), ("output", contextual)):
             for row in range(len(part.mask)):
                 own = part.values[row, part.mask[row]].detach().double().numpy()

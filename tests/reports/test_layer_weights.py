@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.settings import FORMAT_VERSION
 from pipeline_lib.reports import layer_weights
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import manifest
@@ -16,23 +17,26 @@ from tests.scoring.corpora import drawn_manifest
 SCORES = np.log(np.array([1.0, 2.0, 5.0], dtype=np.float32))  # softmax: 1/8, 2/8, 5/8
 
 
-def expert(folder, tensors, modality="audio"):
+def expert(folder, tensors, version=FORMAT_VERSION):
     folder.mkdir(parents=True)
     content = save(tensors)
     (folder / "head.safetensors").write_bytes(content)
-    (folder / "settings.json").write_text(checksummed_json.dumps({"modality": modality}, {"head.safetensors": content}))
+    record = {"format_version": version}
+    (folder / "settings.json").write_text(checksummed_json.dumps(record, {"head.safetensors": content}))
     return folder
 
 
 def test_the_weights_are_the_scores_softmax(tmp_path):
-    weights = layer_weights.weights_of(expert(tmp_path / "a", {"layer_weights.scores": SCORES, "head.bias": SCORES}))
+    weights = layer_weights.weights_of(
+        expert(tmp_path / "a", {"layer_weights.audio.scores": SCORES, "head.bias": SCORES})
+    )
     assert list(weights) == ["audio"]
     np.testing.assert_allclose(weights["audio"], [0.125, 0.25, 0.625], rtol=1e-6)
 
 
 def test_a_joint_expert_has_weights_of_each_branch(tmp_path):
     tensors = {"layer_weights.audio.scores": SCORES, "layer_weights.text.scores": np.zeros(2, np.float32)}
-    weights = layer_weights.weights_of(expert(tmp_path / "joint", tensors, "joint"))
+    weights = layer_weights.weights_of(expert(tmp_path / "joint", tensors))
     assert list(weights) == ["audio", "text"]
     np.testing.assert_allclose(weights["text"], [0.5, 0.5])
 
@@ -44,7 +48,7 @@ def test_they_are_what_the_network_multiplies_with(tmp_path):
     network = LayerWeights(3)
     with torch.no_grad():
         network.scores.copy_(torch.tensor([0.3, -1.0, 2.0]))
-    state = {f"layer_weights.{name}": values.numpy() for name, values in network.state_dict().items()}
+    state = {f"layer_weights.audio.{name}": values.numpy() for name, values in network.state_dict().items()}
     weights = layer_weights.weights_of(expert(tmp_path / "a", state))["audio"]
     np.testing.assert_allclose(weights, network.weights().detach().numpy(), rtol=1e-6)
 
@@ -57,16 +61,16 @@ def test_an_expert_of_the_last_layer_is_refused(tmp_path):
 def test_an_expert_that_is_not_there_and_one_that_was_changed_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist; the stage finetuning writes it"):
         layer_weights.weights_of(tmp_path / "nobody")
-    folder = expert(tmp_path / "a", {"layer_weights.scores": SCORES})
-    (folder / "head.safetensors").write_bytes(save({"layer_weights.scores": -SCORES}))
+    folder = expert(tmp_path / "a", {"layer_weights.audio.scores": SCORES})
+    (folder / "head.safetensors").write_bytes(save({"layer_weights.audio.scores": -SCORES}))
     with pytest.raises(InputError, match="damaged, or replaced|replaced|damaged"):
         layer_weights.weights_of(folder)
 
 
 def test_the_command_writes_a_table_an_expert_and_a_picture(tmp_path, capsys):
     manifest.write(tmp_path / "manifest.parquet", drawn_manifest())
-    expert(tmp_path / "models/arousal", {"layer_weights.scores": -SCORES})
-    expert(tmp_path / "models/valence", {"layer_weights.scores": SCORES})
+    expert(tmp_path / "models/arousal", {"layer_weights.audio.scores": -SCORES})
+    expert(tmp_path / "models/valence", {"layer_weights.audio.scores": SCORES})
     paths = (tmp_path / "models", tmp_path / "manifest.parquet", tmp_path / "metrics")
     layer_weights.write_figure(["arousal", "valence"], *paths)
     rows = list(csv.DictReader((tmp_path / "metrics/plots/layer_weights/valence.csv").read_text().splitlines()))

@@ -3,9 +3,13 @@
 import os
 import signal
 
+from pipeline_lib.tables.origin import Origin
+
 
 class Counting:
-    """Hears the number of samples."""
+    """Transcribes the number of samples."""
+
+    origin = Origin("cpu", "float32")
 
     def __init__(self, deadly: str = "") -> None:
         self.deadly = deadly

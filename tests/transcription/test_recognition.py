@@ -10,11 +10,14 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
+from pipeline_lib.tables.origin import NO_MODEL
 from pipeline_lib.transcription.recognition import Recognizer, load
 
 
 class DurationEngine:
     """Transcribes the duration in tenths of a second; no more than ``room`` recordings fit into its memory."""
+
+    origin = NO_MODEL
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
@@ -85,15 +88,15 @@ def test_a_batch_that_does_not_fit_is_halved_once_with_a_message(recordings, cap
     engine = DurationEngine(room=2)
     paths = recordings(1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
     assert recognizer(engine).texts(paths) == ["t10", "t9", "t8", "t7", "t6", "t5"]
-    assert engine.batches == [[10, 9], [8, 7], [6, 5]]
+    assert engine.batches == [[10, 9], [8, 7], [6], [5]]
     output = capsys.readouterr().err
-    assert output.count("do not fit into memory; going on with 2 at once") == 1
-    assert "transcription.canary: 4 recordings of up to 1.0 s" in output
+    assert output.count("going on with half as many at once") == 1
+    assert "out of memory with 4 recordings of up to 1.0 s in transcription.canary; going on" in output
 
 
 def test_a_half_batch_that_does_not_fit_stops_the_run_with_the_key_to_lower(recordings):
     with pytest.raises(
-        InputError, match=r"2 recordings of up to 1\.0 s at once do not fit .* lower transcription.canary.b"
+        InputError, match=r"2 recordings of up to 1\.0 s in .*, cut in two; lower transcription.canary.b"
     ):
         recognizer(DurationEngine(room=1)).texts(recordings(1.0, 0.9, 0.8, 0.7))
 

@@ -23,6 +23,7 @@ from pipeline_lib.params.machine import TranscriptionMachine
 from pipeline_lib.params.transcription import CanarySettings, ReferenceSettings, TranscriptionSettings
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import NO_MODEL, Origin
 from pipeline_lib.transcription.transcribe import transcribe
 from tests.transcription import counting
 
@@ -54,6 +55,8 @@ def corpus(root: Path, n: int) -> Manifest:
 
 class Counter:
     """Transcribes the number of samples, and counts the recordings."""
+
+    origin = NO_MODEL
 
     def __init__(self) -> None:
         self.count = 0
@@ -160,6 +163,8 @@ def test_a_segment_is_transcribed_as_a_file_of_its_own(tmp_path):
 class Sums:
     """Transcribes a digest of every sample."""
 
+    origin = NO_MODEL
+
     def transcribe(self, waveforms):
         return [hashlib.sha256(waveform.tobytes()).hexdigest() for waveform in waveforms]
 
@@ -188,9 +193,12 @@ STAGE = textwrap.dedent(
     import sys, time
     from pathlib import Path
     import stages.transcription as stage
+    from pipeline_lib.tables.origin import NO_MODEL
     from pipeline_lib.transcription import transcribe as room
 
     class Slow:
+        origin = NO_MODEL
+
         def transcribe(self, waveforms):
             time.sleep(float(sys.argv[1]))
             return [f"samples {len(each)}" for each in waveforms]
@@ -247,6 +255,7 @@ def test_two_workers_transcribe_what_one_process_transcribes_and_take_its_shards
     tiny = corpus(tmp_path, 11)
     result = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", counting.make, machine=TWO)
     assert result.texts == tiny.frame["reference_text"].tolist()
+    assert result.origin == Origin("cpu", "float32")  # as the workers' engines have it
     shards = {path.name: path.read_bytes() for path in result.folder.glob("shard_*")}
     assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == result  # nothing is left to load for
     alone = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "alone", counting.make)

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from pipeline_lib.audio.decoding import SAMPLE_RATE
+from pipeline_lib.encoders import device
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import WhisperSettings
 from pipeline_lib.transcription.whisper import Whisper
@@ -107,6 +108,13 @@ def test_decoding_is_the_likeliest_token_after_the_likeliest_token(engine, wavef
         tokens.append(int(scores.argmax()))
     text = engine.processor.tokenizer.decode(tokens, skip_special_tokens=True)
     assert engine.transcribe(waveforms[:1]) == [" ".join(text.split())]
+
+
+@pytest.mark.parametrize(("half", "expected"), [(False, "float32"), (True, "float32 under bfloat16 autocast")])
+def test_device_and_precision_are_those_of_the_forward_pass(tiny, monkeypatch, half, expected):
+    monkeypatch.setattr(device, "half_precision", lambda _: torch.bfloat16)  # as a GPU has it
+    engine = Whisper(WhisperSettings(checkpoint=str(tiny), half_precision=half), "cpu")
+    assert (engine.origin.device, engine.origin.precision) == ("cpu", expected)
 
 
 def test_the_language_is_part_of_the_question(tiny, engine, waveforms):

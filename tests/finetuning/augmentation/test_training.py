@@ -8,7 +8,8 @@ import soundfile
 import torch
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.utterances import Recordings
+from pipeline_lib.experts.loading import Batch, Loader
+from pipeline_lib.experts.loading import load as load_batches
 from pipeline_lib.finetuning import sampling
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.finetune import finetune
@@ -33,7 +34,7 @@ def loaded(tones, folder):
     """Return a function that loads the waveforms of an epoch, in so many workers."""
     settings = entry(tones, folder)
     options = settings.augmentation
-    paths = [tones.root / audio for audio in tones.corpus.frame["audio"]]
+    utterances = corpora.utterances(tones.corpus, settings, root=tones.root)
     augmentation = augment.make(options, sounds.find(options), settings.seed, 1, show_progress=False)
     rows = np.flatnonzero(tones.corpus.mask("train"))
     classes, lengths = tones.corpus.truth()[rows], tones.corpus.frame["duration_s"].to_numpy()[rows]
@@ -41,15 +42,15 @@ def loaded(tones, folder):
     def load(plan=None, number=0, workers=0, augmenting=True):
         if plan is None:
             plan = sampling.epoch(rows, classes, lengths, settings.phases["only"], (1, 0, number), options.speed)
-        loader = sampling.Loader(plan, Recordings(paths, 1), as_tensors, {}, augmentation if augmenting else None)
-        return plan, [inputs["waveforms"] for inputs, _ in sampling.load(loader, workers, torch.device("cpu"))]
+        loader = Loader(plan, utterances, as_tensors, augment={"audio": augmentation} if augmenting else None)
+        return plan, [inputs["waveforms"] for inputs, _ in load_batches(loader, workers, torch.device("cpu"))]
 
     return load
 
 
-def as_tensors(waveforms):
+def as_tensors(samples):
     """Stand in for an encoder's ``prepare``: padded waveforms."""
-    tensors = [torch.from_numpy(waveform) for waveform in waveforms]
+    tensors = [torch.from_numpy(waveform) for (waveform,) in samples]
     return {"waveforms": torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)}
 
 
@@ -78,7 +79,7 @@ def test_two_epochs_and_two_occurrences_differ(loaded):
 
 def test_without_a_seed_or_an_augmentation_a_chunk_stays_as_it_is(loaded, tones, folder):
     plan, plain = loaded(augmenting=False)
-    seedless = [sampling.Batch(batch.rows, batch.starts_s, batch.durations_s) for batch in plan]
+    seedless = [Batch(batch.rows, batch.starts_s, batch.durations_s) for batch in plan]
     _, development = loaded(seedless)
     _, augmented = loaded(plan)
     assert all(torch.equal(one, two) for one, two in zip(plain, development, strict=True))

@@ -126,7 +126,8 @@ def test_the_two_losses_teach_to_imagine_and_bring_the_modalities_of_an_utteranc
     losses = []
     for _ in range(150):
         audio, text = mixer.invariant(frames).values()
-        result = {"imagination": mixer.imagined(frames), "invariance": (audio, text, None, 0.37)}
+        vectors = torch.stack([audio, text], dim=1)
+        result = {"imagination": mixer.imagined(frames), "invariance": (vectors, None, 0.37)}
         loss, parts = combined(result, {}, {"imagination": 1.0, "invariance": 1.0})
         losses.append({name: part.item() for name, part in parts.items()})
         optimiser.zero_grad()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline_lib.encoders.branches import JointEncoder, to_half
+from pipeline_lib.encoders.branches import BranchEncoder, to_half
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.params.encoder import EncoderSettings
 from tests.encoders import checkpoints
@@ -35,7 +35,7 @@ UTTERANCES = [
 
 @torch.no_grad()
 def test_each_branch_sees_its_own_utterances_and_no_others(branches):
-    encoder = JointEncoder(branches)
+    encoder = BranchEncoder(branches)
     inputs = pickle.loads(pickle.dumps(encoder.prepare))(UTTERANCES)  # noqa: S301 (as data-loader workers do)
     assert inputs["present"].tolist() == [[True, True], [False, True], [True, False], [True, True]]
     assert inputs["audio"]["rows"].tolist() == [0, 2, 3]
@@ -51,23 +51,41 @@ def test_each_branch_sees_its_own_utterances_and_no_others(branches):
 
 @torch.no_grad()
 def test_a_modality_that_no_utterance_has_is_not_encoded(branches):
-    encoder = JointEncoder(branches)
+    encoder = BranchEncoder(branches)
     inputs = encoder.prepare([(None, "so sad"), (None, "happy")])
     assert inputs["audio"] == {}
     assert set(encoder(**inputs)) == {"text"}
 
 
 @torch.no_grad()
-def test_states_that_were_kept_are_those_that_are_computed(branches):
-    encoder = JointEncoder(branches, rounded=["audio"])
+def test_cached_states_are_those_that_are_computed(branches):
+    encoder = BranchEncoder(branches, rounded=["audio"])
     computed = encoder(**encoder.prepare(UTTERANCES))["audio"]
     layers = torch.stack([to_half(layer) for layer in computed.layers])
-    kept = {row: layers[:, row, : int(computed.lengths[row])] for row in (0, 2, 3)}
-    inputs = encoder.prepare([(kept.get(row), text) for row, (_, text) in enumerate(UTTERANCES)])
+    cached = {row: layers[:, row, : int(computed.lengths[row])] for row in (0, 2, 3)}
+    inputs = encoder.prepare([(cached.get(row), text) for row, (_, text) in enumerate(UTTERANCES)])
     again = encoder(**inputs)["audio"]
     assert again.lengths.tolist() == computed.lengths.tolist()
     for one, two in zip(again.layers, computed.layers, strict=True):
         torch.testing.assert_close(one[computed.mask], two[computed.mask], atol=0, rtol=0)
+
+
+@torch.no_grad()
+def test_of_one_branch_the_states_are_its_encoders_and_who_lacks_the_modality_is_refused(branches):
+    encoder = BranchEncoder({"text": branches["text"]})
+    hidden = encoder(**encoder.prepare([("i am happy",), ("so sad",)]))
+    expected = branches["text"](**branches["text"].prepare(["i am happy", "so sad"]))
+    assert list(hidden) == ["text"] and torch.equal(hidden["text"].lengths, expected.lengths)
+    assert all(torch.equal(one, two) for one, two in zip(hidden["text"].layers, expected.layers, strict=True))
+    for n_absent, utterances in ((1, [("so sad",), (None,)]), (2, [(None,), (None,)])):
+        with pytest.raises(ValueError, match=f"{n_absent} of 2 utterances of the batch have no text, expected all"):
+            encoder(**encoder.prepare(utterances))
+
+
+@pytest.mark.parametrize("utterance", ["a", ("a", None), (), ["a"]])
+def test_an_utterance_is_a_tuple_of_a_part_a_branch(branches, utterance):
+    with pytest.raises(ValueError, match=r"expected a tuple of \['text'\]"):
+        BranchEncoder({"text": branches["text"]}).prepare([utterance])
 
 
 def test_beyond_its_range_float16_ends_and_is_never_infinite():
@@ -75,7 +93,7 @@ def test_beyond_its_range_float16_ends_and_is_never_infinite():
 
 
 def test_gradient_reaches_a_branch_from_the_utterances_that_have_it(branches):
-    encoder = JointEncoder(branches).requires_grad_(True)
+    encoder = BranchEncoder(branches).requires_grad_(True)
     encoder(**encoder.prepare(UTTERANCES))["text"].layers[-1].sum().backward()
     assert any(
         parameter.grad is not None and parameter.grad.any() for parameter in encoder.branches["text"].parameters()
