@@ -15,6 +15,7 @@ from pipeline_lib.corpus.layout import files
 from pipeline_lib.doctor.leftovers import size
 from pipeline_lib.doctor.result import Result
 from pipeline_lib.errors import InputError
+from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.params.check import check
 from pipeline_lib.params.corpus import CorpusSettings, check_root
 from pipeline_lib.params.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
@@ -115,7 +116,8 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
         layers, width = shape
         kept = layers + 1 if entry.layers == "all" else len(entry.layers)
         vectors = n * (2 if entry.pooling == "mean_std" else 1)
-        frames = seconds * FRAMES_A_SECOND if entry.frames and entry.modality == "audio" else 0
+        is_timed = MODALITIES[entry.modality].unit == "seconds"
+        frames = seconds * FRAMES_A_SECOND if entry.frames and is_timed else 0
         total += 2 * 2 * kept * width * (vectors + frames)
     for where, _, part in parts_with_encoder(params):
         section, name = where.split(".")[:2]

@@ -6,7 +6,7 @@ and the prior are saved with the expert. Without autocast: in float32, or where 
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +105,14 @@ class PredictionJob:
         """Return a function that predicts rows, by all views of a trained network on its device."""
         halving = Halving(torch.cuda.empty_cache)
         origin = Origin(next(network.parameters()).device.type, precision(network))
-        how = {"workers": self.workers, "forward": network.views, "halving": halving}
+
+        def outputs_by_batch(plan: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+            given = network, plan, self.utterances, self.max_s
+            return outputs_of(*given, workers=self.workers, forward=network.views, halving=halving)
 
         def compute(positions: list[int]) -> pa.Table:
             plan = [self.rows[batch] for batch in in_batches(positions, self.batch_size)]
-            parts = list(outputs_of(network, plan, self.utterances, self.max_s, **how))
+            parts = list(outputs_by_batch(plan))
             outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
             columns = {key: _column(values) for key, values in outputs.items()}
             return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))

@@ -136,7 +136,7 @@ def check_data(
     Raises:
         InputError: the corpus lacks something that the settings name
     """
-    usable = utterances.present.any(axis=1)
+    usable = np.logical_or.reduce(utterances.present, axis=1)
     if not usable.any():
         read = " or ".join(utterances.modalities)
         raise InputError(

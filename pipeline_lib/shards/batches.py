@@ -7,14 +7,14 @@ for it has gradients to undo. Nothing here imports torch, so that transcription 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline_lib.errors import InputError
 
 Batch = TypeVar("Batch")
 Inputs = TypeVar("Inputs")
 Result = TypeVar("Result")
-Item = TypeVar("Item")
+Cut = TypeVar("Cut", bound=Any)  # a sequence or an array, which slicing cuts into the same kind
 
 
 def ahead(batches: Sequence[Batch], prepare: Callable[[Batch], Inputs], workers: int) -> Iterator[tuple[Batch, Inputs]]:
@@ -34,7 +34,7 @@ def ahead(batches: Sequence[Batch], prepare: Callable[[Batch], Inputs], workers:
             yield batch, inputs
 
 
-def halves(batch: Sequence[Item]) -> list[Sequence[Item]]:
+def halves(batch: Cut) -> list[Cut]:
     """Return the batch in two parts of like size, or its only item."""
     middle = -(-len(batch) // 2)
     return [half for half in (batch[:middle], batch[middle:]) if len(half)]
@@ -75,7 +75,7 @@ class Halving:
         """
         self.halved, self.release = False, release
 
-    def parts(self, batch: Sequence[Item]) -> list[Sequence[Item]]:
+    def parts(self, batch: Cut) -> list[Cut]:
         """Return the batch alone, or in halves where memory ran out before."""
         return halves(batch) if self.halved else [batch]
 

@@ -146,3 +146,18 @@ def test_the_stage_writes_what_is_said_of_one_modality_alone_and_a_note_for_othe
     assert [path.name for path in (alone / "text").iterdir()] == ["none.txt"]
     assert predictions.read(alone / "joint" / "audio.parquet").expert == "joint"
     assert len(predictions.read(tmp_path / "p" / "joint.parquet").utterance_ids) == 48
+
+
+def test_modality_dropout_is_drawn_in_training_by_the_entrys_share(tones, tmp_path, monkeypatch):
+    taken = []
+    forward = Steps._forward
+
+    def watched(self, model, piece):
+        result, part = forward(self, model, piece)
+        taken.append({name: len(rows) for name, (rows, _) in result.items()})
+        return result, part
+
+    monkeypatch.setattr(Steps, "_forward", watched)
+    run(tones, tmp_path, corpora.joint(tones, modality_dropout=0.9))
+    whole = sum(rows.get("both", 0) for rows in taken) / (2 * 24)  # two epochs of 24 utterances that have both
+    assert 0 < whole < 0.4
