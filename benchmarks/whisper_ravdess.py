@@ -7,7 +7,7 @@ transcription stage's engine with the language set (RAVDESS' two sentences are t
 embedding stage's encoder: the mean over an utterance's own frames. For the layer curve the 24 actors are drawn into
 folds of as many women as men; each fold is predicted by models that were fitted on the other folds, and all predictions
 are scored together, with intervals over actors. Two classifiers: LDA with the within-class covariance shrunk by Ledoit
-and Wolf's rule, and logistic regression as in the embedding stage's probe. Nothing is chosen on the scored actors: the
+and Wolf's rule, and logistic regression as in the probe of the layer curve. Nothing is chosen on the scored actors: the
 curve shows every layer.
 
 ``--each`` takes so many recordings of every actor and emotion, drawn with a fixed seed (8, the default, is all of

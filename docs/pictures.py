@@ -30,11 +30,11 @@ STAGES = {
     "corpus": ((0, 0), "manifest"),
     "transcription": ((1, 0), "transcripts"),
     "embedding": ((2, -1), "layers"),
-    "probing": ((3, -1), "layer curve"),
     "finetuning\naudio": ((2, 1), "posteriors"),
     "finetuning\ntext": ((2, 0), "posteriors"),
     "rebalancing\naudio": ((3, 1), "prior replaced"),
     "rebalancing\ntext": ((3, 0), "prior replaced"),
+    "rebalancing\nlayers": ((3, -1), "back end and prior"),
     "fusion": ((4, 0.5), "one posterior"),
     "scoring": ((5, 0.5), "scores, plots"),
 }
@@ -43,11 +43,12 @@ ARROWS = [
     ("corpus", "finetuning\naudio"),
     ("corpus", "embedding"),
     ("transcription", "finetuning\ntext"),
-    ("embedding", "probing"),
+    ("embedding", "rebalancing\nlayers"),
     ("finetuning\naudio", "rebalancing\naudio"),
     ("finetuning\ntext", "rebalancing\ntext"),
     ("rebalancing\naudio", "fusion"),
     ("rebalancing\ntext", "fusion"),
+    ("rebalancing\nlayers", "fusion"),
     ("fusion", "scoring"),
 ]
 WIDTH, HEIGHT, STEP_X, STEP_Y = 1.5, 0.74, 2.0, 1.15

@@ -22,8 +22,9 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     corpus = manifest.read(manifest_path)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
+    used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings)
-    scored.warnings[:0] = contamination(list(checkpoints(params["finetuning"])), corpus.corpus)
+    scored.warnings[:0] = contamination(used, corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     atomic.write_file(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")

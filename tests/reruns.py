@@ -9,22 +9,23 @@ EVERYTHING_AFTER_CORPUS = {
     "transcription",
     "embedding@audio",
     "embedding@text",
-    "probing@audio",
-    "probing@text",
     "finetuning@audio",
     "finetuning@text",
     "rebalancing@audio",
     "rebalancing@text",
+    "rebalancing@audio_layers",
+    "rebalancing@text_layers",
     "fusion",
     "scoring",
 }
-AFTER_TEXT = {"embedding@text", "probing@text", "finetuning@text", "rebalancing@text", "fusion", "scoring"}
+AFTER_LAYERS = {"rebalancing@text_layers", "fusion", "scoring"}  # the fusion reads all of data/rebalanced
+AFTER_TEXT = {"embedding@text", "finetuning@text", "rebalancing@text", *AFTER_LAYERS}
 MATRIX = {
     "demonstration.english.seed": (2, {"demonstration@english", *EVERYTHING_AFTER_CORPUS}),
     "corpus.dev_bal.seed": (2, EVERYTHING_AFTER_CORPUS),
     "transcription.canary.batch_size": (3, {"transcription", *AFTER_TEXT}),
-    "embedding.text.pooling": ("mean_std", {"embedding@text", "probing@text"}),
-    "embedding.text.probe.penalty": (2.0, {"probing@text"}),
+    "embedding.text.pooling": ("mean_std", {"embedding@text", *AFTER_LAYERS}),
+    "rebalancing.text_layers.source.probe.penalty": (2.0, AFTER_LAYERS),
     "finetuning.audio.seed": (2, {"finetuning@audio", "rebalancing@audio", "fusion", "scoring"}),
     "finetuning.text.seed": (2, {"finetuning@text", "rebalancing@text", "fusion", "scoring"}),
     "rebalancing.text.prior": ("none", {"rebalancing@text", "fusion", "scoring"}),

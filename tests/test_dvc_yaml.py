@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline_lib.params.embedding import EmbeddingSettings
 from tests.imports import imported_files
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
@@ -38,12 +37,6 @@ def test_deps_cover_imports(name):
     idle = sorted(str(d) for d in deps if not any(f == d or d in f.parents for f in needed))
     assert not missing, f"add to deps of {name} in dvc.yaml: {missing}"
     assert not idle, f"{name} does not import: {idle}"
-
-
-def test_an_embedding_depends_on_all_of_its_parameters_but_the_probe_which_another_stage_reads():
-    named = set(EmbeddingSettings.model_fields) - {"text"}  # of text alone; reads.transcripts follows from it
-    fields = [f"embedding.${{key}}.{name}" for name in named]
-    assert sorted([*body("embedding")["params"], *body("probing")["params"]]) == sorted(fields)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -37,7 +37,7 @@ def load(name):
 
 params, stage = load("params.yaml"), load("dvc.yaml")["stages"][sys.argv[1]]
 key = sys.argv[2] if len(sys.argv) > 2 else ""
-item = params.get(sys.argv[1], {}).get(key, {}) if key else {}  # probing has no section of its own
+item = params[sys.argv[1]][key] if key else {}
 def fill(text):
     text = text.replace("${key}", key).replace("${corpus.root}", str(params["corpus"]["root"]))
     for role, path in item.get("reads", {}).items():

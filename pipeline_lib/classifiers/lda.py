@@ -38,6 +38,8 @@ class LinearDiscriminantAnalysis:
         means_: projected class means, shape ``(n_classes, n_components)``
     """
 
+    LEARNED = ("classes_", "priors_", "mean_", "components_", "means_")
+
     def __init__(self, components: int | None = None, shrinkage: Shrinkage = 0.0) -> None:
         self.components = components
         self.shrinkage = shrinkage

@@ -33,6 +33,8 @@ class MultinomialLogisticRegression:
         intercept_: biases, shape ``(n_classes,)``
     """
 
+    LEARNED = ("classes_", "coef_", "intercept_")
+
     def __init__(self, penalty: float = 1.0) -> None:
         self.penalty = penalty
 

@@ -22,7 +22,10 @@ class Normalisation:
     Attributes:
         mean_: shape ``(width,)``
         scale_: what ``standardise`` divides by, 1 where a feature is constant, shape ``(width,)``
+        varies_: False where a feature is constant, shape ``(width,)``
     """
+
+    LEARNED = ("mean_", "scale_", "varies_")
 
     def __init__(self, kind: Literal["none", "standardise", "length"] = "standardise") -> None:
         self.kind = kind
@@ -40,7 +43,7 @@ class Normalisation:
         self.mean_ = features.mean(axis=0)
         deviation = features.std(axis=0)
         constant = deviation <= _CONSTANT * np.abs(features).max(axis=0, initial=0.0)
-        self._varies = ~constant
+        self.varies_ = ~constant
         self.scale_ = np.where(constant, 1.0, deviation)
         return self
 
@@ -58,6 +61,6 @@ class Normalisation:
             return features
         centred = features - self.mean_
         if self.kind == "standardise":
-            return centred * self._varies / self.scale_
+            return centred * self.varies_ / self.scale_
         norm = np.linalg.norm(centred, axis=1, keepdims=True)
         return np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 0)

@@ -72,6 +72,8 @@ class PLDA:
         log_likelihood_: of the training rows before the first and after each iteration of EM; empty for closed form
     """
 
+    LEARNED = ("classes_", "mean_", "axes_", "between_", "centres_", "variances_", "log_volume_")
+
     def __init__(
         self,
         shrinkage: Shrinkage = 0.0,

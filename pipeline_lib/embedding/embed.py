@@ -32,7 +32,7 @@ from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 from pipeline_lib.tables.origin import Origins
 
-IRRELEVANT = {"reads", "probe"}  # to the values of an embedding
+IRRELEVANT = {"reads"}  # to the values of an embedding
 
 
 def embed(

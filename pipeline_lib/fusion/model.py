@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
-from pipeline_lib.classifiers.plda import PLDA
+from pipeline_lib.classifiers.state import restore, state
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.attributes import AttributeInterpolation
 from pipeline_lib.fusion.fuse import Fusion, make
@@ -23,10 +22,6 @@ from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.storage import atomic, checksummed_json
 
 FORMAT_VERSION = 1
-_LEARNED = {
-    MultinomialLogisticRegression: ("classes_", "coef_", "intercept_"),
-    PLDA: ("classes_", "mean_", "axes_", "between_", "centres_", "variances_", "log_volume_"),
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
             categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
         else:
             categories["models"] = [
-                {"experts": [names[index] for index in indices], **_state(model)}
+                {"experts": [names[index] for index in indices], **_listed(state(model))}
                 for indices, model in sorted(fuser.models_.items())
             ]
     if attribute_fuser is not None:
@@ -122,9 +117,8 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
     }
 
 
-def _state(model: Any) -> dict[str, Any]:
-    learned = ((name, getattr(model, name)) for name in _LEARNED[type(model)])
-    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in learned}
+def _listed(learned: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in learned.items()}
 
 
 def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpolation | Stacked:
@@ -134,9 +128,7 @@ def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpo
         return fuser
     fuser.models_ = {}
     for record in categories["models"]:
-        model = fuser.classifier()
-        for name in _LEARNED[type(model)]:
-            setattr(model, name, np.array(record[name]) if isinstance(record[name], list) else record[name])
+        model = restore(fuser.classifier(), record)
         indices = tuple(categories["experts"].index(name) for name in record["experts"])
         fuser.models_[indices] = model
     return fuser

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.params.base import PARAMS, ParameterError, read_params, short
+from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import (
@@ -12,13 +12,15 @@ from pipeline_lib.params.inputs import (
     made_by_stages,
     missing_checkpoints,
     missing_sounds,
+    sources,
     unsupported_language,
     wrong_slots,
 )
+from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-RESERVED = {"demo", "fusion", "fused"}  # folders and tables that are not an expert's
+RESERVED = {"demo", "fusion", "fused", "rebalancing"}  # folders and tables that are not an expert's
 
 
 def check(path: Path = PARAMS, present: bool = True) -> Params:
@@ -97,10 +99,13 @@ def _read_section(name: str, value: Any, path: Path) -> Any:
 def _unknown_names(params: Params) -> list[str]:
     """Return the experts and tables that one section names and no other makes."""
     mistakes = [
-        f"rebalancing.{name}: {name!r} is not among the experts of finetuning, {sorted(params.finetuning)}"
-        for name in params.rebalancing
-        if name not in params.finetuning
+        f"rebalancing.{name}.reads.source is {entry.reads.source!r}, which is no table of predictions and no embedding"
+        f" that an entry makes, expected one of {sources(params)}"
+        for name, entry in params.rebalancing.items()
+        if entry.reads.source not in sources(params)
+        and not (entry.reads.source == FILLER and name in params.finetuning)  # a slot to fill: ``wrong_slots``
     ]
+    mistakes += _absent_layers(params)
     mistakes += [
         f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
         for name in params.fusion.experts
@@ -125,6 +130,19 @@ def _unknown_names(params: Params) -> list[str]:
         if table not in tables
     ]
     return mistakes
+
+
+def _absent_layers(params: Params) -> list[str]:
+    """Return the layers that an entry of rebalancing reads and its embedding does not keep, as far as entries tell."""
+    kept = {f"{EMBEDDINGS}{name}": entry.layers for name, entry in params.embedding.items()}
+    return [
+        f"rebalancing.{name}.source.layers is {entry.source.layers}, and {entry.reads.source} keeps {stored}"
+        for name, entry in params.rebalancing.items()
+        if entry.source is not None
+        and not isinstance(entry.source.layers, str)
+        and not isinstance(stored := kept.get(entry.reads.source, "all"), str)
+        and not {*entry.source.layers} <= {*stored}
+    ]
 
 
 def _misfit(params: Params, folder: str | None, modality: str) -> str | None:

@@ -13,15 +13,6 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class ProbeSettings(Settings):
-    """How much each layer knows: linear models from train to dev."""
-
-    enabled: bool = Field(True, description="false leaves the layer curve empty")
-    penalty: Positive = Field(1.0, description="L2 of the logistic regression, on standardised features")
-    ridge: Positive = Field(100.0, description="L2 of the regression to attributes, on standardised features")
-    max_iterations: Count = Field(200, description="of the logistic regression")
-
-
 class BatchSettings(Settings):
     """What goes through the encoder at once."""
 
@@ -46,6 +37,10 @@ class EmbeddingSettings(EntrySettings):
         "workers": moved("embedding.workers"),
         "limit_gb": moved("embedding.limit_gb"),
         "executor": moved("embedding.executor"),
+        "probe": (
+            "is now rebalancing.<entry>.source.{probe, ridge}, of an entry that reads this embedding with layers: each:"
+            " remove it here"
+        ),
         "batch_size": renamed("batch.size"),
         "batch_seconds": renamed("batch.seconds, of audio alone"),
     }
@@ -70,7 +65,6 @@ class EmbeddingSettings(EntrySettings):
     frames: bool = Field(False, description="keep every frame of the layers too")
     batch: BatchSettings = BatchSettings()
     shard_size: Count = Field(256, description="utterances an interruption costs at most")
-    probe: ProbeSettings = ProbeSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -14,6 +14,7 @@ from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.rebalancing import EMBEDDINGS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
 TRANSCRIPTS = "data/transcripts.parquet"
@@ -61,7 +62,13 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, Settings, dict[str
     for name, expert in params.finetuning.items():
         yield f"finetuning.{name}", expert.reads, _expert(expert)
     for name, entry in params.rebalancing.items():
-        yield f"rebalancing.{name}", entry.reads, {"source": f"data/predictions/{name}.parquet"}
+        yield f"rebalancing.{name}", entry.reads, {"source": _source(name, entry, params)}
+
+
+def sources(params: Params) -> list[str]:
+    """Return what an entry of rebalancing may read: tables of predictions and embeddings."""
+    folders = ("data/predictions/", "data/predictions_alone/", EMBEDDINGS)
+    return sorted(path for path in made_by_stages(params) if path.startswith(folders))
 
 
 def parts_with_encoder(params: Params) -> Iterator[tuple[str, str, Part]]:
@@ -119,7 +126,7 @@ def missing_checkpoints(params: Params) -> list[str]:
     known = made_by_stages(params) | {
         path for expert in params.finetuning.values() for path in _sounds(expert).values()
     }
-    known |= {f"data/predictions/{name}.parquet" for name in params.rebalancing}  # `check` names unknown experts
+    known |= {entry.reads.source for entry in params.rebalancing.values()}  # `check` names unknown ones
     return [
         f"{where} reads {path!r}, which does not exist and which no stage makes"
         for where, _, reads in entries_with_slots(params)
@@ -154,6 +161,12 @@ def unsupported_language(params: Params) -> list[str]:
     named = asked.language.lower()
     is_heard = named in (("en", "english") if known == ["en"] else known)
     return [] if is_heard or (len(named) > 2 and known != ["en"]) else [asked.unsupported(known)]
+
+
+def _source(name: str, entry: RebalancingSettings, params: Params) -> str:
+    """Return what an entry reads: where it names nothing, the predictions of the expert with its name."""
+    is_open = entry.reads.source == FILLER and name in params.finetuning
+    return f"data/predictions/{name}.parquet" if is_open else entry.reads.source
 
 
 def _covers(folder: str, path: str) -> bool:

@@ -1,12 +1,13 @@
-"""The section ``rebalancing`` of params.yaml: one entry an expert, under the expert's name."""
+"""The section ``rebalancing`` of params.yaml: one entry a system, which names what it reads."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.classifier import Shrinkage
 
+EMBEDDINGS = "data/embeddings/"
 TEST = "test"  # a split whose name begins so is scored only
 Share = Annotated[float, Field(ge=0)]
 Components = Annotated[
@@ -73,19 +74,61 @@ class TemperatureSettings(Settings):
 class RebalancingReads(Settings):
     """What an entry reads beside the manifest."""
 
-    source: Annotated[Slot, Field(description="table of the expert's predictions, data/predictions/<name>.parquet")] = (
-        FILLER
+    source: Annotated[
+        Slot, Field(description="a table of predictions, data/predictions/<expert>.parquet, or data/embeddings/<name>")
+    ] = FILLER
+
+
+class ProbeSettings(Settings):
+    """The linear probe of the layer curve: logistic regression on standardised features, from train to dev."""
+
+    penalty: Annotated[float, Field(gt=0, description="L2 of the logistic regression")] = 1.0
+    max_iterations: Annotated[int, Field(ge=1, description="of the logistic regression")] = 200
+
+
+class SourceSettings(Settings):
+    """How a stored embedding is read."""
+
+    layers: Annotated[
+        Literal["each", "best_on_dev"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)],
+        Field(description="numbers, each (all that are stored), or best_on_dev; the last two write the layer curve"),
+    ]
+    normalise: Annotated[
+        Literal["none", "speaker"], Field(description="speaker: mean 0, deviation 1 over each speaker's utterances")
+    ] = "none"
+    average: Annotated[
+        Literal["vectors", "posteriors"],
+        Field(description="of several layers: their vectors before one back end, or the posteriors of one a layer"),
+    ] = "vectors"
+    ridge: Annotated[float, Field(gt=0, description="L2 of the regression to attributes, standardised features")] = (
+        100.0
     )
+    probe: ProbeSettings = ProbeSettings()
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether the layer curve is computed: all stored layers are read."""
+        return isinstance(self.layers, str)
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_ascend(cls, layers: str | list[int]) -> str | list[int]:
+        if not isinstance(layers, str) and layers != sorted(set(layers)):
+            raise ValueError("expected ascending numbers, each once")
+        return layers
 
 
 class RebalancingSettings(Settings):
-    """How one expert's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
+    """How one system's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
 
     reads: RebalancingReads = RebalancingReads()
+    source: Annotated[
+        SourceSettings | None, Field(description="of an embedding: its layers and normalisation; of predictions null")
+    ] = None
 
     method: Annotated[
         Literal["none", "lda_logistic", "plda"],
-        Field(description="none: the expert's own posterior; else a back end on its embeddings"),
+        Field(description="none: the expert's own posterior; else a back end on its embeddings or on a stored one"),
     ] = "none"
     lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
     plda: PldaSettings = PldaSettings()
@@ -111,9 +154,25 @@ class RebalancingSettings(Settings):
         return given
 
     @model_validator(mode="after")
-    def _a_given_prior_is_given(self) -> "RebalancingSettings":
+    def _a_given_prior_is_given(self) -> Self:
         if self.prior == "given" and not self.given:
             raise ValueError(
                 "prior is 'given', expected shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_embedding_has_a_back_end(self) -> Self:
+        is_embedding = self.reads.source.startswith(EMBEDDINGS)
+        if is_embedding and self.source is None:
+            raise ValueError("reads.source is an embedding, expected source: {layers: each}, for example")
+        if self.source is not None and not is_embedding:
+            raise ValueError(
+                f"source is for a stored embedding, and reads.source is {self.reads.source!r}: set source to null, or"
+                f" reads.source to {EMBEDDINGS}<name>"
+            )
+        if is_embedding and self.method == "none":
+            raise ValueError(
+                "method is 'none', but an embedding has no posterior of its own; expected 'lda_logistic' or 'plda'"
             )
         return self

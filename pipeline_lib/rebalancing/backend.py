@@ -51,15 +51,18 @@ class BackEnd:
         if s.components is not None:
             self.lda_ = LinearDiscriminantAnalysis(s.components, s.shrinkage).fit(features, truth)
             features = self.lda_.transform(features)
-        self.classifier_: PLDA | MultinomialLogisticRegression
-        if isinstance(s, PldaSettings):
-            self.classifier_ = PLDA(s.shrinkage, s.estimation, s.iterations, s.tolerance).fit(features, truth)
-        else:
-            self.classifier_ = MultinomialLogisticRegression(s.penalty).fit(features, truth)
+        self.classifier_ = self.new_classifier().fit(features, truth)
         self.classes_, counts = np.unique(truth, return_counts=True)
         weights = np.ones(len(counts)) if isinstance(s, PldaSettings) else counts
         self.prior_ = weights / weights.sum()
         return self
+
+    def new_classifier(self) -> PLDA | MultinomialLogisticRegression:
+        """Return the classifier, not fitted."""
+        s = self.settings
+        if isinstance(s, PldaSettings):
+            return PLDA(s.shrinkage, s.estimation, s.iterations, s.tolerance)
+        return MultinomialLogisticRegression(s.penalty)
 
     def predict_proba(self, embedding: np.ndarray) -> np.ndarray:
         """Return P(label | embedding), which contains ``prior_``.

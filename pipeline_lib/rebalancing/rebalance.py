@@ -1,13 +1,14 @@
-"""Rebalance an expert's posterior: its own or a back end's on its embeddings, without O and X, under a target prior.
+"""Fit an entry: its posterior's method, without O and X, its temperature, and the target prior.
 
 In three steps, each of which may do nothing. *Method*: the expert's own posterior, or LDA and logistic regression or
-PLDA on its embeddings, fitted on train without O and X. *Calibration*: a temperature on its evidence
-(``temperature.temper``), which leaves the prior that it contains. *Prior*: the training prior is divided out and the
-target prior multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform prior, so that a uniform target
-prior changes nothing there.
+PLDA on its embeddings or on the layers of a stored embedding, fitted on train without O and X. *Calibration*: a
+temperature on its evidence (``temperature.temper``), which leaves the prior that it contains. *Prior*: the training
+prior is divided out and the target prior multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform
+prior, so that a uniform target prior changes nothing there.
 
 Afterwards the labels are the manifest's, in its order. O and X are removed, their share goes to the others in
-proportion. Attributes pass through; embeddings do not, no later stage reads them.
+proportion. An expert's attributes pass through, those of a stored embedding are ridge regressions on the same vectors;
+embeddings do not pass, no later stage reads them.
 """
 
 from dataclasses import replace
@@ -15,11 +16,13 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.labels import PSEUDO
+from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.rebalancing import TEST, EmSettings, RebalancingSettings
-from pipeline_lib.rebalancing import prior, temperature
+from pipeline_lib.rebalancing import layers, temperature
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.em import estimate
+from pipeline_lib.rebalancing.model import Model, apply, contained, evidence
+from pipeline_lib.rebalancing.source import Layers, Source, of_predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
@@ -28,136 +31,125 @@ LOST = 0.05  # of an even share: less is worth a warning
 
 
 def rebalance(predictions: Predictions, manifest: Manifest, settings: RebalancingSettings) -> Predictions:
-    """Return the expert's predictions with the posterior of the chosen method under the target prior.
+    """Return an expert's predictions with the posterior of the chosen method under the target prior.
 
     Args:
-        predictions: of one expert, as fine-tuning wrote them
+        predictions: of one expert, as fine-tuning wrote them; its name is the entry's
         manifest: labels and splits; every predicted utterance is in it
         settings: method, calibration and prior
 
+    Raises:
+        InputError: see ``fit``
+    """
+    source = of_predictions(predictions)
+    return apply(fit(source, manifest, settings, predictions.expert), source)
+
+
+def fit(source: Source, manifest: Manifest, settings: RebalancingSettings, name: str) -> Model:
+    """Return what an entry fits on its source.
+
+    Args:
+        source: an expert's predictions, or a stored embedding
+        manifest: labels and splits; every utterance of the source is in it
+        settings: method, calibration and prior
+        name: of the entry
+
     Returns:
-        labels as in the manifest; ``training_prior`` is the prior that the posterior now contains; ``fitted_on`` is
-        extended by the set where a temperature was fitted or a prior counted, and by the subsets that share utterances
-        with it. EM reads no labels and extends nothing, though the prior then fits those very utterances.
+        the model; ``fitted_on`` is that of the source, extended by the set where a temperature was fitted, a layer
+        chosen or a prior counted, and by the subsets that share utterances with it. EM reads no labels and extends
+        nothing, though the prior then fits those very utterances.
 
     Raises:
         InputError: the method or calibration needs embeddings or labels that are not there or not to be read, a label
             was never trained on, the given prior names other labels, or an utterance is unknown to the manifest
     """
-    rows = _rows(predictions, manifest)
+    rows, where = source.rows(manifest), f"rebalancing.{name}"
+    model = Model(name, settings, manifest.labels, fitted_on=source.predictions.fitted_on)
     if settings.method != "none":
-        predictions = _by_back_end(predictions, manifest, rows, settings)
-    if predictions.posterior is None:
-        return replace(predictions, embedding=None)
-    labels, where, fitted_on = manifest.labels, f"rebalancing.{predictions.expert}", predictions.fitted_on
-    posterior, training_prior = _without_pseudo_labels(predictions, predictions.posterior, labels)
+        model = _with_back_ends(model, source, manifest, rows)
+    elif source.predictions.posterior is None:
+        return model
+    posterior, training_prior = evidence(model, source)
+    model = replace(model, training_prior=training_prior)
     if settings.calibration == "temperature":
         on = settings.temperature.on
-        posterior = _calibrated(posterior, training_prior, manifest, rows, f"{where}.temperature", on)
-        fitted_on = _extended(fitted_on, on, manifest)
+        fitted = _temperature(posterior, model, manifest, rows, f"{where}.temperature", on)
+        posterior = temperature.temper(posterior, contained(model), fitted)
+        model = replace(model, temperature=fitted, fitted_on=_extended(model.fitted_on, on, manifest))
     if settings.prior == "none":
-        target_prior, same = training_prior, np.ones(len(labels))
-        posterior = prior.rebalance(posterior, training_prior=same, target_prior=same)
-    elif training_prior is None:
+        return model
+    if training_prior is None:
         raise InputError(
             f"{where}.prior is {settings.prior!r}, but the expert's predictions hold no training prior; expected 'none'"
         )
-    else:
-        target_prior = _target_prior(posterior, training_prior, manifest, rows, where, settings)
-        posterior = prior.rebalance(posterior, training_prior, target_prior)
-        if settings.prior == "development":
-            fitted_on = _extended(fitted_on, DEVELOPMENT, manifest)
-    return replace(
-        predictions,
-        labels=labels,
-        posterior=posterior,
-        training_prior=target_prior,
-        embedding=None,
-        fitted_on=fitted_on,
-    )
+    model = replace(model, target_prior=_target_prior(posterior, training_prior, manifest, rows, where, settings))
+    if settings.prior == "development":
+        model = replace(model, fitted_on=_extended(model.fitted_on, DEVELOPMENT, manifest))
+    return model
 
 
-def _rows(predictions: Predictions, manifest: Manifest) -> np.ndarray:
-    """Return each predicted utterance's row in the manifest, int64, shape ``(n,)``."""
-    row_of = {name: row for row, name in enumerate(manifest.ids)}
-    unknown = [name for name in predictions.utterance_ids if name not in row_of]
-    if unknown:
+def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.ndarray) -> Model:
+    """Return the model with back ends, and of an embedding regressions, fitted on the labelled utterances of train."""
+    settings, read = model.settings, model.settings.source
+    where = f"rebalancing.{model.name}"
+    if read is None:
+        _refuse_without_embedding(source.predictions, f"{where}.method is {settings.method!r}")
+    truth, train = manifest.truth()[rows], manifest.mask(TRAIN)[rows]
+    fitting = train & (truth >= 0)
+    unseen = [label for k, label in enumerate(manifest.labels) if not (truth[fitting] == k).any()]
+    if unseen:
         raise InputError(
-            f"expert {predictions.expert!r} predicts {len(unknown)} utterances that the manifest lacks,"
-            f" {unknown[0]!r} first (was the corpus stage run again after fine-tuning?)"
+            f"{where}.method is {settings.method!r}, but {TRAIN} has no utterance labelled {unseen} among the"
+            f" {'expert' if read is None else 'embedding'}'s"
         )
-    return np.array([row_of[name] for name in predictions.utterance_ids], dtype=np.int64)
+
+    def fitted(together: Layers) -> BackEnd:
+        return BackEnd(getattr(settings, settings.method)).fit(source.vectors(together)[fitting], truth[fitting])
+
+    if read is None:
+        return replace(model, back_ends={(): fitted(())})
+    every = layers.read_together(read, source)
+    if read.layers == layers.BEST:
+        dev = manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)
+        layers.refuse_without_labels(dev, where)
+        tried = {together: fitted(together) for together in every}
+        on_dev = layers.scores_on(dev, tried, source, truth, len(manifest.labels))
+        chosen = layers.best(on_dev, where)
+        extended = _extended(model.fitted_on, DEVELOPMENT, manifest)
+        model, every = replace(model, back_ends={chosen: tried[chosen]}, on_dev=on_dev, fitted_on=extended), [chosen]
+    else:
+        model = replace(model, back_ends={together: fitted(together) for together in every})
+    values = {name: manifest.attributes([name])[:, 0][rows] for name in ATTRIBUTES}
+    return replace(model, regressions=layers.regressions(every, source, values, train, read.ridge))
 
 
-def _by_back_end(
-    predictions: Predictions, manifest: Manifest, rows: np.ndarray, settings: RebalancingSettings
-) -> Predictions:
-    """Return the predictions with the posterior of a back end fitted on the labelled utterances of train."""
-    where = f"rebalancing.{predictions.expert}.method is {settings.method!r}"
+def _refuse_without_embedding(predictions: Predictions, where: str) -> None:
     if predictions.posterior is None:
         raise InputError(f"{where}, but the expert predicts attributes only; expected 'none'")
     if predictions.embedding is None:
         raise InputError(f"{where}, but the expert's predictions hold no embeddings; expected 'none'")
-    truth = manifest.truth()[rows]
-    fitting = manifest.mask(TRAIN)[rows] & (truth >= 0)
-    unseen = [label for k, label in enumerate(manifest.labels) if not (truth[fitting] == k).any()]
-    if unseen:
-        raise InputError(f"{where}, but {TRAIN} has no utterance labelled {unseen} among the expert's")
-    back_end = BackEnd(getattr(settings, settings.method)).fit(predictions.embedding[fitting], truth[fitting])
-    return replace(
-        predictions,
-        labels=manifest.labels,
-        posterior=back_end.predict_proba(predictions.embedding),
-        training_prior=back_end.prior_,
-    )
 
 
-def _without_pseudo_labels(
-    predictions: Predictions, posterior: np.ndarray, labels: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the posterior's columns of ``labels`` in that order, not yet summing to 1, and their training prior."""
-    expert = predictions.expert
-    missing = [label for label in labels if label not in predictions.labels]
-    if missing:
-        raise InputError(f"expert {expert!r} has no output for {missing}; it was trained on {list(predictions.labels)}")
-    unknown = [label for label in predictions.labels if label not in (*labels, *PSEUDO)]
-    if unknown:
-        raise InputError(f"expert {expert!r} predicts {unknown}, the manifest's labels are {list(labels)}")
-    order = [predictions.labels.index(label) for label in labels]
-    training_prior = predictions.training_prior
-    if training_prior is not None:
-        training_prior = training_prior[order]
-        if not training_prior.sum() > 0:
-            raise InputError(f"expert {expert!r} was trained on none of {list(labels)}")
-        training_prior = training_prior / training_prior.sum()
-    return posterior[:, order], training_prior
-
-
-def _calibrated(
-    posterior: np.ndarray,
-    training_prior: np.ndarray | None,
-    manifest: Manifest,
-    rows: np.ndarray,
-    where: str,
-    on: str,
-) -> np.ndarray:
-    """Return the tempered posterior, shape ``(n, n_labels)``; the temperature and its effect are printed."""
+def _temperature(
+    posterior: np.ndarray, model: Model, manifest: Manifest, rows: np.ndarray, where: str, on: str
+) -> float:
+    """Return the temperature that fits the labels of a set; it and its effect are printed."""
     inside = manifest.mask(on)
     held_out = sorted({split for split in manifest.frame["split"][inside] if split.startswith(TEST)})
     if held_out:
         raise InputError(
             f"{where}.on is {on!r}, which shares utterances with {held_out}; expected development data only"
         )
-    truth = manifest.truth()[rows]
-    contained = np.full(len(manifest.labels), 1 / len(manifest.labels)) if training_prior is None else training_prior
-    labelled = inside[rows] & (truth >= 0) & (contained[truth] > 0)
+    truth, training_prior = manifest.truth()[rows], contained(model)
+    labelled = inside[rows] & (truth >= 0) & (training_prior[truth] > 0)
     if not labelled.any():
         raise InputError(
             f"{where}.on is {on!r}, of which the expert predicts no utterance with a label it was trained on"
         )
     truth = truth[labelled]
-    weights = np.ones(len(truth)) if training_prior is None else temperature.weights_of(truth, training_prior)
-    fitted = temperature.fit(posterior[labelled], contained, truth, weights)
+    is_known = model.training_prior is not None
+    weights = temperature.weights_of(truth, training_prior) if is_known else np.ones(len(truth))
+    fitted = temperature.fit(posterior[labelled], training_prior, truth, weights)
     print(
         f"{where}: {fitted.temperature:.6g}, fitted on {len(truth)} utterances of {on!r}, whose weighted negative"
         f" log-likelihood it moves from {fitted.before:.6f} to {fitted.after:.6f}"
@@ -167,7 +159,7 @@ def _calibrated(
             f"warning: {where}: {fitted.temperature:g} is an end of its range (does {on!r} hold too few utterances,"
             " does the expert get all of them right, or none better than its prior does?)"
         )
-    return temperature.temper(posterior, contained, fitted.temperature)
+    return fitted.temperature
 
 
 def _target_prior(

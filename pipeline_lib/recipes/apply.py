@@ -91,14 +91,19 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
     """
     outputs = {
         "demonstration": ["data/demonstration/{}"],
-        "embedding": ["data/embeddings/{}", "metrics/embedding/{}.json", "metrics/plots/layers/{}.csv"],
+        "embedding": ["data/embeddings/{}"],
         "finetuning": [
             "models/{}",
             "data/predictions/{}.parquet",
             "data/predictions_alone/{}",
             "metrics/plots/training/{}.csv",
         ],
-        "rebalancing": ["data/rebalanced/{}.parquet"],
+        "rebalancing": [
+            "data/rebalanced/{}.parquet",
+            "models/rebalancing/{}",
+            "metrics/rebalancing/{}.json",
+            "metrics/plots/layers/{}.csv",
+        ],
     }
     stale = []
     for section in ENTRIES:

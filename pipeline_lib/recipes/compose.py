@@ -2,8 +2,8 @@
 
 An overlay holds the differences from the recipe that it ``extends``, by default default.yaml. Settings are merged key
 by key. Where the keys are free names (experts, phases, tables), the overlay names every entry: one that the lower
-recipe has is merged, ``like: audio`` starts one as a copy of another, all others are dropped. An expert may also be
-like one of ``entries/``, which are part of no recipe: ``like: joint``.
+recipe has is merged, ``like: audio`` starts one as a copy of another (in rebalancing without what that one reads), all
+others are dropped. An expert may also be like one of ``entries/``, which are part of no recipe: ``like: joint``.
 
 The layout written is DVC's, so that ``dvc exp run -S`` changes one line: null is left out, lists are blocks, text is
 folded at 80 characters. DVC replaces every value by a plain one; so comments belong to keys.
@@ -153,5 +153,7 @@ def _merge_named(key: str, lower: CommentedMap, overlay: dict[str, Any], where: 
             known = sorted({*merged, *lower, *entries})
             raise ParameterError(f"{where}.{name} is to be like {model!r}, expected one of {known}")
         merged[name] = copy.deepcopy(start) if start is not None else CommentedMap()
+        if "like" in change and key == "rebalancing":
+            merged[name].pop("reads", None)  # which system it is of; left out, the expert's of its own name
         _merge_settings(merged[name], {k: v for k, v in change.items() if k != "like"}, f"{where}.{name}")
     return merged

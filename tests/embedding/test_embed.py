@@ -10,14 +10,13 @@ import soundfile
 import torch
 
 from pipeline_lib.audio import decoding
-from pipeline_lib.embedding import probe, shard
+from pipeline_lib.embedding import shard
 from pipeline_lib.embedding.pool import pool
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.disk import build, save_expert
 from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.params.base import ParameterError
-from pipeline_lib.params.embedding import ProbeSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, PoolingSettings
 from pipeline_lib.tables import embeddings
@@ -105,8 +104,6 @@ def test_utterances_without_audio_are_left_out_and_counted_and_change_no_other(c
         assert ids.tolist() == [f"u{i}" for i in range(10) if i not in (2, 7)]
         every = dict(zip(*embeddings.read_layer(whole, layer), strict=True))
         np.testing.assert_allclose(vectors, [every[name] for name in ids], atol=1e-6)
-    curve = probe.probe(folder, corpus, ProbeSettings())
-    assert set(curve) == {0, 3}
 
 
 def test_a_corpus_without_audio_is_refused(corpus, entry, tmp_path):

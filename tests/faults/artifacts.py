@@ -22,6 +22,10 @@ from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, LoraSettings, PoolingSettings
+from pipeline_lib.params.rebalancing import RebalancingSettings
+from pipeline_lib.rebalancing import model as rebalancing_model
+from pipeline_lib.rebalancing.rebalance import fit
+from pipeline_lib.rebalancing.source import of_predictions
 from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
@@ -203,6 +207,16 @@ def _read_fusion(folder: Path) -> Any:
     return frozen([loaded.labels, loaded.posterior_experts, loaded.fuser.predict_proba(posteriors), weights])
 
 
+def _write_rebalancing(folder: Path) -> None:
+    settings = RebalancingSettings(method="lda_logistic", prior="development")
+    fitted = fit(of_predictions(some_predictions()), a_manifest(), settings, "mine")
+    rebalancing_model.write(folder / "mine", fitted)
+
+
+def _read_rebalancing(folder: Path) -> Any:
+    return frozen(rebalancing_model.apply(rebalancing_model.read(folder / "mine"), of_predictions(some_predictions())))
+
+
 def kinds(root: Path) -> dict[str, Kind]:
     """Return every kind; ``root`` keeps what experts are built on."""
     return {
@@ -224,6 +238,7 @@ def kinds(root: Path) -> dict[str, Kind]:
         "training checkpoint": Kind(_write_checkpoints, _read_checkpoints, heals=True),
         "expert": expert_kind(root),
         "fusion": Kind(_write_fusion, _read_fusion),
+        "rebalancing": Kind(_write_rebalancing, _read_rebalancing),
     }
 
 

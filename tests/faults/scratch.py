@@ -28,8 +28,6 @@ SMALL = {
     "transcription.shard_size": 32,
     "embedding.audio.shard_size": 32,
     "embedding.text.shard_size": 32,
-    "embedding.audio.probe.enabled": False,
-    "embedding.text.probe.enabled": False,
     "finetuning.audio.phases.main.epochs": 2,
     "finetuning.text.phases.main.epochs": 2,
     "fusion.method": "interpolation",
@@ -53,6 +51,13 @@ class Stage:
         return (f"stages.{module}", *([key] if key else []))
 
 
+def rebalancing(entry: str) -> Stage:
+    """Return the stage of an entry of rebalancing."""
+    written = (f"data/rebalanced/{entry}.parquet", f"models/rebalancing/{entry}")
+    curve = (f"metrics/rebalancing/{entry}.json", f"metrics/plots/layers/{entry}.csv")
+    return Stage(f"rebalancing@{entry}", written + curve)
+
+
 STAGES = (
     Stage("check", ("data/check.txt",)),
     Stage("demonstration@english", ("data/demonstration/english",)),
@@ -60,8 +65,6 @@ STAGES = (
     Stage("transcription", ("data/transcripts.parquet", "metrics/transcription.json")),
     Stage("embedding@audio", ("data/embeddings/audio",)),
     Stage("embedding@text", ("data/embeddings/text",)),
-    Stage("probing@audio", ("metrics/embedding/audio.json", "metrics/plots/layers/audio.csv")),
-    Stage("probing@text", ("metrics/embedding/text.json", "metrics/plots/layers/text.csv")),
     Stage(
         "finetuning@audio",
         ("models/audio", "data/predictions/audio.parquet", "data/predictions_alone/audio", "metrics/plots/training"),
@@ -70,8 +73,10 @@ STAGES = (
         "finetuning@text",
         ("models/text", "data/predictions/text.parquet", "data/predictions_alone/text", "metrics/plots/training"),
     ),
-    Stage("rebalancing@audio", ("data/rebalanced/audio.parquet",)),
-    Stage("rebalancing@text", ("data/rebalanced/text.parquet",)),
+    rebalancing("audio"),
+    rebalancing("text"),
+    rebalancing("audio_layers"),
+    rebalancing("text_layers"),
     Stage("fusion", ("data/fused.parquet", "data/fused_crossfitted.parquet", "models/fusion")),
     Stage(
         "scoring", ("metrics/scores.json", "metrics/report.md", "metrics/plots/confusion", "metrics/plots/systems.csv")

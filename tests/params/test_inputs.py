@@ -20,7 +20,15 @@ from tests.recipes.laid_down import YAML12, filled, overlaid, text
             ("scoring", "tables", {"fused": "data/fussed.parquet"}),
             r"scoring.tables.fused is 'data/fussed.parquet', which no",
         ),
-        (("rebalancing", "vision", None), r"rebalancing.vision"),
+        (("rebalancing", "vision", "audio"), r"vision.reads.source is 'data/manifest.parquet', which is no"),
+        (
+            ("rebalancing", "audio", {"reads": {"source": "data/predictions/vision.parquet"}}),
+            r"audio.reads.source is 'data/predictions/vision.parquet', .* expected one of \['data/embeddings/audio'",
+        ),
+        (
+            ("rebalancing", "audio_layers", {"reads": {"source": "data/embeddings/vision"}}),
+            r"'data/embeddings/vision', which is no table of predictions and no embedding that an entry makes",
+        ),
         (("corpus", "root", "data/demonstration/french"), r"data/demonstration/french"),
         (("surprise", "x", 1), r"'surprise' is not a section, expected one of"),
     ],
@@ -28,8 +36,10 @@ from tests.recipes.laid_down import YAML12, filled, overlaid, text
 def test_what_one_section_names_and_no_other_makes_is_refused(tmp_path, change, message):
     section, key, value = change
     values = YAML12.load(text("default"))
-    if section == "rebalancing":
-        value = values["rebalancing"]["audio"]
+    if value == "audio":
+        value = {**values["rebalancing"]["audio"], "reads": {}}
+    elif section == "rebalancing":
+        value = values["rebalancing"][key] | value
     if isinstance(value, dict) and section == "scoring":
         value = values["scoring"]["tables"] | value
     values.setdefault(section, {})[key] = value
@@ -68,6 +78,43 @@ def test_a_slot_that_is_not_what_the_entry_reads_is_refused_with_the_right_line(
     with pytest.raises(ParameterError) as error:
         check(path)
     assert str(error.value) == (f"{path}: {slot} is {value!r}, which is not what the entry reads; expected {line}")
+
+
+def test_several_entries_may_read_one_expert_and_their_slot_is_what_they_name(tmp_path):
+    values = YAML12.load(text("default"))
+    values["rebalancing"]["louder"] = values["rebalancing"]["audio"] | {"prior": "none"}
+    path = tmp_path / "params.yaml"
+    YAML12.dump(values, path)
+    params = check(path)
+    reads = {where: reads["source"] for where, _, reads in entries_with_slots(params) if "rebalancing" in where}
+    assert reads["rebalancing.louder"] == reads["rebalancing.audio"] == "data/predictions/audio.parquet"
+    assert reads["rebalancing.audio_layers"] == "data/embeddings/audio"
+
+
+def test_layers_that_the_embedding_does_not_keep_are_refused(tmp_path):
+    values = YAML12.load(text("default"))
+    values["embedding"]["audio"]["layers"] = [0, 2]
+    values["rebalancing"]["audio_layers"]["source"]["layers"] = [2, 3]
+    path = tmp_path / "params.yaml"
+    YAML12.dump(values, path)
+    message = r"audio_layers.source.layers is \[2, 3\], and data/embeddings/audio keeps \[0, 2\]"
+    with pytest.raises(ParameterError, match=message):
+        check(path)
+
+
+def test_an_entry_like_another_reads_its_own_experts_predictions():
+    overlay = """finetuning: {audio: {}, second: {like: audio}}
+rebalancing:
+  audio: {method: plda}
+  second: {like: audio}
+  again: {like: audio, reads: {source: data/predictions/audio.parquet}}"""
+    params = filled(overlaid(overlay))
+    sources = {name: entry["reads"]["source"] for name, entry in params["rebalancing"].items()}
+    assert sources == {
+        "audio": "data/predictions/audio.parquet",
+        "second": "data/predictions/second.parquet",
+        "again": "data/predictions/audio.parquet",
+    }
 
 
 def test_the_slots_of_earlier_versions_are_refused_with_the_new_name(tmp_path):

@@ -1,7 +1,6 @@
-"""The stage: methods, priors, pseudo-labels, refusals and bytes."""
+"""The stage: methods, priors and pseudo-labels."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -9,50 +8,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.base import ParameterError
-from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.rebalance import rebalance
-from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
-from stages import rebalancing
-
-LABELS = ("anger", "neutral", "sadness")
-
-
-def settings(**values):
-    return RebalancingSettings.parse(values, "rebalancing.audio")
-
-
-def corpus(n=120, seed=0, labels=LABELS):
-    """Return a manifest of ``n`` utterances, half of them train, and their truth."""
-    generator = np.random.default_rng(seed)
-    emotions = generator.choice([*LABELS, "O", "X"], n, p=[0.15, 0.5, 0.2, 0.1, 0.05])
-    split = np.array(["train", "train", "dev", "test"])[np.arange(n) % 4]
-    frame = pd.DataFrame({"utterance_id": [f"u{i:03d}" for i in range(n)], "split": split, "emotion": emotions})
-    primary = np.isin(emotions, LABELS)
-    frame["subsets"] = [["dev_filt"] if s == "dev" and p else [] for s, p in zip(split, primary, strict=True)]
-    for name in ("audio", "audio_sha256", "video", "speaker", "gender", "votes", "reference_text"):
-        frame[name] = None
-    for name in ("duration_s", "arousal", "valence", "dominance"):
-        frame[name] = np.nan
-    return Manifest(frame, "made up", labels)
-
-
-def expert(of, seed=0, **values):
-    """Return predictions over sadness, anger, neutral, O and X, in that order."""
-    n, generator = len(of), np.random.default_rng(seed)
-    truth = of.truth(("sadness", "anger", "neutral", "O", "X"))
-    columns = {
-        "utterance_ids": of.ids,
-        "expert": "audio",
-        "labels": ("sadness", "anger", "neutral", "O", "X"),
-        "posterior": generator.dirichlet(np.ones(5), n) * 0.4 + 0.6 * np.eye(5)[truth],
-        "training_prior": np.array([0.2, 0.15, 0.5, 0.1, 0.05]),
-        "embedding": (generator.normal(size=(n, 6)) + 1.5 * np.eye(5, 6)[truth]).astype(np.float32),
-    }
-    return Predictions(**(columns | values))
+from tests.rebalancing.made import LABELS, corpus, expert, settings
 
 
 def test_uniform_prior_by_hand_in_the_manifests_order_without_o_and_x():
@@ -225,79 +185,3 @@ def test_an_expert_that_lacks_utterances_is_rebalanced_on_those_it_has():
     np.testing.assert_array_equal(
         rebalance(few, of, settings()).posterior, rebalance(whole, of, settings()).posterior[::2]
     )
-
-
-FOUR = (*LABELS, "surprise")
-
-
-@pytest.mark.parametrize(
-    ("predicted", "labels", "chosen", "message"),
-    [
-        ({"embedding": None}, LABELS, {"method": "plda"}, "hold no embeddings; expected 'none'"),
-        ({}, FOUR, {"method": "lda_logistic"}, r"train has no utterance labelled \['surprise'\] among the expert's"),
-        ({}, FOUR, {}, r"expert 'audio' has no output for \['surprise'\]"),
-        (
-            {},
-            LABELS[:2],
-            {},
-            r"expert 'audio' predicts \['sadness'\], the manifest's labels are \['anger', 'neutral'\]",
-        ),
-        ({"training_prior": None}, LABELS, {}, "predictions hold no training prior; expected 'none'"),
-        (
-            {"training_prior": np.array([0.2, 0.0, 0.7, 0.1, 0.0])},
-            LABELS,
-            {},
-            r"rebalancing.audio.prior is 'uniform', but \['anger'\] have no training example",
-        ),
-        ({"training_prior": np.array([0, 0, 0, 0.5, 0.5])}, LABELS, {}, "was trained on none of"),
-        ({}, LABELS, {"prior": "given", "given": {"anger": 1.0}}, r"given names \['anger'\], expected exactly"),
-        ({}, LABELS, {"prior": "em", "em": {"on": "test7"}}, "the manifest has no split or subset 'test7'"),
-        (
-            {"utterance_ids": np.array([f"v{i}" for i in range(40)], dtype=object)},
-            LABELS,
-            {},
-            "predicts 40 utterances .* 'v0'",
-        ),
-    ],
-)
-def test_what_cannot_be_rebalanced_is_refused_by_name(predicted, labels, chosen, message):
-    of = corpus(n=40, labels=labels)
-    with pytest.raises(InputError, match=message):
-        rebalance(expert(of, **predicted), of, settings(**chosen))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"method": "lda"}, "rebalancing.audio.method is 'lda', expected 'none', 'lda_logistic' or 'plda'"),
-        (
-            {"prior": "flat"},
-            "rebalancing.audio.prior is 'flat', expected 'uniform', 'given', 'development', 'em' or 'none'",
-        ),
-        ({"prior": "given"}, "prior is 'given', expected shares in 'given'"),
-        ({"prior": "given", "given": {"anger": 0.0}}, "shares sum to 0"),
-        ({"given": {"anger": -1.0}}, r"rebalancing.audio.given.anger is -1.0"),
-        ({"plda": {"shrinkage": 2.0}}, "rebalancing.audio.plda.shrinkage is 2.0: expected a share"),
-        ({"lda_logistic": {"penalty": 0.0}}, "rebalancing.audio.lda_logistic.penalty is 0.0"),
-        ({"lda_logistic": {"componets": 3}}, "componets is not a parameter, expected one of .*'components'"),
-    ],
-)
-def test_wrong_settings_are_refused_by_key(values, message):
-    with pytest.raises(ParameterError, match=message):
-        settings(**values)
-
-
-@pytest.mark.parametrize("method", ["none", "lda_logistic", "plda"])
-def test_the_stage_writes_the_same_bytes_twice(tmp_path, monkeypatch, method):
-    of = corpus(n=80)
-    monkeypatch.chdir(tmp_path)
-    manifest.write(tmp_path / "data/manifest.parquet", of)
-    predictions.write(tmp_path / "data/predictions/audio.parquet", expert(of))
-    (tmp_path / "params.yaml").write_text(f"rebalancing:\n  audio:\n    method: {method}\n")
-    rebalancing.main("audio")
-    first = (tmp_path / "data/rebalanced/audio.parquet").read_bytes()
-    rebalancing.main("audio")
-    assert (tmp_path / "data/rebalanced/audio.parquet").read_bytes() == first
-    assert predictions.read(tmp_path / "data/rebalanced/audio.parquet").labels == LABELS
-    with pytest.raises(ParameterError, match="no section 'rebalancing.audi': 'audi' is not among"):
-        rebalancing.main("audi")

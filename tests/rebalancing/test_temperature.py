@@ -15,7 +15,7 @@ from pipeline_lib.rebalancing.rebalance import rebalance
 from pipeline_lib.rebalancing.temperature import fit, temper, weights_of
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
-from tests.rebalancing.test_rebalance import LABELS, corpus, expert, settings
+from tests.rebalancing.made import LABELS, corpus, expert, settings
 
 CENTRES = np.array([-1.5, 0.0, 1.5])
 TRAINED = np.array([0.7, 0.2, 0.1])

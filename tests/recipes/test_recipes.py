@@ -92,7 +92,8 @@ def test_an_unknown_recipe_is_refused_with_the_known():
 
 def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints_never_are(tmp_path):
     params = read_all(YAML12.load(text("default")))
-    for name in ("models/audio", "models/old", "models/demo", "models/fusion", "data/embeddings/old"):
+    folders = ("audio", "old", "demo", "fusion", "rebalancing/audio", "rebalancing/old")
+    for name in (*(f"models/{folder}" for folder in folders), "data/embeddings/old"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("data/predictions/audio.parquet", "data/predictions/old.parquet", "data/rebalanced/.gitignore"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints
     for name in ("models/audio", "models/old"):
         (tmp_path / name / "settings.json").touch()
     found = {str(path.relative_to(tmp_path)) for path in apply.stale_outputs(params, tmp_path)}
-    assert found == {"models/old", "data/embeddings/old", "data/predictions/old.parquet"}
+    assert found == {"models/old", "data/embeddings/old", "data/predictions/old.parquet", "models/rebalancing/old"}
 
 
 def test_applying_writes_params_whole_and_leaves_no_draft(tmp_path, monkeypatch, capsys):

@@ -14,68 +14,55 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
-from pipeline_lib.params.embedding import ProbeSettings
+from pipeline_lib.params.rebalancing import ProbeSettings, SourceSettings
+from pipeline_lib.rebalancing.regression import AttributeRegression
+from pipeline_lib.rebalancing.source import Source
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import embeddings
-from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.manifest import Manifest
 
 Curve = dict[int, dict[str, float]]
+Task = Callable[[np.ndarray], dict[str, float]]
 
 
-def probe(folder: Path, manifest: Manifest, settings: ProbeSettings) -> Curve:
+def probe(source: Source, manifest: Manifest, settings: SourceSettings, name: str) -> Curve:
     """Return the scores of every stored layer.
 
     Args:
-        folder: the embedding
+        source: an embedding, normalised as the entry says
         manifest: with splits train and dev; utterances that the embedding leaves out have no part in the curve
         settings: strengths of the regularisation
+        name: of the entry, for messages
 
     Returns:
-        layer to metrics: macro_f1 and ua where both splits have labels, ccc_<attribute> where both have that attribute
-
-    Raises:
-        InputError: the splits are missing or have neither labels nor attributes
+        layer to metrics: macro_f1 and ua where both splits have labels, ccc_<attribute> where both have that attribute;
+        empty, which is printed, where they have nothing
     """
-    info = embeddings.read_info(folder)
-    manifest = _embedded(folder, info, manifest)
-    train, dev = manifest.mask("train"), manifest.mask("dev")
-    tasks = _tasks(manifest, train, dev, settings)
+    rows = source.rows(manifest)
+    tasks = _tasks(manifest, rows, settings)
     if not tasks:
-        raise InputError(
-            "the layer probe has no label and no attribute in both train and dev; set probe.enabled to false"
-        )
+        print(f"rebalancing.{name}: no layer curve, since train and dev have no label and no attribute in common")
+        return {}
     curve: Curve = {}
-    for layer in info.layers:
-        ids, vectors = embeddings.read_layer(folder, layer)
-        if ids.tolist() != manifest.ids.tolist():
-            raise InputError(f"{folder} and the manifest have different utterances (was the corpus changed since?)")
+    for layer in source.stored:
+        vectors = source.vectors((layer,))
         curve[layer] = {}
         for task in tasks:
-            curve[layer] |= task(vectors.astype(np.float64))
+            curve[layer] |= task(vectors)
     return curve
 
 
-def _embedded(folder: Path, info: embeddings.Info, manifest: Manifest) -> Manifest:
-    """Return the utterances that the embedding holds, where all others are those that it counts as left out."""
-    if not info.n_without:
-        return manifest
-    held = set(embeddings.read_layer(folder, info.layers[0])[0])
-    rows = np.array([name in held for name in manifest.ids], dtype=bool)
-    return keep(manifest, rows) if int((~rows).sum()) == info.n_without else manifest
-
-
-def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> None:
+def write(curve: Curve, temperature: float | None, plot: Path, metrics: Path, corpus_notice: str = "") -> None:
     """Write the curve as a plot with one column a metric, and as metrics with the best layer of each.
 
     Args:
-        curve: see ``probe``, may be empty
+        curve: see ``probe``; of an entry without one it is empty, and the plot holds its columns' names alone
+        temperature: of the entry, a further metric, None without calibration
         plot: CSV, its first column the layer
         metrics: JSON
-        corpus_notice: the manifest's, shown beside the numbers
+        corpus_notice: the manifest's, for whoever reads the numbers
     """
     names = list(next(iter(curve.values()), {"macro_f1": 0.0, "ua": 0.0}))
     file = io.StringIO()
@@ -83,29 +70,31 @@ def write(curve: Curve, plot: Path, metrics: Path, corpus_notice: str = "") -> N
     writer.writerow(["layer", *names])
     writer.writerows([layer, *(f"{scores[name]:.6f}" for name in names)] for layer, scores in curve.items())
     atomic.write_file(plot, file.getvalue())
-    best: dict[str, Any] = {}
-    for name in names if curve else []:
-        layer = max(curve, key=lambda number: (curve[number][name], -number))  # of equal ones the first
-        best[name] = {"layer": layer, "score": round(curve[layer][name], 6)}
-    summary = {"best_on_dev": best} | ({"notice": corpus_notice} if corpus_notice else {})
+    summary: dict[str, Any] = {}
+    if curve:
+        # of equal layers the first
+        best = {name: max(curve, key=lambda layer: (curve[layer][name], -layer)) for name in names}
+        summary["best_on_dev"] = {n: {"layer": k, "score": round(curve[k][n], 6)} for n, k in best.items()}
+    if temperature is not None:
+        summary["temperature"] = round(temperature, 6)
+    if summary and corpus_notice:
+        summary["notice"] = corpus_notice
     atomic.write_file(metrics, json.dumps(summary, indent=2, sort_keys=True) + "\n")
 
 
-def _tasks(
-    manifest: Manifest, train: np.ndarray, dev: np.ndarray, settings: ProbeSettings
-) -> list[Callable[[np.ndarray], dict[str, float]]]:
+def _tasks(manifest: Manifest, rows: np.ndarray, settings: SourceSettings) -> list[Task]:
     """Return the tasks of the probe, functions of a layer's vectors, shape ``(n, width)``, to scores by name."""
-    tasks: list[Callable[[np.ndarray], dict[str, float]]] = []
-    truth = manifest.truth()
+    tasks: list[Task] = []
+    truth, train, dev = (column[rows] for column in (manifest.truth(), manifest.mask("train"), manifest.mask("dev")))
     known, scored = train & (truth >= 0), dev & (truth >= 0)
     if len(np.unique(truth[known])) > 1 and scored.any():
-        tasks.append(lambda x: _categories(x, truth, known, scored, len(manifest.labels), settings))
+        tasks.append(lambda x: _categories(x, truth, known, scored, len(manifest.labels), settings.probe))
     for name in ATTRIBUTES:
-        values = manifest.attributes([name])[:, 0]
+        values = manifest.attributes([name])[rows, 0]
         has = ~np.isnan(values)
         if (train & has).sum() > 1 and (dev & has).any():
-            rows = {"train": train & has, "dev": dev & has}
-            tasks.append(partial(_attribute, name=name, values=values, settings=settings, **rows))
+            on = {"train": train & has, "dev": dev & has}
+            tasks.append(partial(_attribute, name=name, values=values, ridge=settings.ridge, **on))
     return tasks
 
 
@@ -124,12 +113,9 @@ def _categories(
 
 
 def _attribute(
-    vectors: np.ndarray, name: str, values: np.ndarray, train: np.ndarray, dev: np.ndarray, settings: ProbeSettings
+    vectors: np.ndarray, name: str, values: np.ndarray, train: np.ndarray, dev: np.ndarray, ridge: float
 ) -> dict[str, float]:
-    from sklearn.linear_model import Ridge
-
-    x, y = _standardised(vectors, train, dev)
-    prediction = Ridge(alpha=settings.ridge, solver="cholesky").fit(x, values[train]).predict(y)
+    prediction = AttributeRegression(ridge).fit(vectors[train], values[train]).predict(vectors[dev])
     return {f"ccc_{name}": concordance(values[dev], prediction)}
 
 
