@@ -1,7 +1,7 @@
 """Every section of params.yaml with the class that reads it; ``entries`` sections hold one entry a name."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -47,11 +47,12 @@ class Params:
 def schema() -> dict[str, Any]:
     """Return the JSON schema of params.yaml, for an editor's completion and hints."""
     readers: dict[str, Any] = SINGLE | ENTRIES | {"finetuning": Entry}  # an entry is of one of two classes
-    inputs = [(name, "validation", TypeAdapter(readers[name])) for name in ORDER]
+    mode: Literal["validation"] = "validation"
+    inputs = [(name, mode, TypeAdapter(readers[name])) for name in ORDER]
     references, definitions = TypeAdapter.json_schemas(inputs, ref_template="#/$defs/{model}")
     properties: dict[str, Any] = {}
     for name in ORDER:
-        reference = references[name, "validation"]
+        reference = references[name, mode]
         properties[name] = reference if name in SINGLE else {"type": "object", "additionalProperties": reference}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
