@@ -14,6 +14,9 @@ def state(model: Any) -> dict[str, np.ndarray | float]:
 
     Args:
         model: fitted, of a class with ``LEARNED``
+
+    Returns:
+        arrays of any shape, and scalars
     """
     return {name: getattr(model, name) for name in model.LEARNED}
 
