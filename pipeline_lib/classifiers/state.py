@@ -10,7 +10,7 @@ import numpy as np
 
 
 def state(model: Any) -> dict[str, np.ndarray | float]:
-    """Return what the classifier learned, by the names of its attributes.
+    """Return what the classifier learned, by the names of its attributes; arrays have the shapes that its class names.
 
     Args:
         model: fitted, of a class with ``LEARNED``

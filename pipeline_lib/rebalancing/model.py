@@ -120,7 +120,11 @@ def evidence(model: Model, source: Source) -> tuple[np.ndarray, np.ndarray | Non
 
 
 def contained(model: Model) -> np.ndarray:
-    """Return the prior contained before its replacement, shape ``(n_labels,)``; uniform where it is not known."""
+    """Return the prior that the posterior contains before its replacement, shape ``(n_labels,)``.
+
+    Args:
+        model: its training prior; where that is not known the prior is uniform
+    """
     if model.training_prior is None:
         return np.full(len(model.labels), 1 / len(model.labels))
     return model.training_prior
