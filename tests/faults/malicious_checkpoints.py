@@ -165,20 +165,21 @@ def an_expert_by_pickle(root: Path) -> None:
 
 def an_expert_that_points_elsewhere(root: Path) -> None:
     place = an_expert(root)
-    said, files = checksummed_json.read(place / "settings.json")
+    values, files = checksummed_json.read(place / "settings.json")
     contents = {name: (place / name).read_bytes() for name in files}
+    (branch,) = values["branches"].values()
     for checkpoint in ("../../secret.txt", str(root.parent), "/etc", "\0", "models/\n"):
-        said["encoder"]["checkpoint"] = checkpoint
-        (place / "settings.json").write_text(checksummed_json.dumps(said, contents))
+        branch["encoder"]["checkpoint"] = checkpoint
+        (place / "settings.json").write_text(checksummed_json.dumps(values, contents))
         with refused("."):
             disk.load(place, torch.device("cpu"))
 
 
 def an_expert_with_code(root: Path) -> None:
     place = an_expert(root)
-    said, files = checksummed_json.read(place / "settings.json")
+    values, files = checksummed_json.read(place / "settings.json")
     contents = {name: (place / name).read_bytes() for name in files}
-    (place / "settings.json").write_text(checksummed_json.dumps({**said, "auto_map": "evil.M"}, contents))
+    (place / "settings.json").write_text(checksummed_json.dumps({**values, "auto_map": "evil.M"}, contents))
     with refused("auto_map is not a parameter"):
         disk.load(place, torch.device("cpu"))
 
