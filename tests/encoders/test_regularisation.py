@@ -86,13 +86,23 @@ def test_without_the_settings_nothing_is_masked_or_skipped(load):
             "encoder.spec_augment is set, which acts on an encoder that is trained",
         ),
         ({"layerdrop": 0.1}, "frozen", "audio", "encoder.layerdrop is set, which acts on an encoder that is trained"),
-        ({"spec_augment": {}}, "full", "text", "encoder.spec_augment is set, which is for audio"),
-        ({"layerdrop": 0.1}, "lora", "text", "encoder.layerdrop is set, which is for audio"),
+        (
+            {"spec_augment": {}},
+            "full",
+            "text",
+            r"encoder\.spec_augment applies only to modality 'audio' \(got 'text'\): remove it",
+        ),
+        (
+            {"layerdrop": 0.1},
+            "lora",
+            "text",
+            r"encoder\.layerdrop applies only to modality 'audio' \(got 'text'\): remove it",
+        ),
         (
             {"whisper_length": "true_length"},
             "lora",
             "text",
-            "encoder.whisper_length is 'true_length', which is for audio",
+            r"encoder\.whisper_length applies only to modality 'audio' \(got 'text'\): remove it",
         ),
     ],
 )
@@ -101,7 +111,7 @@ def test_settings_without_effect_are_refused(changes, adaptation, modality, mess
         corpora.settings("models/a", modality, encoder=changes, adaptation={"method": adaptation})
     if modality == "audio":
         with pytest.raises(
-            InputError, match=r"encoder\.(spec_augment|layerdrop) is set, which acts on .* a frozen one"
+            InputError, match=r"encoder\.(spec_augment|layerdrop) applies only to finetuning, .*: remove it"
         ):
             EmbeddingSettings.parse({"modality": "audio", "encoder": {"checkpoint": "a", **changes}}, "embedding.a")
 

@@ -34,7 +34,8 @@ def project(tmp_path, monkeypatch):
         "tables": {name: f"data/{name}.parquet" for name in tables},
         "bootstrap": {"samples": 200, "seed": 1, "confidence": 0.95},
     }
-    params = {"scoring": section, "finetuning": {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}}
+    trained = {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}
+    params = {"scoring": section, "finetuning": trained, "embedding": {}}
     with (tmp_path / "params.yaml").open("w") as file:
         YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
