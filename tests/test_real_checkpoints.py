@@ -1,4 +1,4 @@
-"""Real pretrained weights, where somebody has them: SER_CHECKPOINTS names a folder of checkpoint folders.
+"""Real pretrained weights, where somebody has them: REAL_CHECKPOINTS names a folder of checkpoint folders.
 
 Of its sub-folders these are tried, each where it is there: ``whisper_base`` and ``whisper_tiny_en`` (OpenAI's Whisper
 base and tiny.en), ``minilm`` (all-MiniLM-L6-v2, a BERT), ``smollm2`` (SmolLM2-135M-Instruct, a LLaMA).
@@ -32,9 +32,9 @@ SENTENCES = ["Kids are talking by the door.", "The weather is very nice today."]
 
 def folder(name: str) -> Path:
     """Return a checkpoint's folder; a test without one is skipped."""
-    where = os.environ.get("SER_CHECKPOINTS")
+    where = os.environ.get("REAL_CHECKPOINTS")
     if not where:
-        pytest.skip("SER_CHECKPOINTS is not set, expected a folder of checkpoint folders")
+        pytest.skip("REAL_CHECKPOINTS is not set, expected a folder of checkpoint folders")
     if not (Path(where) / name / "config.json").is_file():
         pytest.skip(f"{Path(where) / name} is not there")
     return Path(where) / name
