@@ -96,8 +96,8 @@ class BranchReader:
             start_s: seconds from the utterance's beginning
             duration_s: in seconds; None reads to the utterance's end
         """
-        shown = members(self.combination, tuple(self.readers))
-        return tuple(self._part(name, row, start_s, duration_s) if name in shown else None for name in self.readers)
+        chosen = members(self.combination, tuple(self.readers))
+        return tuple(self._part(name, row, start_s, duration_s) if name in chosen else None for name in self.readers)
 
     def _part(self, name: str, row: int, start_s: float, duration_s: float | None) -> Any:
         cached = self.frames.get(name, {})

@@ -63,8 +63,8 @@ class EntrySettings(Settings):
             handler(_without(values, wrong))
         except ValidationError as error:
             lines += [
-                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
-                for each in error.errors()
+                InitErrorDetails(type=line["type"], loc=line["loc"], input=line["input"], ctx=line.get("ctx", {}))
+                for line in error.errors()
             ]
         raise ValidationError.from_exception_data(cls.__name__, lines)
 
@@ -72,8 +72,8 @@ class EntrySettings(Settings):
     def _leave_other_kinds_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write what can be read again."""
         values = handler(self)
-        told = {name: getattr(self, name, {}) for name in ("modality", BRANCHES)}  # values may lack the defaults
-        return _without(values, misplaced(told | values, self.rules))
+        kind = {name: getattr(self, name, {}) for name in ("modality", BRANCHES)}  # values may lack the defaults
+        return _without(values, misplaced(kind | values, self.rules))
 
 
 def misplaced(values: Mapping[str, Any], rules: Iterable[Rule]) -> dict[Location, str]:
@@ -135,10 +135,10 @@ def _without(values: Mapping[str, Any], paths: Iterable[Location]) -> dict[str, 
     heads: dict[str, list[Location]] = {}
     for head, *rest in paths:
         heads.setdefault(head, []).append(tuple(rest))
-    kept = {}
+    remaining = {}
     for name, value in values.items():
         if name not in heads:
-            kept[name] = value
+            remaining[name] = value
         elif () not in heads[name]:
-            kept[name] = _without(value, heads[name])
-    return kept
+            remaining[name] = _without(value, heads[name])
+    return remaining
