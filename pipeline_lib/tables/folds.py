@@ -1,0 +1,148 @@
+"""Cross-validation over a corpus: what each fold trains, develops and tests on, and the table of all folds together.
+
+The corpus stage writes the folds into the manifest. An utterance that takes part has the split ``folds`` and exactly
+one of the subsets ``fold0`` ... ``fold{k-1}``: the model of that fold is tested on it. The subsets ``fold0_dev``,
+``fold0_dev_filt``, ``fold0_dev_bal`` ... name each fold's development part, drawn from its training speakers. A stage
+that works fold by fold gives every fold a view of the manifest in which the split is train, dev or test, so that all
+code beneath it is that of a single split; nothing of a test fold can then be fitted, chosen or early-stopped on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline_lib.errors import InputError
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+
+SPLIT = "folds"
+DEVELOPMENT = ("dev", "dev_filt", "dev_bal")  # a fold's subsets, after its name
+
+
+def name_of(fold: int) -> str:
+    """Return the name of a fold: of its subset of tested utterances, its files and folders.
+
+    Args:
+        fold: number from 0
+    """
+    return f"fold{fold}"
+
+
+def count(manifest: Manifest) -> int:
+    """Return the number of folds, 0 where the corpus has none."""
+    if not (manifest.frame["split"] == SPLIT).any():
+        return 0
+    names = {name for row in manifest.frame["subsets"] for name in row}
+    numbers = 0
+    while name_of(numbers) in names:
+        numbers += 1
+    return numbers
+
+
+def required(manifest: Manifest, what: str) -> int:
+    """Return the number of folds.
+
+    Args:
+        manifest: of the corpus
+        what: needs them, for the message: "finetuning.audio.folds is true"
+
+    Raises:
+        InputError: the corpus has none
+    """
+    number = count(manifest)
+    if not number:
+        raise InputError(f"{what}, but the manifest has no folds: set corpus.split.method: folds")
+    return number
+
+
+def fold_of(manifest: Manifest) -> np.ndarray:
+    """Return the fold that tests each utterance, int64, shape ``(n,)``; -1 outside of the folds.
+
+    Args:
+        manifest: with or without folds
+    """
+    result = np.full(len(manifest), -1, dtype=np.int64)
+    for fold in range(count(manifest)):
+        result[manifest.mask(name_of(fold))] = fold
+    return result
+
+
+def view(manifest: Manifest, fold: int) -> Manifest:
+    """Return the manifest as one fold has it: its splits train, dev and test, its subsets dev_filt and dev_bal.
+
+    Rows outside of the folds keep split and subsets. Subsets of the other folds are left out.
+
+    Args:
+        manifest: with folds
+        fold: number from 0, below ``count(manifest)``
+    """
+    own = name_of(fold)
+    inside = (manifest.frame["split"] == SPLIT).to_numpy()
+    others = {name_of(number) for number in range(count(manifest))}
+    splits = manifest.frame["split"].to_numpy(dtype=object).copy()
+    subsets: list[list[str]] = []
+    for row, names in enumerate(manifest.frame["subsets"]):
+        if inside[row]:
+            splits[row] = "test" if own in names else "dev" if f"{own}_dev" in names else "train"
+        general = [name for name in names if name.split("_", 1)[0] not in others]
+        subsets.append([*general, *(part for part in DEVELOPMENT[1:] if f"{own}_{part}" in names)])
+    frame = manifest.frame.assign(split=splits, subsets=pd.Series(subsets, dtype=object))
+    return replace(manifest, frame=frame)
+
+
+def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Predictions:
+    """Return one table of all folds: every utterance as the model that was not trained on it predicts it.
+
+    An utterance outside of the folds has the mean of the models' posteriors and of their attributes. Embeddings of
+    different models share no space: there are none. ``training_prior`` is the mean of the folds' priors;
+    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold.
+
+    Args:
+        manifest: with folds
+        tables: predictions of each fold's model, in the order of the folds; a table may lack utterances
+
+    Raises:
+        InputError: the tables are not one a fold, or differ in labels or attributes
+    """
+    first, number = tables[0], count(manifest)
+    if len(tables) != number:
+        raise InputError(f"{first.expert!r} has tables of {len(tables)} folds, the manifest has {number} folds")
+    for fold, table in enumerate(tables):
+        if (table.labels, table.attribute_names) != (first.labels, first.attribute_names):
+            raise InputError(
+                f"{first.expert!r}: {name_of(fold)} predicts {[*table.labels, *table.attribute_names]},"
+                f" fold0 {[*first.labels, *first.attribute_names]}"
+            )
+    folds = pd.Series(fold_of(manifest), index=manifest.ids)
+    ids = np.array(sorted({str(name) for table in tables for name in table.utterance_ids}), dtype=object)
+    own = folds.reindex(ids).to_numpy()
+    takes = np.stack([_has(table, ids) & ((own == fold) | (own == -1)) for fold, table in enumerate(tables)])
+    kept = takes.any(axis=0)
+    takes, ids = takes[:, kept], ids[kept]
+    priors = [table.training_prior for table in tables if table.training_prior is not None]
+    return replace(
+        first,
+        utterance_ids=ids,
+        posterior=_mean(tables, "posterior", ids, takes),
+        attributes=_mean(tables, "attributes", ids, takes),
+        training_prior=np.mean(priors, axis=0) if len(priors) == number else None,
+        embedding=None,
+        fitted_on=(),
+    )
+
+
+def _has(table: Predictions, ids: np.ndarray) -> np.ndarray:
+    return np.isin(ids.astype(str), table.utterance_ids.astype(str))
+
+
+def _mean(tables: Sequence[Predictions], name: str, ids: np.ndarray, takes: np.ndarray) -> np.ndarray | None:
+    """Return the mean over the tables of which ``takes``, bool, shape ``(n_folds, n)``, is true, shape ``(n, m)``."""
+    values = [getattr(table, name) for table in tables]
+    if any(value is None for value in values):
+        return None
+    total = np.zeros((len(ids), values[0].shape[1]))
+    for table, value, rows in zip(tables, values, takes, strict=True):
+        total[rows] += value[pd.Index(table.utterance_ids).get_indexer(ids[rows])]
+    return total / takes.sum(axis=0)[:, None]
