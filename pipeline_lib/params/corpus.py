@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
@@ -12,6 +12,7 @@ from pipeline_lib.params.base import Settings, moved
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
+WITH_GROUPS = ("iemocap", "table")  # IEMOCAP's sessions, a column of a table
 
 Seed = Annotated[int, Field(ge=0, description="seed of the draw")]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -24,11 +25,34 @@ class SharesSettings(Settings):
     test: Share = 0.1667
 
 
+class FoldsSettings(Settings):
+    """Cross-validation: each utterance is tested by the one fold whose training part has neither it nor its speaker."""
+
+    k: Annotated[
+        Annotated[int, Field(ge=2)] | Literal["loso"],
+        Field(description="number of folds; loso: one a speaker; not read where a column names the folds"),
+    ] = 5
+    by: Annotated[
+        Literal["speakers", "utterances", "column"],
+        Field(description="what is dealt out; speakers: groups (IEMOCAP's sessions) where there are at least k"),
+    ] = "speakers"
+    column: Annotated[
+        str, Field(min_length=1, description="by column: which column of the table holds the fold, under any names")
+    ] = "fold"
+    dev_share: Annotated[Share, Field(description="of a fold's training part: its development part")] = 0.2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.k == "loso" and self.by != "speakers":
+            raise ValueError(f"k is loso, one fold a speaker, and by is {self.by}; expected by: speakers")
+        return self
+
+
 class SplitSettings(Settings):
-    """How utterances come into train, dev and test."""
+    """How utterances come into train, dev and test, or into folds."""
 
     method: Annotated[
-        Literal["official", "speakers", "column", "random"] | None,
+        Literal["official", "speakers", "column", "random", "folds"] | None,
         Field(description="null: official where the corpus has a split of its own, else speakers"),
     ] = None
     test_speakers: Annotated[list[str], Field(description="speakers: these are tested on; empty: drawn")] = []
@@ -38,9 +62,16 @@ class SplitSettings(Settings):
     column: Annotated[str, Field(min_length=1, description="column: which column of the table holds the split")] = (
         "split"
     )
-    folds: Annotated[
-        int, Field(ge=0, description="k > 1: subsets fold0 ... over all splits, disjoint in speakers; 0: none")
-    ] = 0
+    folds: FoldsSettings = FoldsSettings()
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _is_a_section(cls, value: Any) -> Any:
+        """Refuse the number that stood here, whose subsets named folds and left the split as it was."""
+        if isinstance(value, int):
+            how = f"{{k: {value}}} with method: folds" if value > 1 else "remove it"
+            raise ValueError(f"folds is a section now, {{k, by, column, dev_share}}, read by method folds: {how}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -53,8 +84,6 @@ class SplitSettings(Settings):
             raise ValueError(
                 f"shares of dev and test sum to {self.shares.dev + self.shares.test:g}, nothing is left for train"
             )
-        if self.folds == 1:
-            raise ValueError("folds is 1, expected 0 for none or at least 2")
         return self
 
 
@@ -138,6 +167,11 @@ class CorpusSettings(Settings):
             )
         if self.split.method == "column" and self.reader != "table":
             raise ValueError(f"split.method column belongs to reader table, reader is {self.reader}")
+        if self.split.method == "folds" and self.split.folds.by == "column" and self.reader not in WITH_GROUPS:
+            raise ValueError(
+                f"split.folds.by is column, {self.reader} has none that names folds; expected by: speakers, or one of"
+                f" the readers {list(WITH_GROUPS)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -173,6 +207,20 @@ class CorpusSettings(Settings):
         if chained:
             raise ValueError(f"merge turns {chained} into something else and something else into it; name the last one")
         return self
+
+
+def known_subsets(settings: CorpusSettings) -> list[str]:
+    """Return the splits and subsets that the corpus stage itself can make, in order; a table may name more.
+
+    Args:
+        settings: the section ``corpus``
+    """
+    folds = settings.split.folds
+    if settings.split.method != "folds":
+        return ["train", "dev", "test", "dev_filt", "dev_bal"]
+    number = folds.k if isinstance(folds.k, int) and folds.by != "column" else 0
+    parts = ("", "_dev", "_dev_filt", "_dev_bal")
+    return ["folds", *(f"fold{fold}{part}" for fold in range(number) for part in parts)]
 
 
 def table_path(settings: CorpusSettings) -> Path:

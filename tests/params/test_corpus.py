@@ -10,7 +10,7 @@ import pytest
 from pipeline_lib.corpus.collect import READERS
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import ParameterError
-from pipeline_lib.params.corpus import CorpusSettings, Reader, check_root
+from pipeline_lib.params.corpus import CorpusSettings, Reader, check_root, known_subsets
 
 
 def parsed(**values):
@@ -44,7 +44,16 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"test_speakers": ["a"], "dev_speakers": ["a"]}}, r"both name \['a'\]"),
         ({"split": {"method": "random", "dev_speakers": ["a"]}}, "belong to method speakers, method is random"),
         ({"split": {"shares": {"dev": 0.5, "test": 0.5}}}, "sum to 1, nothing is left for train"),
-        ({"split": {"folds": 1}}, "folds is 1, expected 0 for none or at least 2"),
+        ({"split": {"folds": 5}}, r"folds is a section now, .*\{k: 5\} with method: folds"),
+        ({"split": {"folds": 0}}, "folds is a section now, .*: remove it"),
+        ({"split": {"folds": {"k": 1}}}, "corpus.split.folds.k.* is 1: should be greater than or equal to 2"),
+        ({"split": {"folds": {"k": "losso"}}}, "corpus.split.folds.k.* is 'losso', expected 'loso'"),
+        ({"split": {"folds": {"k": "loso", "by": "column"}}}, "k is loso, .* and by is column; expected by: speakers"),
+        (
+            {"reader": "emodb", "split": {"method": "folds", "folds": {"by": "column"}}},
+            r"folds.by is column, emodb has none .*\['iemocap', 'table'\]",
+        ),
+        ({"split": {"method": "folds", "test_speakers": ["a"]}}, "belong to method speakers, method is folds"),
         ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, expected one of .*'seed'"),
         ({"workers": 2}, "corpus.workers has moved to machine.yaml"),
     ],
@@ -52,6 +61,13 @@ def test_the_settings_name_exactly_the_readers_that_exist():
 def test_a_mistake_is_refused_with_what_was_wanted(values, message):
     with pytest.raises(ParameterError, match=message):
         parsed(**values)
+
+
+def test_the_subsets_that_the_corpus_stage_makes_are_listed():
+    assert known_subsets(parsed()) == ["train", "dev", "test", "dev_filt", "dev_bal"]
+    two = ["fold0", "fold0_dev", "fold0_dev_filt", "fold0_dev_bal", "fold1", "fold1_dev", "fold1_dev_filt"]
+    assert known_subsets(parsed(split={"method": "folds", "folds": {"k": 2}})) == ["folds", *two, "fold1_dev_bal"]
+    assert known_subsets(parsed(split={"method": "folds", "folds": {"k": "loso"}})) == ["folds"]
 
 
 def test_a_root_that_is_not_there_is_found_without_reading_it(tmp_path):
