@@ -91,7 +91,7 @@ def main(
         if shuffled:
             shuffle(folder / "data/manifest.parquet", seed)
         stages(folder, AFTER)
-        metrics = [json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("scores", "transcription")]
+        metrics = [json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("details", "transcription")]
         rows.append(row(seed, *metrics))
     print("| seed | WER test | audio macro-F1 | text | fused | better expert | gain | p swapped | p McNemar |")
     print("|---|---|---|---|---|---|---|---|---|")

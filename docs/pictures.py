@@ -1,7 +1,7 @@
 """Draw the pictures of README.md and docs/: ``python -m docs.pictures``.
 
 ``docs/pipeline.svg`` is the pipeline, ``docs/levels.svg`` the packages by level, as ``tests/test_levels.py`` has them;
-``docs/result.svg`` is read from metrics/scores.json, so it shows what the last run obtained, with the corpus's notice
+``docs/result.svg`` is read from metrics/details.json, so it shows what the last run obtained, with the corpus's notice
 under it.
 """
 
@@ -131,7 +131,7 @@ def _save(figure: plt.Figure, path: Path) -> None:
     print(f"wrote {path}")
 
 
-def main(scores: Path = Path("metrics/scores.json"), out: Path = HERE) -> None:
+def main(scores: Path = Path("metrics/details.json"), out: Path = HERE) -> None:
     """Draw the pictures anew."""
     with plt.rc_context(STYLE):
         levels(out / "levels.svg")

@@ -1,4 +1,4 @@
-"""scoring: data/manifest.parquet and tables of predictions -> metrics/scores.json, metrics/report.md, metrics/plots/"""
+"""scoring: data/manifest.parquet and tables of predictions -> metrics/{scores,details}.json, report.md, plots/"""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from pipeline_lib.command import run
 from pipeline_lib.params.base import read_params
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.contamination import checkpoints, contamination
+from pipeline_lib.scoring.headline import summary
 from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import report
 from pipeline_lib.scoring.score import score
@@ -27,7 +28,8 @@ def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("
     scored.warnings[:0] = contamination(used, corpus.corpus)
     for warning in scored.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    atomic.write_file(out / "scores.json", json.dumps(scored.scores, indent=2, allow_nan=False) + "\n")
+    for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):
+        atomic.write_file(out / f"{name}.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     atomic.write_file(out / "report.md", report(scored, settings))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)

@@ -76,7 +76,7 @@ def ran(output: str) -> list[str]:
 
 
 def scores(root: Path) -> dict:
-    return json.loads((root / "metrics/scores.json").read_text())
+    return json.loads((root / "metrics/details.json").read_text())
 
 
 def commit(root: Path, message: str) -> None:
@@ -132,7 +132,7 @@ def test_another_fusion_method_reruns_fusion_and_scoring_only_and_metrics_and_pl
     assert done.returncode == 0, done.stderr[-3000:]
     assert ran(done.stdout) == ["check", "fusion", "scoring"]
     assert "logreg" in (clone / "params.yaml").read_text()
-    assert "fused.macro_f1" in dvc(clone, "metrics", "diff", "--all").stdout
+    assert "fused.f1" in dvc(clone, "metrics", "diff", "--all").stdout
     shown = dvc(clone, "plots", "diff", "HEAD")
     assert shown.returncode == 0, shown.stderr
     assert (clone / "dvc_plots/index.html").exists()

@@ -9,6 +9,9 @@ from pipeline_lib.params.base import Settings
 
 Metric = Literal["macro_f1", "ua", "wa", "weighted_f1", "ccc_arousal", "ccc_valence", "ccc_dominance", "ccc_mean"]
 
+RESERVED = ("corpus", "notice", "chance", "over_folds", "below_baselines")  # keys beside the splits' in details.json
+RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
+
 
 class BootstrapSettings(Settings):
     """Intervals: speakers are drawn with replacement, the middle share of the resampled scores is kept."""
@@ -31,6 +34,12 @@ class ComparisonSettings(Settings):
     seed: Annotated[int, Field(ge=0)] = 1
 
 
+class AuditSettings(Settings):
+    """The labels that are most likely wrong, as a table and a page with players."""
+
+    recordings: Annotated[int, Field(ge=0)] = Field(50, description="listed at most; 0 lists none")
+
+
 class ScoringSettings(Settings):
     """What is scored, on which splits, and how sure the scores are."""
 
@@ -39,12 +48,17 @@ class ScoringSettings(Settings):
     )
     plotted_split: str = Field("test", description="the split of the confusion matrices and reliability diagrams")
     tables: Annotated[dict[str, str], Field(min_length=1)] = Field(description="name of a system: its predictions")
+    baselines: list[str] = Field([], description="names in tables: what a trained expert has to be better than")
+    not_computed: dict[str, str] = Field(
+        {}, description="a baseline that is not in tables: the reason, which the report prints"
+    )
     least_coverage: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="a system that predicts a smaller share of a split is left out there, and a warning says so"
     )
     bootstrap: BootstrapSettings = BootstrapSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     calibration_bins: Annotated[int, Field(ge=2)] = 10
+    audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -53,6 +67,20 @@ class ScoringSettings(Settings):
             raise ValueError(
                 f"tables names the system {bad[0]!r}; letters, digits, _ and - only, it becomes a file name"
             )
+        taken = [name for name in self.tables if name in RESERVED_SYSTEMS]
+        if taken:
+            raise ValueError(f"tables names {taken[0]!r}, a key of metrics/scores.json: name that system otherwise")
+        reserved = [name for name in self.splits if name in RESERVED]
+        if reserved:
+            raise ValueError(f"splits names {reserved[0]!r}, a key of metrics/details.json: name that split otherwise")
+        for name in self.baselines:
+            if name not in self.tables and name not in self.not_computed:
+                expected = f"one of tables, {sorted(self.tables)}, or a key of not_computed with the reason"
+                raise ValueError(f"baselines names the system {name!r}, expected {expected}")
+        for name in self.not_computed:
+            if name in self.tables or name not in self.baselines:
+                where = "also among tables" if name in self.tables else "not among baselines"
+                raise ValueError(f"not_computed names {name!r}, which is {where}: remove it there")
         if self.plotted_split not in self.splits:
             raise ValueError(f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits}")
         if self.comparison.against:

@@ -2,7 +2,7 @@
 
 A column is a place, or a mapping that has one under ``place``:
 
-- ``test.macro_f1``: split and metric of ``metrics/scores.json``, of the row's ``system``.
+- ``test.macro_f1``: split and metric of ``metrics/details.json``, of the row's ``system``.
 - ``test.audio.ua``: the same of what the expert says from audio alone: the system ``<system>_audio``, or the one that a
   row's ``system: {audio: ..., text: ..., both: ...}`` names. ``both`` is what it says from all that an utterance has.
 - ``metrics/finetuning/{system}.json:parameters.total``: a number in another file of metrics.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCORES = "metrics/scores.json"
+SCORES = "metrics/details.json"
 SUFFIXES = {"": "", "_resubstitution": " (resubstitution)", "_crossfitted": " (cross-fitted)"}
 EVERYTHING = "both"
 

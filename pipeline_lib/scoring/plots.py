@@ -48,7 +48,7 @@ def write_systems(path: Path, scores: dict[str, Any], settings: ScoringSettings)
 
     Args:
         path: the CSV file
-        scores: as in metrics/scores.json
+        scores: as in metrics/details.json
         settings: the plotted split
     """
     metrics = ("macro_f1", "ua", "wa")

@@ -79,7 +79,11 @@ STAGES = (
     rebalancing("text_layers"),
     Stage("fusion", ("data/fused.parquet", "data/fused_crossfitted.parquet", "models/fusion")),
     Stage(
-        "scoring", ("metrics/scores.json", "metrics/report.md", "metrics/plots/confusion", "metrics/plots/systems.csv")
+        "scoring",
+        (
+            *(f"metrics/{name}" for name in ("scores.json", "details.json", "report.md")),
+            *("metrics/plots/confusion", "metrics/plots/systems.csv"),
+        ),
     ),
 )
 LIGHT = STAGES[:3]  # without torch: for a fast cut

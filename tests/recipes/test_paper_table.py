@@ -242,14 +242,14 @@ def test_runs_are_found_in_the_workspace_and_among_the_experiments(tmp_path):
     shrink(params)
     (tmp_path / "params.yaml").write_text(write_yaml(params))
     (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics/scores.json").write_text(json.dumps(scores(audio=SCORE)))
+    (tmp_path / SCORES).write_text(json.dumps(scores(audio=SCORE)))
     git("init", "-q")
     git("add", "-A")
     git("commit", "-qm", "an experiment")
     git("update-ref", f"refs/exps/ab/{'0' * 38}/taltech-one", "HEAD")
     git("update-ref", "refs/exps/celery/stash", "HEAD")  # what waits in DVC's queue has no scores of its own
     assert [each.name for each in runs(root=tmp_path)] == ["workspace", "taltech-one"]
-    (tmp_path / "metrics/scores.json").unlink()
+    (tmp_path / SCORES).unlink()
     (found,) = runs(root=tmp_path)
     assert found.params == expected("taltech", {}, True)
 
@@ -258,7 +258,7 @@ def test_numbers_of_an_expert_that_was_trained_otherwise_are_no_rows(tmp_path):
     params = compose("shared_transformer")
     (tmp_path / "params.yaml").write_text(write_yaml(params))
     (tmp_path / "metrics/finetuning").mkdir(parents=True)
-    (tmp_path / "metrics/scores.json").write_text(json.dumps(scores()))
+    (tmp_path / SCORES).write_text(json.dumps(scores()))
     file = "metrics/finetuning/joint.json"
     entry = YAML(typ="safe", pure=True).load(write_yaml(params["finetuning"]["joint"]))
     for seed, there in ((entry["seed"], True), (entry["seed"] + 1, False)):

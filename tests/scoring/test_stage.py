@@ -48,7 +48,7 @@ def leaves(value):
 
 def test_the_stage_writes_scores_page_and_plots(project, capsys):
     scoring.main()
-    scores = json.loads(Path("metrics/scores.json").read_text())
+    scores = json.loads(Path("metrics/details.json").read_text())
     assert (
         scores["corpus"] == "drawn" and scores["notice"] == NOTICE and scores["chance"] == {"ua": pytest.approx(1 / 3)}
     )
@@ -63,7 +63,7 @@ def test_the_stage_writes_scores_page_and_plots(project, capsys):
 
 def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(project):
     scoring.main()
-    page, scores = Path("metrics/report.md").read_text(), json.loads(Path("metrics/scores.json").read_text())
+    page, scores = Path("metrics/report.md").read_text(), json.loads(Path("metrics/details.json").read_text())
     assert page.splitlines()[:3] == ["# Scores on drawn", "", f"> **{NOTICE}**"]
     fused = scores["test"]["fused"]
     assert f"{fused['macro_f1']:.3f} [{fused['macro_f1_lo']:.3f}, {fused['macro_f1_hi']:.3f}]" in page
