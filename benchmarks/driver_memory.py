@@ -94,7 +94,7 @@ def embedding(rows: int, width: int, folder: Path) -> None:
     corpus = manifest.read(folder / "manifest.parquet")
     ids, noise = corpus.ids.tolist(), np.random.default_rng(0)
     info = embeddings.Info("none", "none", None, "audio", width, 50.0, LAYERS, "mean", False, rows)
-    shards = plan.shards([plan.BYTES * len(LAYERS) * width] * rows, SHARD)
+    shards = plan.shards([2 * len(LAYERS) * width] * rows, SHARD)
 
     def compute(places: list[int]) -> pa.Table:
         values = {f"vector_{n}": noise.standard_normal((len(places), width)).astype(np.float16) for n in LAYERS}

@@ -5,33 +5,31 @@
 eGeMAPS v02 functionals (Eyben et al. 2016) of whole utterances, standardised with the training split's mean and
 deviation, into a multinomial logistic regression with balanced class weights. Its C is the one with the highest UA on
 dev; nothing is fitted on the scored split. Splits and labels are those of data/manifest.parquet, intervals those of
-the scoring stage. Features are stored in work/egemaps/, by the recordings' checksums. Needs opensmile (a development
-dependency).
+the scoring stage. Features are stored in work/egemaps/, by the recordings' checksums. Needs the extra egemaps.
 """
 
 import os
-from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.command import run
-from pipeline_lib.errors import InputError
+from pipeline_lib.embedding.embed import embed
 from pipeline_lib.metrics.categories import unweighted_accuracy
 from pipeline_lib.params.base import read_value
+from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
-from pipeline_lib.shards.store import by_length, run_shards
+from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import fingerprint
-from pipeline_lib.tables import manifest, segments
-from pipeline_lib.tables.segments import Recording
+from pipeline_lib.tables import embeddings, manifest, segments
 
 PENALTIES = tuple(float(c) for c in 10.0 ** np.arange(-4, 2))  # C: inverse strength of the L2 penalty
-SHARD = 120  # utterances
+SETTINGS = EmbeddingSettings(modality="audio", encoder=EncoderSettings(checkpoint="functionals/eGeMAPSv02"))
 SAMPLES, SEED, CONFIDENCE = 2000, 1, 0.95
 
 
@@ -43,10 +41,6 @@ def main(
     work: Path = Path("work/egemaps"),
 ) -> None:
     """Print UA and macro-F1 of eGeMAPS and logistic regression on a split; root is params.yaml's corpus.root."""
-    if find_spec("opensmile") is None:
-        raise InputError(
-            "opensmile is not installed; it comes with the development dependencies: pip install -e '.[dev]'"
-        )
     corpus = manifest.read(manifest_path)
     truth = corpus.truth()
     corpus = manifest.keep(corpus, (truth >= 0) & corpus.has_audio)
@@ -56,28 +50,12 @@ def main(
 
 def features(corpus: manifest.Manifest, root: Path, jobs: int, work: Path) -> np.ndarray:
     """Return eGeMAPS functionals of every utterance, shape ``(n, 88)``; what was extracted before is read."""
-    recordings = segments.of(corpus, root)
-    plan = by_length(corpus.frame["duration_s"].tolist(), SHARD)
-    folder = work / fingerprint("eGeMAPSv02", corpus.ids.tolist(), segments.content(corpus))
-    with ProcessPoolExecutor(jobs) as pool:
-
-        def compute(rows: list[int]) -> pa.Table:
-            vectors = list(pool.map(functionals, [recordings[row] for row in rows], chunksize=8))
-            return pa.table({"row": rows, "egemaps": vectors})
-
-        tables = pa.concat_tables(run_shards(folder, plan, compute, "extracting eGeMAPS"))
-    values = np.empty((len(corpus), len(tables["egemaps"][0])))
-    values[tables["row"].to_numpy()] = tables["egemaps"].to_pylist()
-    return values
-
-
-def functionals(recording: Recording) -> list[float]:
-    """Return the eGeMAPS functionals of a recording or part of one, 88 numbers."""
-    import opensmile  # loads its library: in the processes that extract, not in the one that waits
-
-    extractor = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
-    frame = extractor.process_signal(segments.decode(recording), SAMPLE_RATE)
-    return [float(value) for value in frame.to_numpy()[0]]
+    folder = work / fingerprint(SETTINGS.model_dump(), corpus.ids.tolist(), segments.content(corpus))
+    if not folder.is_dir():
+        machine = EmbeddingMachine(workers=jobs)
+        store.discard(embed(corpus, root, None, SETTINGS, folder, work / "shards", machine))
+    ids, values = embeddings.read_layer(folder, 0)
+    return values[pd.Index(ids).get_indexer(corpus.ids)].astype(np.float64)
 
 
 def evaluate(corpus: manifest.Manifest, values: np.ndarray, split: str) -> str:

@@ -25,6 +25,7 @@ EXTRAS = {  # packages that the core does not install, and which extra of pyproj
     **dict.fromkeys(("pyroomacoustics", "tensorboard", "voluptuous"), "pipeline"),
     **dict.fromkeys(("nemo", "nemo_toolkit", "omegaconf"), "asr"),
     "bitsandbytes": "qlora",
+    "opensmile": "egemaps",
     **dict.fromkeys(("ray", "submitit"), "cluster"),
 }
 

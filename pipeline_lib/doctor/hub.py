@@ -156,7 +156,7 @@ def _read(params: Params) -> Iterator[tuple[str, str, str | None, Needs]]:
         needs: Needs = ("nemo",) if transcription.engine == "canary" else ("weights", "tokenizer", "preprocessor")
         yield f"transcription.{transcription.engine}", chosen.checkpoint, chosen.revision, needs
     for where, modality, part in parts_with_encoder(params):
-        if part.encoder is not None:
+        if part.encoder is not None and not part.encoder.is_functionals:
             weights = ("weights",) if part.encoder.pretrained else ()
             tokenizer = ("tokenizer",) if modality == "text" else ()
             yield where, part.encoder.checkpoint, part.encoder.revision, (*weights, *tokenizer)

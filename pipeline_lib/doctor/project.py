@@ -18,6 +18,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.params.check import check
 from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.params.encoder import FUNCTIONALS
 from pipeline_lib.params.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
 from pipeline_lib.params.sections import Params
 from pipeline_lib.tables import manifest, segments
@@ -154,6 +155,8 @@ def _extent(params: Params, table: Path) -> tuple[int, float]:
 
 def _shape(checkpoint: str, revision: str | None) -> tuple[int, int] | None:
     """Return layers and width from a checkpoint's config.json, None where it is not on this machine."""
+    if checkpoint in FUNCTIONALS:
+        return 0, FUNCTIONALS[checkpoint]
     path = Path(checkpoint) / "config.json"
     if not path.is_file():
         cached = None

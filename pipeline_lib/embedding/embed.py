@@ -16,7 +16,7 @@ import torch
 from pipeline_lib import audio, encoders
 from pipeline_lib.embedding import plan
 from pipeline_lib.embedding.job import EmbeddingJob, load
-from pipeline_lib.embedding.pool import Frames, Vectors
+from pipeline_lib.embedding.pool import Frames, Vectors, stored_as
 from pipeline_lib.embedding.source import from_recordings, from_texts, present
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
@@ -66,6 +66,8 @@ def embed(
     manifest, n_without = keep(manifest, has), int((~has).sum())
     alone = machine.executor.workers == 0
     device = machine.device if machine.executor.is_remote else pick(machine.device).type
+    if settings.encoder is not None and settings.encoder.is_functionals:
+        device = "cpu"
     encoder = load(settings, torch.device(device if alone else "cpu"))  # with workers its description alone is read
     layers = _chosen(settings, encoder)
     source = (
@@ -74,7 +76,8 @@ def embed(
         else from_texts((text for text in texts if text is not None), encoder)
     )
     info = _info(settings, encoder, layers, len(manifest), n_without)
-    sizes = [plan.BYTES * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
+    size = np.dtype(info.dtype).itemsize
+    sizes = [size * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
     plan.refuse_too_large(sizes, machine.limit_gb, len(layers), frames=settings.frames)
     shards = plan.shards(sizes, settings.shard_size)
     ids = manifest.ids.tolist()
@@ -94,7 +97,7 @@ def _content(table: pa.Table, ids: list[str], info: Info) -> tuple[list[str], Ve
     """Return what ``_table`` put into a shard as the writer takes it."""
 
     def arrays(name: str) -> list[np.ndarray]:
-        return [np.frombuffer(value.as_buffer(), np.float16) for value in table.column(name)]
+        return [np.frombuffer(value.as_buffer(), info.dtype) for value in table.column(name)]
 
     vectors = {layer: np.stack(arrays(f"vector_{layer}")) for layer in info.layers}
     frames = None
@@ -127,6 +130,7 @@ def _info(
         frames=settings.frames,
         n_utterances=n,
         n_without=n_without,
+        dtype=stored_as(encoder),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from pipeline_lib.embedding.shard import Shard
 from pipeline_lib.embedding.source import Source
 from pipeline_lib.encoders.device import Device, pick, precision_of
-from pipeline_lib.encoders.load import LOADERS
+from pipeline_lib.encoders.load import load_frozen
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.params.embedding import EmbeddingSettings
@@ -77,7 +77,7 @@ def load(settings: EmbeddingSettings, device: torch.device) -> SpeechEncoder | T
         InputError: the checkpoint cannot be loaded, or the expert has no encoder of the entry's modality
     """
     if settings.encoder is not None:
-        return LOADERS[settings.modality](settings.encoder, device).requires_grad_(False)
+        return load_frozen(settings.encoder, settings.modality, device)
     from pipeline_lib.experts.disk import load_encoder
 
     return load_encoder(Path(str(settings.expert)), device, settings.modality)

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 
-BYTES = 2  # of a float16
 LARGEST_SHARD = 1 << 28  # bytes: with all frames of all layers, 256 utterances would fill the memory
 
 

@@ -1,6 +1,7 @@
 """One forward pass: hidden states pooled as they arise, on the model's device, one layer in memory at a time."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from pipeline_lib.encoders.hidden import valid
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
-from pipeline_lib.tables.embeddings import to_half
+from pipeline_lib.tables.embeddings import DTYPE, to_dtype
 
 Vectors = dict[int, np.ndarray]
 Frames = dict[int, list[np.ndarray]]
@@ -35,6 +36,11 @@ def pool(states: Tensor, lengths: Tensor, pooling: str) -> Tensor:
     return torch.cat([mean, (squares / lengths[:, None]).sqrt()], dim=1)
 
 
+def stored_as(encoder: Any) -> str:
+    """Return the type of the stored values: float16, or what the encoder declares because its values need more."""
+    return getattr(encoder, "dtype_stored", DTYPE)
+
+
 def embed_batch(
     encoder: SpeechEncoder | TextEncoder,
     inputs: dict[str, Tensor],
@@ -55,22 +61,23 @@ def embed_batch(
         frames: whether every frame is stored
 
     Returns:
-        by layer: float16 ``(batch, width)``, and an array ``(n_frames, width)`` an utterance
+        by layer: of the stored type, ``(batch, width)``, and an array ``(n_frames, width)`` an utterance
 
     Raises:
-        InputError: float16 cannot hold a value
+        InputError: the type that is stored cannot hold a value
     """
     vectors: Vectors = {}
+    dtype = stored_as(encoder)
     stored: Frames = {layer: [] for layer in layers} if frames else {}
 
     def collect(layer: int, states: Tensor, lengths: Tensor) -> None:
         if layer not in layers:
             return
-        vectors[layer] = to_half(pool(states, lengths, pooling).cpu().numpy(), layer, ids)
+        vectors[layer] = to_dtype(pool(states, lengths, pooling).cpu().numpy(), layer, ids, dtype)
         if frames:
             for utterance_id, hidden, n in zip(ids, states, lengths.tolist(), strict=True):
-                stored[layer].append(to_half(hidden[None, :n].float().cpu().numpy(), layer, [utterance_id])[0])
+                stored[layer].append(to_dtype(hidden[None, :n].float().cpu().numpy(), layer, [utterance_id], dtype)[0])
 
-    device = next(encoder.parameters()).device
+    device = next((weights.device for weights in encoder.parameters()), torch.device("cpu"))
     encoder.each_layer({name: value.to(device) for name, value in inputs.items()}, collect)
     return vectors, stored

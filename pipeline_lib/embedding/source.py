@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline_lib.encoders.speech import SpeechEncoder
+from pipeline_lib.encoders.speech import SAMPLE_RATE, SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.readers import Reader
@@ -53,16 +53,24 @@ class Source:
 
 
 def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> Source:
-    """Return the corpus's audio, every utterance of which has some.
+    """Return the corpus's audio, every utterance of which has some; what is too short is counted on the terminal.
 
     Args:
         manifest: the utterances to embed
         root: folder that the manifest's audio paths start from
-        encoder: gives the frame rate, and the shortest waveform
+        encoder: gives the frame rate, None where a recording is one vector, and the shortest waveform
     """
     read = recordings(Corpus(manifest, root)).fitted(encoder)
     seconds = read.lengths.tolist()
-    frames = [int(np.ceil(duration * encoder.frame_rate_hz)) for duration in seconds]
+    rate = encoder.frame_rate_hz
+    frames = [1 if rate is None else int(np.ceil(duration * rate)) for duration in seconds]
+    short = np.flatnonzero(np.array(seconds) * SAMPLE_RATE < encoder.minimum_samples)
+    if len(short):
+        print(
+            f"{len(short)} of {len(seconds)} recordings of {manifest.corpus} are shorter than the"
+            f" {encoder.minimum_samples / SAMPLE_RATE:g} s that the encoder needs, {manifest.ids[short[0]]!r} first:"
+            " filled up with zeros"
+        )
     return Source(read.without_cache(), seconds, frames, list(read.content))
 
 

@@ -20,7 +20,17 @@ from transformers import (
     PreTrainedModel,
 )
 
-from pipeline_lib.encoders import checkpoint_safety, contents, four_bit, speech, text, vggish, vocabulary, whisper
+from pipeline_lib.encoders import (
+    checkpoint_safety,
+    contents,
+    four_bit,
+    functionals,
+    speech,
+    text,
+    vggish,
+    vocabulary,
+    whisper,
+)
 from pipeline_lib.encoders.load_errors import explain, quiet
 from pipeline_lib.encoders.speech import Filterbanks, SpeechEncoder, Waveforms
 from pipeline_lib.encoders.text import TextEncoder, Tokens
@@ -57,6 +67,8 @@ def load_speech(settings: EncoderSettings, device: torch.device) -> SpeechEncode
         InputError: the checkpoint is missing, gated, damaged, without safetensors or not of a speech model; each in
             one sentence with the remedy
     """
+    if settings.is_functionals:
+        raise InputError(f"{settings.checkpoint} is no checkpoint; expected one: functionals are for an embedding")
     if settings.weights == "nf4":
         raise InputError(f"{settings.checkpoint} is for speech, 4-bit weights are for text; set weights to bfloat16")
     config, revision = _config(settings, speech.MODEL_TYPES, "speech")
@@ -97,6 +109,22 @@ def load_text(settings: EncoderSettings, device: torch.device) -> TextEncoder:
     )  # their positions begin there
     prepare = Tokens(tokenizer, config.max_position_embeddings - reserved, config.vocab_size)
     return TextEncoder(model, prepare, settings.checkpoint, revision).to(device).eval()
+
+
+def load_frozen(settings: EncoderSettings, modality: str, device: torch.device) -> Any:
+    """Return the frozen encoder that an embedding is made by: an ``Encoder``, or functionals, which have its interface.
+
+    Args:
+        settings: the checkpoint and its options, or the name of functionals
+        modality: that it reads
+        device: where it is to be; functionals are computed on the CPU
+
+    Raises:
+        InputError: as for ``load_speech`` and ``load_text``, or opensmile is not installed
+    """
+    if settings.is_functionals:
+        return functionals.load(settings)
+    return LOADERS[modality](settings, device).requires_grad_(False)
 
 
 # by modality; an encoder has ``model``, ``prepare``, ``width``, ``n_layers``, ``revision`` and a ``Hidden`` as result

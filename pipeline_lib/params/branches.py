@@ -47,7 +47,7 @@ class BranchSettings(Settings):
 
 
 def check_branch(branch: BranchSettings, modality: ModalityName, where: str = "") -> None:
-    """Refuse 4-bit weights for audio, and masks and layer drop where nothing is trained.
+    """Refuse functionals, 4-bit weights for audio, and masks and layer drop where nothing is trained.
 
     Args:
         branch: of the modality
@@ -60,6 +60,11 @@ def check_branch(branch: BranchSettings, modality: ModalityName, where: str = ""
     encoder = branch.encoder
     if encoder is None:
         return
+    if encoder.is_functionals:
+        raise ValueError(
+            f"{where}encoder.checkpoint is {encoder.checkpoint!r}, one vector a recording, which no expert is trained"
+            " on; expected a checkpoint: functionals are for an entry of embedding, which one of rebalancing reads"
+        )
     if encoder.weights == "nf4" and modality == "audio":
         raise ValueError(
             f"{where}encoder.weights is 'nf4', which is for text; expected 'float32' or 'bfloat16' for audio"

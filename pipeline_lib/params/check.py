@@ -11,6 +11,7 @@ from pipeline_lib.params.inputs import (
     branches_of,
     made_by_stages,
     missing_checkpoints,
+    missing_packages,
     missing_sounds,
     sources,
     unsupported_language,
@@ -47,6 +48,7 @@ def absent(params: Params) -> list[str]:
         *([] if made else _root_mistakes(params)),
         *missing_sounds(params),
         *missing_checkpoints(params),
+        *missing_packages(params),
         *unsupported_language(params),
     ]
 

@@ -1,6 +1,6 @@
 """An entry of the section ``embedding`` of params.yaml: one encoder, and what of it is kept."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -78,4 +78,22 @@ class EmbeddingSettings(EntrySettings):
             )
         if self.modality == "audio" and self.encoder is not None and self.encoder.weights == "nf4":
             raise ValueError("encoder.weights is 'nf4', which is for text; expected 'float32' or 'bfloat16' for audio")
+        self._check_functionals()
         return self
+
+    def _check_functionals(self) -> None:
+        """Refuse what functionals do not have: another modality than audio, frames, a deviation over time, layers."""
+        if self.encoder is None or not self.encoder.is_functionals:
+            return
+        expected: dict[str, list[Any]] = {
+            "modality": ["audio"],
+            "frames": [False],
+            "pooling": ["mean"],
+            "layers": ["all", [0]],
+        }
+        for name, allowed in expected.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r} and encoder.checkpoint {self.encoder.checkpoint!r}, which is"
+                    f" one vector a recording; expected {' or '.join(map(repr, allowed))}"
+                )

@@ -1,14 +1,20 @@
 """What a backbone is loaded from; part of the entries of ``embedding`` and ``finetuning`` in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_lib.params.base import Revision, Settings
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
+NAMESPACE = "functionals/"
+FUNCTIONALS = {f"{NAMESPACE}eGeMAPSv02": 88}  # in place of a checkpoint: openSMILE's name of the features, their number
+NOT_INSTALLED = (
+    "opensmile is not installed: pip install 'speech-emotion-pipeline[egemaps]' (audEERING's research licence, no"
+    " commercial use), or remove the entry"
+)
 
 
 class SpecAugmentSettings(Settings):
@@ -30,7 +36,13 @@ class SpecAugmentSettings(Settings):
 class EncoderSettings(Settings):
     """A checkpoint of transformers, or its architecture with random weights."""
 
-    checkpoint: Annotated[str, Field(min_length=1, description="name on the hub, or a folder; safetensors only")]
+    checkpoint: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="name on the hub, or a folder; safetensors only; in embedding also functionals/eGeMAPSv02",
+        ),
+    ]
     revision: Revision = None
     pretrained: Annotated[bool, Field(description="false: the checkpoint's architecture with random weights")] = True
     seed: Annotated[int, Field(ge=0, description="of the random weights when pretrained is false")] = 1
@@ -47,3 +59,25 @@ class EncoderSettings(Settings):
         Literal["padded_30s", "true_length"],
         Field(description="Whisper: clips filled up to 30 s, as it was trained, or as long as they are"),
     ] = "padded_30s"
+
+    @property
+    def is_functionals(self) -> bool:
+        """Whether hand-made features are computed in place of a network's hidden states."""
+        return self.checkpoint in FUNCTIONALS
+
+    @model_validator(mode="after")
+    def _functionals_have_no_options(self) -> Self:
+        if not self.checkpoint.startswith(NAMESPACE):
+            return self
+        if not self.is_functionals:
+            raise ValueError(
+                f"checkpoint is {self.checkpoint!r}, expected a checkpoint or one of {list(FUNCTIONALS)}"
+                " (a folder of that name: write ./ before it)"
+            )
+        for name, field in type(self).model_fields.items():
+            if name != "checkpoint" and getattr(self, name) != field.default:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, which {self.checkpoint} does not have: set it to"
+                    f" {'null' if field.default is None else field.default}"
+                )
+        return self

@@ -6,12 +6,14 @@ read but stands in no slot would be replaced without the entry running again.
 
 import json
 from collections.abc import Container, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline_lib.modalities import MODALITIES, parts_of
 from pipeline_lib.params.base import FILLER, Settings
 from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.encoder import FUNCTIONALS, NOT_INSTALLED
 from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.rebalancing import EMBEDDINGS, RebalancingSettings
@@ -43,7 +45,9 @@ def made_by_stages(params: Params) -> set[str]:
 
 
 def is_local(checkpoint: str) -> bool:
-    """Return whether a checkpoint is a path; ``facebook/w2v-bert-2.0`` is a name on the hub."""
+    """Return whether a checkpoint is a path; ``facebook/w2v-bert-2.0`` is a name on the hub, functionals neither."""
+    if checkpoint in FUNCTIONALS:
+        return False
     return checkpoint.startswith(("/", "./", "../", "models/", "data/")) or Path(checkpoint).exists()
 
 
@@ -132,6 +136,17 @@ def missing_checkpoints(params: Params) -> list[str]:
         for where, _, reads in entries_with_slots(params)
         for path in sorted({*reads.values()})
         if not any(_covers(path, each) for each in known) and is_local(path) and not Path(path).exists()
+    ]
+
+
+def missing_packages(params: Params) -> list[str]:
+    """Return, a line each, the entries that an optional package computes which is not installed."""
+    if find_spec("opensmile") is not None:
+        return []
+    return [
+        f"embedding.{name}.encoder.checkpoint is {entry.encoder.checkpoint!r}, and {NOT_INSTALLED}"
+        for name, entry in params.embedding.items()
+        if entry.encoder is not None and entry.encoder.is_functionals
     ]
 
 

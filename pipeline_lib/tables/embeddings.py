@@ -2,8 +2,9 @@
 
 ===================================  ==================================================================================
 embedding.json                       encoder, checkpoint, revision, width, frame rate, layers, pooling, device,
-                                     precision (``Info``)
-layer_00.parquet, layer_01 ...       an utterance a row: utterance_id, vector (fixed-size list of float16)
+                                     precision, type of the stored values (``Info``)
+layer_00.parquet, layer_01 ...       an utterance a row: utterance_id, vector (fixed-size list of float16; of float32
+                                     where embedding.json says so: hand-made functionals reach from 1e-3 to 1e5)
 frames/layer_00.parquet ...          optional; an utterance a row: utterance_id, n_frames, frames (n_frames x width
                                      float16, one frame behind the other)
 ===================================  ==================================================================================
@@ -29,7 +30,8 @@ from pipeline_lib.tables import _parquet
 from pipeline_lib.tables.origin import Origin
 
 INFO = "embedding.json"
-LARGEST = float(np.finfo(np.float16).max)  # 65504
+DTYPE = "float16"
+DTYPES = (DTYPE, "float32")  # of stored values
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Info:
         n_without: utterances of the manifest that lack the modality and have no row
         device: kind of device that the encoder ran on, None in files of older code
         precision: of its forward pass, None likewise
+        dtype: of the stored values, float16 in files of older code
     """
 
     encoder: str
@@ -65,6 +68,7 @@ class Info:
     n_without: int = 0
     device: str | None = None
     precision: str | None = None
+    dtype: str = DTYPE
 
     @property
     def vector_width(self) -> int:
@@ -99,19 +103,20 @@ class Writer:
 
         Args:
             ids: ascending, all after the earlier ones
-            vectors: of each layer, float16, shape ``(n, vector_width)``
-            frames: of each layer one array an utterance, float16, shape ``(n_frames, width)``
+            vectors: of each layer, of the type in ``info``, shape ``(n, vector_width)``
+            frames: of each layer one array an utterance, of that type, shape ``(n_frames, width)``
         """
         column = pa.array(list(ids), pa.string())
         for layer, writer in self._vectors.items():
-            table = [column, _parquet.matrix(_half(vectors[layer]), self._info.vector_width, pa.float16())]
+            values = _of_type(vectors[layer], self._info)
+            table = [column, _parquet.matrix(values, self._info.vector_width, _arrow(self._info))]
             writer.write_table(pa.Table.from_arrays(table, schema=writer.schema))
         for layer, writer in self._frames.items():
-            halves = [_half(states) for states in (frames or {})[layer]]
-            flat = pa.array(np.concatenate([states.reshape(-1) for states in halves]), type=pa.float16())
-            ends = np.cumsum([0, *(states.size for states in halves)])
+            each = [_of_type(states, self._info) for states in (frames or {})[layer]]
+            flat = pa.array(np.concatenate([states.reshape(-1) for states in each]), type=_arrow(self._info))
+            ends = np.cumsum([0, *(states.size for states in each)])
             lists = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat)
-            counts = pa.array([len(states) for states in halves], pa.int32())
+            counts = pa.array([len(states) for states in each], pa.int32())
             writer.write_table(pa.Table.from_arrays([column, counts, lists], schema=writer.schema))
         self.ids += ids
 
@@ -139,27 +144,29 @@ def writing(folder: Path, info: Info) -> Iterator[Writer]:
         _write_info(temporary / INFO, replace(info, **asdict(writer.origin)))
 
 
-def to_half(values: np.ndarray, layer: int, ids: Sequence[str]) -> np.ndarray:
-    """Return values as float16.
+def to_dtype(values: np.ndarray, layer: int, ids: Sequence[str], dtype: str = DTYPE) -> np.ndarray:
+    """Return values as the type that is stored.
 
     Args:
         values: shape ``(n, ...)``, the first axis an utterance
         layer: its number, for the message
         ids: utterance identifiers, ``n`` in number
+        dtype: one of ``DTYPES``
 
     Returns:
-        of the same shape, in [-65504, 65504]
+        of the same shape, finite; of float16 in [-65504, 65504]
 
     Raises:
-        InputError: a value that float16 cannot hold, or that is not finite
+        InputError: a value that the type cannot hold, or that is not finite
     """
-    bad = np.flatnonzero(~(np.abs(values).reshape(len(values), -1).max(axis=1, initial=0) <= LARGEST))
+    largest = float(np.finfo(dtype).max)
+    bad = np.flatnonzero(~(np.abs(values).reshape(len(values), -1).max(axis=1, initial=0) <= largest))
     if len(bad):
         worst = np.abs(values[bad[0]]).max()
         why = "is not finite (a damaged checkpoint?)" if not np.isfinite(worst) else f"reaches {worst:.6g}"
-        fix = f"embeddings are stored as float16, which ends at {LARGEST:.0f}: leave layer {layer} out of layers"
+        fix = f"embeddings are stored as {dtype}, which ends at {largest:.6g}: leave layer {layer} out of layers"
         raise InputError(f"layer {layer} of {ids[bad[0]]!r} {why}; {fix}")
-    return values.astype(np.float16)
+    return values.astype(dtype)
 
 
 def read_info(folder: Path) -> Info:
@@ -178,7 +185,12 @@ def read_info(folder: Path) -> Info:
         raise InputError(
             f"{path} has format version {version}, this code reads {_parquet.FORMAT_VERSION}; run its stage again"
         )
-    return Info(**{**metadata, "layers": tuple(metadata["layers"])})
+    info = Info(**{**metadata, "layers": tuple(metadata["layers"])})
+    if info.dtype not in DTYPES:
+        raise InputError(
+            f"{path} says values of type {info.dtype!r}, expected one of {list(DTYPES)}; run its stage again"
+        )
+    return info
 
 
 def read_layer(folder: Path, layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -237,7 +249,7 @@ def _framed(info: Info) -> tuple[int, ...]:
 
 
 def _open(folder: Path, layer: int, info: Info) -> Any:
-    schema = pa.schema([("utterance_id", pa.string()), ("vector", pa.list_(pa.float16(), info.vector_width))])
+    schema = pa.schema([("utterance_id", pa.string()), ("vector", pa.list_(_arrow(info), info.vector_width))])
     path = folder / f"layer_{layer:02d}.parquet"
     metadata = {"layer": layer, "pooling": info.pooling}
     encoding = {"vector.list.element": "BYTE_STREAM_SPLIT"}
@@ -247,7 +259,7 @@ def _open(folder: Path, layer: int, info: Info) -> Any:
 
 
 def _open_frames(folder: Path, layer: int, info: Info) -> Any:
-    columns = [("utterance_id", pa.string()), ("n_frames", pa.int32()), ("frames", pa.large_list(pa.float16()))]
+    columns = [("utterance_id", pa.string()), ("n_frames", pa.int32()), ("frames", pa.large_list(_arrow(info)))]
     path = folder / "frames" / f"layer_{layer:02d}.parquet"
     metadata = {"layer": layer, "width": info.width}
     encoding = {"frames.list.element": "BYTE_STREAM_SPLIT"}
@@ -262,10 +274,14 @@ def _open_frames(folder: Path, layer: int, info: Info) -> Any:
     )
 
 
-def _half(values: np.ndarray) -> np.ndarray:
-    if values.dtype != np.float16:
-        raise ValueError(f"values are {values.dtype}, expected float16; see to_half")
+def _of_type(values: np.ndarray, info: Info) -> np.ndarray:
+    if values.dtype != np.dtype(info.dtype):
+        raise ValueError(f"values are {values.dtype}, expected {info.dtype}; see to_dtype")
     return values
+
+
+def _arrow(info: Info) -> pa.DataType:
+    return pa.from_numpy_dtype(np.dtype(info.dtype))
 
 
 def _write_info(path: Path, info: Info) -> None:

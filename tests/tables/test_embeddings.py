@@ -12,7 +12,7 @@ import pytest
 from pipeline_lib.errors import InputError
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import embeddings
-from pipeline_lib.tables.embeddings import Info, to_half
+from pipeline_lib.tables.embeddings import Info, to_dtype
 
 INFO = Info("hubert", "org/model", "abc", "audio", 4, 50.0, (0, 2), "mean_std", True, 5)
 IDS = ["a", "b", "c", "d", "e"]
@@ -130,10 +130,10 @@ def test_damage_is_refused(tmp_path):
 def test_what_float16_cannot_hold_is_refused():
     values = np.zeros((2, 3), np.float32)
     values[1, 2] = 65504
-    assert to_half(values, 7, ["a", "b"])[1, 2] == 65504
+    assert to_dtype(values, 7, ["a", "b"])[1, 2] == 65504
     values[1, 2] = -70_000
     with pytest.raises(InputError, match="layer 7 of 'b' reaches 70000; .* ends at 65504: leave layer 7 out of layers"):
-        to_half(values, 7, ["a", "b"])
+        to_dtype(values, 7, ["a", "b"])
     values[0, 0] = np.nan
     with pytest.raises(InputError, match="layer 7 of 'a' is not finite"):
-        to_half(values, 7, ["a", "b"])
+        to_dtype(values, 7, ["a", "b"])
