@@ -118,3 +118,51 @@ def test_leaks_are_speakers_in_two_of_train_dev_and_any_test():
     unknown = layout.frame({"utterance_id": f"u{name}", "split": name} for name in ("train", "test"))
     assert leaks(frame.assign(fold=-1)) == ["a", "b"]
     assert leaks(unknown.assign(fold=-1)) == []
+
+
+LABELS = ("anger", "fear", "joy", "sorrow")
+
+
+def confounded(n: int = 38, sizes=(5, 20)):
+    """Return a corpus whose speakers have one label each, as URDU's mostly do."""
+    rows = [
+        {"utterance_id": f"s{i:02d}_{k:02d}", "speaker": f"s{i:02d}", "gender": "male", "emotion": LABELS[i % 4]}
+        for i in range(n)
+        for k in range(sizes[0] + 7 * i % (sizes[1] - sizes[0]))
+    ]
+    return layout.frame(rows)
+
+
+@pytest.mark.parametrize("n", [12, 38])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_set_that_is_drawn_lacks_a_label(n, seed):
+    frame = confounded(n)
+    result = split(frame, SplitSettings(seed=seed), CUSTOM, LABELS)
+    for name in ("train", "dev", "test"):
+        assert set(frame["emotion"][result == name]) == set(LABELS)
+    assert leaks(frame.assign(split=result, fold=-1)) == []
+    assert (result == split(frame, SplitSettings(seed=seed), CUSTOM, LABELS)).all()
+
+
+def test_a_draw_that_has_the_labels_in_their_shares_stays_as_it_is():
+    frame = corpus(12, 12)
+    for seed in range(5):
+        settings = SplitSettings(seed=seed)
+        assert (split(frame, settings, CUSTOM, ("anger", "fear")) == split(frame, settings, CUSTOM)).all()
+
+
+def test_a_label_of_too_few_speakers_for_three_sets_is_refused_with_counts():
+    frame = corpus(4, 4)
+    frame.loc[frame["speaker"].isin(["w01", "m02"]) & (frame["emotion"] == "fear"), "emotion"] = "joy"
+    with pytest.raises(InputError, match=r"no draw of 8 speakers .*: joy 4 of 2 speakers \(m02, w01\); expected 3"):
+        split(frame, SplitSettings(), CUSTOM, ("anger", "fear", "joy"))
+
+
+def test_a_rare_label_is_in_every_set_of_a_random_draw_or_refused():
+    frame = corpus(4, 4)
+    frame.loc[:2, "emotion"] = "joy"
+    result = split(frame, SplitSettings(method="random"), CUSTOM, ("anger", "fear", "joy"))
+    assert sorted(result[:3]) == ["dev", "test", "train"]
+    frame.loc[2, "emotion"] = "fear"
+    with pytest.raises(InputError, match="label 'joy' has 2 utterances, expected one or more in each"):
+        split(frame, SplitSettings(method="random"), CUSTOM, ("anger", "fear", "joy"))
