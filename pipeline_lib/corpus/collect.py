@@ -16,10 +16,12 @@ from pipeline_lib.corpus import (
     crema_d,
     emodb,
     emotions,
+    folds,
     identity,
     iemocap,
     items,
     layout,
+    leaks,
     losses,
     meld,
     msp_podcast,
@@ -91,12 +93,11 @@ def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
     emotions.check_merge(frame, settings.merge or {})
     frame = emotions.merged(frame, emotions.merges(reader.CUSTOM, settings))
     labels = emotions.scored(frame, reader.CUSTOM, settings)
-    frame["split"] = _split(frame, settings, reader.CUSTOM)
-    if settings.split.folds:
-        added = splits.folds(frame, settings.split.folds)
-        frame["subsets"] = [[*names, fold] for names, fold in zip(frame["subsets"], added, strict=True)]
+    frame["split"] = _split(frame, settings, reader.CUSTOM, labels)
     emotions.check_labels(frame, labels)
-    warnings = _leak_warnings(frame, settings, reader.CUSTOM, forms)
+    is_folded = settings.split.method == "folds"
+    frame["fold"] = folds.draw(frame, settings.split, labels) if is_folded else folds.NO_FOLD
+    warnings = leaks.leak_warnings(frame, settings, reader.CUSTOM, forms)
     everything = frame
     frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums, workers)
     losses.explain_label(root, everything, frame, labels)
@@ -104,25 +105,27 @@ def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
-    frame, short = _with_subsets(frame, labels, settings)
+    frame, short, of_folds = _with_subsets(frame, labels, settings)
+    sides = leaks.sides(frame)
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
     warnings += [
         *notes,
         *forms,
         *identity.alike(frame),
-        *copies.crossing(frame),
-        *_count_warnings(frame, settings, short),
+        *copies.crossing(frame.assign(split=sides)),
+        *_count_warnings(frame.assign(split=sides), settings, short),
+        *of_folds,
         *_channel_warnings(recordings),
         *text_alone.warnings,
     ]
     manifest = Manifest(
-        frame.drop(columns=["group", "reject", "sound"]),
+        frame.drop(columns=["group", "reject", "sound", "fold"]),
         settings.name or settings.reader,
         labels,
         (scale[0], scale[1]),
         notice,
     )
-    metrics = describe(manifest, words, warnings, recordings) | {"text_alone": text_alone.reasons}
+    metrics = describe(manifest, sides, words, warnings, recordings) | {"text_alone": text_alone.reasons}
     return Collected(manifest, quarantine, metrics, tuple(losses.notices(n_read, words)))
 
 
@@ -146,12 +149,14 @@ def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFra
     return good, bad, notes, forms
 
 
-def _split(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom) -> pd.Series:
+def _split(frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom, labels: Sequence[str]) -> pd.Series:
     """Return the split of each row, drawn once for all copies of an utterance."""
+    if settings.split.method == "folds":
+        return pd.Series(folds.split(frame), dtype=object)
     once = frame.drop_duplicates("utterance_id").reset_index(drop=True)
-    of_once = pd.Series(splits.split(once, settings.split, custom), dtype=object)
+    of_once = pd.Series(splits.split(once, settings.split, custom, labels), dtype=object)
     if of_once.equals(once["split"]):  # not drawn: rows that contradict each other keep their own
-        return pd.Series(splits.split(frame, settings.split, custom), dtype=object)
+        return pd.Series(splits.split(frame, settings.split, custom, labels), dtype=object)
     return frame["utterance_id"].map(of_once.set_axis(once["utterance_id"])).astype(object)
 
 
@@ -170,31 +175,6 @@ def _exclude(root: Path, frame: pd.DataFrame, unreadable: pd.DataFrame, excluded
         raise InputError(f"{root}: corpus.exclude names {unknown[0]!r}, which no utterance is{meant}")
     for rows in (frame, unreadable):
         rows.loc[rows["utterance_id"].isin(excluded), "reject"] = "excluded: corpus.exclude names it"
-
-
-def _leak_warnings(
-    frame: pd.DataFrame, settings: CorpusSettings, custom: layout.Custom, forms: Sequence[str]
-) -> list[str]:
-    """Return the warning on speakers that cross splits, for every report; ``forms`` are notes on their spelling.
-
-    Raises:
-        InputError: speakers cross splits, and neither the settings nor the corpus's official protocol allow it
-    """
-    crossing = splits.leaks(frame)
-    if not crossing:
-        return []
-    if custom.leak and settings.split.method in (None, "official"):
-        return [custom.leak]
-    if settings.allow_speaker_leak:
-        return [
-            f"{len(crossing)} speakers have utterances in two of train, dev and test: scores hold for known voices."
-        ]
-    named = ", ".join(crossing[:5]) + (" ..." if len(crossing) > 5 else "")
-    raise InputError(
-        f"{len(crossing)} speakers have utterances in two of train, dev and test: {named}. Cut by speaker"
-        f" (corpus.split.method: speakers), or set corpus.allow_speaker_leak: true and every report will say so"
-        f"{''.join(f'; {form}' for form in forms)}"
-    )
 
 
 def _without_bad(
@@ -259,19 +239,28 @@ def _find_paths(root: Path, frame: pd.DataFrame) -> dict[str, str]:
 
 def _with_subsets(
     frame: pd.DataFrame, labels: Sequence[str], settings: CorpusSettings
-) -> tuple[pd.DataFrame, dict[str, int]]:
+) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
+    """Return the frame with subsets, the labels of which dev_bal has too few, and warnings on folds."""
+    if settings.split.method == "folds":
+        frame = frame.assign(fold=folds.keep_copies_together(frame))
+        folds.check(frame, labels)
+        added, short, messages = folds.with_subsets(frame, settings, labels)
+        every = [sorted({*names, *more}) for names, more in zip(frame["subsets"], added, strict=True)]
+        messages = [*folds.warnings(frame, settings.split, labels), *messages]
+        return frame.assign(subsets=pd.Series(every, dtype=object)), short, messages
     filtered = subsets.dev_filt(frame, labels)
     balanced, short = subsets.dev_bal(frame, labels, settings.dev_bal)
     named = [
         sorted({*names, *(["dev_filt"] if filt else []), *(["dev_bal"] if bal else [])})
         for names, filt, bal in zip(frame["subsets"], filtered, balanced, strict=True)
     ]
-    return frame.assign(subsets=pd.Series(named, dtype=object)), short
+    return frame.assign(subsets=pd.Series(named, dtype=object)), short, []
 
 
 def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mapping[str, int]) -> list[str]:
     warnings = []
-    if short and (frame["split"] == "dev").any():
+    is_folded = settings.split.method == "folds"
+    if short and (is_folded or (frame["split"] == "dev").any()):
         counts = ", ".join(f"{label} {n}" for label, n in short.items())
         warnings.append(
             f"dev_bal expects {settings.dev_bal.per_class} of each label and takes what there is: {counts}."
@@ -286,8 +275,8 @@ def _count_warnings(frame: pd.DataFrame, settings: CorpusSettings, short: Mappin
     nameless = int(cut["speaker"].isna().sum())
     if nameless and cut["split"].nunique() > 1:
         warnings.append(f"{nameless} utterances have no speaker: whether it is in two splits was not checked for them.")
-    missing = [name for name in ("train", "dev", "test") if name not in set(frame["split"])]
-    if missing:
+    missing = [name for name in splits.PARTS if name not in set(frame["split"])]
+    if missing and not is_folded:
         warnings.append(f"no utterance is in {' or '.join(missing)}.")
     return warnings
 

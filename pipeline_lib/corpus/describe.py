@@ -7,32 +7,39 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline_lib.corpus import copies
+from pipeline_lib.corpus import copies, leaks
 from pipeline_lib.labels import ATTRIBUTES, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 
 
 def describe(
-    manifest: Manifest, quarantined: Sequence[str], warnings: Sequence[str], recordings: Mapping[str, int]
+    manifest: Manifest,
+    sides: pd.Series,
+    quarantined: Sequence[str],
+    warnings: Sequence[str],
+    recordings: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return the counts of metrics/corpus.json.
 
     Args:
         manifest: the corpus
+        sides: each row's split, or the fold that tests it
         quarantined: the short reason of each row that is left out, copies among them
         warnings: sentences
         recordings: numbers of usable recordings that are clipped, taken from their centre, or from one channel
 
     Returns:
-        JSON; hours have four digits, ``classes`` sum to ``utterances``
+        JSON; hours have four digits, ``classes`` sum to ``utterances``; ``ua`` stands where a test or development set
+        lacks labels: those, the highest unweighted accuracy that can be reached, and that of guessing among the others
     """
     frame = manifest.frame
-    repeated, crossing = _repeated(frame)
+    repeated, crossing = _repeated(frame.assign(split=sides))
     warnings = list(warnings)
     if repeated > crossing:
         warnings.append(f"utterances that repeat sound of another one of their split: {repeated - crossing}.")
     if crossing:
         warnings.append(f"{crossing} recordings have the same bytes as one of another split.")
+    warnings += _ceilings(frame, manifest.labels)
     again = sum(word in copies.WORDS for word in quarantined)
     rows = {"read": len(frame) + len(quarantined), "kept": len(frame), "copies": again}
     names = sorted({subset for subsets in frame["subsets"] for subset in subsets})
@@ -41,7 +48,10 @@ def describe(
         "notice": manifest.notice,
         "rows": rows | {"quarantined": len(quarantined) - again},
         "quarantined": dict(sorted(Counter(quarantined).items())),
-        "splits": {name: _of_split(rows, manifest.labels) for name, rows in frame.groupby("split", sort=True)},
+        "splits": {
+            name: _of_split(rows, manifest.labels) | _reach(str(name), rows, manifest.labels)
+            for name, rows in frame.groupby("split", sort=True)
+        },
         "subsets": {name: int(manifest.mask(name).sum()) for name in names},
         "duplicated_recordings": repeated,
         **recordings,
@@ -67,6 +77,31 @@ def _of_split(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
         "with_text": int(rows["reference_text"].notna().sum()),
         "classes": classes,
     }
+
+
+def _reach(name: str, rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what the unweighted accuracy can be where a test or development set lacks labels, empty elsewhere.
+
+    A label without an utterance has recall 0 among ``n`` labels (``metrics/categories.py``): ``p`` present ones reach
+    ``p / n``, and a guess among them is right in one of ``p`` of each, on average ``1 / n``.
+    """
+    present = set(rows["emotion"]) & {*labels}
+    absent = [label for label in labels if label not in present]
+    if not (absent and present and (name == "dev" or leaks.SCORED.fullmatch(name))):
+        return {}
+    reached = {"ceiling": round(len(present) / len(labels), 4), "chance": round(1 / len(labels), 4)}
+    return {"ua": {"labels_absent": absent, **reached}}
+
+
+def _ceilings(frame: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Return a sentence for each development or test set that lacks labels."""
+    reaches = {name: _reach(str(name), rows, labels).get("ua") for name, rows in frame.groupby("split", sort=True)}
+    return [
+        f"{name} has no utterance of {', '.join(reach['labels_absent'])}: UA and macro-F1 reach at most"
+        f" {reach['ceiling']:.2f} there, and chance is a UA of {reach['chance']:.2f}."
+        for name, reach in reaches.items()
+        if reach
+    ]
 
 
 def _repeated(frame: pd.DataFrame) -> tuple[int, int]:

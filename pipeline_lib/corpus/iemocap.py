@@ -10,8 +10,8 @@ sound. The speaker is the session and the letter of the turn (``Ses01F_impro01_M
 prefix, which only names the actor who wore the markers.
 
 Custom: four classes, excited counted as happiness (5,531 turns); six are ``labels: [anger, excited, frustration,
-happiness, neutral, sadness]``. Session 5 is the test, session 4 dev; ``split.folds: 5`` leaves one session out,
-``split.folds: 10`` one speaker. Turns of other labels stay in the table and are not scored.
+happiness, neutral, sadness]``. Session 5 is the test, session 4 dev; ``split: {method: folds}`` leaves one
+session out, with ``folds: {k: loso}`` one speaker. Turns of other labels stay in the table and are not scored.
 
 The texts mark events, ``[LAUGHTER]``, ``[BREATHING]``, ``[GARBAGE]``: these are no words, all but spell out a label,
 and are left out of ``reference_text``.

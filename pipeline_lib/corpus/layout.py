@@ -3,7 +3,8 @@
 A reader is one file for one corpus. ``read(root, settings)`` returns a row for each utterance that the corpus names, in
 the manifest's columns (``COLUMNS``); it opens no recording. Two columns more:
 
-- ``group``: rows that stay together when speakers are drawn (IEMOCAP's session, of which both speakers hear each other)
+- ``group``: rows that stay together when speakers are drawn (IEMOCAP's session, of which both speakers hear each
+  other); of a table the column that names the fold
 - ``reject``: the reason why the utterance is unusable; it goes to the quarantine (``items``: rows that cannot be read)
 
 ``attrs["notes"]`` of the frame are sentences on changes and omissions while reading; they are printed.

@@ -12,9 +12,11 @@ import pandas as pd
 from pipeline_lib.corpus import copies
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import MaxQuarantinedSettings
+from pipeline_lib.tables.fold_names import SPLIT
 
 NO_LOSS = (*copies.WORDS, "excluded", "known bad")
 EXAMPLES = 3
+TRAINED = ("train", SPLIT)  # each row of the folds is in the training part of all but one
 HINTS = {
     "segment": "Are the times in seconds, and of these recordings?",
     copies.CONTRADICTORY: "Does utterance_id name each utterance once? Without that column it is derived from audio.",
@@ -120,8 +122,8 @@ def explain_label(root: Path, before: pd.DataFrame, kept: pd.DataFrame, labels: 
         InputError: names the label, the number of its utterances and why they cannot be used
     """
     for label in labels:
-        had = before[(before["emotion"] == label) & (before["split"] == "train")]
-        if len(had) and not ((kept["emotion"] == label) & (kept["split"] == "train")).any():
+        had = before[(before["emotion"] == label) & before["split"].isin(TRAINED)]
+        if len(had) and not ((kept["emotion"] == label) & kept["split"].isin(TRAINED)).any():
             raise InputError(
                 f"label {label!r} has {len(had):,} utterances in train and none of them can be used:"
                 f" {_why(had[had['reject'].notna()])}, below {root.absolute()}; bring the files back, or leave the"

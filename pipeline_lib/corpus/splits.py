@@ -1,85 +1,103 @@
-"""Split utterances into train, dev and test without a speaker in two of them; list speakers that are."""
+"""Split utterances into train, dev and test without a speaker in two of them, and without a label lacking in any."""
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
+from pipeline_lib.corpus import allocation
 from pipeline_lib.corpus.identity import composed
 from pipeline_lib.corpus.layout import Custom
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import SplitSettings
 
-SCORED = re.compile(r"test\d*")
+PARTS = ("train", "dev", "test")
+CLOSE = 0.1  # a drawn set is taken as it is where at most this share of it would have to have another label
+CUT = "to cut through speakers set corpus.split.method: random and corpus.allow_speaker_leak: true"
 
 
-def split(frame: pd.DataFrame, settings: SplitSettings, custom: Custom) -> np.ndarray:
+def split(frame: pd.DataFrame, settings: SplitSettings, custom: Custom, labels: Sequence[str] = ()) -> np.ndarray:
     """Return the split of each row.
 
     Args:
         frame: see ``layout``
-        settings: method, shares, speakers and seed
+        settings: method, shares, speakers and seed; not those of method folds
         custom: the reader's defaults, among them the usual test speakers
+        labels: scored emotions; those that utterances have are in every set that is drawn
 
     Returns:
         names of splits, object, shape ``(n,)``
 
     Raises:
-        InputError: a row has no split or speaker, a named speaker does not exist, or there are too few of them
+        InputError: a row has no split or speaker, a named speaker does not exist, there are too few of them, or a set
+            that is drawn lacks a label
     """
     has = frame["split"].notna()
     method = settings.method or ("official" if has.any() and not settings.test_speakers else "speakers")
     if method == "random":
-        return _random(frame, settings)
+        return _random(frame, settings, labels)
     if method == "speakers":
-        return _by_speakers(frame, settings, custom)
+        return _by_speakers(frame, settings, custom, labels)
     if not has.all():
         first = frame["utterance_id"][~has].iloc[0]
         raise InputError(f"{(~has).sum()} utterances have no split, {first!r} first (corpus.split.method: {method})")
     return frame["split"].to_numpy(dtype=object)
 
 
-def folds(frame: pd.DataFrame, k: int) -> list[str]:
-    """Return each row's fold, ``fold0`` ... ``fold{k-1}``; speakers, dealt by gender, never cross.
-
-    Folds are made of groups where the corpus has at least ``k`` (IEMOCAP's sessions), of speakers otherwise.
+def units_of_draw(frame: pd.DataFrame, what: str) -> pd.Series:
+    """Return what is drawn as a whole: each row's group where all rows have one, its speaker elsewhere.
 
     Args:
         frame: see ``layout``
-        k: number of folds
+        what: draws them, for the message
 
     Raises:
-        InputError: fewer than ``k`` speakers, or a row without speaker
+        InputError: a row has no speaker
     """
-    units = _units(frame, "corpus.split.folds")
-    if units.nunique() < k:
-        units = _known_speakers(frame, "corpus.split.folds")
-    if units.nunique() < k:
-        raise InputError(f"corpus.split.folds is {k}, the corpus has {units.nunique()} speakers")
-    dealt = [unit for stratum in _strata(frame, units).values() for unit in stratum]
-    fold_of = {unit: f"fold{i % k}" for i, unit in enumerate(dealt)}
-    return [fold_of[unit] for unit in units]
+    return frame["group"] if frame["group"].notna().all() else known_speakers(frame, what)
 
 
-def leaks(frame: pd.DataFrame) -> list[str]:
-    """Return the speakers with utterances in two of train, dev and test; tests may share speakers among themselves.
+def known_speakers(frame: pd.DataFrame, what: str) -> pd.Series:
+    """Return each row's speaker.
 
-    Rows without a speaker, and the split ``unlabelled``, are left out.
+    Args:
+        frame: see ``layout``
+        what: needs them, for the message
+
+    Raises:
+        InputError: a row has none
     """
-    kinds = frame["split"].map(lambda name: "test" if SCORED.fullmatch(name) else name)
-    inside = kinds.isin(["train", "dev", "test"]) & frame["speaker"].notna()
-    counts = kinds[inside].groupby(frame["speaker"][inside]).nunique()
-    return sorted(counts.index[counts > 1])
+    unknown = frame["speaker"].isna()
+    if unknown.any():
+        first = frame["utterance_id"][unknown].iloc[0]
+        raise InputError(f"{what} needs every speaker; {unknown.sum()} utterances have none, {first!r} first")
+    return frame["speaker"]
 
 
-def _by_speakers(frame: pd.DataFrame, settings: SplitSettings, custom: Custom) -> np.ndarray:
-    speakers = _known_speakers(frame, "corpus.split.method 'speakers'")
+def carried(frame: pd.DataFrame, units: pd.Series, labels: Sequence[str], what: str = "speakers") -> str:
+    """Return the number of utterances and units of labels: "fear 3 of 1 speakers (anna)".
+
+    Args:
+        frame: with ``emotion``
+        units: name of each row's unit
+        labels: that are listed
+        what: the units are
+    """
+    listed = []
+    for label in labels:
+        names = sorted(set(units[frame["emotion"] == label]))
+        shown = f" ({', '.join(names)})" if len(names) <= 3 else ""
+        listed.append(f"{label} {(frame['emotion'] == label).sum()} of {len(names)} {what}{shown}")
+    return ", ".join(listed)
+
+
+def _by_speakers(frame: pd.DataFrame, settings: SplitSettings, custom: Custom, labels: Sequence[str]) -> np.ndarray:
+    speakers = known_speakers(frame, "corpus.split.method 'speakers'")
     drawn = not (settings.test_speakers or settings.dev_speakers)
     test = _named("test_speakers", settings.test_speakers or (custom.test_speakers if drawn else ()), speakers)
     dev = _named("dev_speakers", settings.dev_speakers or (custom.dev_speakers if drawn else ()), speakers)
-    units = _units(frame, "corpus.split.method 'speakers'")
+    units = units_of_draw(frame, "corpus.split.method 'speakers'")
     taken = {*units[speakers.isin(test)], *units[speakers.isin(dev)]}
     free = {
         gender: [u for u in stratum if u not in taken]
@@ -87,29 +105,106 @@ def _by_speakers(frame: pd.DataFrame, settings: SplitSettings, custom: Custom) -
     }
     n = units.nunique()
     chosen = {"test": speakers.isin(test), "dev": speakers.isin(dev)}
+    given = [name for name, rows in chosen.items() if rows.any()]
     for name, share in (("test", settings.shares.test), ("dev", settings.shares.dev)):
-        if not chosen[name].any():
+        if name not in given:
             chosen[name] = units.isin(_draw(free, max(1, round(share * n))))
     result = np.full(len(frame), "train", dtype=object)
     for name, rows in chosen.items():
         result[rows.to_numpy()] = name
-    empty = [name for name in ("train", "dev", "test") if name not in result]
+    empty = [name for name in PARTS if name not in result]
     if empty:
-        raise InputError(
-            f"{n} speakers are too few for train, dev and test, nothing is left for {empty[0]}; to cut through speakers"
-            " set corpus.split.method: random and corpus.allow_speaker_leak: true"
-        )
+        raise InputError(f"{n} speakers are too few for train, dev and test, nothing is left for {empty[0]}; {CUT}")
+    return _with_every_label(frame, units, result, given, labels, settings)
+
+
+def _with_every_label(
+    frame: pd.DataFrame,
+    names: pd.Series,
+    result: np.ndarray,
+    given: Sequence[str],
+    labels: Sequence[str],
+    settings: SplitSettings,
+) -> np.ndarray:
+    """Return the draw as it is where its sets have the corpus's labels, else the one nearest to these.
+
+    As many units are taken as the shares say, more where these cannot have every label, up to two thirds of all.
+
+    Raises:
+        InputError: no draw has every label in train and in the sets that are drawn
+    """
+    units = allocation.units_of(frame, names, labels)
+    rows = units.rows(names)
+    parts = np.zeros(len(units.names), dtype=np.int64)
+    parts[rows] = [PARTS.index(name) for name in result]
+    if not (cut := _drawn(result, given)) or _is_close(units, parts, cut):
+        return result
+    free = ~np.isin(parts, [PARTS.index(name) for name in given])
+    checked = [0, *(PARTS.index(name) for name in cut)]
+    shares = np.array([1 - settings.shares.dev - settings.shares.test, settings.shares.dev, settings.shares.test])
+    while True:
+        assigned = allocation.allocate(units, shares, parts, free, keep_sizes=True, seed=settings.seed)
+        lacks = allocation.lacking(units, assigned, len(PARTS))[checked]
+        if not lacks.any():
+            return np.array(PARTS, dtype=object)[assigned[rows]]
+        grown = _grown(assigned, free, checked[1:], settings.seed)
+        if grown is None:
+            break
+        parts = grown
+    lacked = [label for label, is_lacked in zip(labels, lacks.any(axis=0), strict=True) if is_lacked]
+    raise InputError(
+        f"no draw of {len(units.names)} speakers has every label in train and in {' and '.join(cut)}:"
+        f" {carried(frame, names, lacked)}; expected {len(checked)} speakers of each label or more. Leave such a label"
+        f" out (corpus.labels), merge it (corpus.merge), take folds (corpus.split.method: folds), or, {CUT}"
+    )
+
+
+def _drawn(result: np.ndarray, given: Sequence[str]) -> list[str]:
+    return [name for name in ("dev", "test") if name not in given and name in result]
+
+
+def _is_close(units: allocation.Units, parts: np.ndarray, drawn: Sequence[str]) -> bool:
+    """Return whether no set lacks a label, and those drawn have each label in nearly the corpus's share.
+
+    The distance is the total variation, half the sum of the differences of shares.
+    """
+    totals = units.labels.sum(axis=0)
+    checked = [0, *(PARTS.index(name) for name in drawn)]
+    if not totals.sum():
+        return True
+    if allocation.lacking(units, parts, len(PARTS))[checked].any():
+        return False
+    counts = [units.labels[parts == part].sum(axis=0) for part in checked[1:]]
+    return all(np.abs(each / each.sum() - totals / totals.sum()).sum() / 2 <= CLOSE for each in counts)
+
+
+def _grown(parts: np.ndarray, free: np.ndarray, drawn: Sequence[int], seed: int) -> np.ndarray | None:
+    """Return the assignment with one unit more of train in each drawn set, None where train would become too small."""
+    train = np.flatnonzero((parts == 0) & free)
+    if 3 * ((parts == 0).sum() - len(drawn)) < len(parts) or len(train) <= len(drawn):
+        return None
+    result = parts.copy()
+    result[np.random.default_rng([seed, len(train)]).permutation(train)[: len(drawn)]] = drawn
     return result
 
 
-def _random(frame: pd.DataFrame, settings: SplitSettings) -> np.ndarray:
+def _random(frame: pd.DataFrame, settings: SplitSettings, labels: Sequence[str]) -> np.ndarray:
     """Draw utterances of each emotion; speakers of several utterances may cross splits."""
     result = np.full(len(frame), "train", dtype=object)
     emotions = frame["emotion"].fillna("").to_numpy(dtype=object)
     order = np.argsort(frame["utterance_id"].to_numpy(dtype=str), kind="stable")
+    least = dict.fromkeys(labels, 1)  # of a scored label in dev and in test
     for i, emotion in enumerate(sorted(set(emotions))):
         rows = np.random.default_rng([settings.seed, i]).permutation(order[emotions[order] == emotion])
-        n_test, n_dev = (round(share * len(rows)) for share in (settings.shares.test, settings.shares.dev))
+        if emotion in least and len(rows) < len(PARTS):
+            raise InputError(
+                f"label {emotion!r} has {len(rows)} utterances, expected one or more in each of train, dev and test:"
+                " leave it out of corpus.labels, or merge it (corpus.merge)"
+            )
+        n_test, n_dev = (
+            max(least.get(emotion, 0), round(share * len(rows)))
+            for share in (settings.shares.test, settings.shares.dev)
+        )
         result[rows[:n_test]] = "test"
         result[rows[n_test : n_test + n_dev]] = "dev"
     return result
@@ -137,18 +232,6 @@ def _draw(free: dict[str, list[str]], n: int) -> list[str]:
         drawn += free[gender][:count]
         free[gender] = free[gender][count:]
     return drawn
-
-
-def _units(frame: pd.DataFrame, what: str) -> pd.Series:
-    return frame["group"] if frame["group"].notna().all() else _known_speakers(frame, what)
-
-
-def _known_speakers(frame: pd.DataFrame, what: str) -> pd.Series:
-    unknown = frame["speaker"].isna()
-    if unknown.any():
-        first = frame["utterance_id"][unknown].iloc[0]
-        raise InputError(f"{what} needs every speaker; {unknown.sum()} utterances have none, {first!r} first")
-    return frame["speaker"]
 
 
 def _named(key: str, names: Sequence[str], speakers: pd.Series) -> list[str]:

@@ -15,7 +15,7 @@ votes             annotators' votes as a JSON object: {"anger": 3, "X": 1}
 annotator         the rater: several rows of an utterance are counted into votes, with this column or without
 reference_text    the words spoken, written by a human
 video             path below the root
-subsets           names separated by ;, other than train, dev, test, dev_filt, dev_bal, fold0 ...
+subsets           names separated by ;, other than train, dev, test, dev_filt, dev_bal, folds, fold0 ...
 ================  ====================================================================================================
 
 Other columns are named in a printed line and not read. Refused are those whose name is so near to one of these that a

@@ -57,6 +57,7 @@ class Columns:
     Attributes:
         names: columns that are read
         split: column of the split
+        fold: column of the fold, None where none is read
         segment: columns of a segment's beginning and of its end or duration, None for whole recordings
         annotator: column of the annotator's name, None where there is none
         unread: columns that are not read
@@ -64,6 +65,7 @@ class Columns:
 
     names: tuple[str, ...]
     split: str
+    fold: str | None
     segment: tuple[str, str] | None
     annotator: str | None
     unread: tuple[str, ...]
@@ -86,14 +88,17 @@ def choose(path: Path, header: Sequence[str], settings: CorpusSettings) -> Colum
         raise InputError(f"{path} has no column {unknown[0]!r}, which corpus.table.ignore names; it has {list(header)}")
     header = [name for name in header if name and name not in ignored]
     split = settings.split.column if settings.split.method == "column" else "split"
+    by_column = settings.split.method == "folds" and settings.split.folds.by == "column"
+    fold = settings.split.folds.column if by_column else None
     segment = _segment(path, header)
     annotator = next((name for usual in ANNOTATORS for name in header if name.lower() == usual), None)
-    read = {*KNOWN, split, *(segment or ()), *((annotator,) if annotator else ())}
+    read = {*KNOWN, split, *(segment or ()), *(name for name in (annotator, fold) if name)}
     others = [name for name in header if name not in read]
     _check_names(path, header, others, (*MEASURED, "duration") if segment else MEASURED)
     _check_needed(path, header, split, settings.split.method)
+    _check_folds(path, header, settings)
     names = tuple(name for name in header if name in read)
-    return Columns(names, split, segment, annotator, (*others, *ignored))
+    return Columns(names, split, fold, segment, annotator, (*others, *ignored))
 
 
 def _segment(path: Path, header: Sequence[str]) -> tuple[str, str] | None:
@@ -140,4 +145,17 @@ def _check_needed(path: Path, header: Sequence[str], split: str, method: str | N
         raise InputError(
             f"{path} has neither 'split' nor 'speaker', so train and test cannot be separated; add one,"
             " or set corpus.split.method: random and corpus.allow_speaker_leak: true"
+        )
+
+
+def _check_folds(path: Path, header: Sequence[str], settings: CorpusSettings) -> None:
+    folds = settings.split.folds
+    if settings.split.method != "folds":
+        return
+    if folds.by == "column" and folds.column not in header:
+        raise InputError(f"{path} has no column {folds.column!r} (corpus.split.folds.column), its columns are {header}")
+    if folds.by == "speakers" and "speaker" not in header:
+        raise InputError(
+            f"{path} has no column 'speaker', so folds cannot be dealt out by speakers; add one, or set"
+            " corpus.split.folds.by: utterances"
         )

@@ -18,7 +18,8 @@ from pipeline_lib.params.corpus import CorpusSettings
 
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-MADE_LATER = re.compile(rf"{SPLIT.pattern}|dev_filt|dev_bal|fold\d+")  # subsets that the corpus stage makes itself
+# subsets that the corpus stage makes itself
+MADE_LATER = re.compile(rf"{SPLIT.pattern}|folds|(fold\d+_)?dev(_filt|_bal)?|fold\d+")
 OTHER_SPLITS = {
     "training": "train",
     "val": "dev",
@@ -74,6 +75,8 @@ class Rows:
             raise InputError(f"{where}: {empty}, expected a path below {self._root}, or an utterance_id or text")
         start_s, end_s = self._segment(where, cells) if audio else (float("nan"), float("nan"))
         annotator = cells.get(self._columns.annotator or "", "")
+        split = self._columns.split
+        is_fold = split == self._columns.fold  # its words are those of folds
         row = {
             "where": where,
             "annotator": None if cell_text.is_missing(annotator) else annotator,
@@ -82,13 +85,14 @@ class Rows:
             "end_s": end_s,
             "video": video,
             "utterance_id": cells.get("utterance_id") or _identifier(audio, start_s, end_s, n, cells),
-            "split": self._split(where, *(texts.get(self._columns.split) for texts in (cells, written))),
+            "split": None if is_fold else self._split(where, *(texts.get(split) for texts in (cells, written))),
             "speaker": cells.get("speaker") or None,
             "gender": layout.gender(cells.get("gender")),
             "emotion": label(where, "emotion", cells.get("emotion", "")) or None,
             "votes": self._votes(where, cells.get("votes", "")),
             "reference_text": text,
             "subsets": _subsets(where, cells.get("subsets", "")),
+            "group": cells.get(self._columns.fold or "") or None,
         }
         if not row["utterance_id"]:
             raise InputError(f"{where}: utterance_id is empty")
@@ -96,7 +100,8 @@ class Rows:
 
     def _cleaned(self, where: str, name: str, text: str) -> str:
         """Return a cell without control characters, and "" for a word that stands for a missing value."""
-        if name not in KNOWN and name != self._columns.split:
+        of_sides = (self._columns.split, self._columns.fold)
+        if name not in KNOWN and name not in of_sides:
             return text
         if name not in ("audio", "video"):
             repaired = cell_text.repaired(text)
@@ -105,7 +110,7 @@ class Rows:
         if cell_text.CONTROL.search(text):
             raise InputError(f"{where}: {name} is {short(text)}, which holds a control character")
         words = self._labels if name == "emotion" else self._names
-        any_word = (name in NAMES or name == self._columns.split) and text not in words
+        any_word = (name in NAMES or name in of_sides) and text not in words
         if text and (cell_text.is_missing(text) if any_word else text in cell_text.WRITTEN_BY_STR - words):
             self.missing.setdefault(name, Counter())[text] += 1
             return ""

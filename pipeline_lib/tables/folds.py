@@ -14,20 +14,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.tables.fold_names import DEVELOPMENT, SPLIT, name_of
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
-SPLIT = "folds"
-DEVELOPMENT = ("dev", "dev_filt", "dev_bal")  # a fold's subsets, after its name
-
-
-def name_of(fold: int) -> str:
-    """Return the name of a fold: of its subset of tested utterances, its files and folders.
-
-    Args:
-        fold: number from 0
-    """
-    return f"fold{fold}"
+__all__ = ["DEVELOPMENT", "SPLIT", "count", "fold_of", "name_of", "out_of_fold", "required", "view"]
 
 
 def count(manifest: Manifest) -> int:

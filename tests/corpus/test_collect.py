@@ -250,3 +250,20 @@ def test_an_excluded_utterance_is_quarantined_and_one_that_is_not_there_is_refus
     assert reason == "excluded: corpus.exclude names it"
     with pytest.raises(InputError, match=rf"corpus.exclude names '{name}x', .* \(did you mean '{name}'\?\)"):
         collect(settings("ravdess", dev_bal={"per_class": 2}, exclude=[f"{name}x"]))
+
+
+def test_a_given_test_set_without_a_label_is_named_with_its_ceiling_and_chance(tmp_path, own, settings):
+    rows = own(12)
+    rows += [["12.wav", "joy", "train", "strain"], ["13.wav", "joy", "dev", "sdev"]]
+    shutil.copy(tmp_path / "00.wav", tmp_path / "12.wav")
+    shutil.copy(tmp_path / "04.wav", tmp_path / "13.wav")
+    table(tmp_path, rows)
+    collected = collect(settings("table"))
+    assert collected.metrics["splits"]["test"]["ua"] == {
+        "labels_absent": ["anger", "joy"], "ceiling": 0.3333, "chance": 0.3333,
+    }  # fmt: skip
+    assert (
+        "test has no utterance of anger, joy: UA and macro-F1 reach at most 0.33 there"
+        in (collected.metrics["warnings"])
+    )
+    assert "ua" not in collected.metrics["splits"]["train"]

@@ -7,6 +7,7 @@ import pytest
 from pipeline_lib.corpus import iemocap
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
+from pipeline_lib.tables import folds
 from tests.corpus.licensed_layouts import iemocap_at
 
 
@@ -27,7 +28,7 @@ def test_iemocap_speaker_is_the_turns_letter_not_the_files(tmp_path, say, settin
 
 def test_iemocap_by_custom_has_four_classes_and_keeps_sessions_whole(tmp_path, say, settings):
     iemocap_at(tmp_path, say)
-    manifest = collect(settings("iemocap", split={"folds": 5})).manifest
+    manifest = collect(settings("iemocap", dev_bal={"per_class": 1})).manifest
     assert manifest.labels == ("anger", "happiness", "neutral", "sadness")
     assert manifest.attribute_scale == (1.0, 5.0)
     frame = manifest.frame
@@ -35,8 +36,6 @@ def test_iemocap_by_custom_has_four_classes_and_keeps_sessions_whole(tmp_path, s
     assert frame.groupby(session)["split"].unique().map(list).tolist() == [["train"]] * 3 + [["dev"], ["test"]]
     emotions = ("neutral", "happiness", "X", "anger", "sadness", "frustration")
     assert frame["emotion"].value_counts().to_dict() == dict.fromkeys(emotions, 5)
-    folds = frame["subsets"].map(lambda names: next(name for name in names if name.startswith("fold")))
-    assert folds.groupby(session).nunique().tolist() == [1] * 5 and folds.nunique() == 5
     assert manifest.mask("dev_filt").sum() == 4  # neither X nor frustration
 
 
@@ -46,10 +45,27 @@ def test_iemocap_with_six_classes_keeps_excited_apart_and_leaves_one_speaker_out
     with pytest.raises(InputError, match="label 'happiness' is on no utterance"):  # nobody is happy here
         collect(settings("iemocap", labels=labels))
     labels.remove("happiness")
-    manifest = collect(settings("iemocap", labels=labels, split={"folds": 10})).manifest
+    manifest = collect(settings("iemocap", labels=labels, split={"method": "folds", "folds": {"k": "loso"}})).manifest
     assert (manifest.frame["emotion"] == "excited").sum() == 5
-    folds = manifest.frame["subsets"].map(lambda names: next(name for name in names if name.startswith("fold")))
-    assert folds.groupby(manifest.frame["speaker"]).nunique().tolist() == [1] * 10 and folds.nunique() == 10
+    fold = folds.fold_of(manifest)
+    assert sorted(set(zip(manifest.frame["speaker"], fold, strict=True))) == [
+        (f"Ses0{i // 2 + 1}{'FM'[i % 2]}", i) for i in range(10)
+    ]
+
+
+@pytest.mark.parametrize("by", ["speakers", "column"])
+def test_iemocaps_five_folds_are_its_sessions(tmp_path, say, settings, by):
+    iemocap_at(tmp_path, say)
+    manifest = collect(settings("iemocap", split={"method": "folds", "folds": {"k": 5, "by": by}})).manifest
+    fold = folds.fold_of(manifest)
+    session = manifest.frame["utterance_id"].str[:5]
+    assert len(set(zip(session, fold, strict=True))) == len(set(session)) == len(set(fold)) == 5
+    seen = folds.view(manifest, 0).frame
+    assert set(seen["split"]) == {"train", "dev", "test"}
+    if by == "speakers":  # the development part is a session too
+        assert seen.groupby(session)["split"].nunique().eq(1).all()
+    else:
+        assert sorted(set(zip(session, fold, strict=True))) == [(f"Ses0{i + 1}", i) for i in range(5)]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_overlaps_agree_with_a_comparison_of_all_pairs():
         again += bool(shared)
         crossing += any(frame["split"][j] != frame["split"][i] for j in shared)
     assert 0 < crossing < again < 60
-    result = describe(Manifest(frame, "toy", ("joy",)), [], [], {})
+    result = describe(Manifest(frame, "toy", ("joy",)), frame["split"], [], [], {})
     assert result["duplicated_recordings"] == again
     assert f"{crossing} recordings have the same bytes as one of another split." in result["warnings"]
 

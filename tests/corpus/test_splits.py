@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from pipeline_lib.corpus import layout
-from pipeline_lib.corpus.splits import folds, leaks, split
+from pipeline_lib.corpus.leaks import leaks
+from pipeline_lib.corpus.splits import split
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import SplitSettings
 
@@ -30,7 +31,7 @@ def test_twenty_four_speakers_become_sixteen_four_and_four_with_as_many_women_as
     result = split(frame, SplitSettings(), CUSTOM)
     counts = {n: Counter(s[0] for s in speakers_of(frame, result, n)) for n in ("train", "dev", "test")}
     assert counts == {"train": {"w": 8, "m": 8}, "dev": {"w": 2, "m": 2}, "test": {"w": 2, "m": 2}}
-    assert leaks(frame.assign(split=result)) == []
+    assert leaks(frame.assign(split=result, fold=-1)) == []
 
 
 def test_the_same_seed_draws_the_same_speakers_whatever_the_order_of_rows():
@@ -46,7 +47,7 @@ def test_the_same_seed_draws_the_same_speakers_whatever_the_order_of_rows():
 def test_no_split_is_empty_from_three_speakers_on(n_women, n_men):
     frame = corpus(n_women, n_men)
     result = split(frame, SplitSettings(), CUSTOM)
-    assert set(result) == {"train", "dev", "test"} and leaks(frame.assign(split=result)) == []
+    assert set(result) == {"train", "dev", "test"} and leaks(frame.assign(split=result, fold=-1)) == []
 
 
 def test_two_speakers_are_too_few_and_the_way_out_is_named():
@@ -90,7 +91,7 @@ def test_random_draws_the_share_of_each_emotion_and_leaks():
     result = split(frame, SplitSettings(method="random"), CUSTOM)
     counts = Counter(zip(frame["emotion"], result))
     assert counts == {(e, s): n for e in ("anger", "fear") for s, n in (("train", 80), ("dev", 20), ("test", 20))}
-    assert len(leaks(frame.assign(split=result))) == 8
+    assert len(leaks(frame.assign(split=result, fold=-1))) == 8
 
 
 def test_an_official_split_is_taken_as_it_is_and_must_be_whole():
@@ -115,15 +116,53 @@ def test_leaks_are_speakers_in_two_of_train_dev_and_any_test():
         for i, name in enumerate(names)
     )
     unknown = layout.frame({"utterance_id": f"u{name}", "split": name} for name in ("train", "test"))
-    assert leaks(frame) == ["a", "b"]
-    assert leaks(unknown) == []
+    assert leaks(frame.assign(fold=-1)) == ["a", "b"]
+    assert leaks(unknown.assign(fold=-1)) == []
 
 
-def test_folds_are_disjoint_in_speakers_and_even():
+LABELS = ("anger", "fear", "joy", "sorrow")
+
+
+def confounded(n: int = 38, sizes=(5, 20)):
+    """Return a corpus whose speakers have one label each, as URDU's mostly do."""
+    rows = [
+        {"utterance_id": f"s{i:02d}_{k:02d}", "speaker": f"s{i:02d}", "gender": "male", "emotion": LABELS[i % 4]}
+        for i in range(n)
+        for k in range(sizes[0] + 7 * i % (sizes[1] - sizes[0]))
+    ]
+    return layout.frame(rows)
+
+
+@pytest.mark.parametrize("n", [12, 38])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_set_that_is_drawn_lacks_a_label(n, seed):
+    frame = confounded(n)
+    result = split(frame, SplitSettings(seed=seed), CUSTOM, LABELS)
+    for name in ("train", "dev", "test"):
+        assert set(frame["emotion"][result == name]) == set(LABELS)
+    assert leaks(frame.assign(split=result, fold=-1)) == []
+    assert (result == split(frame, SplitSettings(seed=seed), CUSTOM, LABELS)).all()
+
+
+def test_a_draw_that_has_the_labels_in_their_shares_stays_as_it_is():
     frame = corpus(12, 12)
-    result = folds(frame, 5)
-    per_fold = Counter(fold for _, fold in {(s, f) for s, f in zip(frame["speaker"], result)})
-    assert sorted(per_fold) == [f"fold{i}" for i in range(5)] and set(per_fold.values()) <= {4, 5}
-    assert sum(per_fold.values()) == 24  # each speaker in one fold
-    with pytest.raises(InputError, match="folds is 25, the corpus has 24 speakers"):
-        folds(frame, 25)
+    for seed in range(5):
+        settings = SplitSettings(seed=seed)
+        assert (split(frame, settings, CUSTOM, ("anger", "fear")) == split(frame, settings, CUSTOM)).all()
+
+
+def test_a_label_of_too_few_speakers_for_three_sets_is_refused_with_counts():
+    frame = corpus(4, 4)
+    frame.loc[frame["speaker"].isin(["w01", "m02"]) & (frame["emotion"] == "fear"), "emotion"] = "joy"
+    with pytest.raises(InputError, match=r"no draw of 8 speakers .*: joy 4 of 2 speakers \(m02, w01\); expected 3"):
+        split(frame, SplitSettings(), CUSTOM, ("anger", "fear", "joy"))
+
+
+def test_a_rare_label_is_in_every_set_of_a_random_draw_or_refused():
+    frame = corpus(4, 4)
+    frame.loc[:2, "emotion"] = "joy"
+    result = split(frame, SplitSettings(method="random"), CUSTOM, ("anger", "fear", "joy"))
+    assert sorted(result[:3]) == ["dev", "test", "train"]
+    frame.loc[2, "emotion"] = "fear"
+    with pytest.raises(InputError, match="label 'joy' has 2 utterances, expected one or more in each"):
+        split(frame, SplitSettings(method="random"), CUSTOM, ("anger", "fear", "joy"))

@@ -37,7 +37,7 @@ def test_the_stage_writes_the_same_bytes_wherever_the_corpus_lies(ravdess, tmp_p
 
 def test_metrics_and_tables_agree(ravdess, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    run(ravdess, out, name="acted", split={"folds": 3})
+    run(ravdess, out, name="acted", split={"method": "folds", "folds": {"k": 3}})
     metrics, result = json.loads((out / "metrics" / "corpus.json").read_text()), manifest.read(out / "manifest.parquet")
     assert metrics["corpus"] == result.corpus == "acted"
     for name, split in metrics["splits"].items():
