@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import join
 from pipeline_lib.tables.predictions import Predictions
 
 SPLIT = "folds"
@@ -97,7 +98,7 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
 
     An utterance outside of the folds has the mean of the models' posteriors and of their attributes. Embeddings of
     different models share no space: there are none. ``training_prior`` is the mean of the folds' priors;
-    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold.
+    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold; device and precision are all folds'.
 
     Args:
         manifest: with folds
@@ -130,6 +131,8 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
         training_prior=np.mean(priors, axis=0) if len(priors) == number else None,
         embedding=None,
         fitted_on=(),
+        device=join(table.device for table in tables if table.device is not None),
+        precision=join(table.precision for table in tables if table.precision is not None),
     )
 
 
