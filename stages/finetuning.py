@@ -2,6 +2,9 @@
 
 data/predictions_alone/<expert>/ has audio.parquet, text.parquet and so on: predictions of an expert of several
 modalities from each combination of some of them. An expert of one modality has none.txt there, which says so.
+
+With ``folds: true`` models/<expert>/ has an expert a fold, data/predictions_folds/<expert>/ what each of them predicts,
+and the other tables are out of fold. Without folds data/predictions_folds/<expert>/ has none.txt.
 """
 
 from pathlib import Path
@@ -10,10 +13,11 @@ from typing import Annotated
 import typer
 
 from pipeline_lib.command import run
+from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, read_value
 from pipeline_lib.params.finetuning import read_entry
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.tables import manifest, predictions, transcripts
+from pipeline_lib.tables import folds, manifest, predictions, transcripts
 
 
 def main(
@@ -33,16 +37,26 @@ def main(
     texts = None
     if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(list(corpus.ids))
-    from pipeline_lib.finetuning.finetune import discard, finetune  # torch: after what can be refused without it
+    if folds.count(corpus) and not settings.folds:
+        raise InputError(f"{corpus.corpus} has folds and finetuning.{expert}.folds is false: set it to true")
+    from pipeline_lib.finetuning import fold_outputs  # torch: after what can be refused without it
+    from pipeline_lib.finetuning import folds as by_fold
+    from pipeline_lib.finetuning.finetune import discard, finetune
 
     root = Path(read_value("corpus.root", params))
-    alone = out.with_name(f"{out.name}_alone") / expert
-    places = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone}
-    done = finetune(expert, settings, corpus, root, texts, work=work, machine=machine, **places)
+    alone, tables = (out.with_name(f"{out.name}_{kind}") / expert for kind in ("alone", "folds"))
+    paths = {"expert": models / expert, "curve": curves / f"{expert}.csv", "alone": alone, "work": work}
+    if settings.folds:
+        of_folds = by_fold.finetune(expert, settings, corpus, root, texts, tables=tables, machine=machine, **paths)
+        if of_folds is not None:
+            predictions.write(out / f"{expert}.parquet", of_folds[0])
+            fold_outputs.discard(of_folds[1])
+        return
+    done = finetune(expert, settings, corpus, root, texts, machine=machine, fold=None, **paths)
     if done is not None:
-        found, unfinished = done
-        predictions.write(out / f"{expert}.parquet", found)
-        discard(unfinished)
+        by_fold.write_note(tables)
+        predictions.write(out / f"{expert}.parquet", done[0])
+        discard(done[1])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Storage of a trained expert: models/<name>/, read by fine-tuning, prediction and the embedding stage.
 
+An expert with folds has such a folder a fold, see ``folds``.
+
 ==================== =================================================================================================
 settings.json        ``ExpertSettings``: labels and attributes in order, the encoders' checkpoints, all options
 adapter.safetensors  trained tensors of the encoders: LoRA's matrices, or with method full weights and buffers; absent
@@ -22,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import checkpoints
+from pipeline_lib.experts import checkpoints, folds
 from pipeline_lib.experts.build import ENCODER, AnyNetwork, Encoder, assemble, merge, trained_state
 from pipeline_lib.experts.settings import FORMAT_VERSION, ExpertSettings, check_version
 from pipeline_lib.storage import atomic, checksummed_json
@@ -88,12 +90,13 @@ def read_settings(folder: Path) -> ExpertSettings:
     """Return the settings of an expert on disk.
 
     Raises:
-        InputError: there is none, or another version of this code wrote it
+        InputError: there is none, another version of this code wrote it, or it has an expert a fold (``folds``)
     """
     return _read_settings(folder)[0]
 
 
 def _read_settings(folder: Path) -> tuple[ExpertSettings, dict[str, str]]:
+    folds.refuse(folder)
     path = folder / "settings.json"
     if not path.is_file():
         raise InputError(f"{path} does not exist; the stage finetuning writes it (dvc repro)")
@@ -159,8 +162,9 @@ def load_encoder(
 
 
 def _project(folder: Path) -> Path:
-    """Return the folder that holds ``models/`` of an expert."""
-    return folder.resolve().parent.parent
+    """Return the folder that holds ``models/`` of an expert, or of the expert with folds that it is one of."""
+    resolved = folder.resolve()
+    return (resolved.parent if folds.is_fold(resolved) else resolved).parent.parent
 
 
 def _origins(settings: ExpertSettings) -> dict[str, Path]:

@@ -6,9 +6,9 @@ and the prior are saved with the expert. Without autocast: in float32, or where 
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,7 @@ from scipy.special import softmax
 
 from pipeline_lib.encoders.device import Device, pick
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import availability, disk
+from pipeline_lib.experts import availability, disk, folds
 from pipeline_lib.experts.build import AnyNetwork, precision
 from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
 from pipeline_lib.experts.settings import ExpertSettings
@@ -29,7 +29,8 @@ from pipeline_lib.modalities import BOTH
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards.batches import Halving
 from pipeline_lib.shards.store import by_length, run_shards
-from pipeline_lib.tables.origin import Origin, Origins
+from pipeline_lib.tables.folds import name_of
+from pipeline_lib.tables.origin import Origin, Origins, join
 from pipeline_lib.tables.predictions import Predictions
 
 SHARD = 256
@@ -129,6 +130,7 @@ def predict(
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
+    An expert with folds predicts the mean of its folds' posteriors and attributes, and no embedding.
     An expert of several modalities predicts from all of them and from each combination at once; the same call with
     another ``combination`` reads the shards of the first.
 
@@ -144,9 +146,24 @@ def predict(
     Raises:
         InputError: the expert cannot be loaded, reads other modalities, or memory does not suffice
     """
-    executor = machine.executor
     if isinstance(expert, Path):
+        name = expert.name if name is None else name
+        of_folds = [
+            predict(
+                each,
+                utterances,
+                batch_size=batch_size,
+                machine=machine,
+                folder=None if folder is None else folder / each.name,
+                combination=combination,
+                name=name,
+            )
+            for each in folds.experts_of(expert)
+        ]
+        if of_folds:
+            return mean(of_folds)
         expert = Expert.load(expert, pick(machine.device))
+    executor = machine.executor
     job = _job(expert, utterances, batch_size, machine)
     plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
     compute = None if executor.workers else job.predicting_with(expert.network)
@@ -160,6 +177,38 @@ def predict(
         for key in outputs:
             outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
     return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origins.joined)
+
+
+def mean(tables: Sequence[Predictions]) -> Predictions:
+    """Return the mean of the posteriors, priors and attributes of a fold's experts each; without embeddings.
+
+    Args:
+        tables: predictions of the same utterances, one a fold
+
+    Raises:
+        InputError: they differ in labels or attributes
+    """
+    first = tables[0]
+    for number, table in enumerate(tables):
+        if (table.labels, table.attribute_names) != (first.labels, first.attribute_names):
+            raise InputError(
+                f"{first.expert!r}: {name_of(number)} predicts {[*table.labels, *table.attribute_names]}, fold0"
+                f" {[*first.labels, *first.attribute_names]}; train the expert again"
+            )
+    return replace(
+        first,
+        posterior=_mean([table.posterior for table in tables]),
+        training_prior=_mean([table.training_prior for table in tables]),
+        attributes=_mean([table.attributes for table in tables]),
+        embedding=None,
+        device=join(table.device for table in tables if table.device is not None),
+        precision=join(table.precision for table in tables if table.precision is not None),
+    )
+
+
+def _mean(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    given = [value for value in values if value is not None]
+    return np.mean(given, axis=0) if len(given) == len(values) else None
 
 
 def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: FinetuningMachine) -> PredictionJob:

@@ -22,7 +22,7 @@ class TrainingContext:
     """One expert's training.
 
     Attributes:
-        name: of the expert, for messages
+        name: of the expert
         network: on its device
         settings: the entry
         utterances: all rows of the manifest, as the expert reads them
@@ -35,6 +35,7 @@ class TrainingContext:
         logs: where values go
         augment: augmentation of training chunks, None for none
         machine: how the work is done
+        fold: number from 0 and how many there are, None without folds
     """
 
     name: str
@@ -50,6 +51,12 @@ class TrainingContext:
     logs: Logs
     augment: Augmentation | None = None
     machine: FinetuningMachine = FINETUNING
+    fold: tuple[int, int] | None = None
+
+    @property
+    def title(self) -> str:
+        """What is trained, for messages: the expert, and which fold."""
+        return self.name if self.fold is None else f"{self.name}, fold {self.fold[0] + 1} of {self.fold[1]}"
 
     def rows(self, phase: PhaseSettings) -> np.ndarray:
         """Return the rows of ``train`` that take part in any pass of the phase, shape ``(n_rows,)``."""

@@ -30,7 +30,7 @@ from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
-from pipeline_lib.tables import predictions
+from pipeline_lib.tables import folds, predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import Origin, join
 from pipeline_lib.tables.predictions import Predictions
@@ -50,6 +50,7 @@ def finetune(
     work: Path,
     alone: Path | None = None,
     machine: FinetuningMachine = FINETUNING,
+    fold: tuple[int, int] | None = None,
 ) -> tuple[Predictions, Path] | None:
     """Train, save the expert and its training curve, and return its predictions and the folder to discard afterwards.
 
@@ -65,6 +66,7 @@ def finetune(
         alone: folder for the predictions from each combination of some modalities, ``audio.parquet`` and so on; where
             there are none, of a file that states so, as DVC warns of an empty folder
         machine: how the work is done
+        fold: number from 0 and how many there are, where ``corpus`` is the view of one fold; None without folds
 
     Returns:
         None in all processes but the main one
@@ -73,7 +75,7 @@ def finetune(
         InputError: the corpus lacks what the settings name, the checkpoint cannot be loaded, memory ran out, or the
             loss is not finite
     """
-    context, built = _begun(name, settings, corpus, root, transcripts, work, machine)
+    context, built = _begun(name, settings, corpus, root, transcripts, work, machine, fold)
     state = _trained(context)
     if not context.accelerator.is_main_process:
         return None
@@ -82,6 +84,18 @@ def finetune(
     if alone is not None:
         _predict_alone(context, trained, alone)
     return _predictions(context, trained, BOTH), context.folder
+
+
+def work_folder(work: Path, name: str, digest: str, fold: tuple[int, int] | None = None) -> Path:
+    """Return the folder of a training's unfinished work.
+
+    Args:
+        work: of all experts
+        name: of the expert
+        digest: fingerprint of all that the training depends on
+        fold: number from 0 and how many there are, None without folds
+    """
+    return work / name / digest if fold is None else work / name / folds.name_of(fold[0]) / digest
 
 
 def discard(folder: Path) -> None:
@@ -98,6 +112,7 @@ def _begun(
     transcripts: Sequence[str] | None,
     work: Path,
     machine: FinetuningMachine,
+    fold: tuple[int, int] | None,
 ) -> tuple[TrainingContext, ExpertSettings]:
     """Return a training at its beginning, without logs, and the settings that its network was built from."""
     if machine.threads is not None:
@@ -106,6 +121,7 @@ def _begun(
     targets = targets_of(corpus, settings)
     train, dev = check_data(corpus, targets, settings, utterances)
     augmenting = sounds.find(settings.augmentation)
+    digest = fingerprint(*identity.identity(settings, corpus, targets, utterances, augmenting))
     accelerator = accelerator_of(settings, machine.device)
     built = identity.expert_settings(settings, targets)
     network = _network(settings, built, accelerator.device)
@@ -119,10 +135,11 @@ def _begun(
         train=train,
         dev=dev,
         accelerator=accelerator,
-        folder=work / name / fingerprint(*identity.identity(settings, corpus, targets, utterances, augmenting)),
+        folder=work_folder(work, name, digest, fold),
         logs=NoLogs(),
         augment=_augmentation(settings, augmenting, network, show_progress=accelerator.is_main_process),
         machine=machine,
+        fold=fold,
     )
     _print_beginning(context, corpus)
     _cache_parts(context, corpus)
@@ -159,12 +176,12 @@ def _print_beginning(context: TrainingContext, corpus: Manifest) -> None:
     """Print what is trained on, what of it is missing, and the parameters."""
     if not context.accelerator.is_main_process:
         return
-    split, name, utterances = corpus.frame["split"], context.name, context.utterances
+    split, title, utterances = corpus.frame["split"], context.title, context.utterances
     counts = f"{len(context.train)} of {(split == 'train').sum()} utterances of train to train on"
     counts += f", {len(context.dev)} of {(split == 'dev').sum()} of dev to stop by"
     lines = availability.presence_lines(utterances.present, utterances.modalities)
-    counts += "".join(f"\n{name}: {line}" for line in lines)
-    print(f"{name}: {counts}\n{parameter_table(context.network)}", flush=True)
+    counts += "".join(f"\n{title}: {line}" for line in lines)
+    print(f"{title}: {counts}\n{parameter_table(context.network)}", flush=True)
 
 
 def _cache_parts(context: TrainingContext, corpus: Manifest) -> None:

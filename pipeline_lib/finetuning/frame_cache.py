@@ -65,7 +65,7 @@ def with_frames(context: TrainingContext) -> Utterances:
 
 def _print(context: TrainingContext, line: str) -> None:
     if context.accelerator.is_main_process:
-        print_line(f"{context.name}: {line}")
+        print_line(f"{context.title}: {line}")
 
 
 def _refusal(context: TrainingContext, modality: str, size_gb: float, left_gb: float) -> str | None:
@@ -117,7 +117,7 @@ def _frames(context: TrainingContext, modality: str, rows: np.ndarray, layers: l
     """Return each row's frames under a bar: these layers of the branch's embedding, or computed where None are."""
     show_progress, total = context.accelerator.is_main_process, len(rows) * len(layers or [0])
     with (
-        progress(total, f"{context.name}: frames of {modality}")
+        progress(total, f"{context.title}: frames of {modality}")
         if show_progress
         else nullcontext(lambda n: None) as advance
     ):

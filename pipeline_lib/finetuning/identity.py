@@ -95,7 +95,7 @@ def identity(
     packages = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
     modules = (losses, batch_losses, disk, build, readers, utterances, segments)
     return (
-        settings.model_dump(exclude={"reads"}),
+        settings.model_dump(exclude={"reads", "folds"}),
         [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],
         code_digest(*packages, *modules),
         torch.__version__,

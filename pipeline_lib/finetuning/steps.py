@@ -106,7 +106,7 @@ class Steps:
             torch.cuda.empty_cache()
             size = self.phase.batch_size
             print_line(
-                f"{context.name}: out of memory with batch_size {size}; halving it and doubling the number of batches"
+                f"{context.title}: out of memory with batch_size {size}; halving it and doubling the number of batches"
             )
 
     def _run_batches(self, plan: list[Batch], state: State, after_step: Callable[[], None]) -> None:

@@ -46,7 +46,7 @@ class Training:
             self.state, weights, flat = checkpoint
             self._put(weights)
             if self.context.accelerator.is_main_process:
-                print_line(f"{self.context.name}: going on after step {self.state.total}")
+                print_line(f"{self.context.title}: going on after step {self.state.total}")
         check_same_start(self.context.accelerator, self.state, self.context.folder)
         phases = list(self.context.settings.phases.items())
         with self._bar(sum(planned(self.context, phase) for _, phase in phases)) as self.advance:
@@ -111,7 +111,7 @@ class Training:
                 f"{split} {key} {value:.3f}" for split, values in scores.items() for key, value in values.items()
             ]
             star = "  * best" if state.best_epoch == state.epoch else ""
-            print_line(f"{context.name} {steps.name} epoch {state.epoch}: {'  '.join(figures)}{star}")
+            print_line(f"{context.title} {steps.name} epoch {state.epoch}: {'  '.join(figures)}{star}")
         if self._is_over(steps.phase):
             self.advance(steps.planned - state.step)  # what early stopping leaves out
 
@@ -173,7 +173,7 @@ class Training:
     def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:
         if not self.context.accelerator.is_main_process:
             return nullcontext(lambda n: None)
-        return progress(steps, f"training {self.context.name}", self.state.total)
+        return progress(steps, f"training {self.context.title}", self.state.total)
 
 
 @contextmanager

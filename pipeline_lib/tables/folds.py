@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.fold_names import DEVELOPMENT, SPLIT, name_of
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.origin import join
 from pipeline_lib.tables.predictions import Predictions
 
 __all__ = ["DEVELOPMENT", "SPLIT", "count", "fold_of", "name_of", "out_of_fold", "required", "view"]
@@ -88,7 +89,7 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
 
     An utterance outside of the folds has the mean of the models' posteriors and of their attributes. Embeddings of
     different models share no space: there are none. ``training_prior`` is the mean of the folds' priors;
-    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold.
+    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold; device and precision are all folds'.
 
     Args:
         manifest: with folds
@@ -121,6 +122,8 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
         training_prior=np.mean(priors, axis=0) if len(priors) == number else None,
         embedding=None,
         fitted_on=(),
+        device=join(table.device for table in tables if table.device is not None),
+        precision=join(table.precision for table in tables if table.precision is not None),
     )
 
 
