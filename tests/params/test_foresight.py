@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.check import check
+from pipeline_lib.params.corpus import CorpusSettings, check_root
 from tests.recipes.laid_down import YAML12, text
 
 ROOT = Path.cwd()
@@ -95,3 +97,13 @@ def test_layers_epochs_and_rates_beyond_any_use_are_refused_together(values):
         "finetuning.audio.early_stopping.every is 9, and its phases have 8 epochs in all; expected at most 8",
         "finetuning.text.phases.main.learning_rate is 10, expected between 1e-08 and 0.1",
     ]
+
+
+def test_a_relative_root_in_a_copy_of_dvc_exp_run_is_refused_by_its_reason(tmp_path, monkeypatch):
+    copy = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
+    copy.mkdir(parents=True)
+    for folder, is_copy in ((tmp_path, False), (copy, True)):
+        monkeypatch.chdir(folder)
+        with pytest.raises(InputError, match="does not exist") as error:
+            check_root(CorpusSettings(reader="table", root="mine"))
+        assert str(error.value).endswith("of the files that git tracks alone: give an absolute path") == is_copy
