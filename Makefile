@@ -13,6 +13,7 @@ export DVC_NO_ANALYTICS := 1
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/ser plot offline
 	touch $@
 
 install: .venv/installed

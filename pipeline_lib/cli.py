@@ -25,7 +25,10 @@ app = typer.Typer(
 convert = typer.Typer(
     help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", no_args_is_help=True
 )
-plot = typer.Typer(help="Draw the layer weights of experts, or embeddings in the plane.", no_args_is_help=True)
+plot = typer.Typer(
+    help="Draw the layer weights of experts, or embeddings in the plane; let dvc plots draw offline.",
+    no_args_is_help=True,
+)
 
 
 @app.command("apply")
@@ -221,6 +224,18 @@ def _plot_projection(
     from pipeline_lib.reports.projection import write_figure
 
     write_figure(systems, split, layer, largest, perplexity, seed, manifest_path, out)
+
+
+@plot.command("offline")
+@guarded
+def _plot_offline(
+    out: Annotated[Path, typer.Option(help="the script that the page loads")] = Path(".venv/vega.js"),
+) -> None:
+    """Write the script with which dvc plots show draws without a network; make install does."""
+    from pipeline_lib.reports.offline import write_script
+
+    write_script(out)
+    print(f"dvc plots show draws by {out}")
 
 
 app.add_typer(convert, name="convert")

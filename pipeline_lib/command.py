@@ -22,7 +22,7 @@ from pipeline_lib.errors import InputError
 _STDERR = Console(stderr=True)
 EXTRAS = {  # packages that the core does not install, and which extra of pyproject.toml does
     **dict.fromkeys(("accelerate", "dvc", "dvclive", "espeakng_loader", "matplotlib"), "pipeline"),
-    **dict.fromkeys(("pyroomacoustics", "tensorboard", "voluptuous"), "pipeline"),
+    **dict.fromkeys(("pyroomacoustics", "tensorboard", "vl_convert", "voluptuous"), "pipeline"),
     **dict.fromkeys(("nemo", "nemo_toolkit", "omegaconf"), "asr"),
     "bitsandbytes": "qlora",
     "opensmile": "egemaps",

@@ -33,6 +33,7 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Resu
     if params:
         yield from _guarded("corpus", project.corpus(params.corpus, project.is_made(params), table))
         yield from _guarded("disk", project.disk(root, params, table))
+        yield from leftovers.figures(root, params)
     yield from processes.processes(root, end_orphans)
     yield from leftovers.leftovers(root, read_params(PARAMS) if params else None)
     yield from _guarded("machine", _hardware())

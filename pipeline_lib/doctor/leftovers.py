@@ -11,6 +11,8 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline_lib.doctor.processes import orphans, running
 from pipeline_lib.doctor.result import Result
+from pipeline_lib.params import outputs
+from pipeline_lib.params.sections import Params
 
 OUTPUTS = ("data", "models", "metrics", "work")
 STAGES = ("transcription", "embedding", "finetuning")
@@ -26,6 +28,22 @@ def leftovers(root: Path, params: dict[str, Any] | None) -> Iterator[Result]:
     yield _temporary(root)
     if params is not None:
         yield from _work(root, params)
+
+
+def figures(root: Path, params: Params) -> Iterator[Result]:
+    """Yield the result for figures and metrics that no entry of the present parameters writes.
+
+    Args:
+        root: of the project
+        params: read from params.yaml
+    """
+    stale = outputs.stale_figures(params, root)
+    if not stale:
+        yield Result("figures and metrics", "ok", "each of an entry of params.yaml")
+        return
+    listed = ", ".join(str(path.relative_to(root)) for path in stale[:5])
+    message = f"{listed}{' ...' if len(stale) > 5 else ''}: no entry of params.yaml writes it"
+    yield Result("figures and metrics", "warning", message, "--fix removes it", lambda: _remove(root, stale))
 
 
 def size(path: Path) -> int:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.params import foresight
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -35,7 +36,11 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
+    mistakes = [*_unknown_names(params), *wrong_slots(params), *foresight.wrong_values(params)]
+    if present:
+        made = params.corpus.root in made_by_stages(params)
+        tables = [] if made else foresight.wrong_table(params)
+        mistakes += [*absent(params), *tables, *foresight.unknown_splits(params)]
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params

@@ -14,6 +14,7 @@ Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
 WITH_GROUPS = ("iemocap", "table")  # IEMOCAP's sessions, a column of a table
 
+TEMPORARY = "/.dvc/tmp/exps/"  # where DVC lays the copies of dvc exp run --temp and of its queue
 Seed = Annotated[int, Field(ge=0, description="seed of the draw")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -249,6 +250,8 @@ def check_root(settings: CorpusSettings) -> None:
     if not root.is_dir():
         said = "is a file, expected the corpus's folder" if root.exists() else "does not exist"
         where = "" if root.is_absolute() else f" (looked for {root.absolute()})"
+        if where and TEMPORARY in root.absolute().as_posix():
+            where += "; dvc exp run --temp works in a copy of the files that git tracks alone: give an absolute path"
         raise InputError(f"corpus.root {settings.root!r} {said}{where}")
     try:
         with os.scandir(root) as entries:

@@ -4,7 +4,6 @@ params.yaml is written with every key, so that ``git diff params.yaml`` shows th
 parameters no longer name are removed. ``--small`` writes the same recipe on stand-ins, see ``recipes/small.py``.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline_lib.params import outputs
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params
 from pipeline_lib.params.check import absent, check, read_all
-from pipeline_lib.params.sections import ENTRIES, Params
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 from pipeline_lib.storage import atomic
-
-EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
 
 
 def change(params: dict[str, Any], assignment: str) -> None:
@@ -79,41 +76,6 @@ def _replaced(params: Any, old: str, new: str) -> int:
     return count
 
 
-def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
-    """Return the outputs of earlier parameters that no entry of these parameters names.
-
-    Args:
-        params: the present parameters
-        root: of the project
-
-    Returns:
-        files and folders, sorted; of models/ only folders of experts, so that a user's checkpoints stay
-    """
-    outputs = {
-        "demonstration": ["data/demonstration/{}"],
-        "embedding": ["data/embeddings/{}"],
-        "finetuning": [
-            "models/{}",
-            "data/predictions/{}.parquet",
-            "data/predictions_alone/{}",
-            "metrics/plots/training/{}.csv",
-        ],
-        "rebalancing": [
-            "data/rebalanced/{}.parquet",
-            "models/rebalancing/{}",
-            "metrics/rebalancing/{}.json",
-            "metrics/plots/layers/{}.csv",
-        ],
-    }
-    stale = []
-    for section in ENTRIES:
-        keep = {*getattr(params, section), "demo", "fusion"}
-        for pattern in outputs[section]:
-            paths = root.glob(pattern.format("*"))
-            stale += [path for path in paths if path.name.split(".")[0] not in keep and path.name[0] != "."]
-    return sorted(path for path in stale if path.parent.name != "models" or (path / EXPERT).is_file())
-
-
 def apply(
     name: str, *, small: bool = False, sets: Sequence[str] = (), paths: Sequence[str] = (), out: Path = PARAMS
 ) -> None:
@@ -146,8 +108,8 @@ def apply(
         atomic.write_file(out, text)
     finally:
         draft.unlink(missing_ok=True)
-    for path in stale_outputs(params, out.parent):
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path in outputs.stale_outputs(params, out.parent):
+        outputs.remove(path)
         print(f"removed {path}, which {name} does not name")
     print(f"{out} is now the recipe {name}{' on stand-ins' if small else ''}; see git diff {out}")
     for line in absent(params):

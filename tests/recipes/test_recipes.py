@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline_lib.params import schema
+from pipeline_lib.params import outputs, schema
 from pipeline_lib.params.base import FILLER, ParameterError
 from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.finetuning import FinetuningSettings
@@ -100,7 +100,7 @@ def test_outputs_that_no_entry_names_are_stale_and_the_demonstration_checkpoints
         (tmp_path / name).touch()
     for name in ("models/audio", "models/old"):
         (tmp_path / name / "settings.json").touch()
-    found = {str(path.relative_to(tmp_path)) for path in apply.stale_outputs(params, tmp_path)}
+    found = {str(path.relative_to(tmp_path)) for path in outputs.stale_outputs(params, tmp_path)}
     assert found == {"models/old", "data/embeddings/old", "data/predictions/old.parquet", "models/rebalancing/old"}
 
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_a_user_keeps_among_the_models_is_never_stale(tmp_path
     params = read_all(YAML12.load(text("default")))
     (tmp_path / "models/sonar_eng").mkdir(parents=True)
     (tmp_path / "models/sonar_eng/config.json").touch()
-    assert apply.stale_outputs(params, tmp_path) == []
+    assert outputs.stale_outputs(params, tmp_path) == []
 
 
 def test_a_path_is_replaced_wherever_it_stands():
