@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import typer
 
-from pipeline_lib.shards import store
+from pipeline_lib.shards import items
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
 
@@ -83,7 +83,6 @@ def transcription(rows: int, width: int, folder: Path) -> None:
         "decoding": transcription.decoding,
     }
     transcripts.write(folder / "transcripts.parquet", corpus.ids, transcription.texts, **source)
-    store.discard(transcription.folder)
 
 
 def embedding(rows: int, width: int, folder: Path) -> None:
@@ -94,16 +93,22 @@ def embedding(rows: int, width: int, folder: Path) -> None:
     corpus = manifest.read(folder / "manifest.parquet")
     ids, noise = corpus.ids.tolist(), np.random.default_rng(0)
     info = embeddings.Info("none", "none", None, "audio", width, 50.0, LAYERS, "mean", False, rows)
-    shards = plan.shards([2 * len(LAYERS) * width] * rows, SHARD)
 
-    def compute(places: list[int]) -> pa.Table:
-        values = {f"vector_{n}": noise.standard_normal((len(places), width)).astype(np.float16) for n in LAYERS}
+    def shards(chosen: list[int]) -> list[list[int]]:
+        parts = plan.shards([2 * len(LAYERS) * width] * len(chosen), SHARD)
+        return [[chosen[i] for i in part] for part in parts]
+
+    def compute(chosen: list[int]) -> pa.Table:
+        values = {f"vector_{n}": noise.standard_normal((len(chosen), width)).astype(np.float16) for n in LAYERS}
         columns = {name: pa.array([row.tobytes() for row in each], pa.binary()) for name, each in values.items()}
-        return pa.table({"row": pa.array(places, pa.int64()), **columns})
+        return pa.table({"row": pa.array(chosen, pa.int64()), **columns})
 
-    with embeddings.writing(folder / "embedding", info) as writer:
-        for table in store.run_shards(folder / "embedded", shards, compute, "embedding"):
-            writer.add(*room._content(table, ids, info))
+    keys = dict(enumerate(items.keys_of(ids)))
+    given = (folder / "embedded", "embedding", "none", keys, shards, compute, "embedding")
+    with items.computed(*given) as packs, embeddings.writing(folder / "embedding", info) as writer:
+        for part in shards(list(range(rows))):
+            taken = packs.take([keys[row] for row in part])
+            writer.add([ids[row] for row in part], *room._content(taken, info))
 
 
 def prediction(rows: int, width: int, folder: Path) -> None:

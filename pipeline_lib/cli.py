@@ -77,13 +77,16 @@ def _doctor(
     end_orphans: Annotated[
         bool, typer.Option("--end-orphans", help="with --fix: end processes of earlier runs too")
     ] = False,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="remove the cache of transcripts and layers; --fix alone does not")
+    ] = False,
     online: Annotated[bool, typer.Option("--online", help="check at the hub that each checkpoint may be read")] = False,
     dvc_only: Annotated[bool, typer.Option("--dvc-only", help="DVC's own files alone, no output if well")] = False,
 ) -> None:
-    """Check installation, GPU, parameters, corpus, DVC's locks, orphans, leftovers and disk."""
+    """Check installation, GPU, parameters, corpus, DVC's locks, orphans, leftovers, cache and disk."""
     from pipeline_lib.doctor.examine import diagnose
 
-    if not diagnose(fix=fix, end_orphans=end_orphans, online=online, dvc_only=dvc_only):
+    if not diagnose(fix=fix, end_orphans=end_orphans, clear_cache=clear_cache, online=online, dvc_only=dvc_only):
         sys.exit(1)
 
 

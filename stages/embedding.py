@@ -8,7 +8,7 @@ from pipeline_lib.experts.utterances import reference_texts
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.shards import store
+from pipeline_lib.shards import packs
 from pipeline_lib.tables import manifest, transcripts
 
 
@@ -17,17 +17,17 @@ def main(
     manifest_path: Path = Path("data/manifest.parquet"),
     transcripts_path: Path = Path("data/transcripts.parquet"),
     out: Path = Path("data/embeddings"),
-    work: Path = Path("work/embedding"),
+    work: Path = Path("work"),
 ) -> None:
     """Embed every utterance with the encoder that params.yaml names."""
-    settings, machine = EmbeddingSettings.read(f"embedding.{name}"), read_machine().embedding
+    settings, machine = EmbeddingSettings.read(f"embedding.{name}"), read_machine()
     corpus = manifest.read(manifest_path)
     texts = None
     if settings.modality == "text":
         by_engine = settings.text == "transcripts"
         texts = transcripts.read(transcripts_path).aligned(list(corpus.ids)) if by_engine else reference_texts(corpus)
-    root = Path(read_value("corpus.root"))
-    store.discard(embed(corpus, root, texts, settings, out / name, work, machine))
+    embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work, machine.embedding)
+    packs.print_trimmed(work, machine.cache.limit_gb)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pipeline_lib.command import run
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
-from pipeline_lib.shards import store
+from pipeline_lib.shards import packs
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.transcription.quality import measure, report
 from pipeline_lib.transcription.transcribe import transcribe
@@ -16,12 +16,12 @@ def main(
     manifest_path: Path = Path("data/manifest.parquet"),
     out: Path = Path("data/transcripts.parquet"),
     metrics: Path = Path("metrics/transcription.json"),
-    work: Path = Path("work/transcription"),
+    work: Path = Path("work"),
 ) -> None:
     """Transcribe every utterance with the engine that params.yaml names."""
-    settings, machine = TranscriptionSettings.read("transcription"), read_machine().transcription
+    settings, machine = TranscriptionSettings.read("transcription"), read_machine()
     corpus = manifest.read(manifest_path)
-    result = transcribe(corpus, Path(read_value("corpus.root")), settings, work, machine=machine)
+    result = transcribe(corpus, Path(read_value("corpus.root")), settings, work, machine=machine.transcription)
     transcripts.write(
         out,
         list(corpus.ids),
@@ -32,7 +32,7 @@ def main(
         origin=result.origin,
     )
     report(measure(corpus, result.texts, None if result.engine == "reference" else corpus.has_audio), metrics)
-    store.discard(result.folder)
+    packs.print_trimmed(work, machine.cache.limit_gb)
 
 
 if __name__ == "__main__":

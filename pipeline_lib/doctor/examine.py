@@ -36,6 +36,7 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Resu
         yield from leftovers.figures(root, params)
     yield from processes.processes(root, end_orphans)
     yield from leftovers.leftovers(root, read_params(PARAMS) if params else None)
+    yield from _guarded("cache", _cache(root))
     yield from _guarded("machine", _hardware())
     if online:
         yield from _online(params)
@@ -44,6 +45,11 @@ def examine(*, online: bool = False, end_orphans: bool = False) -> Iterator[Resu
 def _hardware() -> Iterator[Result]:
     """Check the device that machine.yaml names for transcription."""
     yield from installation.hardware(read_machine().transcription.device)
+
+
+def _cache(root: Path) -> Iterator[Result]:
+    """Measure the cache of transcripts and layers."""
+    yield leftovers.cache(root, read_machine().cache.limit_gb)
 
 
 def _online(params: Params | None) -> Iterator[Result]:
@@ -57,12 +63,20 @@ def _online(params: Params | None) -> Iterator[Result]:
     yield from hub.hub(params)
 
 
-def diagnose(*, fix: bool = False, end_orphans: bool = False, online: bool = False, dvc_only: bool = False) -> bool:
+def diagnose(
+    *,
+    fix: bool = False,
+    end_orphans: bool = False,
+    clear_cache: bool = False,
+    online: bool = False,
+    dvc_only: bool = False,
+) -> bool:
     """Print the results of all checks and apply their fixes where requested.
 
     Args:
         fix: apply every fix there is
         end_orphans: end processes of earlier runs too, with ``fix``
+        clear_cache: remove the cache of transcripts and layers, with or without ``fix``
         online: query the hub for each checkpoint
         dvc_only: check DVC's own files alone, and print nothing where they are well
 
@@ -88,6 +102,8 @@ def diagnose(*, fix: bool = False, end_orphans: bool = False, online: bool = Fal
             print(f"{result.check}: {result.fix()}")
         elif result.state == "problem":
             left = True
+    if clear_cache:
+        print(leftovers.clear_cache(Path.cwd()))
     return not left
 
 

@@ -13,6 +13,7 @@ from pipeline_lib.doctor.processes import orphans, running
 from pipeline_lib.doctor.result import Result
 from pipeline_lib.params import outputs
 from pipeline_lib.params.sections import Params
+from pipeline_lib.shards import packs
 
 OUTPUTS = ("data", "models", "metrics", "work")
 STAGES = ("transcription", "embedding", "finetuning")
@@ -44,6 +45,31 @@ def figures(root: Path, params: Params) -> Iterator[Result]:
     listed = ", ".join(str(path.relative_to(root)) for path in stale[:5])
     message = f"{listed}{' ...' if len(stale) > 5 else ''}: no entry of params.yaml writes it"
     yield Result("figures and metrics", "warning", message, "--fix removes it", lambda: _remove(root, stale))
+
+
+def cache(root: Path, limit_gb: float) -> Result:
+    """Return the size of the cache of transcripts and layers.
+
+    Args:
+        root: of the project
+        limit_gb: of machine.yaml
+    """
+    paths = packs.packs_in(root / "work")
+    total = _human(sum(map(size, paths)))
+    message = f"{total} of transcripts and layers in work/cache, at most {limit_gb:g} GB (cache.limit_gb)"
+    return Result("cache", "ok", f"{message}; --clear-cache removes them" if paths else "empty")
+
+
+def clear_cache(root: Path) -> str:
+    """Remove all transcripts and layers of the cache that no run reads, and return what was done.
+
+    Args:
+        root: of the project
+    """
+    done = packs.trim(root / "work", 0.0)
+    if packs.packs_in(root / "work"):
+        return f"{done or 'cache: nothing was removed'}; a run reads what is left"
+    return done or "cache: it is empty"
 
 
 def size(path: Path) -> int:

@@ -97,9 +97,9 @@ def disk(root: Path, params: Params, table: Path) -> Iterator[Result]:
 def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
     """Return an estimate of the bytes still to be written, and the entries whose checkpoint is not on this machine.
 
-    An embedding holds utterances x layers x width x 2 bytes, with frames that many a frame, and as much again in shards
-    while it is made. A tuned model and its checkpoints take eight times its weights when all of it is tuned, half of
-    them when an adapter is, none where it is frozen. Existing outputs are not counted again.
+    An embedding holds utterances x layers x width x 2 bytes, with frames that many a frame, and as much again in the
+    cache that is filled meanwhile. A tuned model and its checkpoints take eight times its weights when all of it is
+    tuned, half of them when an adapter is, none where it is frozen. Existing outputs are not counted again.
 
     Args:
         params: the present parameters

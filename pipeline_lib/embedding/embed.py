@@ -1,13 +1,13 @@
 """Embed every utterance of a manifest with a frozen encoder, or with the encoder of a tuned expert.
 
-Shards are consecutive rows, so that layers are written in the order of the identifiers with one shard in memory; inside
-a shard utterances of like length share a forward pass. Hidden states do not depend on the batch, see ``encoders``.
+What is computed once is cached by sound or text (``shards.items``). Shards are consecutive rows; inside a shard
+utterances of like length share a forward pass, where that is faster (``shards.batches.size_on``). Hidden states do not
+depend on the batch, see ``encoders``. Layers are written in the order of the identifiers, a part in memory at a time.
 """
 
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +25,14 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.experts import readers
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import EMBEDDING, EmbeddingMachine
-from pipeline_lib.shards import store
+from pipeline_lib.shards import batches, items
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
-from pipeline_lib.tables.origin import Origins
 
-IRRELEVANT = {"reads"}  # to the values of an embedding
+IRRELEVANT = {"reads", "text", "batch", "shard_size"}  # to the values of an utterance
+RESOLVED = {"encoder", "expert", "layers"}  # what they mean is a dependency
 
 
 def embed(
@@ -43,7 +43,7 @@ def embed(
     out: Path,
     work: Path,
     machine: EmbeddingMachine = EMBEDDING,
-) -> Path:
+) -> None:
     """Write the embedding of all utterances that have the entry's modality.
 
     Args:
@@ -52,11 +52,8 @@ def embed(
         texts: one a row, None where an utterance has none; None in place of all for audio
         settings: encoder, layers, pooling and frames
         out: the embedding's folder, replaced whole
-        work: where unfinished shards live
+        work: folder of unfinished shards and of the cache, ``work/``
         machine: device, threads, executor and the largest output
-
-    Returns:
-        the folder of the shards, to be discarded once everything is in place
 
     Raises:
         InputError: a checkpoint cannot be had, a layer does not exist, the output would be too large, no utterance
@@ -79,22 +76,25 @@ def embed(
     size = np.dtype(info.dtype).itemsize
     sizes = [size * len(layers) * (info.vector_width + info.width * n * info.frames) for n in source.frames]
     plan.refuse_too_large(sizes, machine.limit_gb, len(layers), frames=settings.frames)
-    shards = plan.shards(sizes, settings.shard_size)
     ids = manifest.ids.tolist()
-    folder = work / _fingerprint(settings, encoder, device, [ids, source.content], shards)
     job = EmbeddingJob(settings, device, layers, source, ids, machine.workers)
     compute = job.embedding_with(encoder, torch.device(device)) if alone else None
+    dependencies = _dependencies(settings, encoder, device, layers)
     del encoder
-    with embeddings.writing(out, info) as writer:
-        tables = store.run_shards(folder, shards, compute, "embedding", job=job, executor=machine.executor)
-        for table in (origins := Origins()).watch(tables):
-            writer.add(*_content(table, ids, info))
-        writer.origin = origins.joined
-    return folder
+    keys = items.keys_of(source.content)
+
+    def shards(rows: list[int]) -> list[list[int]]:
+        return [[rows[i] for i in shard] for shard in plan.shards([sizes[row] for row in rows], settings.shard_size)]
+
+    given = (work, "embedding", dependencies, dict(enumerate(keys)), shards, compute, "embedding")
+    with items.computed(*given, job=job, executor=machine.executor) as packs, embeddings.writing(out, info) as writer:
+        for rows in shards(list(range(len(ids)))):
+            writer.add([ids[row] for row in rows], *_content(packs.take([keys[row] for row in rows]), info))
+        writer.origin = packs.origin
 
 
-def _content(table: pa.Table, ids: list[str], info: Info) -> tuple[list[str], Vectors, Frames | None]:
-    """Return what ``_table`` put into a shard as the writer takes it."""
+def _content(table: pa.Table, info: Info) -> tuple[Vectors, Frames | None]:
+    """Return what ``shard`` put into a table as the writer takes it."""
 
     def arrays(name: str) -> list[np.ndarray]:
         return [np.frombuffer(value.as_buffer(), info.dtype) for value in table.column(name)]
@@ -103,7 +103,7 @@ def _content(table: pa.Table, ids: list[str], info: Info) -> tuple[list[str], Ve
     frames = None
     if info.frames:
         frames = {layer: [x.reshape(-1, info.width) for x in arrays(f"frames_{layer}")] for layer in info.layers}
-    return [ids[row] for row in table.column("row").to_pylist()], vectors, frames
+    return vectors, frames
 
 
 def _chosen(settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder) -> tuple[int, ...]:
@@ -134,19 +134,18 @@ def _info(
     )
 
 
-def _fingerprint(
-    settings: EmbeddingSettings,
-    encoder: SpeechEncoder | TextEncoder,
-    device: str,
-    content: list[Any],
-    shards: list[list[int]],
+def _dependencies(
+    settings: EmbeddingSettings, encoder: SpeechEncoder | TextEncoder, device: str, layers: tuple[int, ...]
 ) -> str:
-    """Return the fingerprint of all that the shards' values depend on."""
+    """Return the fingerprint of all that an utterance's values depend on but its sound or text."""
     folders = [Path(path) for path in (settings.expert, encoder.checkpoint) if path and Path(path).is_dir()]
-    weights = [encoder.revision, *(file_digest(folder) for folder in folders)]
+    weights = [encoder.signature, encoder.revision, *(file_digest(folder) for folder in folders)]
+    options = settings.model_dump(exclude=IRRELEVANT | RESOLVED)
+    if settings.encoder is not None:
+        local = {"checkpoint"} if folders else set()  # of a folder the digest counts, wherever it lies
+        options["encoder"] = settings.encoder.model_dump(exclude=local)
     package = Path(__file__).parent.parent
     tuned = [package / "experts", package / "networks"] if settings.expert else []
-    code = code_digest(Path(__file__).parent, encoders, audio, readers, segments, store, *tuned)
+    code = code_digest(Path(__file__).parent, encoders, audio, readers, segments, items, batches, *tuned)
     versions = [version(name) for name in ("torch", "transformers", "soxr", "soundfile")]
-    options = settings.model_dump(exclude=IRRELEVANT)
-    return fingerprint(options, weights, device, content, shards, code, versions)
+    return fingerprint(options, layers, weights, device, code, versions)

@@ -56,7 +56,7 @@ class EmbeddingJob:
         Returns:
             row numbers to their table, see ``Shard.__call__``, with device and precision in its metadata
         """
-        shard = Shard(encoder, self.source, self.settings, self.layers, self.ids, self.workers)
+        shard = Shard(encoder, device, self.source, self.settings, self.layers, self.ids, self.workers)
         origin = Origin(device.type, precision_of(encoder.model))
 
         def compute(rows: list[int]) -> pa.Table:

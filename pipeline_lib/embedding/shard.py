@@ -10,9 +10,10 @@ from pipeline_lib.embedding.source import Source
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
 from pipeline_lib.params.embedding import EmbeddingSettings
-from pipeline_lib.shards.batches import Halving, ahead
+from pipeline_lib.shards.batches import Halving, ahead, size_on
 
 REMEDY = "lower batch.size or batch.seconds, choose another device, or have the corpus cut long utterances"
+REMEDY_OF_ONE = "choose another device, or have the corpus cut long utterances"
 
 
 class Shard:
@@ -21,6 +22,7 @@ class Shard:
     def __init__(
         self,
         encoder: SpeechEncoder | TextEncoder,
+        device: torch.device,
         source: Source,
         settings: EmbeddingSettings,
         layers: tuple[int, ...],
@@ -31,6 +33,7 @@ class Shard:
 
         Args:
             encoder: frozen
+            device: where the encoder is
             source: of the inputs
             settings: of the entry
             layers: numbers of the layers to store
@@ -39,6 +42,7 @@ class Shard:
         """
         self.encoder, self.source, self.settings, self.layers, self.ids = encoder, source, settings, layers, ids
         self.workers, self.halving = workers, Halving(torch.cuda.empty_cache)
+        self.batch_size = size_on(device.type, settings.batch.size)
 
     def __call__(self, rows: list[int]) -> pa.Table:
         """Return the rows' table: row numbers, and of each layer float16 values as raw bytes.
@@ -50,8 +54,9 @@ class Shard:
         def first() -> list[int]:
             return self._batches(rows)[0]
 
+        remedy = REMEDY if self.batch_size > 1 else REMEDY_OF_ONE
         return self.halving.run(
-            lambda: self._compute(rows), lambda: len(first()), lambda: self._described(first()), REMEDY
+            lambda: self._compute(rows), lambda: len(first()), lambda: self._described(first()), remedy
         )
 
     def _compute(self, rows: list[int]) -> pa.Table:
@@ -73,7 +78,7 @@ class Shard:
         return self.source.prepare(rows, self.encoder)
 
     def _batches(self, rows: list[int]) -> list[list[int]]:
-        whole = plan.batches(rows, self.source.lengths, self.settings.batch.size, self.settings.batch.seconds)
+        whole = plan.batches(rows, self.source.lengths, self.batch_size, self.settings.batch.seconds)
         return [list(part) for batch in whole for part in self.halving.parts(batch)]
 
     def _described(self, batch: list[int]) -> str:

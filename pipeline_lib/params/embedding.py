@@ -14,10 +14,10 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class BatchSettings(Settings):
-    """What goes through the encoder at once."""
+    """What goes through the encoder at once on a GPU; on a CPU it is one utterance, see ``shards.batches.size_on``."""
 
-    size: Count = Field(16, description="utterances of like length in a forward pass, at most")
-    seconds: Positive | None = Field(None, description="audio: padded seconds in a forward pass, at most")
+    size: Count = Field(16, description="on a GPU: utterances of like length in a forward pass, at most; 1 on a CPU")
+    seconds: Positive | None = Field(None, description="audio, on a GPU: padded seconds in a forward pass, at most")
 
 
 class EmbeddingReads(Settings):

@@ -70,6 +70,14 @@ class FinetuningMachine(Settings):
     executor: ExecutorSettings = Field(ExecutorSettings(), description="of the prediction after training")
 
 
+class CacheMachine(Settings):
+    """How much of what models gave for single recordings and texts is kept for later runs, in ``work/cache/``."""
+
+    limit_gb: Gigabytes = Field(
+        20.0, description="transcripts and layers in all, checked as a stage ends; the longest unused go first; 0: none"
+    )
+
+
 TRANSCRIPTION, EMBEDDING, FINETUNING = TranscriptionMachine(), EmbeddingMachine(), FinetuningMachine()
 
 
@@ -78,6 +86,7 @@ class MachineSettings(Settings):
 
     device: Device = "auto"
     executor: ExecutorSettings = ExecutorSettings()
+    cache: CacheMachine = CacheMachine()
     demonstration: DemonstrationMachine = DemonstrationMachine()
     corpus: CorpusMachine = CorpusMachine()
     transcription: TranscriptionMachine = TRANSCRIPTION

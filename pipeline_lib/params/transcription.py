@@ -18,7 +18,7 @@ class CanarySettings(Settings):
         str, Field(min_length=2, description="what is spoken, and written: en, de, es, fr ...")
     ] = "en"
     pnc: Annotated[bool, Field(description="ask for punctuation and capitals")] = False
-    batch_size: Annotated[int, Field(ge=1, description="recordings heard at once; small is fastest on a CPU")] = 16
+    batch_size: Annotated[int, Field(ge=1, description="recordings at once on a GPU; 1 on a CPU")] = 16
     max_chunk_s: Annotated[float, Field(ge=2.0, le=60.0, description="longer audio is cut at quiet points")] = 40.0
     half_precision: Annotated[bool, Field(description="bfloat16 where the hardware computes in it")] = False
 
@@ -33,7 +33,7 @@ class WhisperSettings(Settings):
     language: Annotated[
         str | None, Field(min_length=2, description="what is spoken; null detects it in each chunk")
     ] = "en"
-    batch_size: Annotated[int, Field(ge=1, description="recordings heard at once")] = 16
+    batch_size: Annotated[int, Field(ge=1, description="recordings at once on a GPU; 1 on a CPU")] = 16
     max_chunk_s: Annotated[float, Field(ge=2.0, le=30.0, description="Whisper hears 30 s; longer audio is cut")] = 30.0
     half_precision: Annotated[bool, Field(description="bfloat16 where the hardware computes in it")] = False
 

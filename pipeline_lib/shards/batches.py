@@ -44,6 +44,20 @@ def ahead(batches: Sequence[Batch], prepare: Callable[[Batch], Inputs], workers:
             yield batch, inputs
 
 
+def size_on(device: str | None, size: int) -> int:
+    """Return the items of a batch: on the CPU one, so that no bit of a value depends on the others of its batch.
+
+    Sums over a batch of another size or width are taken in another order, which moves the last digits; a cached value
+    would depend on what it was computed with. On a GPU batches are many times faster and stay: there, what was computed
+    at once and what was added later differ by rounding.
+
+    Args:
+        device: kind of the device; None where no model of ours computes
+        size: items at once elsewhere, at least 1
+    """
+    return 1 if device == "cpu" else size
+
+
 def halves(batch: Rows) -> list[Rows]:
     """Return the batch in two parts of like size, or its only item."""
     middle = -(-len(batch) // 2)

@@ -64,6 +64,20 @@ def is_finished(path: Path, rows: list[int]) -> bool:
     return False
 
 
+def finished_digest(path: Path) -> str | None:
+    """Return the SHA-256 of a shard that matches its sidecar, None where it does not.
+
+    Args:
+        path: of the shard's table
+    """
+    try:
+        recorded = json.loads(path.with_suffix(".json").read_bytes())
+        digest = file_digest(path)
+    except (OSError, ValueError, InputError):
+        return None
+    return digest if isinstance(recorded, dict) and recorded.get("sha256") == digest else None
+
+
 def commit(path: Path, table: pa.Table, rows: list[int], token: str) -> None:
     """Write the shard, then its sidecar; both are on the disk afterwards.
 

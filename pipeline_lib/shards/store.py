@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,28 +75,57 @@ def run_shards(
     Raises:
         InputError: an utterance kills every worker that computes it; all other shards are finished then
     """
-    with _locked(folder):
+    numbers = finish(folder, plan, compute, description, job=job, executor=executor)
+    finished: set[int] = set()
+    with closing(numbers):
+        for number in range(len(plan)):
+            while number not in finished:
+                finished.add(next(numbers))
+            yield files.read(files.shard_path(folder, number))
+
+
+def finish(
+    folder: Path,
+    plan: Plan,
+    compute: Callable[[list[int]], pa.Table] | None,
+    description: str,
+    *,
+    job: Job | None = None,
+    executor: ExecutorSettings = IN_PROCESS,
+    done: int = 0,
+) -> Generator[int, None, None]:
+    """Yield the number of each shard once it is finished, in any order; those of an earlier run come first.
+
+    Args:
+        folder: see ``run_shards``
+        plan: row numbers of each shard
+        compute: see ``run_shards``
+        description: of the progress bar, whose unit is a row
+        job: see ``run_shards``
+        executor: kind and number of the workers
+        done: rows that are no part of the plan, since they are finished already; the bar counts them
+
+    Raises:
+        InputError: an utterance kills every worker that computes it; all other shards are finished then
+    """
+    with locked(folder):
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         token = files.raise_token(folder)
-        finished = {n for n, rows in enumerate(plan) if files.is_finished(files.shard_path(folder, n), rows)}
+        finished = [n for n, rows in enumerate(plan) if files.is_finished(files.shard_path(folder, n), rows)]
         if finished:
             print(f"{description}: {len(finished)} of {len(plan)} shards taken from an earlier run", file=sys.stderr)
-        tasks = [Task(number, rows) for number, rows in enumerate(plan) if number not in finished]
+        tasks = [Task(number, plan[number]) for number in sorted({*range(len(plan))} - {*finished})]
         if executor.workers == 0:
             computed: Generator[int, None, None] = _compute_here(folder, tasks, compute, token)
         else:
             computed = execute(executor, Order(folder.absolute(), token, job), tasks, description)
-        done = sum(len(plan[number]) for number in finished)
-        with progress(sum(map(len, plan)), description, done) as advance:
-            try:
-                for number in range(len(plan)):
-                    while number not in finished:
-                        finished.add(ready := next(computed))
-                        advance(len(plan[ready]))
-                    yield files.read(files.shard_path(folder, number))
-            finally:
-                computed.close()  # ends the workers, whatever happened here
+        total, before = done + sum(map(len, plan)), done + sum(len(plan[number]) for number in finished)
+        with closing(computed), progress(total, description, before) as advance:  # closing ends the workers
+            yield from finished
+            for number in computed:
+                advance(len(plan[number]))
+                yield number
 
 
 def discard(folder: Path) -> None:
@@ -117,8 +146,12 @@ def _compute_here(
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system frees when the process dies; wait for a run that has it."""
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system frees when the process dies; wait for a run that has it.
+
+    Args:
+        folder: made where there is none, and again where the other run discarded it
+    """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("a") as lock:
@@ -134,3 +167,15 @@ def _locked(folder: Path) -> Iterator[None]:
             if same:  # else the other run finished and discarded the folder while this one waited
                 yield
                 return
+
+
+@contextmanager
+def locked_if_free(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock where no run has it; yield whether it is held."""
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

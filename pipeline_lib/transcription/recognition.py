@@ -14,7 +14,7 @@ import numpy as np
 from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.params.machine import Device
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings, WhisperSettings
-from pipeline_lib.shards.batches import Halving, ahead
+from pipeline_lib.shards.batches import Halving, ahead, size_on
 from pipeline_lib.tables.origin import NO_MODEL, Origin
 from pipeline_lib.tables.segments import Recording, decode
 from pipeline_lib.transcription import chunks
@@ -48,8 +48,7 @@ def load(settings: TranscriptionSettings, device: Device = "auto") -> Engine:
     Raises:
         InputError: the checkpoint is not available
     """
-    # read when torch is first imported; threads that spin while they wait make a busy machine several times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _wait_passively()
     match settings.engine:
         case "canary":
             from pipeline_lib.transcription.canary import Canary
@@ -61,6 +60,26 @@ def load(settings: TranscriptionSettings, device: Device = "auto") -> Engine:
             return Whisper(settings.whisper, device)
         case other:
             raise ValueError(f"engine {other!r} transcribes no audio, expected 'canary' or 'whisper'")
+
+
+def kind_of(device: Device) -> str:
+    """Return the kind of device that an engine would run on here: cpu, cuda or mps.
+
+    Args:
+        device: of machine.yaml
+
+    Raises:
+        InputError: this machine has none of that kind
+    """
+    _wait_passively()
+    from pipeline_lib.encoders.device import pick
+
+    return pick(device).type
+
+
+def _wait_passively() -> None:
+    """Set what torch reads when first imported: threads that spin make a busy machine several times slower."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class Recognizer:
@@ -91,6 +110,11 @@ class Recognizer:
         """Device and precision of the engine; none before it is loaded."""
         return NO_MODEL if self._engine is None else self._engine.origin
 
+    @property
+    def batch_size(self) -> int:
+        """Recordings at once on the engine's device."""
+        return size_on(self.origin.device, self.options.batch_size)
+
     def load(self) -> None:
         """Load the engine, where it is not loaded yet."""
         if self._engine is None:
@@ -108,7 +132,7 @@ class Recognizer:
         """
         self.load()
         began = time.perf_counter()
-        size = self.options.batch_size
+        size = self.batch_size
         batches = [recordings[i : i + size] for i in range(0, len(recordings), size)]
         texts = [text for _, waveforms in ahead(batches, _decoded, 1) for text in self._texts(waveforms)]
         self.spent_s += time.perf_counter() - began
@@ -127,7 +151,7 @@ class Recognizer:
         loud = [i for i, piece in enumerate(pieces) if not chunks.is_silent(piece, self.silence_dbfs)]
         loud.sort(key=lambda i: -len(pieces[i]))
         while loud:
-            now, loud = loud[: self.options.batch_size], loud[self.options.batch_size :]
+            now, loud = loud[: self.batch_size], loud[self.batch_size :]
             for i, text in zip(now, self._transcribe([pieces[i] for i in now]), strict=True):
                 transcripts[i] = text
         of_waveforms: list[list[str]] = [[] for _ in waveforms]
@@ -146,8 +170,10 @@ class Recognizer:
             seconds = max(map(len, first())) / SAMPLE_RATE
             return f"{len(first())} recordings of up to {seconds:.1f} s in {section}"
 
-        remedy = f"lower {section}.batch_size (now {self.options.batch_size}) or"
-        remedy += f" {section}.max_chunk_s (now {self.options.max_chunk_s:g})"
+        shorter = f"{section}.max_chunk_s (now {self.options.max_chunk_s:g})"
+        remedy = f"lower {section}.batch_size (now {self.batch_size}) or {shorter}"
+        if self.batch_size == 1:
+            remedy = f"lower {shorter}"
 
         def compute() -> list[str]:
             return [text for part in self.halving.parts(pieces) for text in engine.transcribe(part)]

@@ -1,8 +1,9 @@
 """Transcribe every utterance of a manifest with the engine that params.yaml names.
 
-Results are stored in shards of utterances of similar length (see ``shards.store``): a resumed run transcribes none of
-them again. Only the engine ``reference`` needs no audio; under any other an utterance without audio, of a corpus in
-which others have some, gets its reference transcript or none, by ``transcription.without_audio``.
+A transcript is cached by the sound (``shards.items``) and computed in shards of recordings of similar length: neither a
+resumed run nor one with other labels transcribes any of them again. Only the engine ``reference`` needs no audio; under
+any other an utterance without audio, of a corpus in which others have some, gets its reference transcript or none, by
+``transcription.without_audio``.
 """
 
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from pipeline_lib import audio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.machine import TRANSCRIPTION, TranscriptionMachine
 from pipeline_lib.params.transcription import TranscriptionSettings
-from pipeline_lib.shards import store
+from pipeline_lib.shards import batches, items, store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
-from pipeline_lib.tables.origin import NO_MODEL, Origin, Origins
+from pipeline_lib.tables.origin import NO_MODEL, Origin
+from pipeline_lib.transcription.hub import commit_of
 from pipeline_lib.transcription.job import TranscriptionJob
-from pipeline_lib.transcription.recognition import Engine, Recognizer, load
+from pipeline_lib.transcription.recognition import Engine, Recognizer, kind_of, load
 from pipeline_lib.transcription.reference import reference_transcripts, single_spaced
 
 LIBRARIES = {"canary": ("nemo_toolkit", "torch"), "whisper": ("transformers", "torch")}
@@ -39,7 +41,6 @@ class Transcription:
         engine: its name
         checkpoint: name or path; the corpus's name for reference transcripts
         decoding: the options that the texts depend on
-        folder: the shards, to be discarded once the texts are written
         origin: device and precision of the recogniser, none for reference transcripts
     """
 
@@ -47,7 +48,6 @@ class Transcription:
     engine: str
     checkpoint: str
     decoding: dict[str, Any]
-    folder: Path
     origin: Origin = NO_MODEL
 
 
@@ -66,7 +66,7 @@ def transcribe(
         manifest: the utterances
         root: folder that the manifest's audio paths start from
         settings: engine and options
-        work: folder of unfinished shards
+        work: folder of unfinished shards and of the cache, ``work/``
         make: loads the engine, called only when a recording is left to transcribe; by every worker where there are any;
             None loads the one that the settings name
         machine: device and executor
@@ -77,32 +77,42 @@ def transcribe(
     """
     if settings.engine == "reference":
         references, decoding = reference_transcripts(manifest, settings.reference), settings.reference.model_dump()
-        return Transcription(references, "reference", manifest.corpus, decoding, work / "reference")
+        return Transcription(references, "reference", manifest.corpus, decoding)
     rows = np.flatnonzero(manifest.has_audio)
     _refuse_text_only(manifest, settings.engine)
     options = getattr(settings, settings.engine)
-    by_length = store.by_length(manifest.frame["duration_s"].to_numpy()[rows], settings.shard_size, options.batch_size)
-    plan = [rows[indices].tolist() for indices in by_length]
     decoding = {**options.model_dump(), "strategy": "greedy", "silence_dbfs": settings.silence_dbfs}
     checkpoint = decoding.pop("checkpoint")
     if Path(checkpoint).exists():
         decoding["checkpoint_sha256"] = file_digest(Path(checkpoint))
-    content = segments.content(manifest)
-    inputs = [[manifest.ids[row], *content[row]] for row in rows]
-    code = code_digest(Path(__file__).parent, audio, segments, store)
-    versions = {name: version(name) for name in LIBRARIES[settings.engine]}
-    folder = work / fingerprint(settings.engine, checkpoint, decoding, inputs, plan, code, versions)
+    dependencies = _dependencies(settings.engine, checkpoint, decoding, machine)
     make = make or partial(load, device=machine.device)
     job = TranscriptionJob(settings, segments.of(manifest, root), manifest.ids.tolist(), machine.device, make)
-    recognizer, executor = job.recognizer(), machine.executor
+    recognizer = job.recognizer()
     texts = np.full(len(manifest), None, dtype=object)
     texts[~manifest.has_audio] = _without_audio(manifest, settings, decoding)
-    compute = partial(job.transcribe, recognizer)
-    tables = store.run_shards(folder, plan, compute, "transcribing", job=job, executor=executor)
-    for table in (origins := Origins()).watch(tables):
-        texts[table.column("row").to_numpy()] = table.column("text").to_pylist()
+    content, durations = segments.content(manifest), manifest.frame["duration_s"].to_numpy()
+    keys = dict(zip(rows.tolist(), items.keys_of([content[row] for row in rows]), strict=True))
+
+    def shards(missing: list[int]) -> store.Plan:
+        plan = store.by_length(durations[missing], settings.shard_size, options.batch_size)
+        return [[missing[i] for i in shard] for shard in plan]
+
+    given = (work, "transcription", dependencies, keys, shards, partial(job.transcribe, recognizer), "transcribing")
+    with items.computed(*given, job=job, executor=machine.executor) as packs:
+        texts[rows] = packs.take(list(keys.values())).column("text").to_pylist()
     _print_speed(recognizer)
-    return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, folder, origins.joined)
+    return Transcription(texts.tolist(), settings.engine, checkpoint, decoding, packs.origin)
+
+
+def _dependencies(engine: str, checkpoint: str, decoding: dict[str, Any], machine: TranscriptionMachine) -> str:
+    """Return the fingerprint of all that a transcript depends on but the sound."""
+    options = {name: value for name, value in decoding.items() if name != "batch_size"}
+    weights = None if "checkpoint_sha256" in decoding else [checkpoint, commit_of(checkpoint, decoding["revision"])]
+    device = machine.device if machine.executor.is_remote else kind_of(machine.device)
+    code = code_digest(Path(__file__).parent, audio, segments, items, batches)
+    versions = {name: version(name) for name in LIBRARIES[engine]}
+    return fingerprint(engine, weights, options, device, code, versions)
 
 
 def _refuse_text_only(manifest: Manifest, engine: str) -> None:

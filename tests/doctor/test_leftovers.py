@@ -11,7 +11,11 @@ import psutil
 import pytest
 
 from pipeline_lib.doctor import leftovers, processes
+from pipeline_lib.doctor.examine import diagnose
+from pipeline_lib.doctor.result import Result
 from pipeline_lib.params.base import read_params
+from pipeline_lib.shards import store
+from pipeline_lib.shards.packs import packs_in
 from tests.doctor.results import by_check, started
 
 
@@ -118,3 +122,23 @@ def test_a_stage_whose_parent_lives_and_a_process_elsewhere_are_no_orphans(place
         for each in (child, other):
             each.kill()
             each.wait()
+
+
+def test_the_size_of_the_cache_is_told_and_it_is_cleared_on_request_alone(place, monkeypatch, capsys):
+    assert leftovers.cache(place, 20.0).message == "empty"
+    folder = place / "work" / "cache" / "embedding" / "aaaa"
+    holding(folder, "0000.parquet")
+    assert leftovers.cache(place, 20.0) == Result(
+        "cache",
+        "ok",
+        "1 kB of transcripts and layers in work/cache, at most 20 GB (cache.limit_gb); --clear-cache removes them",
+    )
+    monkeypatch.chdir(place)
+    diagnose(fix=True)
+    assert "of transcripts and layers" in " ".join(capsys.readouterr().out.split())
+    assert packs_in(place / "work")
+    with store.locked(folder):
+        assert leftovers.clear_cache(place) == "cache: nothing was removed; a run reads what is left"
+    diagnose(clear_cache=True, dvc_only=True)
+    assert "1 of 1 packs removed" in capsys.readouterr().out and not folder.exists()
+    assert leftovers.clear_cache(place) == "cache: it is empty"

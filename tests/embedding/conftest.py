@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from pipeline_lib.embedding import shard
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.tables.manifest import Manifest
 from tests.encoders import checkpoints
@@ -51,6 +52,27 @@ def corpus(tmp_path) -> Manifest:
         row |= {"split": "dev" if i > 5 else "train", "subsets": [], "emotion": "ab"[i % 2], "arousal": 1.0 + i % 3}
         rows.append(row | {"valence": np.nan, "dominance": np.nan, "reference_text": TEXTS[i]})
     return Manifest(pd.DataFrame(rows), "noise", ("a", "b"), notice="noise, not speech")
+
+
+class Calls(list):
+    """Identifiers of the forward passes; ``fails`` is the number of those before the one that is short of memory."""
+
+    fails: int | None = None
+
+
+@pytest.fixture
+def calls(monkeypatch) -> Calls:
+    """Record the utterances of every forward pass."""
+    real, made = shard.embed_batch, Calls()
+
+    def counted(encoder, inputs, ids, *args, **kwargs):
+        if len(made) == made.fails:
+            raise MemoryError
+        made.append(list(ids))
+        return real(encoder, inputs, ids, *args, **kwargs)
+
+    monkeypatch.setattr(shard, "embed_batch", counted)
+    return made
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ def digest(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def run(corpus, settings, tmp_path, out="out", **how) -> Path:
+def run(corpus, settings, tmp_path, out="out", work="work", **how) -> Path:
     texts = TEXTS if settings.modality == "text" else None
     machine = EmbeddingMachine.parse({"device": "cpu"} | how, "embedding")
-    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / "work", machine)
+    embed(corpus, tmp_path / "audio", texts, settings, tmp_path / out, tmp_path / work, machine)
     return tmp_path / out

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import ParameterError
+from pipeline_lib.shards.packs import packs_in
 from pipeline_lib.tables import embeddings, manifest, transcripts
 from stages.embedding import main
 from tests.embedding.conftest import TEXTS
@@ -36,7 +37,8 @@ def test_an_entry_becomes_an_embedding(name, project):
     folder = project(name)
     info = embeddings.read_info(folder)
     assert (info.n_utterances, info.device, info.precision) == (10, pick().type, "float32")
-    assert list(Path("work/embedding").iterdir()) == []  # the shards are gone once everything is in place
+    assert not list(Path("work").rglob("shard_*"))  # they became packs
+    assert len(packs_in(Path("work"))) == 3
 
 
 def test_utterances_without_reference_text_are_left_out_and_counted(project, corpus, capsys):

@@ -56,7 +56,7 @@ def test_a_queued_experiment_reads_the_file_that_the_variable_names(elsewhere, m
     [
         (
             "devise: cuda",
-            "machine.yaml: devise is not a parameter, expected one of ['corpus', 'demonstration', 'device'",
+            "machine.yaml: devise is not a parameter, expected one of ['cache', 'corpus', 'demonstration', 'device'",
         ),
         ("embedding: {worker: 1}", "machine.yaml: embedding.worker is not a parameter, expected one of ['device'"),
         ("device: gpu", "machine.yaml: device is 'gpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),

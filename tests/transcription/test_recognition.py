@@ -10,7 +10,7 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.transcription import CanarySettings, TranscriptionSettings
-from pipeline_lib.tables.origin import NO_MODEL
+from pipeline_lib.tables.origin import NO_MODEL, Origin
 from pipeline_lib.transcription.recognition import Recognizer, load
 
 
@@ -53,6 +53,20 @@ def test_texts_come_in_the_order_of_the_files_and_batches_are_transcribed_longes
     engine = DurationEngine()
     assert recognizer(engine, batch_size=3).texts(recordings(0.5, 2.0, 1.0, 0.7)) == ["t5", "t20", "t10", "t7"]
     assert engine.batches == [[20, 10, 5], [7]]
+
+
+def test_on_a_cpu_recordings_and_pieces_go_one_at_a_time(recordings):
+    engine = DurationEngine(room=1)
+    engine.origin = Origin("cpu", "float32")
+    assert recognizer(engine, batch_size=3, max_chunk_s=2.0).texts(recordings(0.5, 3.0, 1.0))[::2] == ["t5", "t10"]
+    assert [len(batch) for batch in engine.batches] == [1, 1, 1, 1] and engine.batches[0] == [5]
+
+
+def test_memory_that_does_not_hold_one_recording_on_a_cpu_is_told_with_its_remedy(recordings):
+    engine = DurationEngine(room=0)
+    engine.origin = Origin("cpu", "float32")
+    with pytest.raises(InputError, match=r"1 recordings of up to 1.0 s in .*; lower transcription.canary.max_chunk_s"):
+        recognizer(engine).texts(recordings(1.0))
 
 
 def test_long_audio_is_transcribed_in_pieces_and_joined(recordings):
@@ -102,7 +116,7 @@ def test_a_half_batch_that_does_not_fit_stops_the_run_with_the_key_to_lower(reco
 
 
 def test_a_single_recording_that_does_not_fit_stops_the_run(recordings):
-    with pytest.raises(InputError, match=r"1 recordings .* or transcription.canary.max_chunk_s \(now 40\)"):
+    with pytest.raises(InputError, match=r"1 recordings .*; lower transcription.canary.max_chunk_s \(now 40\)"):
         recognizer(DurationEngine(room=0), batch_size=1).texts(recordings(1.0))
 
 

@@ -20,10 +20,12 @@ from pipeline_lib.audio.decoding import SAMPLE_RATE
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.executor import ExecutorSettings
 from pipeline_lib.params.machine import TranscriptionMachine
-from pipeline_lib.params.transcription import CanarySettings, ReferenceSettings, TranscriptionSettings
+from pipeline_lib.params.transcription import CanarySettings, ReferenceSettings, TranscriptionSettings, WhisperSettings
+from pipeline_lib.shards.packs import packs_in
 from pipeline_lib.tables import manifest, transcripts
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import NO_MODEL, Origin
+from pipeline_lib.transcription import transcribe as module
 from pipeline_lib.transcription.transcribe import transcribe
 from tests.transcription import counting
 
@@ -93,7 +95,7 @@ def test_transcribed_shards_are_not_transcribed_again_and_no_model_is_loaded_for
         {"silence_dbfs": -50.0},
         {"canary": CanarySettings(checkpoint="any", batch_size=2, pnc=True)},
         {"canary": CanarySettings(checkpoint="other", batch_size=2)},
-        {"shard_size": 2},
+        {"engine": "whisper", "whisper": WhisperSettings(checkpoint="any", batch_size=2)},
     ],
 )
 def test_other_options_do_not_take_the_shards(tmp_path, changed):
@@ -104,16 +106,57 @@ def test_other_options_do_not_take_the_shards(tmp_path, changed):
     assert counter.count == 6
 
 
-def test_a_replaced_recording_or_checkpoint_does_not_take_the_shards(tmp_path):
+def transcribed(root: Path, tiny: Manifest, settings: TranscriptionSettings = SETTINGS, **how) -> int:
+    """Return how many recordings the engine transcribes."""
+    counter = Counter()
+    transcribe(tiny, root, settings, root / "work", lambda _: counter, **how)
+    return counter.count
+
+
+def test_a_replaced_recording_costs_one_and_a_replaced_checkpoint_all(tmp_path):
     tiny = corpus(tmp_path, 3)
     (tmp_path / "some.nemo").write_bytes(b"1")
     local = SETTINGS.model_copy(update={"canary": CanarySettings(checkpoint=str(tmp_path / "some.nemo"))})
-    folders = {transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder}
-    (tmp_path / "some.nemo").write_bytes(b"2")
-    folders.add(transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder)
+    assert transcribed(tmp_path, tiny, local) == 3
     tiny.frame.loc[1, "audio_sha256"] = "f" * 64
-    folders.add(transcribe(tiny, tmp_path, local, tmp_path / "work", lambda _: Counter()).folder)
-    assert len(folders) == 3
+    assert transcribed(tmp_path, tiny, local) == 1
+    (tmp_path / "some.nemo").write_bytes(b"2")
+    assert transcribed(tmp_path, tiny, local) == 3
+
+
+def test_a_checkpoint_that_lies_elsewhere_is_the_same(tmp_path):
+    tiny = corpus(tmp_path, 3)
+    for name in ("a.nemo", "b.nemo"):
+        (tmp_path / name).write_bytes(b"1")
+    one, other = (
+        SETTINGS.model_copy(update={"canary": CanarySettings(checkpoint=str(tmp_path / name))})
+        for name in ("a.nemo", "b.nemo")
+    )
+    assert [transcribed(tmp_path, tiny, one), transcribed(tmp_path, tiny, other)] == [3, 0]
+
+
+def test_the_device_is_a_dependency_and_how_the_work_is_cut_is_none(tmp_path, monkeypatch):
+    tiny = corpus(tmp_path, 6)
+    assert transcribed(tmp_path, tiny) == 6
+    other = SETTINGS.model_copy(update={"shard_size": 2, "canary": CanarySettings(checkpoint="any", batch_size=5)})
+    assert transcribed(tmp_path, tiny, other) == 0
+    monkeypatch.setattr(module, "kind_of", lambda device: "cuda")
+    assert transcribed(tmp_path, tiny) == 6
+
+
+def test_only_new_sounds_are_transcribed_whatever_else_changes(tmp_path, capsys):
+    tiny = corpus(tmp_path, 12)
+    eleven = Manifest(tiny.frame.iloc[:11].copy(), "tiny", tiny.labels)
+    assert transcribed(tmp_path, eleven) == 11
+    changed = eleven.frame.assign(split="train", speaker="s1", emotion="sad", utterance_id=eleven.ids[::-1])
+    assert transcribed(tmp_path, Manifest(changed, "tiny", ("sad",))) == 0
+    assert transcribed(tmp_path, Manifest(eleven.frame.iloc[3:].reset_index(drop=True), "tiny", tiny.labels)) == 0
+    capsys.readouterr()
+    assert transcribed(tmp_path, tiny) == 1
+    assert "transcribing: 11 of 12 cached" in capsys.readouterr().err
+    copies = tiny.frame.assign(audio_sha256=[tiny.frame["audio_sha256"][0]] * 6 + ["e" * 64] * 6)
+    assert transcribed(tmp_path, Manifest(copies, "tiny", tiny.labels)) == 1
+    assert "transcribing: 1 of 2 cached (10 more are copies of others)" in capsys.readouterr().err
 
 
 def test_a_corpus_without_audio_is_refused(tmp_path):
@@ -154,10 +197,7 @@ def test_a_segment_is_transcribed_as_a_file_of_its_own(tmp_path):
     cut = Manifest(tiny.frame.assign(audio="wav/all.wav", start_s=[0.0, *ends[:-1]], end_s=ends), "tiny", tiny.labels)
     assert transcribe(cut, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).texts == whole.texts
     moved = Manifest(cut.frame.assign(end_s=ends - 0.1), "tiny", tiny.labels)
-    folders = {
-        transcribe(part, tmp_path, SETTINGS, tmp_path / "work", lambda _: Sums()).folder for part in (cut, moved)
-    }
-    assert len(folders) == 2
+    assert [transcribed(tmp_path, cut), transcribed(tmp_path, moved)] == [0, 4]
 
 
 class Sums:
@@ -220,10 +260,11 @@ def stage(folder: Path, seconds: float, out: str) -> subprocess.Popen:
 def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_path):
     manifest.write(tmp_path / "manifest.parquet", corpus(tmp_path, 12))
     (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "machine.yaml").write_text("cache: {limit_gb: 0}")
     assert stage(tmp_path, 0, "whole").wait(timeout=120) == 0
     running = stage(tmp_path, 0.3, "cut")
     limit = time.monotonic() + 60
-    while len(list((tmp_path / "work").glob("*/shard_*.json"))) < 2:
+    while len(list((tmp_path / "work").glob("transcription/*/*/shard_*.json"))) < 2:
         assert time.monotonic() < limit
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
@@ -232,7 +273,7 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     assert stage(tmp_path, 0, "cut").wait(timeout=120) == 0
     for kind in ("parquet", "json"):
         assert (tmp_path / f"cut.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
-    assert list((tmp_path / "work").iterdir()) == []
+    assert [path for path in (tmp_path / "work").rglob("*") if path.is_file()] == []  # cache.limit_gb is 0
     result = transcripts.read(tmp_path / "cut.parquet")
     assert result.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
     assert result.decoding["strategy"] == "greedy" and result.decoding["batch_size"] == 2
@@ -256,11 +297,10 @@ def test_two_workers_transcribe_what_one_process_transcribes_and_take_its_shards
     result = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", counting.make, machine=TWO)
     assert result.texts == tiny.frame["reference_text"].tolist()
     assert result.origin == Origin("cpu", "float32")  # as the workers' engines have it
-    shards = {path.name: path.read_bytes() for path in result.folder.glob("shard_*")}
     assert transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", None) == result  # nothing is left to load for
-    alone = transcribe(tiny, tmp_path, SETTINGS, tmp_path / "alone", counting.make)
-    assert {path.name: path.read_bytes() for path in alone.folder.glob("shard_*")} == shards
-    assert len(shards) == 6
+    transcribe(tiny, tmp_path, SETTINGS, tmp_path / "alone", counting.make)
+    shared, alone = ({path.name: path.read_bytes() for path in packs_in(tmp_path / name)} for name in ("work", "alone"))
+    assert shared == alone and len(alone) == 3
 
 
 def test_a_worker_names_the_recording_that_went_missing(tmp_path):
@@ -276,4 +316,4 @@ def test_a_recording_that_kills_its_workers_is_named_and_all_others_are_transcri
     machine = TranscriptionMachine(executor=ExecutorSettings(workers=1, max_attempts=1))
     with pytest.raises(InputError, match=r"transcribing: 1 utterances killed .*'u02' \(killed by SIGSEGV"):
         transcribe(tiny, tmp_path, SETTINGS, tmp_path / "work", make, machine=machine)
-    assert len(list((tmp_path / "work").glob("*/shard_*.json"))) == 1
+    assert len(list((tmp_path / "work").glob("transcription/*/*/shard_*.json"))) == 1
