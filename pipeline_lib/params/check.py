@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
-from pipeline_lib.params.corpus import check_root
+from pipeline_lib.params.corpus import check_root, demonstration_left
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import (
     branches_of,
@@ -34,7 +34,8 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
+    mistakes = [*_unknown_names(params), *wrong_slots(params), *demonstration_left(params.corpus)]
+    mistakes += absent(params) if present else []
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params
