@@ -8,13 +8,14 @@ from typing import Any
 
 from pipeline_lib.corpus import splits as cuts
 from pipeline_lib.errors import InputError
+from pipeline_lib.recipes.compose import compose
 from pipeline_lib.start import checkpoints, evidence, splits
 from pipeline_lib.start.inspect import Corpus
 from pipeline_lib.start.layouts import LANGUAGES
 
 RECIPE = "small_corpus"
 NOT_INSTALLED = "opensmile is not installed: pip install 'speech-emotion-pipeline[egemaps]'"
-AUDIO, TEXT, BASELINE = "audio_layers", "text_layers", "egemaps"  # systems of the recipe
+AUDIO, TEXT, BASELINE = "audio", "text", "egemaps"  # entries of embedding and of rebalancing
 LONGEST_S = 120.0  # of the recipe's corpus.max_duration_s
 
 
@@ -107,11 +108,17 @@ def propose(corpus: Corpus, name: str, wishes: Wishes, answers: Callable[[str], 
         "transcription": systems.transcription,
         "embedding": systems.embedding,
         "finetuning": {},
-        "rebalancing": {row: {"folds": split.has_folds} for row in (*systems.experts, *systems.baselines)},
+        "rebalancing": {row: _row(row, split.has_folds) for row in (*systems.experts, *systems.baselines)},
         "fusion": {"experts": systems.experts, "folds": split.has_folds},
         "scoring": _scoring(_scored_parts(corpus, split), systems),
     }
     return Proposal(overlay, [("split", split.why), *systems.lines, *_speaker_normalisation(corpus, systems)])
+
+
+def _row(name: str, has_folds: bool) -> dict[str, Any]:
+    """Return the changes of an entry of rebalancing; the recipe has none of text."""
+    text = {"like": AUDIO, "reads": {"source": f"data/embeddings/{TEXT}"}} if name == TEXT else {}
+    return {**text, "folds": has_folds}
 
 
 def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> _Systems:
@@ -129,7 +136,7 @@ def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> 
             embedding[BASELINE] = {}
         else:
             experts.append(AUDIO)
-            embedding["audio"] = {"encoder": {"checkpoint": speech.checkpoint, "revision": None}}
+            embedding[AUDIO] = {"encoder": {"checkpoint": speech.checkpoint, "revision": None}}
             if checkpoints.has_egemaps():
                 baselines.append(BASELINE)
                 embedding[BASELINE] = {}
@@ -142,10 +149,8 @@ def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> 
     lines.append(("text", line))
     if encoder is not None:
         experts.append(TEXT)
-        embedding["text"] = {
-            "text": "transcripts",
-            "encoder": {"checkpoint": encoder, "revision": None},
-        }
+        embedding[TEXT] = {**compose("default")["embedding"][TEXT], "text": "transcripts"}
+        embedding[TEXT]["encoder"] |= {"checkpoint": encoder, "revision": None}
     if not experts:
         raise InputError(f"{corpus.root}: nothing to run ({line})")
     return _Systems(experts, baselines, not_computed, embedding, transcription, lines)
@@ -203,6 +208,7 @@ def _scoring(parts: list[str], systems: _Systems) -> dict[str, Any]:
         "comparison": {
             "system": "fused" if several else systems.experts[0],
             "against": systems.experts if several else systems.baselines,
+            "chosen_on": parts[0],
         },
     }
 

@@ -69,12 +69,16 @@ def start(
 
 def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
     """Write the table, where one is needed, and params.yaml; print the lines."""
-    here = Path.cwd()
     section = proposal.overlay["corpus"]
-    section["root"] = relative(corpus.root, here)
+    section["root"] = relative(corpus.root, Path.cwd())
+    lines = _lines(corpus)
     if corpus.text is not None:
         file = Path(TABLES) / f"{name}.csv"
         section["table"] = {"file": file.as_posix()}
+        is_other = file.exists() and file.read_text(encoding="utf-8") != corpus.text
+        lines.insert(
+            1, ("table", f"{file} {'replaces another' if is_other else 'is written'}, the corpus stays as it is")
+        )
         file.parent.mkdir(exist_ok=True)
         atomic.write_file(file, corpus.text)
     values = compose(RECIPE)
@@ -90,7 +94,7 @@ def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
         atomic.write_file(PARAMS, draft.read_text(encoding="utf-8"))
     finally:
         draft.unlink(missing_ok=True)
-    for topic, sentence in (*_lines(corpus, name), *proposal.lines):
+    for topic, sentence in (*lines, *proposal.lines):
         print(f"{topic + ':':<10} {sentence}")
     root = Path(params.corpus.root).resolve()
     for path in stale_outputs(params):
@@ -101,14 +105,12 @@ def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
     print(f"{PARAMS} is written (recipe {RECIPE}) and can be run; next: dvc repro, then less metrics/report.md")
 
 
-def _lines(corpus: Corpus, name: str) -> list[tuple[str, str]]:
+def _lines(corpus: Corpus) -> list[tuple[str, str]]:
     """Return what the corpus holds, topic -> sentence."""
     frame = corpus.frame
     files = frame["audio"].nunique()
     sound = f"{files:,} recordings, {corpus.hours:.2g} h" if corpus.has_audio else "no recordings"
     lines = [("corpus", f"{corpus.root} ({corpus.kind}): {len(frame):,} utterances, {sound}")]
-    if corpus.text is not None:
-        lines.append(("table", f"{TABLES}/{name}.csv is written, the corpus stays as it is"))
     counts = Counter(emotion for emotion in frame["emotion"] if isinstance(emotion, str))
     lines.append(("labels", ", ".join(f"{label} {counts[label]}" for label in corpus.labels)))
     merge = corpus.settings.get("merge")
