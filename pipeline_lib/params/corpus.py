@@ -12,8 +12,6 @@ from pipeline_lib.params.base import Settings, moved
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
-DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
-TABLES = "corpora"  # the project's folder of tables that `ser start` writes
 
 Seed = Annotated[int, Field(ge=0, description="seed of the draw")]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -74,6 +72,10 @@ class CremaDSettings(Settings):
         Literal["voice", "face", "both", "intended"],
         Field(description="plurality of the votes on that presentation, X on a tie; intended: what the actor was told"),
     ] = "voice"
+
+
+DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
+TABLES = "corpora"  # the project's folder of tables that `ser start` writes
 
 
 class TableSettings(Settings):
