@@ -12,6 +12,7 @@ from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.corpus import TABLES
 from pipeline_lib.params.machine import read_machine
+from pipeline_lib.params.sections import Params
 from pipeline_lib.recipes.apply import stale_outputs
 from pipeline_lib.recipes.compose import compose, fill_slots, merge, write_yaml
 from pipeline_lib.start import checkpoints
@@ -96,13 +97,20 @@ def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
         draft.unlink(missing_ok=True)
     for topic, sentence in (*lines, *proposal.lines):
         print(f"{topic + ':':<10} {sentence}")
-    root = Path(params.corpus.root).resolve()
-    for path in stale_outputs(params):
-        if not root.is_relative_to(path.resolve()):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            print(f"removed {path}, which params.yaml does not name")
+    removed = _remove_stale(params)
+    if removed:
+        print(f"{'removed:':<10} {len(removed)} outputs that params.yaml no longer names ({removed[0]} first)")
     mixing.warn(params, read_machine())
     print(f"{PARAMS} is written (recipe {RECIPE}) and can be run; next: dvc repro, then less metrics/report.md")
+
+
+def _remove_stale(params: Params) -> list[Path]:
+    """Remove outputs of earlier parameters, but no folder in which the corpus lies; return them."""
+    root = Path(params.corpus.root).resolve()
+    stale = [path for path in stale_outputs(params) if not root.is_relative_to(path.resolve())]
+    for path in stale:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return stale
 
 
 def _lines(corpus: Corpus) -> list[tuple[str, str]]:
