@@ -13,6 +13,7 @@ from pipeline_lib.start.splits import SPLIT_OF
 # names of speakers that begin with a word of their own, SM1, spk03, Actor_07; or with m and f, if both occur
 MARKED = re.compile(r"(?:spkr?|speaker|actor|actress|subject|subj|participant|sm|sf)[_-]?\d+", re.IGNORECASE)
 GENDERED = re.compile(r"[mf]\d+", re.IGNORECASE)
+SPEAKERS = "as speakers"  # how the note on them begins
 FOLDER = "folder"  # in place of a column's name
 FEWEST = 3  # recordings of a speaker, in the mean: names that occur less often number recordings
 STRAYS = 0.1  # share of the recordings that may lie elsewhere than in folders named by emotion
@@ -86,15 +87,15 @@ def _speakers(paths: Sequence[str], pattern: str | None) -> tuple[dict[str, str]
         without = [path for path, match in matches.items() if match is None]
         if without:
             raise InputError(f"--speaker {pattern!r} matches {without[0]!r} nowhere, and {len(without) - 1} others")
-        return {p: (m[1] if m.re.groups else m[0]) for p, m in matches.items() if m}, f"speakers by {pattern!r}"
+        return {p: (m[1] if m.re.groups else m[0]) for p, m in matches.items() if m}, f"{SPEAKERS} by {pattern!r}"
     pieces = {path: _pieces(path) for path in paths}
     for i in range(min(map(len, pieces.values()), default=0)):
         names = [pieces[path][i] for path in paths]
         n = len({*names})
         gendered = all(map(GENDERED.fullmatch, names)) and len({name[0].lower() for name in names}) == 2
         if (gendered or all(map(MARKED.fullmatch, names))) and 2 <= n <= len(paths) / FEWEST:
-            return {path: pieces[path][i] for path in paths}, f"speakers from the paths, {names[0]!r} for example"
-    unknown = "speakers unknown: no part of the names marks one (--speaker 'REGEX' names it)"
+            return {path: pieces[path][i] for path in paths}, f"{SPEAKERS} from the paths, {names[0]!r} for example"
+    unknown = f"{SPEAKERS}: no part of the paths marks them (--speaker 'REGEX' does)"
     return {}, unknown
 
 

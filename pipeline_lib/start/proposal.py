@@ -6,7 +6,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.corpus import splits as cuts
 from pipeline_lib.errors import InputError
 from pipeline_lib.recipes.compose import compose
 from pipeline_lib.start import checkpoints, evidence, splits
@@ -189,7 +188,7 @@ def _scored_parts(corpus: Corpus, split: splits.Split) -> list[str]:
     if split.settings["method"] != "official":
         return ["dev", "test"]
     labelled = {*corpus.frame["split"][corpus.frame["emotion"].isin(corpus.labels)].dropna()}
-    return ["dev", *sorted(name for name in labelled if cuts.SCORED.fullmatch(name))]
+    return ["dev", *sorted(name for name in labelled if splits.is_scored(name))]
 
 
 def _scoring(parts: list[str], systems: _Systems) -> dict[str, Any]:

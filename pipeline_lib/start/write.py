@@ -15,7 +15,7 @@ from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.sections import Params
 from pipeline_lib.recipes.apply import stale_outputs
 from pipeline_lib.recipes.compose import compose, fill_slots, merge, write_yaml
-from pipeline_lib.start import checkpoints
+from pipeline_lib.start import checkpoints, folders
 from pipeline_lib.start.inspect import Corpus, inspect
 from pipeline_lib.start.proposal import RECIPE, Proposal, Wishes, propose, relative
 from pipeline_lib.storage import atomic
@@ -129,8 +129,9 @@ def _lines(corpus: Corpus) -> list[tuple[str, str]]:
         lines.append(("left out", f"{out} (too few, or no emotion; corpus.labels)"))
     speakers, unknown = frame["speaker"].nunique(), int(frame["speaker"].isna().sum())
     without = f", {unknown} utterances without" if unknown and speakers else ""
-    lines.append(("speakers", f"{speakers}{without}" if speakers else "unknown"))
-    return [*lines, *(("note", note) for note in corpus.notes)]
+    source = "".join(f", {note}" for note in corpus.notes if note.startswith(folders.SPEAKERS))
+    lines.append(("speakers", f"{speakers}{without}{source}" if speakers else f"unknown{source}"))
+    return [*lines, *(("note", note) for note in corpus.notes if not note.startswith(folders.SPEAKERS))]
 
 
 def _name(root: Path) -> str:
