@@ -13,7 +13,7 @@ from pipeline_lib.start.splits import SPLIT_OF
 # names of speakers that begin with a word of their own, SM1, spk03, Actor_07; or with m and f, if both occur
 MARKED = re.compile(r"(?:spkr?|speaker|actor|actress|subject|subj|participant|sm|sf)[_-]?\d+", re.IGNORECASE)
 GENDERED = re.compile(r"[mf]\d+", re.IGNORECASE)
-SPEAKERS = "as speakers"  # how the note on them begins
+SPEAKERS = "speakers"  # how the note on them begins
 FOLDER = "folder"  # in place of a column's name
 FEWEST = 3  # recordings of a speaker, in the mean: names that occur less often number recordings
 STRAYS = 0.1  # share of the recordings that may lie elsewhere than in folders named by emotion
@@ -95,7 +95,7 @@ def _speakers(paths: Sequence[str], pattern: str | None) -> tuple[dict[str, str]
         gendered = all(map(GENDERED.fullmatch, names)) and len({name[0].lower() for name in names}) == 2
         if (gendered or all(map(MARKED.fullmatch, names))) and 2 <= n <= len(paths) / FEWEST:
             return {path: pieces[path][i] for path in paths}, f"{SPEAKERS} from the paths, {names[0]!r} for example"
-    unknown = f"{SPEAKERS}: no part of the paths marks them (--speaker 'REGEX' does)"
+    unknown = f"{SPEAKERS} not marked by any part of the paths (--speaker 'REGEX' names one)"
     return {}, unknown
 
 

@@ -129,9 +129,15 @@ def _lines(corpus: Corpus) -> list[tuple[str, str]]:
         lines.append(("left out", f"{out} (too few, or no emotion; corpus.labels)"))
     speakers, unknown = frame["speaker"].nunique(), int(frame["speaker"].isna().sum())
     without = f", {unknown} utterances without" if unknown and speakers else ""
-    source = "".join(f", {note}" for note in corpus.notes if note.startswith(folders.SPEAKERS))
+    source = "".join(
+        f", {note.removeprefix(folders.SPEAKERS).strip()}" for note in corpus.notes if _is_of_speakers(note)
+    )
     lines.append(("speakers", f"{speakers}{without}{source}" if speakers else f"unknown{source}"))
-    return [*lines, *(("note", note) for note in corpus.notes if not note.startswith(folders.SPEAKERS))]
+    return [*lines, *(("note", note) for note in corpus.notes if not _is_of_speakers(note))]
+
+
+def _is_of_speakers(note: str) -> bool:
+    return note.startswith(f"{folders.SPEAKERS} ")
 
 
 def _name(root: Path) -> str:

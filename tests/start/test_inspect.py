@@ -167,7 +167,7 @@ def folder(root: Path, names, emotions=("Angry", "sad")):
 def test_folders_named_by_emotion_are_a_table_without_speakers(tmp_path):
     corpus = inspect(folder(tmp_path, [f"{i:03d}" for i in range(5)]), None, OPEN)
     frame = read_back(corpus)
-    assert frame["speaker"].isna().all() and any("no part of the paths marks them" in note for note in corpus.notes)
+    assert frame["speaker"].isna().all() and any("not marked by any part of the paths" in note for note in corpus.notes)
     assert {*zip(frame["emotion"], frame["audio"].str.split("/").str[0])} == {("Angry", "Angry"), ("sad", "sad")}
     assert corpus.settings["merge"] == {"Angry": "anger", "sad": "sadness"}
 
