@@ -34,8 +34,7 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_slots(params), *demonstration_left(params.corpus)]
-    mistakes += absent(params) if present else []
+    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params
@@ -124,6 +123,7 @@ def _unknown_names(params: Params) -> list[str]:
         for where, modality, branch in branches_of(name, expert)
         if branch.embedding is not None and (why := _mismatch(params, expert, where, modality))
     ]
+    mistakes += demonstration_left(params.corpus)
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
         f"scoring.tables.{system} is {table!r}, which no stage writes, expected one of {tables}"

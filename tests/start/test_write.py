@@ -1,5 +1,6 @@
 """`ser start` as a whole: a params.yaml that passes every check, and a corpus that is never written to."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,22 +35,18 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Return a read-only folder of six speakers, each emotion thrice."""
+    """Return a folder of six speakers, each emotion thrice."""
     root = tmp_path / "my corpus" / "wav"
     for i, (speaker, emotion, take) in enumerate((s, e, t) for s in range(6) for e in EMOTIONS for t in range(3)):
         path = root / emotion / f"spk{speaker}_{take}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.3 * np.sin(np.arange(4000) * (0.05 + i / 500)), 16_000)
-    for folder in (*root.iterdir(), root):
-        folder.chmod(0o555)
-    yield root
-    for folder in (root, *root.iterdir()):
-        folder.chmod(0o755)
+    return root
 
 
 def encoder(tmp_path) -> str:
     folder = tmp_path / "encoder"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text('{"model_type": "wavlm"}')
     return str(folder)
 
@@ -82,22 +79,24 @@ def test_a_folder_becomes_parameters_that_run(tmp_path, project, corpus, monkeyp
 
 @needs_recipe
 def test_the_same_corpus_gives_the_same_bytes(tmp_path, project, corpus):
-    start(corpus, project)
+    content = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    start(corpus, project, encoder(tmp_path))
     files = [project / "params.yaml", project / "corpora" / "my_corpus.csv"]
     before = [path.read_bytes() for path in files]
-    start(corpus, project)
+    start(corpus, project, encoder(tmp_path))
     assert [path.read_bytes() for path in files] == before
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == content  # the corpus is only read
 
 
 @needs_recipe
 def test_outputs_of_another_corpus_are_removed_and_the_corpus_itself_never(tmp_path, project, corpus):
     own = project / "data" / "demonstration" / "english"
     own.parent.mkdir(parents=True)
-    corpus.rename(own)
+    shutil.copytree(corpus, own)
     other = project / "models" / "text"
     other.mkdir(parents=True)
     (other / "settings.json").touch()
-    start(own, project)
+    start(own, project, encoder(tmp_path))
     assert not other.exists() and len([*own.rglob("*.wav")]) == 36
     assert YAML(typ="safe").load(project / "params.yaml")["corpus"]["root"] == "data/demonstration/english"
 
