@@ -46,6 +46,29 @@ def _apply(
     apply(name, small=small, sets=sets or (), paths=paths or (), out=out)
 
 
+@app.command("start")
+@guarded
+def _start(
+    target: Annotated[Path, typer.Argument(metavar="FOLDER|TABLE", help="a corpus, or a table of its recordings")],
+    language: Annotated[str | None, typer.Option(help="what is spoken: en, de, ur ...")] = None,
+    encoder: Annotated[str | None, typer.Option(help="folder or name on the hub, of audio; or egemaps")] = None,
+    text_encoder: Annotated[str | None, typer.Option(help="folder or name on the hub, of text")] = None,
+    asr: Annotated[str | None, typer.Option(help="Whisper's folder, a .nemo file, or a name on the hub")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the table: the emotion")] = None,
+    audio: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the table: the recording")] = None,
+    speaker: Annotated[str | None, typer.Option(help="column; of a folder: a pattern in its paths")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the table: the words spoken")] = None,
+    root: Annotated[Path | None, typer.Option(help="folder of the table's recordings, if not the table's")] = None,
+    out: Annotated[Path, typer.Option(help="the clone whose params.yaml is written")] = Path(),
+) -> None:
+    """Look at a corpus of your own, say what is there, and write a params.yaml that runs."""
+    from pipeline_lib.start import write
+    from pipeline_lib.start.proposal import Wishes
+
+    given = {"emotion": label, "audio": audio, "speaker": speaker, "reference_text": text}
+    write.start(target, wishes=Wishes(language, encoder, text_encoder, asr), given=given, root=root, project=out)
+
+
 @app.command("check")
 @guarded
 def _check(params: Path = PARAMS) -> None:

@@ -114,7 +114,7 @@ def _segment(path: Path, header: Sequence[str]) -> tuple[str, str] | None:
 
 def _check_names(path: Path, header: Sequence[str], others: Sequence[str], harmless: Sequence[str]) -> None:
     for name in (name for name in others if name not in harmless):
-        if _is_position(name):
+        if is_position(name):
             raise InputError(
                 f"{path} has a column {name!r}, which seems to name a part of a recording or a channel and is not read:"
                 " expected start_s and end_s, start and end (seconds or 0 days 00:00:01.5), or offset and duration, and"
@@ -129,7 +129,8 @@ def _check_names(path: Path, header: Sequence[str], others: Sequence[str], harml
             )
 
 
-def _is_position(name: str) -> bool:
+def is_position(name: str) -> bool:
+    """Return whether a column seems to name a part of a recording or a channel."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
     return bool(POSITION_WORDS & {*words}) or "".join(words) in POSITION_NAMES
 

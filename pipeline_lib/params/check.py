@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline_lib.params import foresight
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
-from pipeline_lib.params.corpus import check_root
+from pipeline_lib.params.corpus import check_root, demonstration_left
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import (
     branches_of,
@@ -130,6 +130,7 @@ def _unknown_names(params: Params) -> list[str]:
         for where, modality, branch in branches_of(name, expert)
         if branch.embedding is not None and (why := _mismatch(params, expert, where, modality))
     ]
+    mistakes += demonstration_left(params.corpus)
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     mistakes += [
         f"scoring.tables.{system} is {table!r}, which no stage writes, expected one of {tables}"

@@ -104,10 +104,16 @@ class CremaDSettings(Settings):
     ] = "voice"
 
 
+DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
+TABLES = "corpora"  # the project's folder of tables that `ser start` writes
+
+
 class TableSettings(Settings):
     """A corpus of one's own."""
 
-    file: Annotated[str, Field(min_length=1, description="CSV or Parquet file below corpus.root")] = "corpus.csv"
+    file: Annotated[
+        str, Field(min_length=1, description="CSV or Parquet file below corpus.root, or corpora/… here")
+    ] = "corpus.csv"
     ignore: Annotated[
         list[str], Field(description="columns not to be read, though their names mean something: [start, end, channel]")
     ] = []
@@ -225,16 +231,18 @@ def known_subsets(settings: CorpusSettings) -> list[str]:
 
 
 def table_path(settings: CorpusSettings) -> Path:
-    """Return where the table of ``reader: table`` lies.
+    """Return where the table of ``reader: table`` lies: below the root, or in the project's ``TABLES``.
 
     Raises:
-        InputError: outside the root
+        InputError: outside both
     """
-    root = Path(settings.root)
-    path = root / settings.table.file
-    if not path.resolve().is_relative_to(root.resolve()):
+    is_own = settings.table.file.startswith(f"{TABLES}/")
+    folder = Path(TABLES) if is_own else Path(settings.root)
+    path = Path(settings.table.file) if is_own else folder / settings.table.file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        where = "the project's folder" if is_own else "corpus.root"
         raise InputError(
-            f"corpus.table.file {settings.table.file!r} lies at {path.resolve()}, outside corpus.root {root.resolve()};"
+            f"corpus.table.file {settings.table.file!r} lies at {path.resolve()}, outside {where} {folder.resolve()};"
             " expected a table below it, so that a change of it is noticed"
         )
     return path
@@ -264,4 +272,23 @@ def check_root(settings: CorpusSettings) -> None:
         tables = sorted(e.name for e in root.iterdir() if e.suffix.lower() in (".csv", ".parquet") and e.is_file())
         there = f"expected one of {tables}" if tables else "the folder holds no .csv and no .parquet"
         what = "is no file" if path.exists() else "does not exist"
-        raise InputError(f"{root / settings.table.file} {what} (corpus.table.file); {there}")
+        raise InputError(f"{path} {what} (corpus.table.file); {there}")
+
+
+def demonstration_left(settings: CorpusSettings) -> list[str]:
+    """Return, a line each, what says that another corpus is the demonstration: its name, its notice."""
+    if settings.root.startswith(DEMONSTRATIONS):
+        return []
+    other = f"and corpus.root {settings.root!r} is another corpus"
+    return [
+        *(
+            [f"corpus.name is 'demonstration', {other}: set its name, or null"]
+            if settings.name == "demonstration"
+            else []
+        ),
+        *(
+            [f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''"]
+            if settings.notice.startswith("Synthetic demonstration speech")
+            else []
+        ),
+    ]

@@ -118,6 +118,8 @@ def _plain(value: Any) -> Any:
                 value.fa.set_block_style()
             for key, item in value.items():
                 value[key] = _plain(item)
+                if not (isinstance(item, dict | list) and item) and key in value.ca.items:
+                    value.ca.items[key][3] = None  # of the lines of an earlier list, which would end this line
             return value
         case dict():
             return {key: _plain(item) for key, item in value.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
 
 from pipeline_lib.recipes.compose import names, write_yaml
 from tests.recipes.laid_down import YAML12, overlaid, text
@@ -67,3 +68,10 @@ def test_a_comment_stands_two_blanks_behind_its_value():
     lines = [line for line in text("default").splitlines() if "#" in line and not line.lstrip().startswith("#")]
     assert len(lines) > 50
     assert [line for line in lines if line.split("#")[0] != line.split("#")[0].rstrip() + "  "] == []
+
+
+def test_an_empty_list_in_place_of_one_with_a_comment_keeps_its_line():
+    yaml = YAML()
+    params = yaml.load("a:  # some\n- x\nb: 1\nc:\n  d: 2\n")
+    params["a"] = []
+    assert write_yaml(params) == "a: []  # some\nb: 1\nc:\n  d: 2\n"
