@@ -90,9 +90,8 @@ def deal(names: Sequence[str], strata: Sequence[str], k: int, seed: int) -> np.n
         room[larger] += 1
         extra[larger] += 1
         for i in sorted(members, key=lambda i: _hash(seed, names[i])):
-            preferred = sorted(np.flatnonzero(room), key=lambda part, name=names[i]: _hash(seed, name, part))
-            result[i] = preferred[0]
-            room[preferred[0]] -= 1
+            result[i] = min(np.flatnonzero(room), key=[_hash(seed, names[i], part) for part in range(k)].__getitem__)
+            room[result[i]] -= 1
     return result
 
 

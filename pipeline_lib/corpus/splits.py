@@ -141,7 +141,7 @@ def _with_every_label(
         return result
     free = ~np.isin(parts, [PARTS.index(name) for name in given])
     checked = [0, *(PARTS.index(name) for name in cut)]
-    shares = np.array([1 - settings.shares.dev - settings.shares.test, settings.shares.dev, settings.shares.test])
+    shares = (1 - settings.shares.dev - settings.shares.test, settings.shares.dev, settings.shares.test)
     while True:
         assigned = allocation.allocate(units, shares, parts, free, keep_sizes=True, seed=settings.seed)
         lacks = allocation.lacking(units, assigned, len(PARTS))[checked]
@@ -151,7 +151,7 @@ def _with_every_label(
         if grown is None:
             break
         parts = grown
-    lacked = [label for label, is_lacked in zip(labels, lacks.any(axis=0), strict=True) if is_lacked]
+    lacked = [labels[int(i)] for i in np.flatnonzero(lacks.any(axis=0))]
     raise InputError(
         f"no draw of {len(units.names)} speakers has every label in train and in {' and '.join(cut)}:"
         f" {carried(frame, names, lacked)}; expected {len(checked)} speakers of each label or more. Leave such a label"
