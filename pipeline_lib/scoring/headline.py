@@ -59,7 +59,7 @@ def summary(scores: dict[str, Any], settings: ScoringSettings) -> dict[str, Any]
         part of the split has the name ``<system>_resubstitution``, one that is not scored there is left out
     """
     split = settings.plotted_split
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for system in systems_of(settings):
         for name in (system, system + _MARK):
             if name in scores[split] and len(chosen) < SYSTEMS:

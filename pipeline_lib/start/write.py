@@ -1,6 +1,5 @@
 """``ser start``: look at a corpus, say what is there, write a params.yaml that runs."""
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import chdir
@@ -8,12 +7,12 @@ from pathlib import Path
 
 from pipeline_lib.doctor import mixing
 from pipeline_lib.errors import InputError
+from pipeline_lib.params import outputs
 from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.corpus import TABLES
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.sections import Params
-from pipeline_lib.recipes.apply import stale_outputs
 from pipeline_lib.recipes.compose import compose, fill_slots, merge, write_yaml
 from pipeline_lib.start import checkpoints, folders
 from pipeline_lib.start.inspect import Corpus, inspect
@@ -107,9 +106,9 @@ def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
 def _remove_stale(params: Params) -> list[Path]:
     """Remove outputs of earlier parameters, but no folder in which the corpus lies; return them."""
     root = Path(params.corpus.root).resolve()
-    stale = [path for path in stale_outputs(params) if not root.is_relative_to(path.resolve())]
+    stale = [path for path in outputs.stale_outputs(params) if not root.is_relative_to(path.resolve())]
     for path in stale:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        outputs.remove(path)
     return stale
 
 
