@@ -19,7 +19,7 @@ from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 from pipeline_lib.storage import atomic
 
-EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
+EXPERT = ("settings.json", "folds.json")  # a trained expert has one; other folders of models/ belong to the user
 
 
 def change(params: dict[str, Any], assignment: str) -> None:
@@ -96,6 +96,7 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
             "models/{}",
             "data/predictions/{}.parquet",
             "data/predictions_alone/{}",
+            "data/predictions_folds/{}",
             "metrics/plots/training/{}.csv",
         ],
         "rebalancing": [
@@ -111,7 +112,9 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
         for pattern in outputs[section]:
             paths = root.glob(pattern.format("*"))
             stale += [path for path in paths if path.name.split(".")[0] not in keep and path.name[0] != "."]
-    return sorted(path for path in stale if path.parent.name != "models" or (path / EXPERT).is_file())
+    return sorted(
+        path for path in stale if path.parent.name != "models" or any((path / name).is_file() for name in EXPERT)
+    )
 
 
 def apply(
