@@ -132,7 +132,7 @@ def _folders(root: Path) -> Iterator[tuple[str, str | None, Path]]:
 
 
 def _holds_work(folder: Path) -> bool:
-    patterns = ("shard_*", "checkpoint_*", "best_*")
+    patterns = ("shard_*", "checkpoint_*", "best_*", "finished.json")
     return folder.is_dir() and any(next(folder.rglob(pattern), None) is not None for pattern in patterns)
 
 

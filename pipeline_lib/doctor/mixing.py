@@ -17,7 +17,7 @@ from pipeline_lib.params.machine import MachineSettings
 from pipeline_lib.params.sections import Params
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import predictions, transcripts
-from pipeline_lib.tables.origin import NO_MODEL, SEPARATOR, Origin
+from pipeline_lib.tables.origin import NO_MODEL, SEPARATOR, Origin, join
 
 CONSEQUENCE = "results differ by rounding, within the tolerances that docs/machine.md states"
 AGAIN = "make again here what was made elsewhere (dvc repro -f -s {}), or set {}.device to {} in machine.yaml"
@@ -123,7 +123,10 @@ def _origin(root: Path, path: str, unreadable: list[str]) -> Origin | None:
             table = predictions if path.startswith("data/predictions/") else transcripts
             return Origin.of(table.read_metadata(target))
         record = "embedding.json" if path.startswith("data/embeddings/") else "settings.json"
-        return Origin.of(checksummed_json.read(target / record, required=False)[0])
+        parts = sorted(target.glob(f"fold*/{record}")) or [target / record]  # an expert with folds has one a fold
+        origins = [Origin.of(checksummed_json.read(part, required=False)[0]) for part in parts]
+        devices = join(origin.device for origin in origins if origin.device is not None)
+        return Origin(devices, join(origin.precision for origin in origins if origin.precision is not None))
     except (InputError, OSError) as error:
         unreadable.append(f"the device that {path} was made on is not known and not compared: {error}")
         return NO_MODEL

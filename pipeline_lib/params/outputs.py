@@ -25,7 +25,7 @@ OUTPUTS = {  # section: the outs of an entry in dvc.yaml, {} for its name
         "metrics/plots/learning/{}.csv",
     ],
 }
-EXPERT = "settings.json"  # every trained expert has it; other folders of models/ belong to the user
+EXPERT = ("settings.json", "folds.json")  # a trained expert has one; other folders of models/ belong to the user
 NOT_EXPERTS = {"demo", "fusion"}  # folders of models/
 METRICS = "metrics"
 
@@ -47,7 +47,9 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
         for pattern in patterns:
             paths = [path for path in root.glob(pattern.format("*")) if path not in read]
             stale += [path for path in paths if path.name.split(".")[0] not in keep and path.name[0] != "."]
-    return sorted(path for path in stale if path.parent.name != "models" or (path / EXPERT).is_file())
+    return sorted(
+        path for path in stale if path.parent.name != "models" or any((path / name).is_file() for name in EXPERT)
+    )
 
 
 def stale_figures(params: Params, root: Path = Path()) -> list[Path]:

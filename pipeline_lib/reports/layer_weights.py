@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.experts.folds import experts_of
 from pipeline_lib.experts.settings import check_version
 from pipeline_lib.reports import drawing
 from pipeline_lib.storage import atomic, checksummed_json
@@ -32,7 +33,7 @@ PREFIX, SCORES = "layer_weights.", ".scores"
 
 
 def weights_of(folder: Path) -> dict[str, np.ndarray]:
-    """Return a trained expert's layer weights by modality.
+    """Return a trained expert's layer weights by modality; of an expert with folds the mean of its folds.
 
     Args:
         folder: of the expert
@@ -43,6 +44,8 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: there is no such expert, it is damaged, or it takes the last layer alone
     """
+    if of_folds := [weights_of(each) for each in experts_of(folder)]:
+        return {name: np.mean([weights[name] for weights in of_folds], axis=0) for name in of_folds[0]}
     settings, path = folder / "settings.json", folder / "head.safetensors"
     try:
         record, checksums = checksummed_json.read(settings, required=False)

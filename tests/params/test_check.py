@@ -1,7 +1,9 @@
 """Every recipe passes the check that the first stage makes, but for what is not on this machine."""
 
 import pytest
+from ruamel.yaml import YAML
 
+from pipeline_lib.params.base import ParameterError, read_params
 from pipeline_lib.params.check import check
 from pipeline_lib.recipes.compose import names
 from tests.recipes.laid_down import text
@@ -13,3 +15,15 @@ def test_a_recipe_passes_the_check_of_the_first_stage(name, small, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(text(name, small))
     check(path, present=False)
+
+
+@pytest.mark.parametrize("expert", ["models/audio", "./models/audio/", "models/audio/fold1"])
+def test_an_encoder_of_an_expert_with_folds_is_refused(expert, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(text("default", False))
+    params = read_params(path)
+    params["finetuning"]["audio"]["folds"] = True
+    params["embedding"]["audio"] |= {"expert": expert, "encoder": None}
+    YAML().dump(params, path)
+    with pytest.raises(ParameterError, match=r"embedding\.audio\.expert is 'models/audio.*', an expert with folds"):
+        check(path, present=False)
