@@ -67,11 +67,23 @@ STAGES = (
     Stage("embedding@text", ("data/embeddings/text",)),
     Stage(
         "finetuning@audio",
-        ("models/audio", "data/predictions/audio.parquet", "data/predictions_alone/audio", "metrics/plots/training"),
+        (
+            "models/audio",
+            "data/predictions/audio.parquet",
+            "data/predictions_alone/audio",
+            "data/predictions_folds/audio",
+            "metrics/plots/training",
+        ),
     ),
     Stage(
         "finetuning@text",
-        ("models/text", "data/predictions/text.parquet", "data/predictions_alone/text", "metrics/plots/training"),
+        (
+            "models/text",
+            "data/predictions/text.parquet",
+            "data/predictions_alone/text",
+            "data/predictions_folds/text",
+            "metrics/plots/training",
+        ),
     ),
     rebalancing("audio"),
     rebalancing("text"),
