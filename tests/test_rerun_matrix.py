@@ -61,7 +61,7 @@ for out in names([*body.get("outs", []), *body.get("metrics", []), *body.get("pl
 def clone(tmp_path_factory, project_root):
     """Return a DVC repository with the project's dvc.yaml and params.yaml, run once with stand-ins."""
     root = tmp_path_factory.mktemp("matrix")
-    for name in ("pipeline_lib", "stages", "models/demo"):
+    for name in ("pipeline_lib", "stages", "corpora", "models/demo"):
         shutil.copytree(project_root / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     text = (project_root / "dvc.yaml").read_text().replace("python -m stages.", f"{sys.executable} stand_in.py ")
     (root / "dvc.yaml").write_text(text)

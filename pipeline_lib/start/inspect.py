@@ -133,6 +133,10 @@ def _of_reader(reader: str, root: Path) -> Corpus:
     bad = frame["reject"].map(lambda reason: word(str(reason)) in UNREADABLE)
     notes += [f"{int(bad.sum())} files are not read, {frame['audio'][bad].iloc[0]!r} first"] if bad.any() else []
     frame = frame[~bad].reset_index(drop=True)
+    lacking = [path for path in frame["audio"].dropna() if not (root / path).is_file()]
+    if lacking:
+        most = "above 5 % of them the corpus stage stops (corpus.max_quarantined)"
+        notes.append(f"{len(lacking)} of {len(frame)} recordings are missing, {lacking[0]!r} first; {most}")
     merge = module.CUSTOM.merge
     frame["emotion"] = frame["emotion"].map(lambda name: merge.get(name, name), na_action="ignore")
     frame["fold"] = None

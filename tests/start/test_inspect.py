@@ -258,6 +258,18 @@ def test_a_part_of_a_native_corpus_scores_the_labels_that_it_has(tmp_path):
     assert splits.propose(corpus.frame, corpus.labels, "ravdess").settings["folds"] == {"k": 5, "by": "speakers"}
 
 
+def test_recordings_that_a_native_table_names_and_the_folder_lacks_are_counted(tmp_path):
+    for i in range(1, 6):
+        for emotion in EMOTIONS:
+            tone(tmp_path / f"AB{i}_{emotion}_1.wav")
+    rows = [
+        f"AB{i}_{emotion}_{n},AB{i},female,{emotion},x" for i in range(1, 6) for emotion in EMOTIONS for n in (1, 2)
+    ]
+    (tmp_path / "manifest.csv").write_text("utterance_id,speaker,gender,emotion,reference_text\n" + "\n".join(rows))
+    corpus = inspect(tmp_path, None, OPEN)
+    assert corpus.reader == "nemo" and any("10 of 20 recordings are missing" in note for note in corpus.notes)
+
+
 def test_audformat_tables_are_joined(tmp_path):
     (tmp_path / "db.yaml").write_text("name: x\n")
     for i in range(10):
