@@ -7,6 +7,7 @@ from typing import Any
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.folds import wrong_folds
 from pipeline_lib.params.inputs import (
     branches_of,
     made_by_stages,
@@ -34,7 +35,8 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_slots(params), *(absent(params) if present else [])]
+    mistakes = [*_unknown_names(params), *wrong_folds(params), *wrong_slots(params)]
+    mistakes += absent(params) if present else []
     if mistakes:
         raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return params

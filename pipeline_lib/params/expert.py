@@ -84,6 +84,9 @@ class ExpertEntry(EntrySettings):
     reads: FinetuningReads = FinetuningReads()
     text: Literal["transcripts", "reference"] = Field("transcripts", description="of a recogniser, or human")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
+    folds: bool = Field(
+        False, description="train an expert a fold of the corpus (corpus.split.method: folds), and predict out of fold"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of trained encoders in training; auto: bfloat16 where the hardware has it"
     )

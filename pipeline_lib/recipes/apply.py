@@ -100,9 +100,11 @@ def stale_outputs(params: Params, root: Path = Path()) -> list[Path]:
         ],
         "rebalancing": [
             "data/rebalanced/{}.parquet",
+            "data/rebalanced_folds/{}",
             "models/rebalancing/{}",
             "metrics/rebalancing/{}.json",
             "metrics/plots/layers/{}.csv",
+            "metrics/plots/learning/{}.csv",
         ],
     }
     stale = []
