@@ -1,12 +1,15 @@
-"""rebalancing: data/predictions/ or data/embeddings/ -> data/rebalanced/<entry>.parquet, models/rebalancing/<entry>/"""
+"""rebalancing: data/predictions/ or data/embeddings/ -> data/rebalanced/<entry>.parquet, models/rebalancing/<entry>/
+
+An entry with folds reads the folds' tables of an expert, data/predictions_folds/<expert>/, or an embedding; its table
+is out of fold, and data/rebalanced_folds/<entry>/ has a table a fold. An entry without has none.txt there.
+"""
 
 from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.params.rebalancing import RebalancingSettings
-from pipeline_lib.rebalancing import model, probe, source
-from pipeline_lib.rebalancing.rebalance import fit
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.rebalancing import folds, learning, probe
+from pipeline_lib.tables import manifest
 
 
 def main(
@@ -15,18 +18,23 @@ def main(
     out: Path = Path("data/rebalanced"),
     learned: Path = Path("models/rebalancing"),
     metrics: Path = Path("metrics/rebalancing"),
-    plots: Path = Path("metrics/plots/layers"),
+    plots: Path = Path("metrics/plots"),
 ) -> None:
-    """Fit the entry that params.yaml names on its source, and write its table and its layer curve."""
+    """Fit the entry that params.yaml names on its source, and write its tables and its curves."""
     settings = RebalancingSettings.read(f"rebalancing.{entry}")
     corpus = manifest.read(manifest_path)
-    read = source.read(settings, corpus, entry)
-    fitted = fit(read, corpus, settings, entry)
-    predictions.write(out / f"{entry}.parquet", model.apply(fitted, read))
-    model.write(learned / entry, fitted)
-    layers = settings.source
-    curve = probe.probe(read, corpus, layers, entry) if layers is not None and layers.has_curve else {}
-    probe.write(curve, fitted.temperature, plots / f"{entry}.csv", metrics / f"{entry}.json", corpus.notice)
+    parts = folds.fit_parts(settings, corpus, entry)
+    tables = out.with_name(f"{out.name}_folds") / entry
+    folds.write_parts(parts, settings, corpus, learned / entry, out / f"{entry}.parquet", tables)
+    layers, further = settings.source, folds.summary(parts, settings)
+    curve: probe.Curve = {}
+    if layers is not None and layers.has_curve:
+        curve = probe.mean([probe.probe(part.source, part.manifest, layers, entry) for part in parts])
+    if growth := learning.learning_curve(parts, settings, entry):
+        further["learning_curve"] = growth
+        print(f"rebalancing.{entry}: {growth['sentences'][0]}")
+    learning.write(growth, plots / "learning" / f"{entry}.csv")
+    probe.write(curve, further, plots / "layers" / f"{entry}.csv", metrics / f"{entry}.json", corpus.notice)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pipeline_lib.params import foresight
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root, demonstration_left
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.folds import wrong_folds
 from pipeline_lib.params.inputs import (
     branches_of,
     made_by_stages,
@@ -37,7 +38,7 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
         ParameterError: every mistake of every section, a line each
     """
     params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_slots(params), *foresight.wrong_values(params)]
+    mistakes = [*_unknown_names(params), *wrong_folds(params), *wrong_slots(params), *foresight.wrong_values(params)]
     if present:
         made = params.corpus.root in made_by_stages(params)
         tables = [] if made else foresight.wrong_table(params)

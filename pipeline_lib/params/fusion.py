@@ -47,6 +47,9 @@ class FusionSettings(Settings):
     experts: Annotated[
         list[str], Field(min_length=1, description="entries of rebalancing, in the order of the weights")
     ]
+    folds: Annotated[
+        bool, Field(description="fit once a fold of the corpus (corpus.split.method: folds), and predict out of fold")
+    ] = False
     tuning: Annotated[
         str,
         Field(min_length=1, description="split or subset that fusion is fitted on; a score there is resubstitution"),

@@ -16,7 +16,7 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import FUNCTIONALS, NOT_INSTALLED
 from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.params.rebalancing import EMBEDDINGS, RebalancingSettings
+from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
 TRANSCRIPTS = "data/transcripts.parquet"
@@ -35,6 +35,7 @@ def made_by_stages(params: Params) -> set[str]:
         *(f"data/embeddings/{name}" for name in params.embedding),
         *(f"models/{name}" for name in params.finetuning),
         *(f"data/predictions/{name}.parquet" for name in params.finetuning),
+        *(f"{PREDICTIONS_FOLDS}{name}" for name, expert in params.finetuning.items() if expert.folds),
         *(
             f"data/predictions_alone/{name}/{combination}.parquet"
             for name, expert in params.finetuning.items()
@@ -71,7 +72,7 @@ def entries_with_slots(params: Params) -> Iterator[tuple[str, Settings, dict[str
 
 def sources(params: Params) -> list[str]:
     """Return what an entry of rebalancing may read: tables of predictions and embeddings."""
-    folders = ("data/predictions/", "data/predictions_alone/", EMBEDDINGS)
+    folders = ("data/predictions/", "data/predictions_alone/", PREDICTIONS_FOLDS, EMBEDDINGS)
     return sorted(path for path in made_by_stages(params) if path.startswith(folders))
 
 
@@ -179,9 +180,15 @@ def unsupported_language(params: Params) -> list[str]:
 
 
 def _source(name: str, entry: RebalancingSettings, params: Params) -> str:
-    """Return what an entry reads: where it names nothing, the predictions of the expert with its name."""
-    is_open = entry.reads.source == FILLER and name in params.finetuning
-    return f"data/predictions/{name}.parquet" if is_open else entry.reads.source
+    """Return what an entry reads: where it names nothing, the predictions of the expert with its name.
+
+    Of an expert with folds these are the folder of its folds' tables.
+    """
+    expert, source = params.finetuning.get(name), entry.reads.source
+    if source == FILLER and expert is not None:
+        source = f"data/predictions/{name}.parquet"
+    with_folds = {f"data/predictions/{each}.parquet": each for each, e in params.finetuning.items() if e.folds}
+    return f"{PREDICTIONS_FOLDS}{with_folds[source]}" if source in with_folds else source
 
 
 def _covers(folder: str, path: str) -> bool:

@@ -8,6 +8,7 @@ from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.classifier import Shrinkage
 
 EMBEDDINGS = "data/embeddings/"
+PREDICTIONS_FOLDS = "data/predictions_folds/"
 TEST = "test"  # a split whose name begins so is scored only
 Share = Annotated[float, Field(ge=0)]
 Components = Annotated[
@@ -75,7 +76,11 @@ class RebalancingReads(Settings):
     """What an entry reads beside the manifest."""
 
     source: Annotated[
-        Slot, Field(description="a table of predictions, data/predictions/<expert>.parquet, or data/embeddings/<name>")
+        Slot,
+        Field(
+            description="a table of predictions, data/predictions/<expert>.parquet (of an expert with folds their"
+            " folder, data/predictions_folds/<expert>), or data/embeddings/<name>"
+        ),
     ] = FILLER
 
 
@@ -104,6 +109,17 @@ class SourceSettings(Settings):
         100.0
     )
     probe: ProbeSettings = ProbeSettings()
+    learning_curve: Annotated[
+        list[Annotated[float, Field(gt=0, le=1)]] | None,
+        Field(min_length=2, description="shares of the training recordings to fit on; null: no learning curve"),
+    ] = None
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _shares_ascend(cls, shares: list[float] | None) -> list[float] | None:
+        if shares is not None and shares != sorted(set(shares)):
+            raise ValueError("expected ascending shares, each once, such as [0.125, 0.25, 0.5, 1.0]")
+        return shares
 
     @property
     def has_curve(self) -> bool:
@@ -122,6 +138,9 @@ class RebalancingSettings(Settings):
     """How one system's posterior is made, and which label prior it then contains. Each choice keeps its own options."""
 
     reads: RebalancingReads = RebalancingReads()
+    folds: Annotated[
+        bool, Field(description="fit once a fold of the corpus (corpus.split.method: folds), and predict out of fold")
+    ] = False
     source: Annotated[
         SourceSettings | None, Field(description="of an embedding: its layers and normalisation; of predictions null")
     ] = None

@@ -7,7 +7,7 @@ training utterances. The curve compares layers; the best layer is chosen on dev,
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,25 @@ def probe(source: Source, manifest: Manifest, settings: SourceSettings, name: st
     return curve
 
 
-def write(curve: Curve, temperature: float | None, plot: Path, metrics: Path, corpus_notice: str = "") -> None:
+def mean(curves: Sequence[Curve]) -> Curve:
+    """Return the mean of the folds' curves, of the metrics that all of them have; empty where one has none.
+
+    Args:
+        curves: of the same layers
+    """
+    result: Curve = {}
+    for layer, scores in curves[0].items() if all(curves) else ():
+        names = [name for name in scores if all(name in curve[layer] for curve in curves)]
+        result[layer] = {name: sum(curve[layer][name] for curve in curves) / len(curves) for name in names}
+    return result
+
+
+def write(curve: Curve, further: Mapping[str, Any], plot: Path, metrics: Path, corpus_notice: str = "") -> None:
     """Write the curve as a plot with one column a metric, and as metrics with the best layer of each.
 
     Args:
         curve: see ``probe``; of an entry without one it is empty, and the plot holds its columns' names alone
-        temperature: of the entry, a further metric, None without calibration
+        further: metrics of the entry, by name
         plot: CSV, its first column the layer
         metrics: JSON
         corpus_notice: the manifest's, for whoever reads the numbers
@@ -74,12 +87,24 @@ def write(curve: Curve, temperature: float | None, plot: Path, metrics: Path, co
     if curve:
         # of equal layers the first
         best = {name: max(curve, key=lambda layer: (curve[layer][name], -layer)) for name in names}
-        summary["best_on_dev"] = {n: {"layer": k, "score": round(curve[k][n], 6)} for n, k in best.items()}
-    if temperature is not None:
-        summary["temperature"] = round(temperature, 6)
+        summary["best_on_dev"] = {n: {"layer": k, "score": curve[k][n]} for n, k in best.items()}
+    summary = _rounded({**summary, **further})
     if summary and corpus_notice:
         summary["notice"] = corpus_notice
     atomic.write_file(metrics, json.dumps(summary, indent=2, sort_keys=True) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON's types with their numbers rounded to six decimals."""
+    match value:
+        case dict():
+            return {name: _rounded(each) for name, each in value.items()}
+        case list():
+            return [_rounded(each) for each in value]
+        case float():
+            return round(value, 6)
+        case _:
+            return value
 
 
 def _tasks(manifest: Manifest, rows: np.ndarray, settings: SourceSettings) -> list[Task]:

@@ -14,6 +14,7 @@ from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
 Layers = tuple[int, ...]  # of an embedding, ascending; () are an expert's own embeddings
+MOST_HELD = 2**30  # bytes of layers kept in memory; one that would go beyond is read again whenever it is used
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,14 @@ def read(settings: RebalancingSettings, manifest: Manifest, name: str) -> Source
         InputError: the table or folder is missing or damaged, or is not of this corpus
     """
     path = Path(settings.reads.source)
-    if settings.source is None:
-        return of_predictions(predictions.read(path))
-    return of_embedding(path, manifest, settings.source, name)
+    if settings.source is not None:
+        return of_embedding(path, manifest, settings.source, name)
+    if path.is_dir():
+        raise InputError(
+            f"rebalancing.{name}.reads.source is {str(path)!r}, a folder with a table a fold, and"
+            f" rebalancing.{name}.folds is false: set it to true"
+        )
+    return of_predictions(predictions.read(path))
 
 
 def of_predictions(predicted: Predictions) -> Source:
@@ -79,7 +85,7 @@ def of_predictions(predicted: Predictions) -> Source:
 
 
 def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, name: str) -> Source:
-    """Return the layers of a stored embedding as a source; a layer is read when it is used.
+    """Return the layers of a stored embedding as a source; a layer is read when it is first used, and held in memory.
 
     Utterances that the embedding leaves out (those without its modality) are counted, printed and not part of it.
 
@@ -94,7 +100,7 @@ def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, nam
             normalised by speaker and no utterance has one
     """
     info = embeddings.read_info(folder)
-    ids, _ = embeddings.read_layer(folder, info.layers[0])
+    ids, first = embeddings.read_layer(folder, info.layers[0])
     row_of = {utterance: row for row, utterance in enumerate(manifest.ids)}
     if any(utterance not in row_of for utterance in ids) or len(manifest) - len(ids) != info.n_without:
         raise InputError(f"{folder} and the manifest have different utterances (was the corpus changed since?)")
@@ -105,14 +111,23 @@ def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, nam
         )
     speakers = manifest.frame["speaker"].to_numpy()[[row_of[utterance] for utterance in ids]]
     groups = _speakers(speakers, f"rebalancing.{name}") if settings.normalise == "speaker" else None
+    held = {info.layers[0]: first if groups is None else normalised(first, groups)}
+
+    def values_of(layer: int) -> np.ndarray:
+        if layer in held:
+            return held[layer]
+        read_ids, values = embeddings.read_layer(folder, layer)
+        if read_ids.tolist() != ids.tolist():
+            raise InputError(f"{folder}: layer {layer} holds other utterances than layer {info.layers[0]}")
+        values = values if groups is None else normalised(values, groups)
+        if values.nbytes * (len(held) + 1) <= MOST_HELD:
+            held[layer] = values
+        return values
 
     def vectors(layers: Layers) -> np.ndarray:
         total = np.zeros((len(ids), info.vector_width))
         for layer in layers:
-            read_ids, values = embeddings.read_layer(folder, layer)
-            if read_ids.tolist() != ids.tolist():
-                raise InputError(f"{folder}: layer {layer} holds other utterances than layer {info.layers[0]}")
-            total += values if groups is None else normalised(values, groups)
+            total += values_of(layer)
         return total / len(layers)
 
     table = Predictions(ids, name, device=info.device, precision=info.precision)

@@ -53,8 +53,16 @@ class Stage:
 
 def rebalancing(entry: str) -> Stage:
     """Return the stage of an entry of rebalancing."""
-    written = (f"data/rebalanced/{entry}.parquet", f"models/rebalancing/{entry}")
-    curve = (f"metrics/rebalancing/{entry}.json", f"metrics/plots/layers/{entry}.csv")
+    written = (
+        f"data/rebalanced/{entry}.parquet",
+        f"data/rebalanced_folds/{entry}",
+        f"models/rebalancing/{entry}",
+    )
+    curve = (
+        f"metrics/rebalancing/{entry}.json",
+        f"metrics/plots/layers/{entry}.csv",
+        f"metrics/plots/learning/{entry}.csv",
+    )
     return Stage(f"rebalancing@{entry}", written + curve)
 
 

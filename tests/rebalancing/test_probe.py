@@ -94,7 +94,7 @@ def test_without_anything_to_probe_the_curve_is_empty_which_is_printed(tmp_path,
 
 def test_the_plot_has_a_column_a_metric_and_the_best_layer_is_the_first_of_equals(tmp_path):
     curve = {i: {"macro_f1": score, "ua": 0.5} for i, score in enumerate([0.2, 0.4, 0.3])}
-    probe.write(curve, None, tmp_path / "p" / "x.csv", tmp_path / "m" / "x.json", "noise")
+    probe.write(curve, {}, tmp_path / "p" / "x.csv", tmp_path / "m" / "x.json", "noise")
     rows = list(csv.reader((tmp_path / "p" / "x.csv").open()))
     assert rows == [
         ["layer", "macro_f1", "ua"],

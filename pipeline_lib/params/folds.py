@@ -1,0 +1,102 @@
+"""Folds across the sections of params.yaml: who fits once a fold, and who then reads the folds' tables."""
+
+from collections.abc import Iterator
+
+from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
+from pipeline_lib.params.sections import Params
+
+METHOD = "folds"  # of corpus.split
+WITHOUT_DEVELOPMENT = ("uniform", "given", "none")  # priors for which no utterance of a split is read
+
+
+def wrong_folds(params: Params) -> list[str]:
+    """Return, a line each, the entries whose ``folds`` does not fit the corpus or what they read."""
+    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params), *_encoders_of_folds(params)]
+
+
+def _of_the_corpus(params: Params) -> Iterator[str]:
+    """Yield the experts and the entries on embeddings that have folds where the corpus has none, or the reverse."""
+    entries: dict[str, bool] = {f"finetuning.{name}": expert.folds for name, expert in params.finetuning.items()}
+    on_embeddings = {n: entry for n, entry in params.rebalancing.items() if entry.reads.source.startswith(EMBEDDINGS)}
+    entries |= {f"rebalancing.{name}": entry.folds for name, entry in on_embeddings.items()}
+    method = params.corpus.split.method
+    for where, folds in entries.items():
+        if folds and method != METHOD:
+            yield (
+                f"{where}.folds is true, but corpus.split.method is {method!r}: set corpus.split.method: folds, or"
+                f" {where}.folds: false"
+            )
+        if not folds and method == METHOD:
+            yield (
+                f"{where}.folds is false, but corpus.split.method is 'folds', so that no utterance is in train:"
+                f" set {where}.folds: true"
+            )
+
+
+def _of_experts(params: Params) -> Iterator[str]:
+    """Yield the entries of rebalancing that have folds where the expert that they read has none, or the reverse."""
+    for name, entry in params.rebalancing.items():
+        where, source = f"rebalancing.{name}", entry.reads.source
+        expert = _expert_of(source, name, params)
+        if expert is None:
+            continue
+        whose = f"finetuning.{expert}.folds"
+        with_folds = params.finetuning[expert].folds
+        if source.startswith("data/predictions_alone/"):
+            if entry.folds:
+                yield f"{where}.folds is true, but {source} is one table of all folds: set {where}.folds: false"
+            elif with_folds and _reads_a_split(entry):
+                yield (
+                    f"{where} reads {source}, out of fold, which can be fitted on nothing; expected method: none,"
+                    f" calibration: none and prior: one of {list(WITHOUT_DEVELOPMENT)}"
+                )
+        elif entry.folds != with_folds:
+            yield f"{where}.folds is {_yaml(entry.folds)}, but {whose} is {_yaml(with_folds)}: set both alike"
+
+
+def _of_fusion(params: Params) -> Iterator[str]:
+    """Yield why the fusion cannot have, or cannot do without, folds."""
+    known = {name: params.rebalancing[name].folds for name in params.fusion.experts if name in params.rebalancing}
+    if len(set(known.values())) > 1:
+        without = [name for name, folds in known.items() if not folds]
+        yield f"fusion.experts {without} have no folds and the others have: fuse experts with folds, or without"
+    elif known and params.fusion.folds not in known.values():
+        expected = _yaml(not params.fusion.folds)
+        yield (
+            f"fusion.folds is {_yaml(params.fusion.folds)}, but folds of its experts {[*known]} is {expected}:"
+            f" set fusion.folds: {expected}"
+        )
+
+
+def _encoders_of_folds(params: Params) -> Iterator[str]:
+    """Yield who takes the encoder of an expert with folds: it was trained on what a fold tests."""
+    with_folds = {f"models/{name}" for name, expert in params.finetuning.items() if expert.folds}
+    users = {f"embedding.{name}.expert": entry.expert for name, entry in params.embedding.items()}
+    for name, expert in params.finetuning.items():
+        several = len(expert.branches) > 1
+        for modality, branch in expert.branches.items():
+            users[f"finetuning.{name}.{f'branches.{modality}.' if several else ''}expert"] = branch.expert
+    for where, folder in users.items():
+        if folder in with_folds:
+            yield (
+                f"{where} is {folder!r}, an expert with folds, which has an encoder a fold, each trained on what others"
+                " test; expected an encoder, or an expert of another corpus"
+            )
+
+
+def _expert_of(source: str, name: str, params: Params) -> str | None:
+    """Return the expert whose predictions an entry reads; of a slot to be filled the one of its own name."""
+    for expert in params.finetuning:
+        tables = (f"data/predictions/{expert}.parquet", f"{PREDICTIONS_FOLDS}{expert}")
+        if source in tables or source.startswith(f"data/predictions_alone/{expert}/"):
+            return expert
+    return name if name in params.finetuning and not source.startswith(("data/predictions", EMBEDDINGS)) else None
+
+
+def _reads_a_split(entry: RebalancingSettings) -> bool:
+    fitted = entry.method != "none" or entry.calibration != "none"
+    return fitted or entry.prior not in WITHOUT_DEVELOPMENT
+
+
+def _yaml(value: bool) -> str:
+    return str(value).lower()
