@@ -63,6 +63,20 @@ def make(settings: FusionSettings) -> Fuser:
     return FUSERS[settings.method](**options)
 
 
+def resolved(settings: FusionSettings) -> FusionSettings:
+    """Return the settings that are fitted: of one expert alone those of interpolation, whose only weight is 1.
+
+    Its posterior and attributes then pass unchanged, by every method.
+
+    Args:
+        settings: the section fusion
+    """
+    if len(settings.experts) > 1 or settings.method == "interpolation":
+        return settings
+    print(f"fusion.experts is {settings.experts}, one expert: it passes unchanged, fusion.method is not used")
+    return settings.model_copy(update={"method": "interpolation"})
+
+
 def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSettings) -> Fusion:
     """Fit the chosen fuser on the tuning utterances and fuse every utterance that an expert predicts.
 

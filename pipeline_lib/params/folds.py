@@ -11,7 +11,7 @@ WITHOUT_DEVELOPMENT = ("uniform", "given", "none")  # priors for which no uttera
 
 def wrong_folds(params: Params) -> list[str]:
     """Return, a line each, the entries whose ``folds`` does not fit the corpus or what they read."""
-    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params), *_encoders_of_folds(params)]
+    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params)]
 
 
 def _of_the_corpus(params: Params) -> Iterator[str]:
@@ -66,22 +66,6 @@ def _of_fusion(params: Params) -> Iterator[str]:
             f"fusion.folds is {_yaml(params.fusion.folds)}, but folds of its experts {[*known]} is {expected}:"
             f" set fusion.folds: {expected}"
         )
-
-
-def _encoders_of_folds(params: Params) -> Iterator[str]:
-    """Yield who takes the encoder of an expert with folds: it was trained on what a fold tests."""
-    with_folds = {f"models/{name}" for name, expert in params.finetuning.items() if expert.folds}
-    users = {f"embedding.{name}.expert": entry.expert for name, entry in params.embedding.items()}
-    for name, expert in params.finetuning.items():
-        several = len(expert.branches) > 1
-        for modality, branch in expert.branches.items():
-            users[f"finetuning.{name}.{f'branches.{modality}.' if several else ''}expert"] = branch.expert
-    for where, folder in users.items():
-        if folder in with_folds:
-            yield (
-                f"{where} is {folder!r}, an expert with folds, which has an encoder a fold, each trained on what others"
-                " test; expected an encoder, or an expert of another corpus"
-            )
 
 
 def _expert_of(source: str, name: str, params: Params) -> str | None:
