@@ -58,7 +58,8 @@ def beside_baselines(
         system to baseline to ``metric``, ``score``, ``baseline``, ``difference`` with ``difference_lo`` and ``_hi``,
         and ``n``; and warnings about pairs that cannot be compared, a sentence each
     """
-    split, result, warnings = settings.plotted_split, {}, []
+    split, warnings = settings.plotted_split, []
+    result: dict[str, dict[str, Any]] = {}
     inside = manifest.mask(split)
     for name, baseline in pairs(settings, params):
         both = [systems[name], systems[baseline]]
