@@ -1,36 +1,50 @@
-"""scoring: data/manifest.parquet and tables of predictions -> metrics/{scores,details}.json, report.md, plots/"""
+"""scoring: data/manifest.parquet, tables of predictions -> metrics/{scores,details}.json, report.md, audit.*, plots/"""
 
 import json
 import sys
 from pathlib import Path
 
 from pipeline_lib.command import run
-from pipeline_lib.params.base import read_params
+from pipeline_lib.params.base import read_params, read_value
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.audit import audit, records, sentence
+from pipeline_lib.scoring.audit_page import page, table
 from pipeline_lib.scoring.contamination import checkpoints, contamination
-from pipeline_lib.scoring.headline import summary
+from pipeline_lib.scoring.headline import headline_system, summary
+from pipeline_lib.scoring.learning import read_curves, section
 from pipeline_lib.scoring.plots import write_plots, write_systems
-from pipeline_lib.scoring.report import report
+from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, predictions
 
 
-def main(manifest_path: Path = Path("data/manifest.parquet"), out: Path = Path("metrics")) -> None:
-    """Score every system that params.yaml names, with intervals and a comparison."""
+def main(
+    manifest_path: Path = Path("data/manifest.parquet"),
+    out: Path = Path("metrics"),
+    rebalancing: Path = Path("metrics/rebalancing"),
+) -> None:
+    """Score every system that params.yaml names, with intervals and a comparison; list the likeliest label errors."""
     settings, params = ScoringSettings.read("scoring"), read_params()
     corpus = manifest.read(manifest_path)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
-    scored = score(corpus, systems, settings)
+    scored = score(corpus, systems, settings, params)
     scored.warnings[:0] = contamination(used, corpus.corpus)
-    for warning in scored.warnings:
+    for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):
         atomic.write_file(out / f"{name}.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
-    atomic.write_file(out / "report.md", report(scored, settings))
+    headline = next(system for system in systems if system.name == headline_system(settings))
+    audited = audit(corpus, headline, settings.splits, settings.audit.recordings)
+    listed = records(corpus, audited)
+    atomic.write_file(out / "audit.csv", table(listed, corpus.labels))
+    root = read_value("corpus.root")
+    atomic.write_file(out / "audit.html", page(audited, listed, corpus.corpus, corpus.notice, root, out))
+    notes = section(read_curves(settings.tables, rebalancing), sentence(audited))
+    atomic.write_file(out / "report.md", report(scored, settings, notes))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)
 

@@ -9,7 +9,7 @@ from pipeline_lib.params.base import Settings
 
 Metric = Literal["macro_f1", "ua", "wa", "weighted_f1", "ccc_arousal", "ccc_valence", "ccc_dominance", "ccc_mean"]
 
-RESERVED = ("corpus", "notice", "chance", "over_folds", "below_baselines")  # keys beside the splits' in details.json
+RESERVED = ("corpus", "notice", "chance", "over_folds", "beside_baselines")  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 
 
@@ -26,7 +26,10 @@ class ComparisonSettings(Settings):
 
     system: str = Field("fused", description="the system that is claimed to be better")
     against: list[str] = Field(["audio", "text"], description="the better of these is beaten; [] compares nothing")
-    chosen_on: str = Field("dev_filt", description="the split that decides which of them is better; never a test split")
+    chosen_on: str = Field(
+        "dev_filt",
+        description="the split that decides which of several is better: no test split; of a corpus in folds: folds",
+    )
     metric: Metric = "macro_f1"
     permutations: Annotated[int, Field(ge=100)] = Field(
         10_000, description="swaps that are tried; all of them where 2^(speakers - 1) is no more than this"

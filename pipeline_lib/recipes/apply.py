@@ -15,7 +15,7 @@ from pipeline_lib.params import outputs
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params
 from pipeline_lib.params.check import absent, check, read_all
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, leave_out_fusion, write_yaml
 from pipeline_lib.storage import atomic
 
 
@@ -98,6 +98,7 @@ def apply(
         replace_path(values, assignment)
     for assignment in sets:
         change(values, assignment)
+    unfused = leave_out_fusion(values)
     draft = out.with_name(f".{out.name}.draft")
     draft.write_text(write_yaml(values), encoding="utf-8")
     try:
@@ -111,6 +112,8 @@ def apply(
     for path in outputs.stale_outputs(params, out.parent):
         outputs.remove(path)
         print(f"removed {path}, which {name} does not name")
+    if unfused:
+        print(f"left out of scoring.tables, since fusion has one expert: {', '.join(unfused)}")
     print(f"{out} is now the recipe {name}{' on stand-ins' if small else ''}; see git diff {out}")
     for line in absent(params):
         print(f"not there yet: {line}")

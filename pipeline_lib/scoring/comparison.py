@@ -1,7 +1,8 @@
 """Comparison of one system with the better of others, on splits that tuned nothing.
 
 The better one is chosen on the development split, not on the split of the comparison: the better of two *on the test
-split* would be a harder, but a tuned, opponent.
+split* would be a harder, but a tuned, opponent. A corpus in folds has no development split of its own: there the better
+one is chosen on the same out-of-fold predictions (``chosen_on: folds``), the harder opponent, and the report says so.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from pipeline_lib.scoring.permutation import difference, difference_interval, mc
 from pipeline_lib.scoring.scored_rows import choices, rows_for, tally
 from pipeline_lib.scoring.splits import is_resubstitution
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
 
 
-def compare(manifest: Manifest, systems: dict[str, System], settings: ScoringSettings) -> dict[str, dict[str, Any]]:
+def compare(
+    manifest: Manifest, systems: dict[str, System], settings: ScoringSettings
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the difference and its significance, for each split on which neither side nor the choice was tuned.
 
     Args:
@@ -29,7 +33,8 @@ def compare(manifest: Manifest, systems: dict[str, System], settings: ScoringSet
 
     Returns:
         split to ``best`` (the opponent), ``<metric>``, ``<metric>_lo``, ``<metric>_hi`` of the difference, ``p`` of the
-        permutation test and, for categories, ``p_mcnemar``; a split without predictions of a system is left out
+        permutation test and, for categories, ``p_mcnemar``, a split without predictions of a system left out; and a
+        sentence where the two systems are one and the same, which is not compared
 
     Raises:
         InputError: on the development split the metric cannot be taken of all opponents
@@ -37,7 +42,11 @@ def compare(manifest: Manifest, systems: dict[str, System], settings: ScoringSet
     options, comparisons = settings.comparison, {}
     system, best = systems[options.system], better(manifest, [systems[name] for name in options.against], settings)
     pair = (system, best)
-    chosen_on = manifest.mask(options.chosen_on)
+    if same_predictions(system, best):
+        note = f"{system.name} and {best.name} predict the same of every utterance: they are not compared"
+        return {}, [f"{note} (is scoring.comparison.system the fusion of {best.name} alone?)"]
+    choice = len(options.against) > 1 and options.chosen_on != folds.SPLIT
+    chosen_on = manifest.mask(options.chosen_on) if choice else np.zeros(len(manifest), dtype=bool)
     for split in settings.splits:
         inside = manifest.mask(split)
         rows, names = rows_for(options.metric, manifest, pair, inside)
@@ -50,7 +59,18 @@ def compare(manifest: Manifest, systems: dict[str, System], settings: ScoringSet
             truth = manifest.truth()[rows]
             one_right, other_right = (choices(side, rows) == truth for side in pair)
             comparisons[split]["p_mcnemar"] = mcnemar_p(one_right, other_right)
-    return comparisons
+    return comparisons, []
+
+
+def same_predictions(one: System, other: System) -> bool:
+    """Return whether two systems predict the same, to the bit.
+
+    Args:
+        one: aligned with the manifest
+        other: likewise
+    """
+    values = ((one.posterior, other.posterior), (one.attributes, other.attributes))
+    return all(a is b or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True)) for a, b in values)
 
 
 def better(manifest: Manifest, candidates: Sequence[System], settings: ScoringSettings) -> System:
@@ -64,6 +84,8 @@ def better(manifest: Manifest, candidates: Sequence[System], settings: ScoringSe
     Raises:
         InputError: the metric cannot be taken of all candidates there
     """
+    if len(candidates) == 1:
+        return candidates[0]
     split, metric = settings.comparison.chosen_on, settings.comparison.metric
     rows, names = rows_for(metric, manifest, candidates, manifest.mask(split))
     if not rows.any():

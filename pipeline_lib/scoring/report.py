@@ -5,21 +5,29 @@ from typing import Any
 
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.headline import METRICS
 from pipeline_lib.scoring.score import Scored
+from pipeline_lib.tables import folds
 
 CATEGORIES = {"macro_f1": "macro-F1", "ua": "UA", "wa": "WA", "weighted_f1": "weighted F1", "ece": "ECE"}
+POOLED = (
+    "Pooled: each utterance is predicted by the model of its own fold, which was neither trained, chosen nor stopped on"
+    " it, and all of them are one test set; intervals are over all speakers."
+)
 CONCORDANCES = {**{f"ccc_{name}": f"CCC {name}" for name in ATTRIBUTES}, "ccc_mean": "CCC mean"}
 
 
-def report(scored: Scored, settings: ScoringSettings) -> str:
-    """Return the page: notice, warnings, the comparison, and a table of systems for each split.
+def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ()) -> str:
+    """Return the page: systems below a baseline, notice, warnings, the comparison, a table of systems for each split.
 
     Args:
         scored: scores and warnings
         settings: the options they were made with
+        notes: lines for the end of the page
     """
     scores, options = scored.scores, settings.bootstrap
-    lines = [f"# Scores on {scores['corpus']}", ""]
+    lines = [f"**{sentence}**  " for sentence in below_baselines(scores)]
+    lines += ([""] if lines else []) + [f"# Scores on {scores['corpus']}", ""]
     if scores["notice"]:
         lines += [f"> **{scores['notice']}**", ""]
     lines += [f"> Warning: {warning}  " for warning in scored.warnings] + ([""] if scored.warnings else [])
@@ -27,13 +35,84 @@ def report(scored: Scored, settings: ScoringSettings) -> str:
     brackets = f"{options.confidence:.0%} intervals from {options.samples} resamples of speakers"
     fitted = "`_resubstitution` marks a system that was fitted on a part of what it is scored on"
     lines += [f"Brackets are {brackets}.{chance} {fitted}.", ""]
+    lines += [f"- {sentence}" for sentence in not_computed(settings)] + ([""] if settings.not_computed else [])
     for split in settings.splits:
         lines += [f"## {split}", ""]
+        chances = scores["chance"].get("splits", {}).get(split)
+        lines += [_chance(chances), ""] if chances else []
+        if split == folds.SPLIT and "over_folds" in scores:
+            lines += [POOLED, ""]
         difference = scores[split].get(f"{settings.comparison.system}_minus_best")
         lines += [_sentence(difference, settings), ""] if difference else []
-        systems = {name: values for name, values in scores[split].items() if "n" in values}
+        systems = {_marked(name, settings): values for name, values in scores[split].items() if "n" in values}
         lines += _table(systems, CATEGORIES, "n") + _table(systems, CONCORDANCES, "n_attributes")
-    return "\n".join(lines).rstrip() + "\n"
+        if split == folds.SPLIT:
+            lines += _folds(scores.get("over_folds", {}), settings)
+    return "\n".join([*lines, *notes]).rstrip() + "\n"
+
+
+def below_baselines(scores: dict[str, Any]) -> list[str]:
+    """Return a sentence for each system that scores less than a baseline on the same utterances.
+
+    Args:
+        scores: as in metrics/details.json
+    """
+    sentences = []
+    for system, baselines in scores.get("beside_baselines", {}).items():
+        for baseline, values in baselines.items():
+            if values["difference"] >= 0:
+                continue
+            metric = {**CATEGORIES, **CONCORDANCES}[values["metric"]]
+            own, other, n = f"{values['score']:.3f}", f"{values['baseline']:.3f}", values["n"]
+            sentence = (
+                f"{system} ({metric} {own}) is below the baseline {baseline} ({other}) on the same {n} utterances"
+            )
+            sentence += f"; difference {_number(values, 'difference', '+.3f')}"
+            sentences.append(sentence + (", which may be chance." if values["difference_hi"] >= 0 else "."))
+    return sentences
+
+
+def not_computed(settings: ScoringSettings) -> list[str]:
+    """Return a sentence for each baseline without predictions.
+
+    Args:
+        settings: the baselines, and why some are missing
+    """
+    return [f"The baseline {name} was not computed: {reason}" for name, reason in settings.not_computed.items()]
+
+
+def _marked(name: str, settings: ScoringSettings) -> str:
+    return f"{name} (baseline)" if name.removesuffix("_resubstitution") in settings.baselines else name
+
+
+def _chance(values: dict[str, Any]) -> str:
+    """Return labels, chance and ceiling of a split in words."""
+    counts = values["counts"]
+    present = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
+    absent = [label for label, count in counts.items() if not count]
+    guesses = [
+        f"UA {values[guess]['ua']:.3f} and macro-F1 {values[guess]['macro_f1']:.3f} by {what}"
+        for guess, what in (("uniform", "guessing"), ("majority", "always saying its most frequent label"))
+    ]
+    sentence = f"Labels: {present}. Chance here: {', '.join(guesses)}."
+    if absent:
+        sentence += f" Without {', '.join(absent)} no system exceeds UA and macro-F1 {values['ceiling']:.3f}."
+    return sentence
+
+
+def _folds(over: dict[str, dict[str, Any]], settings: ScoringSettings) -> list[str]:
+    """Return a table of the mean and deviation over folds, nothing without folds."""
+    metrics = {key: name for key, name in {**CATEGORIES, **CONCORDANCES}.items() if key in METRICS}
+    present = [key for key in metrics if any(key in values for values in over.values())]
+    if not present:
+        return []
+    lines = _row(["system", "folds", *(f"{metrics[key]}, mean ± deviation over folds" for key in present)])
+    lines += _row(["---"] * (len(present) + 2))
+    for name, values in over.items():
+        cells = [f"{v['mean']:.3f} ± {v['deviation']:.3f}" if (v := values.get(key)) else "" for key in present]
+        counted = max(len(value["by_fold"]) for value in values.values())
+        lines += _row([_marked(name, settings), str(counted), *cells])
+    return [*lines, ""]
 
 
 def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:
@@ -41,7 +120,9 @@ def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:
     metric = {**CATEGORIES, **CONCORDANCES}[options.metric]
     names, best = " and ".join(options.against), difference["best"]
     sentence = f"{options.system} less {best}"
-    sentence += f" (the better of {names} on {options.chosen_on})" if len(options.against) > 1 else ""
+    if len(options.against) > 1:
+        harder = ", the harder opponent: chosen on what is compared" if options.chosen_on == folds.SPLIT else ""
+        sentence += f" (the better of {names} on {options.chosen_on}{harder})"
     sentence += (
         f": {metric} {_number(difference, options.metric, '+.3f')}, p = {difference['p']:.4f} (speakers swapped)"
     )

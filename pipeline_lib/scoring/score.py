@@ -18,11 +18,15 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.baselines import beside_baselines
 from pipeline_lib.scoring.bootstrap import intervals
+from pipeline_lib.scoring.chance import chance
 from pipeline_lib.scoring.comparison import compare
+from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
 from pipeline_lib.scoring.splits import cautions, is_resubstitution
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -39,19 +43,24 @@ class Scored:
     warnings: list[str] = field(default_factory=list)
 
 
-def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings) -> Scored:
-    """Return the scores of every system on every split, and the comparison.
+def score(
+    manifest: Manifest, systems: Sequence[System], settings: ScoringSettings, params: dict[str, Any] | None = None
+) -> Scored:
+    """Return the scores of every system on every split, the comparison, the baselines and the mean over folds.
 
     Args:
         manifest: truth, speakers and splits
         systems: aligned with the manifest
-        settings: splits, intervals and the comparison
+        settings: splits, intervals, the comparison and the baselines
+        params: params.yaml as read, which tells what a table comes from; None: no system is held against baselines
 
     Raises:
         InputError: a split is not in the manifest, a system is scored nowhere, or a score is not finite
     """
     scores: dict[str, Any] = {"corpus": manifest.corpus, "notice": manifest.notice}
     scores["chance"] = {"ua": 1 / len(manifest.labels)} if manifest.labels else {}
+    if manifest.labels:
+        scores["chance"]["splits"] = {split: chance(manifest, split) for split in settings.splits}
     scored = Scored(scores)
     for split in settings.splits:
         scored.warnings += cautions(manifest, split)
@@ -69,6 +78,13 @@ def score(manifest: Manifest, systems: Sequence[System], settings: ScoringSettin
             )
     if settings.comparison.against:
         _compare(manifest, systems, settings, scored)
+    if settings.baselines and params is not None:
+        named = {system.name: system for system in systems}
+        scores["beside_baselines"], unlike = beside_baselines(manifest, named, settings, params)
+        scored.warnings += unlike
+    if folds.SPLIT in settings.splits and folds.count(manifest):
+        scores["over_folds"] = over_folds(manifest, systems)
+        scored.warnings += cautions_of_folds(manifest)
     _check_finite("scores", scores)
     return scored
 
@@ -128,10 +144,11 @@ def _covers(
 
 def _compare(manifest: Manifest, systems: Sequence[System], settings: ScoringSettings, scored: Scored) -> None:
     name = settings.comparison.system
-    comparisons = compare(manifest, {system.name: system for system in systems}, settings)
+    comparisons, notes = compare(manifest, {system.name: system for system in systems}, settings)
+    scored.warnings += notes
     for split, values in comparisons.items():
         scored.scores[split][f"{name}_minus_best"] = values
-    if not comparisons:
+    if not comparisons and not notes:
         scored.warnings.append(f"{name} is compared on no split: each of {settings.splits} tuned something or is empty")
 
 

@@ -233,7 +233,7 @@ def test_a_hub_that_is_silent_costs_no_more_than_the_limit_for_all_together(monk
 
 def test_checkpoints_are_asked_for_though_the_corpus_is_not_there_yet(tmp_path, monkeypatch):
     values = read_params(DEFAULT)
-    values["corpus"]["root"] = str(tmp_path / "nowhere")
+    values["corpus"] |= {"root": str(tmp_path / "nowhere"), "name": None, "notice": ""}
     (tmp_path / "params.yaml").write_text(json.dumps(values))
     monkeypatch.chdir(tmp_path)
     given = []

@@ -101,7 +101,7 @@ STAGES = (
     Stage(
         "scoring",
         (
-            *(f"metrics/{name}" for name in ("scores.json", "details.json", "report.md")),
+            *(f"metrics/{name}" for name in ("scores.json", "details.json", "audit.csv", "audit.html", "report.md")),
             *("metrics/plots/confusion", "metrics/plots/systems.csv"),
         ),
     ),

@@ -23,7 +23,7 @@ def values(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(ROOT / "models")
     values = YAML12.load(text("default"))
-    values["corpus"]["root"] = "mine"
+    values["corpus"] |= {"root": "mine", "name": None, "notice": ""}
     values["demonstration"] = {}
     write(["audio,emotion", "a.wav,anger"])
     return values

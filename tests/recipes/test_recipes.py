@@ -12,7 +12,7 @@ from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import entries_with_slots, parts_with_encoder, wrong_slots
 from pipeline_lib.recipes import apply
-from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
+from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, leave_out_fusion, names, write_yaml
 from pipeline_lib.recipes.small import SIZE_KEYS, shrink
 from tests.recipes.laid_down import YAML12, filled, overlaid, text
 
@@ -111,6 +111,23 @@ def test_applying_writes_params_whole_and_leaves_no_draft(tmp_path, monkeypatch,
     assert (tmp_path / "params.yaml").read_text() == text("default")
     assert [path.name for path in tmp_path.glob(".*")] == []
     assert "is now the recipe default" in capsys.readouterr().out
+
+
+def test_with_one_expert_the_fused_rows_are_left_out_and_nothing_is_compared_with_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").symlink_to(Path(apply.__file__).parents[2] / "models")
+    apply.apply("default", sets=["fusion.experts=[audio]"], out=tmp_path / "params.yaml")
+    params = check(tmp_path / "params.yaml", present=False).scoring
+    names = ["audio_raw", "audio", "text_raw", "text", "audio_layers", "text_layers"]
+    assert [*params.tables] == names
+    assert (params.comparison.system, params.comparison.against) == ("audio", [])
+    assert "since fusion has one expert: fused, fused_crossfitted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_recipe_scores_the_fusion_of_one_expert(name):
+    values = compose(name)
+    assert leave_out_fusion(values) == []
 
 
 def test_settings_are_merged_and_named_entries_are_those_of_the_overlay():

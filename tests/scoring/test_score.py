@@ -1,5 +1,6 @@
 """Which utterances count, under which name, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,21 @@ def test_wrong_settings_are_refused_by_name(change, message):
     values = {"splits": ["test"], "tables": {"audio": "audio.parquet"}, "comparison": {"against": []}}
     with pytest.raises(ParameterError, match=message):
         ScoringSettings.parse({**values, **change}, "scoring")
+
+
+def test_two_names_of_the_same_predictions_are_not_compared_and_a_warning_says_so():
+    manifest = drawn_manifest()
+    audio = drawn_predictions(manifest, "audio", 2)
+    tables = {"audio": audio, "fused": replace(audio, expert="fused")}
+    options = settings(tables, comparison={"system": "fused", "against": ["audio"]})
+    scored = score(manifest, systems(manifest, *tables.values()), options)
+    assert not [name for split in ("dev_filt", "dev_bal", "test") for name in scored.scores[split] if "minus" in name]
+    assert "fused and audio predict the same of every utterance: they are not compared" in " ".join(scored.warnings)
+
+
+def test_one_opponent_needs_no_split_to_be_chosen_on():
+    manifest = drawn_manifest()
+    tables = {name: drawn_predictions(manifest, name, i) for i, name in enumerate(("audio", "fused"))}
+    options = settings(tables, ["test"], comparison={"system": "fused", "against": ["audio"], "chosen_on": "absent"})
+    scored = score(manifest, systems(manifest, *tables.values()), options).scores
+    assert scored["test"]["fused_minus_best"]["best"] == "audio"

@@ -35,7 +35,7 @@ def project(tmp_path, monkeypatch):
         "bootstrap": {"samples": 200, "seed": 1, "confidence": 0.95},
     }
     trained = {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}
-    params = {"scoring": section, "finetuning": trained, "embedding": {}}
+    params = {"scoring": section, "finetuning": trained, "embedding": {}, "corpus": {"root": "/corpora/drawn"}}
     with (tmp_path / "params.yaml").open("w") as file:
         YAML().dump(params, file)
     monkeypatch.chdir(tmp_path)
@@ -49,9 +49,12 @@ def leaves(value):
 def test_the_stage_writes_scores_page_and_plots(project, capsys):
     scoring.main()
     scores = json.loads(Path("metrics/details.json").read_text())
-    assert (
-        scores["corpus"] == "drawn" and scores["notice"] == NOTICE and scores["chance"] == {"ua": pytest.approx(1 / 3)}
-    )
+    assert (scores["corpus"], scores["notice"]) == ("drawn", NOTICE)
+    assert scores["chance"]["ua"] == pytest.approx(1 / 3) and [*scores["chance"]["splits"]] == [
+        "dev_filt",
+        "dev_bal",
+        "test",
+    ]
     assert set(scores["dev_bal"]) == {"audio_raw", "audio", "text", "fused_resubstitution", "fused_crossfitted"}
     assert set(scores["test"]) == {"audio_raw", "audio", "text", "fused", "fused_minus_best"}
     assert {"macro_f1", "macro_f1_lo", "macro_f1_hi", "ua", "wa", "weighted_f1", "ccc_mean_hi", "ece", "n"} <= set(
@@ -83,6 +86,28 @@ def test_plots_hold_every_scored_utterance_and_every_bin(project):
     assert all(0 <= float(row[1]) <= 1 and row[0] == row[2] for row in points[1:])
     assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it has no predictions of the test split
     assert len(Path("metrics/plots/systems.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_the_page_ends_with_the_audit_and_the_learning_curve_and_few_numbers_are_the_metric(project):
+    curve = {"recordings": [10, 20], "macro_f1": [0.4, 0.5], "ua": [0.4, 0.5], "ua_deviation": [0.01, 0.01]}
+    (project / "metrics/rebalancing").mkdir(parents=True)
+    (project / "metrics/rebalancing/text.json").write_text(json.dumps({"learning_curve": curve}))
+    text = Path("params.yaml").read_text().replace("data/text.parquet", "data/rebalanced/text.parquet")
+    Path("params.yaml").write_text(text)
+    Path("data/rebalanced").mkdir()
+    Path("data/text.parquet").rename("data/rebalanced/text.parquet")
+    corpus = manifest.read(Path("data/manifest.parquet"))
+    weak = drawn_predictions(corpus, "fused", 3, 0.2, fitted_on=("dev_bal",))
+    predictions.write(Path("data/fused.parquet"), weak)
+    scoring.main()
+    end = Path("metrics/report.md").read_text().split("## More recordings, or cleaner labels?")[1]
+    assert "text: UA 0.400 from 10, 0.500 from 20 recordings" in end and "Label audit: " in end
+    rows = Path("metrics/audit.csv").read_text().splitlines()
+    assert rows[0].startswith("utterance_id,audio,")
+    assert len(rows) > 1 and Path("metrics/audit.html").read_text().count("<tr>") == len(rows)  # each with its header
+    few, details = (json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("scores", "details"))
+    assert few["fused"]["f1"] == few["headline"] == details["test"]["fused"]["macro_f1"]
+    assert len([leaf for leaf in leaves(few) if isinstance(leaf, float)]) == 2 + 3 + 3 + 2
 
 
 def test_two_runs_write_the_same_bytes_and_an_old_systems_plot_goes(project):
