@@ -63,7 +63,7 @@ def evaluate(corpus: manifest.Manifest, values: np.ndarray, split: str) -> str:
     truth, n_labels = corpus.truth(), len(corpus.labels)
     train, dev, scored = corpus.mask("train"), corpus.mask("dev"), corpus.mask(split)
     values = StandardScaler().fit(values[train]).transform(values)
-    models = [_fitted(values[train], truth[train], penalty) for penalty in PENALTIES]
+    models = [fitted(values[train], truth[train], penalty) for penalty in PENALTIES]
     on_dev = [unweighted_accuracy(truth[dev], model.predict(values[dev]), n_labels) for model in models]
     best = int(np.argmax(on_dev))
     speakers = [name if isinstance(name, str) else None for name in corpus.frame["speaker"][scored]]
@@ -77,7 +77,14 @@ def evaluate(corpus: manifest.Manifest, values: np.ndarray, split: str) -> str:
     return "\n".join(lines)
 
 
-def _fitted(values: np.ndarray, truth: np.ndarray, penalty: float) -> LogisticRegression:
+def fitted(values: np.ndarray, truth: np.ndarray, penalty: float) -> LogisticRegression:
+    """Return logistic regression with balanced class weights.
+
+    Args:
+        values: standardised, shape ``(n, width)``
+        truth: label indices, shape ``(n,)``
+        penalty: scikit-learn's C
+    """
     return LogisticRegression(C=penalty, class_weight="balanced", max_iter=5000).fit(values, truth)
 
 

@@ -50,3 +50,15 @@ def test_a_stage_runs_the_script_of_its_name_and_depends_on_it(name):
 def test_a_stage_says_what_it_does_and_never_persists_outputs(name):
     assert body(name)["desc"].endswith(".")
     assert "persist" not in str(body(name).get("outs"))
+
+
+def test_a_folder_that_only_experts_fill_is_there_without_experts_too():
+    """DVC refuses a dependency that does not exist, and a recipe may train no expert (``finetuning: {}``)."""
+    outs = [each for each in body("finetuning")["outs"] if isinstance(each, str)]
+    filled = {str(Path(each).parent) for each in outs}
+    read = {each for name in STAGES for each in body(name)["deps"]} & filled
+    assert read >= {"data/predictions", "data/predictions_alone"}
+    kept = Path("data/.gitignore").read_text().splitlines()
+    for folder in sorted(read):
+        assert (Path(folder) / ".gitignore").read_text() == "*\n!/.gitignore\n"
+        assert f"!/{Path(folder).name}/" in kept

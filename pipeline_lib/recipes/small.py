@@ -12,6 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline_lib.params.applicable import JOINT
 from pipeline_lib.params.base import ParameterError
+from pipeline_lib.params.encoder import FUNCTIONALS
 from pipeline_lib.recipes.compose import ENTRIES, compose, merge, read_yaml
 
 STAND_INS = Path(__file__).parent / "stand_ins" / "small.yaml"
@@ -35,6 +36,8 @@ def shrink(params: CommentedMap) -> None:
     checkpoints, labels = stand_ins.pop("checkpoints"), stand_ins.pop("labels")
     if params["corpus"]["labels"] is not None:
         params["corpus"]["labels"] = [labels.get(label, label) for label in params["corpus"]["labels"]]
+    if params["corpus"]["split"]["method"] == "folds":
+        del stand_ins["scoring"]  # all that takes part is in the folds; there is no other split to score
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)
@@ -53,10 +56,14 @@ def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
 def _load_stand_in(part: dict[str, Any], checkpoints: dict[str, str]) -> None:
     """Give an entry or a branch its small checkpoint."""
     name = part["encoder"]["checkpoint"]
+    if name in FUNCTIONALS:
+        return
     checkpoints = checkpoints | {small: small for small in checkpoints.values()}
     if name not in checkpoints:
         raise ParameterError(f"{STAND_INS.name} has no stand-in for {name!r}, only for {sorted(checkpoints)}")
     part["encoder"] |= {"checkpoint": checkpoints[name], "revision": None, "layers_kept": None}
+    if "whisper_length" in part["encoder"]:
+        part["encoder"]["whisper_length"] = "padded_30s"  # no stand-in is a Whisper
 
 
 def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
