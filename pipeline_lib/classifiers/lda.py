@@ -16,7 +16,6 @@ import numpy as np
 
 from pipeline_lib.classifiers.covariance import Shrinkage, class_statistics, signed, whitening
 from pipeline_lib.classifiers.inputs import as_features, softmax
-from pipeline_lib.errors import InputError
 
 _NO_SPREAD = 1e-9  # relative to the largest singular value of the class means
 
@@ -45,7 +44,7 @@ class LinearDiscriminantAnalysis:
         self.shrinkage = shrinkage
 
     def fit(self, features: np.ndarray, truth: np.ndarray) -> Self:
-        """Learn the discriminants.
+        """Learn the discriminants; where all class means are equal an arbitrary one is left, see ``separates``.
 
         Args:
             features: shape ``(n, width)``
@@ -55,7 +54,7 @@ class LinearDiscriminantAnalysis:
             self, fitted
 
         Raises:
-            InputError: fewer than two classes, no variation within any class, or all class means equal
+            InputError: fewer than two classes, or no variation within any class
         """
         statistics = class_statistics(features, truth, self.shrinkage)
         self.classes_ = statistics.classes
@@ -65,12 +64,15 @@ class LinearDiscriminantAnalysis:
         white, _ = whitening(statistics.scatter / len(truth))
         _, spread, axes = np.linalg.svd(np.sqrt(self.priors_)[:, None] * away @ white, full_matrices=False)
         most = len(self.classes_) - 1 if self.components is None else min(self.components, len(self.classes_) - 1)
-        n_components = min(most, int((spread > _NO_SPREAD * max(spread[0], 1.0)).sum()))
-        if not n_components:
-            raise InputError(f"the means of all {len(self.classes_)} classes are equal, nothing tells them apart")
+        n_components = max(1, min(most, int((spread > _NO_SPREAD * max(spread[0], 1.0)).sum())))
         self.components_ = signed(white @ axes[:n_components].T)
         self.means_ = away @ self.components_
         return self
+
+    @property
+    def separates(self) -> bool:
+        """Whether the class means differ on any discriminant; else a posterior of these features is the prior."""
+        return bool(np.abs(self.means_).max() > _NO_SPREAD)
 
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Return the features on the discriminants, shape ``(n, n_components)``.

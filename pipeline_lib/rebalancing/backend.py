@@ -51,6 +51,9 @@ class BackEnd:
         if s.components is not None:
             self.lda_ = LinearDiscriminantAnalysis(s.components, s.shrinkage).fit(features, truth)
             features = self.lda_.transform(features)
+            if not self.lda_.separates:
+                print("warning: the class means of these vectors are equal, so that they say nothing of the label:")
+                print("the posterior is the class prior, and scores are at chance")
         self.classifier_ = self.new_classifier().fit(features, truth)
         self.classes_, counts = np.unique(truth, return_counts=True)
         weights = np.ones(len(counts)) if isinstance(s, PldaSettings) else counts
