@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline_lib.errors import InputError
 
-CURVE = ("recordings", "macro_f1", "ua", "ua_deviation")
+POINTS = ("recordings", "ua")
 
 
-def read_curves(tables: dict[str, str], folder: Path) -> dict[str, dict[str, list[float]]]:
+def read_curves(tables: dict[str, str], folder: Path) -> dict[str, dict[str, list[Any]]]:
     """Return the learning curves that the stage rebalancing measured for the scored systems.
 
     Args:
@@ -18,8 +18,8 @@ def read_curves(tables: dict[str, str], folder: Path) -> dict[str, dict[str, lis
         folder: metrics/rebalancing
 
     Returns:
-        system to ``recordings``, ``macro_f1``, ``ua`` and ``ua_deviation``, lists of one length, 2 or more; systems
-        without a curve are left out
+        system to ``recordings`` and ``ua``, lists of one length, and ``sentences``, what the stage concludes from its
+        paired deviations; systems without a curve are left out
 
     Raises:
         InputError: a file is no JSON or its curve lacks a list
@@ -35,33 +35,24 @@ def read_curves(tables: dict[str, str], folder: Path) -> dict[str, dict[str, lis
             raise InputError(f"{file} is no JSON: run dvc repro rebalancing") from None
         if curve is None:
             continue
-        lengths = {len(curve[key]) if isinstance(curve.get(key), list) else -1 for key in CURVE}
-        if len(lengths) != 1 or lengths == {-1}:
-            raise InputError(f"{file}: learning_curve holds {sorted(curve)}, expected lists of one length, {[*CURVE]}")
-        if lengths != {1} and lengths != {0}:
-            curves[name] = curve
+        lists = [curve.get(key) for key in (*POINTS, "sentences")]
+        if not all(isinstance(each, list) and each for each in lists) or len(lists[0]) != len(lists[1]):
+            expected = f"lists {[*POINTS]} of one length, and sentences"
+            raise InputError(f"{file}: learning_curve holds {sorted(curve)}, expected {expected}")
+        curves[name] = curve
     return curves
 
 
-def sentence(system: str, curve: dict[str, Sequence[float]]) -> str:
-    """Return what a curve tells: its points, and whether its last step is larger than its deviation.
+def sentence(system: str, curve: dict[str, Sequence[Any]]) -> str:
+    """Return what a curve tells: its points, and what the stage rebalancing concludes from them.
 
     Args:
         system: whose curve it is
         curve: see ``read_curves``
     """
-    n, ua, deviation = (curve[key] for key in ("recordings", "ua", "ua_deviation"))
-    points = ", ".join(f"{score:.3f} from {int(size)}" for size, score in zip(n, ua, strict=True))
-    gain, noise = ua[-1] - ua[-2], max(deviation[-1], deviation[-2])
-    step = f"the last step, {n[-1] / n[-2]:.2g} times the recordings, changed UA by {gain:+.3f}"
-    if gain > noise:
-        verdict = f"more than its deviation of {noise:.3f}: more recordings would help"
-    else:
-        verdict = (
-            f"no more than its deviation of {noise:.3f}: more recordings of this kind would help little; cleaner labels"
-            " or other features may"
-        )
-    return f"{system}: UA {points} recordings; {step}, {verdict}."
+    points = zip(*(curve[key] for key in POINTS), strict=True)
+    measured = ", ".join(f"{ua:.3f} from {int(size)}" for size, ua in points)
+    return f"{system}: UA {measured} training recordings. {'. '.join(curve['sentences'])}."
 
 
 def section(curves: dict[str, dict[str, Any]], audit: str) -> list[str]:

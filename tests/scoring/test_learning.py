@@ -12,21 +12,15 @@ CURVE = {
     "macro_f1": [0.4, 0.5, 0.55],
     "ua": [0.42, 0.5, 0.56],
     "ua_deviation": [0.02, 0.03, 0.01],
+    "sentences": ["From 200 to 400 training recordings UA changes by +0.060: more would help"],
 }
 
 
-def test_a_step_above_its_deviation_says_that_more_recordings_would_help():
+def test_a_curve_is_told_by_its_points_and_by_what_the_stage_concludes():
     assert sentence("layers", CURVE) == (
-        "layers: UA 0.420 from 100, 0.500 from 200, 0.560 from 400 recordings; the last step, 2 times the recordings,"
-        " changed UA by +0.060, more than its deviation of 0.030: more recordings would help."
+        "layers: UA 0.420 from 100, 0.500 from 200, 0.560 from 400 training recordings. From 200 to 400 training"
+        " recordings UA changes by +0.060: more would help."
     )
-
-
-@pytest.mark.parametrize("last", [0.53, 0.4])
-def test_a_step_within_its_deviation_says_that_they_would_not(last):
-    flat = sentence("layers", {**CURVE, "ua": [0.42, 0.5, last], "ua_deviation": [0.02, 0.03, 0.04]})
-    assert f"changed UA by {last - 0.5:+.3f}, no more than its deviation of 0.040" in flat
-    assert "cleaner labels" in flat
 
 
 def test_curves_are_read_of_rebalanced_systems_under_the_systems_names(tmp_path):
@@ -42,8 +36,12 @@ def test_curves_are_read_of_rebalanced_systems_under_the_systems_names(tmp_path)
     ("text", "message"),
     [
         ("{", r"a.json is no JSON: run dvc repro rebalancing"),
-        (json.dumps({"learning_curve": {"ua": [1.0]}}), r"learning_curve holds \['ua'\], expected lists of one length"),
-        (json.dumps({"learning_curve": {**CURVE, "ua": [0.4]}}), r"expected lists of one length"),
+        (
+            json.dumps({"learning_curve": {"ua": [1.0]}}),
+            r"holds \['ua'\], expected lists .* of one length",
+        ),
+        (json.dumps({"learning_curve": {**CURVE, "ua": [0.4]}}), r"expected lists .* of one length"),
+        (json.dumps({"learning_curve": {**CURVE, "sentences": []}}), r"of one length, and sentences"),
     ],
 )
 def test_a_file_that_holds_no_curve_is_refused(tmp_path, text, message):

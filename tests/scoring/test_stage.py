@@ -89,7 +89,7 @@ def test_plots_hold_every_scored_utterance_and_every_bin(project):
 
 
 def test_the_page_ends_with_the_audit_and_the_learning_curve_and_few_numbers_are_the_metric(project):
-    curve = {"recordings": [10, 20], "macro_f1": [0.4, 0.5], "ua": [0.4, 0.5], "ua_deviation": [0.01, 0.01]}
+    curve = {"recordings": [10, 20], "ua": [0.4, 0.5], "sentences": ["Twenty are better"]}
     (project / "metrics/rebalancing").mkdir(parents=True)
     (project / "metrics/rebalancing/text.json").write_text(json.dumps({"learning_curve": curve}))
     text = Path("params.yaml").read_text().replace("data/text.parquet", "data/rebalanced/text.parquet")
@@ -101,7 +101,10 @@ def test_the_page_ends_with_the_audit_and_the_learning_curve_and_few_numbers_are
     predictions.write(Path("data/fused.parquet"), weak)
     scoring.main()
     end = Path("metrics/report.md").read_text().split("## More recordings, or cleaner labels?")[1]
-    assert "text: UA 0.400 from 10, 0.500 from 20 recordings" in end and "Label audit: " in end
+    assert (
+        "text: UA 0.400 from 10, 0.500 from 20 training recordings. Twenty are better." in end
+        and "Label audit: " in end
+    )
     rows = Path("metrics/audit.csv").read_text().splitlines()
     assert rows[0].startswith("utterance_id,audio,")
     assert len(rows) > 1 and Path("metrics/audit.html").read_text().count("<tr>") == len(rows)  # each with its header
