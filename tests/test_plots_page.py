@@ -15,6 +15,7 @@ TABLES = {
     "reliability": "confidence,accuracy,perfect,n\n0.2,0.1,0.2,3\n0.6,0.5,0.6,3\n",
     "training": "epoch,train_loss,dev_loss\n1,2.0,nan\n2,1.0,1.5\n",
     "layers": "layer,macro_f1,ua\n0,0.1,0.2\n1,0.2,0.3\n",
+    "learning": "recordings,macro_f1,ua\n50,0.1,0.2\n100,0.2,0.3\n",
 }
 SYSTEMS = ("audio", "fused")
 
