@@ -19,4 +19,4 @@ def write_script(path: Path = SCRIPT) -> None:
     """
     import vl_convert  # of the extra "pipeline"
 
-    atomic.write_file(path, vl_convert.javascript_bundle())
+    atomic.write_file(path, vl_convert.javascript_bundle(snippet=None))  # type: ignore[arg-type]  # the default

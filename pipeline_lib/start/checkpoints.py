@@ -47,6 +47,16 @@ def has_egemaps() -> bool:
     return importlib.util.find_spec("opensmile") is not None
 
 
+def is_whisper(checkpoint: str) -> bool:
+    """Return whether an encoder is Whisper's, by its config.json or, of the hub, by its name.
+
+    Args:
+        checkpoint: a folder or a name on the hub
+    """
+    folder = Path(checkpoint)
+    return _model_type(folder) == "whisper" if folder.is_dir() else "whisper" in checkpoint.lower()
+
+
 def speech(given: str | None, answers: Callable[[str], bool]) -> Choice:
     """Return the best audio encoder that this machine can have.
 

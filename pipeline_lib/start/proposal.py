@@ -15,6 +15,7 @@ from pipeline_lib.start.layouts import LANGUAGES
 RECIPE = "small_corpus"
 NOT_INSTALLED = "opensmile is not installed: pip install 'speech-emotion-pipeline[egemaps]'"
 AUDIO, TEXT, BASELINE = "audio", "text", "egemaps"  # entries of embedding and of rebalancing
+BEST_LAYER = "best_layer"  # of rebalancing
 LONGEST_S = 120.0  # of the recipe's corpus.max_duration_s
 
 
@@ -135,13 +136,18 @@ def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> 
             embedding[BASELINE] = {}
         else:
             experts.append(AUDIO)
-            embedding[AUDIO] = {"encoder": {"checkpoint": speech.checkpoint, "revision": None}}
+            length = "true_length" if checkpoints.is_whisper(str(speech.checkpoint)) else "padded_30s"
+            embedding[AUDIO] = {
+                "encoder": {"checkpoint": speech.checkpoint, "revision": None, "whisper_length": length}
+            }
+            baselines.append(BEST_LAYER)
             if checkpoints.has_egemaps():
                 baselines.append(BASELINE)
                 embedding[BASELINE] = {}
             else:
                 not_computed[BASELINE] = NOT_INSTALLED
-            lines.append(("baseline", not_computed.get(BASELINE, "eGeMAPS functionals with the same back end")))
+            functionals = f"eGeMAPS not ({NOT_INSTALLED})" if not_computed else "eGeMAPS functionals"
+            lines.append(("baselines", f"the encoder's best layer, chosen on development data; {functionals}"))
     elif wishes.encoder is not None:
         raise InputError(f"--encoder is given, and {corpus.root} has no recordings: give --text-encoder FOLDER|NAME")
     transcription, encoder, line = _text(corpus, language, wishes, answers)
@@ -206,7 +212,7 @@ def _scoring(parts: list[str], systems: _Systems) -> dict[str, Any]:
         "not_computed": systems.not_computed,
         "comparison": {
             "system": "fused" if several else systems.experts[0],
-            "against": systems.experts if several else systems.baselines,
+            "against": systems.experts if several else systems.baselines[-1:],
             "chosen_on": parts[0],
         },
     }

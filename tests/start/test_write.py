@@ -14,13 +14,11 @@ from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
 from pipeline_lib.params import check
 from pipeline_lib.params.corpus import CorpusSettings, demonstration_left, table_path
-from pipeline_lib.recipes.compose import names
 from pipeline_lib.start import checkpoints, write
-from pipeline_lib.start.proposal import RECIPE, Wishes
+from pipeline_lib.start.proposal import Wishes
 
 OPEN = dict.fromkeys(("emotion", "audio", "speaker", "reference_text"))
 EMOTIONS = ("angry", "sad")
-needs_recipe = pytest.mark.skipif(RECIPE not in names(), reason=f"the recipe {RECIPE} is not part of this tree")
 
 
 @pytest.fixture
@@ -57,14 +55,14 @@ def start(target, project, encoder=None, **options):
     return YAML(typ="safe", pure=True).load(project / "params.yaml")
 
 
-@needs_recipe
 def test_a_folder_becomes_parameters_that_run(tmp_path, project, corpus, monkeypatch, capsys):
     values = start(corpus, project, encoder(tmp_path))
     assert values["corpus"]["name"] == "my_corpus" and values["corpus"]["notice"] == ""
     assert values["corpus"]["table"]["file"] == "corpora/my_corpus.csv"
     assert values["corpus"]["merge"] == {"angry": "anger", "sad": "sadness"}
     assert values["corpus"]["split"]["method"] == "folds" and values["demonstration"] == {}
-    assert (values["finetuning"], [*values["rebalancing"]]) == ({}, ["audio"])
+    assert (values["finetuning"], [*values["rebalancing"]]) == ({}, ["audio", "best_layer"])
+    assert values["embedding"]["audio"]["encoder"]["whisper_length"] == "padded_30s"  # it is a WavLM
     assert values["scoring"]["baselines"] == ["egemaps"] and "opensmile" in values["scoring"]["not_computed"]["egemaps"]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 12 and lines[-1].startswith("params.yaml is written (recipe small_corpus) and can be run")
@@ -77,7 +75,6 @@ def test_a_folder_becomes_parameters_that_run(tmp_path, project, corpus, monkeyp
         assert tested["speaker"].nunique() == len(tested) // 6
 
 
-@needs_recipe
 def test_the_same_corpus_gives_the_same_bytes(tmp_path, project, corpus):
     content = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     start(corpus, project, encoder(tmp_path))
@@ -88,7 +85,6 @@ def test_the_same_corpus_gives_the_same_bytes(tmp_path, project, corpus):
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == content  # the corpus is only read
 
 
-@needs_recipe
 def test_outputs_of_another_corpus_are_removed_and_the_corpus_itself_never(tmp_path, project, corpus):
     own = project / "data" / "demonstration" / "english"
     own.parent.mkdir(parents=True)
@@ -101,7 +97,6 @@ def test_outputs_of_another_corpus_are_removed_and_the_corpus_itself_never(tmp_p
     assert YAML(typ="safe").load(project / "params.yaml")["corpus"]["root"] == "data/demonstration/english"
 
 
-@needs_recipe
 def test_what_cannot_be_run_leaves_params_as_they_were(tmp_path, project, corpus):
     (project / "params.yaml").write_text("mine")
     with pytest.raises(InputError):
