@@ -63,7 +63,10 @@ def test_a_folder_becomes_parameters_that_run(tmp_path, project, corpus, monkeyp
     assert values["corpus"]["split"]["method"] == "folds" and values["demonstration"] == {}
     assert (values["finetuning"], [*values["rebalancing"]]) == ({}, ["audio", "best_layer"])
     assert values["embedding"]["audio"]["encoder"]["whisper_length"] == "padded_30s"  # it is a WavLM
-    assert values["scoring"]["baselines"] == ["egemaps"] and "opensmile" in values["scoring"]["not_computed"]["egemaps"]
+    assert (
+        values["scoring"]["baselines"] == ["best_layer", "egemaps"]
+        and "opensmile" in values["scoring"]["not_computed"]["egemaps"]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 12 and lines[-1].startswith("params.yaml is written (recipe small_corpus) and can be run")
     monkeypatch.chdir(project)
