@@ -15,22 +15,24 @@ ROOT = Path.cwd()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s+# .*$")
 RUN, HUB, MINUTE, MACHINES, EARLIER, SHELL = "run", "a hub", "minutes", "several machines", "an earlier run", "a shell"
+CORPUS = "a corpus"
 PATHS = "--path /data/MSP-PODCAST=/mnt/msp --path /data/musan=/mnt/musan"
 COMMANDS = {  # command: run by this test, or what it needs
-    "ser apply ravdess": RUN,
     f"ser apply taltech {PATHS}": RUN,
     "ser apply taltech --small": RUN,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,
-    "dvc exp run -S fusion.method=logreg": MINUTE,
-    "dvc exp run -S finetuning.audio.seed=2": MINUTE,
+    "dvc exp run -n logreg -S fusion.method=logreg": MINUTE,
+    "dvc exp run -n seed2 -S finetuning.audio.seed=2": MINUTE,
     "dvc repro embedding@wavlm": HUB,
     "hf auth login": HUB,
     "ser doctor --online": HUB,
     "ser convert hub facebook/hubert-base-ls960 models/hubert_base": HUB,
     "ser convert hub huawei-noah/TinyBERT_General_4L_312D models/tinybert --model-type bert": HUB,
     "bash pipeline_lib/recipes/papers/taltech.sh --path /data/MSP-PODCAST=/mnt/msp ...": HUB,
+    "ser start /data/mine": CORPUS,  # tests/start/ runs it on corpora of its own
+    "dvc exp show --only-changed --drop '.*/|.*f1|Created'": EARLIER,
     "dvc metrics diff": EARLIER,
     "dvc plots show": EARLIER,  # tests/test_plots_page.py runs it on tables of one
     "dvc queue start": EARLIER,

@@ -29,6 +29,7 @@ SMALL = {
     "embedding.audio.shard_size": 32,
     "embedding.text.shard_size": 32,
     "finetuning.audio.phases.main.epochs": 2,
+    "finetuning.audio.early_stopping.every": 2,
     "finetuning.text.phases.main.epochs": 2,
     "fusion.method": "interpolation",
     "rebalancing.audio.method": "none",
