@@ -1,16 +1,16 @@
 """fusion: data/rebalanced/<expert>.parquet -> data/fused.parquet, data/fused_crossfitted.parquet, models/fusion/
 
-With folds it reads data/rebalanced_folds/<expert>/; both tables are then the same one, out of fold.
+With folds: data/rebalanced_folds/<expert>/ -> the same files; both tables are then the one of all folds, out of fold.
 """
 
 from pathlib import Path
 
 from pipeline_lib.command import run
-from pipeline_lib.fusion import model, out_of_fold
+from pipeline_lib.fusion import cross_validation, model
 from pipeline_lib.fusion.describe import describe
-from pipeline_lib.fusion.fuse import fuse, resolved
+from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.fusion import FusionSettings
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import folds, manifest, predictions
 
 
 def main(
@@ -21,20 +21,23 @@ def main(
     learned: Path = Path("models/fusion"),
 ) -> None:
     """Fuse the experts that params.yaml names into one posterior an utterance."""
-    settings, corpus = resolved(FusionSettings.read("fusion")), manifest.read(manifest_path)
+    settings, corpus = FusionSettings.read("fusion"), manifest.read(manifest_path)
     if settings.folds:
-        fusions, fused = out_of_fold.fuse_folds(rebalanced.with_name(f"{rebalanced.name}_folds"), corpus, settings)
-        for path in (out, crossfitted):
-            predictions.write(path, fused)
-        out_of_fold.write(learned, fusions, settings)
-    else:
-        fusions = [
-            fuse([predictions.read(rebalanced / f"{name}.parquet") for name in settings.experts], corpus, settings)
-        ]
-        predictions.write(out, fusions[0].fused)
-        predictions.write(crossfitted, fusions[0].crossfitted)
-        model.write(learned, fusions[0], settings)
-    print("\n".join(line for fusion in fusions for line in describe(fusion, settings)))
+        tables = rebalanced.with_name(f"{rebalanced.name}_folds")
+        fusions, joined = cross_validation.fuse_folds(tables, corpus, settings)
+        predictions.write(out, joined)
+        predictions.write(crossfitted, joined)
+        cross_validation.write_models(learned, fusions, settings)
+        for fold, fitted in enumerate(fusions):
+            print("\n".join(f"{folds.name_of(fold)}: {line}" for line in describe(fitted, settings)))
+        return
+    experts = [predictions.read(rebalanced / f"{name}.parquet") for name in settings.experts]
+    fusion = fuse(experts, corpus, settings)
+    assert fusion.crossfitted is not None
+    predictions.write(out, fusion.fused)
+    predictions.write(crossfitted, fusion.crossfitted)
+    model.write(learned, fusion, settings)
+    print("\n".join(describe(fusion, settings)))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@ An entry with folds reads the folds' tables of an expert, data/predictions_folds
 is out of fold, and data/rebalanced_folds/<entry>/ has a table a fold. An entry without has none.txt there.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from pipeline_lib.command import run
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing import folds, learning, probe
 from pipeline_lib.tables import manifest
+
+FEW = 20_000  # utterances: of fewer, products are so small that BLAS's threads wait longer than they compute
 
 
 def main(
@@ -23,16 +28,17 @@ def main(
     """Fit the entry that params.yaml names on its source, and write its tables and its curves."""
     settings = RebalancingSettings.read(f"rebalancing.{entry}")
     corpus = manifest.read(manifest_path)
-    parts = folds.fit_parts(settings, corpus, entry)
-    tables = out.with_name(f"{out.name}_folds") / entry
-    folds.write_parts(parts, settings, corpus, learned / entry, out / f"{entry}.parquet", tables)
-    layers, further = settings.source, folds.summary(parts, settings)
-    curve: probe.Curve = {}
-    if layers is not None and layers.has_curve:
-        curve = probe.mean([probe.probe(part.source, part.manifest, layers, entry) for part in parts])
-    if growth := learning.learning_curve(parts, settings, entry):
-        further["learning_curve"] = growth
-        print(f"rebalancing.{entry}: {growth['sentences'][0]}")
+    with threadpool_limits(1, "blas") if len(corpus) < FEW else nullcontext():
+        parts = folds.fit_parts(settings, corpus, entry)
+        tables = out.with_name(f"{out.name}_folds") / entry
+        folds.write_parts(parts, settings, corpus, learned / entry, out / f"{entry}.parquet", tables)
+        layers, further = settings.source, folds.summary(parts, settings)
+        curve: probe.Curve = {}
+        if layers is not None and layers.has_curve:
+            curve = probe.mean([probe.probe(part.source, part.manifest, layers, entry) for part in parts])
+        if growth := learning.learning_curve(parts, settings, entry):
+            further["learning_curve"] = growth
+            print(f"rebalancing.{entry}: {growth['sentences'][0]}")
     learning.write(growth, plots / "learning" / f"{entry}.csv")
     probe.write(curve, further, plots / "layers" / f"{entry}.csv", metrics / f"{entry}.json", corpus.notice)
 

@@ -35,6 +35,19 @@ class AttributeInterpolation:
         self.names = tuple(names)
         self.step = step
 
+    @classmethod
+    def of_one(cls, names: Sequence[str]) -> Self:
+        """Return the interpolation of one expert, which changes nothing: its weights are 1, and no score was measured.
+
+        Args:
+            names: of the attributes
+        """
+        fuser = cls(names)
+        fuser.weights_, fuser.scores_ = np.ones((len(fuser.names), 1)), np.empty(0)
+        fuser.tried_ = [np.empty((0, 1)) for _ in fuser.names]
+        fuser.criteria_ = [np.empty((0, 2)) for _ in fuser.names]
+        return fuser
+
     def fit(self, attributes: np.ndarray, truth: np.ndarray) -> Self:
         """Search the weights.
 

@@ -10,7 +10,7 @@ from pipeline_lib.params.fusion import FusionSettings
 
 
 def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
-    """Return a line for the posterior and one an attribute: weights, score as fitted and score cross-fitted.
+    """Return a line for the posterior and one an attribute: weights, score as fitted and, where it was, cross-fitted.
 
     Args:
         fusion: a fitted fusion
@@ -19,9 +19,11 @@ def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
     Returns:
         one line for categories where there are posteriors, then one for each attribute
     """
+    if len(settings.experts) == 1:
+        return [f"{settings.experts[0]} is the one expert: passed through unchanged, nothing is fitted"]
     inputs, lines = fusion.inputs, []
     tuning, fused, crossfitted = inputs.tuning, fusion.fused, fusion.crossfitted
-    if fusion.fuser is not None and fused.posterior is not None and crossfitted.posterior is not None:
+    if fusion.fuser is not None and fused.posterior is not None:
         experts = [expert.expert for expert in inputs.posterior_experts]
         chosen = f"{settings.method} of {', '.join(experts)}"
         if isinstance(fusion.fuser, Interpolation):
@@ -30,17 +32,19 @@ def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
         known = truth >= 0
         scores = [
             macro_f1(truth[known], posterior[known].argmax(axis=1), len(inputs.labels))
-            for posterior in (fused.posterior[tuning], crossfitted.posterior)
+            for posterior in (fused.posterior[tuning], crossfitted.posterior if crossfitted else None)
+            if posterior is not None
         ]
         lines.append(f"categories: {chosen}; {_scores('macro-F1', scores, settings.tuning)}")
-    if fusion.attribute_fuser is not None and fused.attributes is not None and crossfitted.attributes is not None:
+    if fusion.attribute_fuser is not None and fused.attributes is not None:
         experts = [expert.expert for expert in inputs.attribute_experts]
         for k, name in enumerate(inputs.attribute_names):
             truth = inputs.attribute_truth[tuning, k]
             known = ~np.isnan(truth)
             scores = [
                 concordance(truth[known], attributes[:, k][known])
-                for attributes in (fused.attributes[tuning], crossfitted.attributes)
+                for attributes in (fused.attributes[tuning], crossfitted.attributes if crossfitted else None)
+                if attributes is not None
             ]
             weights = _weights(experts, fusion.attribute_fuser.weights_[k])
             lines.append(f"{name}: {weights}; {_scores('CCC', scores, settings.tuning)}")
@@ -52,4 +56,5 @@ def _weights(experts: list[str], weights: np.ndarray) -> str:
 
 
 def _scores(metric: str, scores: list[float], tuning: str) -> str:
-    return f"{metric} on {tuning} {scores[0]:.4f} resubstituted, {scores[1]:.4f} cross-fitted"
+    kinds = ("resubstituted", "cross-fitted")
+    return f"{metric} on {tuning} {', '.join(f'{score:.4f} {kind}' for score, kind in zip(scores, kinds))}"

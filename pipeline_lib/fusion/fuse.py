@@ -42,14 +42,14 @@ class Fusion:
 
     Attributes:
         fused: every utterance
-        crossfitted: the tuning utterances, from fusers fitted on other speakers
+        crossfitted: the tuning utterances, from fusers fitted on other speakers; None where there was no cross-fitting
         inputs: the experts' values and the truth
         fuser: fitted on the tuning set; None without posteriors
         attribute_fuser: likewise; None without attributes
     """
 
     fused: Predictions
-    crossfitted: Predictions
+    crossfitted: Predictions | None
     inputs: Inputs
     fuser: Fuser | None
     attribute_fuser: AttributeInterpolation | None
@@ -63,27 +63,18 @@ def make(settings: FusionSettings) -> Fuser:
     return FUSERS[settings.method](**options)
 
 
-def resolved(settings: FusionSettings) -> FusionSettings:
-    """Return the settings that are fitted: of one expert alone those of interpolation, whose only weight is 1.
-
-    Its posterior and attributes then pass unchanged, by every method.
-
-    Args:
-        settings: the section fusion
-    """
-    if len(settings.experts) > 1 or settings.method == "interpolation":
-        return settings
-    print(f"fusion.experts is {settings.experts}, one expert: it passes unchanged, fusion.method is not used")
-    return settings.model_copy(update={"method": "interpolation"})
-
-
-def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSettings) -> Fusion:
+def fuse(
+    experts: Sequence[Predictions], manifest: Manifest, settings: FusionSettings, *, crossfit: bool = True
+) -> Fusion:
     """Fit the chosen fuser on the tuning utterances and fuse every utterance that an expert predicts.
+
+    One expert alone is passed through unchanged: nothing is fitted, and no tuning utterance is needed.
 
     Args:
         experts: in the order of ``settings.experts``, rebalanced; each may have posteriors, attributes or both
         manifest: utterances, truth, speakers and the tuning set
         settings: which fuser, and its options
+        crossfit: whether the tuning utterances are fused once more, by fusers fitted on other speakers
 
     Returns:
         fused predictions of every utterance, cross-fitted ones of the tuning utterances, and the fitted fusers
@@ -91,28 +82,59 @@ def fuse(experts: Sequence[Predictions], manifest: Manifest, settings: FusionSet
     Raises:
         InputError: see ``inputs.gather``; or the method needs a label that no tuning utterance has
     """
+    if len(experts) == 1:
+        return _passed_through(experts[0], manifest)
     inputs = gather(experts, manifest, settings.tuning)
-    speakers = [speaker for speaker, tuned in zip(inputs.speakers, inputs.tuning, strict=True) if tuned]
-    fold = folds(inputs.truth[inputs.tuning], speakers, settings.crossfit_folds, settings.seed)
     before = tuple(dict.fromkeys(subset for expert in experts for subset in expert.fitted_on))
     after = tuple(dict.fromkeys([*before, settings.tuning]))
     common: dict[str, Any] = {"expert": "fused", "labels": inputs.labels, "attribute_names": inputs.attribute_names}
     fused = Predictions(inputs.ids, fitted_on=after, **common)
-    crossfitted = Predictions(inputs.ids[inputs.tuning], fitted_on=before, **common)
     fuser, attribute_fuser = None, None
     if (posteriors := inputs.posteriors) is not None:
         _refuse_absent_labels(inputs, available(posteriors), settings)
         fuser = _fit_posterior(inputs, posteriors, inputs.tuning, patterns(available(posteriors)), settings)
-        elsewhere = partial(_posterior_elsewhere, inputs, posteriors, settings)
         fused = replace(fused, training_prior=_prior(inputs, fuser), posterior=fuser.predict_proba(posteriors))
-        crossfitted = replace(crossfitted, posterior=_crossfit(inputs, fold, elsewhere))
-        _warn_of_absent_labels(inputs, fold, settings)
     if (attributes := inputs.attributes) is not None:
         attribute_fuser = _fit_attributes(inputs, attributes, inputs.tuning, settings)
-        elsewhere = partial(_attributes_elsewhere, inputs, attributes, settings)
         fused = replace(fused, attributes=attribute_fuser.predict(attributes))
-        crossfitted = replace(crossfitted, attributes=_crossfit(inputs, fold, elsewhere))
+    crossfitted = None
+    if crossfit:
+        crossfitted = _crossfitted(Predictions(inputs.ids[inputs.tuning], fitted_on=before, **common), inputs, settings)
     return Fusion(fused, crossfitted, inputs, fuser, attribute_fuser)
+
+
+def _passed_through(expert: Predictions, manifest: Manifest) -> Fusion:
+    """Return one expert's predictions as the fused ones, by weights of 1; nothing is fitted."""
+    inputs = gather([expert], manifest, None)
+    fused = Predictions(
+        inputs.ids,
+        expert="fused",
+        labels=inputs.labels,
+        attribute_names=inputs.attribute_names,
+        training_prior=expert.training_prior,
+        fitted_on=expert.fitted_on,
+    )
+    fuser, attribute_fuser = None, None
+    if inputs.posteriors is not None:
+        fuser, fused = Interpolation.of_one(), replace(fused, posterior=inputs.posteriors[0])
+    if inputs.attributes is not None:
+        attribute_fuser = AttributeInterpolation.of_one(inputs.attribute_names)
+        fused = replace(fused, attributes=inputs.attributes[0])
+    return Fusion(fused, fused, inputs, fuser, attribute_fuser)
+
+
+def _crossfitted(table: Predictions, inputs: Inputs, settings: FusionSettings) -> Predictions:
+    """Return the table of the tuning utterances with values from fusers fitted on other speakers."""
+    speakers = [speaker for speaker, tuned in zip(inputs.speakers, inputs.tuning, strict=True) if tuned]
+    fold = folds(inputs.truth[inputs.tuning], speakers, settings.crossfit_folds, settings.seed)
+    if inputs.posteriors is not None:
+        elsewhere = partial(_posterior_elsewhere, inputs, inputs.posteriors, settings)
+        table = replace(table, posterior=_crossfit(inputs, fold, elsewhere))
+        _warn_of_absent_labels(inputs, fold, settings)
+    if inputs.attributes is not None:
+        elsewhere = partial(_attributes_elsewhere, inputs, inputs.attributes, settings)
+        table = replace(table, attributes=_crossfit(inputs, fold, elsewhere))
+    return table
 
 
 def _fit_posterior(

@@ -43,13 +43,13 @@ class Inputs:
     attribute_truth: np.ndarray
 
 
-def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> Inputs:
+def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str | None) -> Inputs:
     """Return the experts side by side, in the order of the manifest; utterances without an expert are left out.
 
     Args:
         experts: rebalanced predictions, in the order of ``fusion.experts``
         manifest: utterances, truth and speakers
-        tuning: split or subset to fit on
+        tuning: split or subset to fit on; None where nothing is fitted
 
     Raises:
         InputError: experts differ in labels or attributes, predict unknown utterances, or have none in common; or the
@@ -78,7 +78,7 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
     inputs = Inputs(
         ids=manifest.ids,
         speakers=[None if s is None or s != s else str(s) for s in manifest.frame["speaker"]],
-        tuning=manifest.mask(tuning),
+        tuning=np.zeros(len(manifest), dtype=bool) if tuning is None else manifest.mask(tuning),
         labels=labels,
         posteriors=None if posteriors is None else posteriors[:, seen],
         posterior_experts=with_posterior,
@@ -88,7 +88,7 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> I
         attribute_experts=with_attributes,
         attribute_truth=manifest.attributes(names),
     )
-    if with_posterior and not (inputs.tuning & (inputs.truth >= 0)).any():
+    if tuning is not None and with_posterior and not (inputs.tuning & (inputs.truth >= 0)).any():
         raise InputError(
             f"no utterance of {tuning!r}, the tuning set of fusion, is labelled with one of {list(labels)}"
         )

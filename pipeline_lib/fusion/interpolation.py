@@ -38,6 +38,13 @@ class Interpolation:
         self.step = step
         self.objective = objective
 
+    @classmethod
+    def of_one(cls) -> Self:
+        """Return the interpolation of one expert, which changes nothing: its weight is 1, and no score was measured."""
+        fuser = cls()
+        fuser.weights_, fuser.tried_, fuser.criteria_ = np.ones(1), np.empty((0, 1)), np.empty((0, 2))
+        return fuser
+
     def fit(self, posteriors: np.ndarray, truth: np.ndarray, expert_sets: np.ndarray | None = None) -> Self:
         """Search the weights.
 

@@ -97,7 +97,8 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
         categories = {"experts": names, "labels": list(inputs.labels)}
         if isinstance(fuser, Interpolation):
             categories["weights"] = dict(zip(names, fuser.weights_.tolist(), strict=True))
-            categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
+            if len(fuser.tried_):  # of one expert alone nothing was fitted
+                categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
         else:
             categories["models"] = [
                 {"experts": [names[index] for index in indices], **_listed(state(model))}
@@ -107,8 +108,9 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
         names = [expert.expert for expert in inputs.attribute_experts]
         rows = zip(attribute_fuser.names, attribute_fuser.weights_.tolist(), strict=True)
         attributes = {"experts": names, "weights": {name: dict(zip(names, row, strict=True)) for name, row in rows}}
-        scores = zip(attribute_fuser.names, attribute_fuser.scores_.tolist(), strict=True)
-        attributes[f"ccc_on_{settings.tuning}"] = dict(scores)
+        if len(attribute_fuser.scores_):
+            scores = zip(attribute_fuser.names, attribute_fuser.scores_.tolist(), strict=True)
+            attributes[f"ccc_on_{settings.tuning}"] = dict(scores)
     return {
         "format_version": FORMAT_VERSION,
         "settings": settings.model_dump(),
@@ -122,6 +124,8 @@ def _listed(learned: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpolation | Stacked:
+    if len(settings.experts) == 1:
+        return Interpolation.of_one()
     fuser = make(settings)
     if isinstance(fuser, Interpolation):
         fuser.weights_ = np.array(list(categories["weights"].values()))
