@@ -1,4 +1,4 @@
-"""Every trained expert and the fusion beside the baselines, on the same utterances.
+"""Every system that is no baseline itself beside the baselines, on the same utterances.
 
 A baseline is a row that takes minutes: functionals or a frozen layer with a closed-form back end. A trained expert that
 scores less has learned nothing that was not to be had without it, so the report begins with that.
@@ -21,7 +21,7 @@ METRICS = ("ua", "ccc_mean")  # the first that both sides have
 
 
 def pairs(settings: ScoringSettings, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each trained expert's system with each baseline that it is held against, and the fused one with all.
+    """Yield each system that is no baseline with those that it is held against, the fused one with all.
 
     An expert's table counts as rebalanced where scoring.tables has it so, else as it was predicted. It is held against
     baselines that share a modality with it.
@@ -34,7 +34,7 @@ def pairs(settings: ScoringSettings, params: dict[str, Any]) -> Iterator[tuple[s
     rebalanced = {of[name] for name, table in settings.tables.items() if table.startswith("data/rebalanced/")}
     for name, table in settings.tables.items():
         origin = of[name]
-        if name in settings.baselines or origin is None or origin.kind == "layers":
+        if name in settings.baselines or origin is None:
             continue
         if origin in rebalanced and not table.startswith("data/rebalanced/"):
             continue
