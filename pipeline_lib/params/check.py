@@ -15,7 +15,6 @@ from pipeline_lib.params.inputs import (
     missing_checkpoints,
     missing_packages,
     missing_sounds,
-    parts_with_encoder,
     sources,
     unsupported_language,
     wrong_slots,
@@ -115,7 +114,6 @@ def _unknown_names(params: Params) -> list[str]:
         and not (entry.reads.source == FILLER and name in params.finetuning)  # a slot to fill: ``wrong_slots``
     ]
     mistakes += _absent_layers(params)
-    mistakes += _encoders_of_folds(params)
     mistakes += [
         f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
         for name in params.fusion.experts
@@ -153,19 +151,6 @@ def _absent_layers(params: Params) -> list[str]:
         and not isinstance(entry.source.layers, str)
         and not isinstance(stored := kept.get(entry.reads.source, "all"), str)
         and not {*entry.source.layers} <= {*stored}
-    ]
-
-
-def _encoders_of_folds(params: Params) -> list[str]:
-    """Return, a line each, the encoders that are taken from an expert with folds."""
-    with_folds = {Path(f"models/{name}"): name for name, expert in params.finetuning.items() if expert.folds}
-    named = [(where, Path(part.expert)) for where, _, part in parts_with_encoder(params) if part.expert is not None]
-    return [
-        f"{where}.expert is '{folder}', an expert with folds, whose encoders have seen the utterances of the test"
-        f" folds; expected one without: set finetuning.{with_folds[path]}.folds to false, or name a checkpoint"
-        for where, folder in named
-        for path in (folder, *folder.parents)
-        if path in with_folds
     ]
 
 

@@ -1,7 +1,9 @@
 """Folds across the sections of params.yaml: who fits once a fold, and who then reads the folds' tables."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from pipeline_lib.params.inputs import parts_with_encoder
 from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
@@ -11,7 +13,7 @@ WITHOUT_DEVELOPMENT = ("uniform", "given", "none")  # priors for which no uttera
 
 def wrong_folds(params: Params) -> list[str]:
     """Return, a line each, the entries whose ``folds`` does not fit the corpus or what they read."""
-    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params)]
+    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params), *_encoders_of_folds(params)]
 
 
 def _of_the_corpus(params: Params) -> Iterator[str]:
@@ -66,6 +68,19 @@ def _of_fusion(params: Params) -> Iterator[str]:
             f"fusion.folds is {_yaml(params.fusion.folds)}, but folds of its experts {[*known]} is {expected}:"
             f" set fusion.folds: {expected}"
         )
+
+
+def _encoders_of_folds(params: Params) -> list[str]:
+    """Return, a line each, the encoders that are taken from an expert with folds."""
+    with_folds = {Path(f"models/{name}"): name for name, expert in params.finetuning.items() if expert.folds}
+    named = [(where, Path(part.expert)) for where, _, part in parts_with_encoder(params) if part.expert is not None]
+    return [
+        f"{where}.expert is '{folder}', an expert with folds, whose encoders have seen the utterances of the test"
+        f" folds; expected one without: set finetuning.{with_folds[path]}.folds to false, or name a checkpoint"
+        for where, folder in named
+        for path in (folder, *folder.parents)
+        if path in with_folds
+    ]
 
 
 def _expert_of(source: str, name: str, params: Params) -> str | None:
