@@ -20,6 +20,7 @@ PATHS = "--path /data/MSP-PODCAST=/mnt/msp --path /data/musan=/mnt/musan"
 COMMANDS = {  # command: run by this test, or what it needs
     f"ser apply taltech {PATHS}": RUN,
     "ser apply taltech --small": RUN,
+    "ser apply small_corpus --path /data/mine=/mnt/mine --path openai/whisper-base=/mnt/whisper_base": RUN,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,
