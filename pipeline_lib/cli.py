@@ -63,10 +63,10 @@ def _start(
 ) -> None:
     """Look at a corpus of your own, say what is there, and write a params.yaml that runs."""
     from pipeline_lib.start import write
-    from pipeline_lib.start.proposal import Wishes
+    from pipeline_lib.start.proposal import Requests
 
     given = {"emotion": label, "audio": audio, "speaker": speaker, "reference_text": text}
-    write.start(target, wishes=Wishes(language, encoder, text_encoder, asr), given=given, root=root, project=out)
+    write.start(target, requests=Requests(language, encoder, text_encoder, asr), given=given, root=root, project=out)
 
 
 @app.command("check")

@@ -1,4 +1,4 @@
-"""What a later stage would refuse, told before anything runs: columns of a table, layers, names of splits, rates."""
+"""What a later stage would refuse, listed before anything runs: columns of a table, layers, names of splits, rates."""
 
 import csv
 import json
@@ -78,11 +78,11 @@ def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:
         human.append("transcription with engine: reference")
     if human and "reference_text" not in header:
         yield "reference_text", f"is read by {', '.join(human)}"
-    heard = [f"embedding.{name}" for name, each in params.embedding.items() if each.modality == "audio"]
-    heard += [f"finetuning.{name}" for name, each in params.finetuning.items() if [*each.branches] == ["audio"]]
+    of_audio = [f"embedding.{name}" for name, each in params.embedding.items() if each.modality == "audio"]
+    of_audio += [f"finetuning.{name}" for name, each in params.finetuning.items() if [*each.branches] == ["audio"]]
     if "audio" not in header:
-        if heard:
-            yield "audio", f"is read by {', '.join(heard)}"
+        if of_audio:
+            yield "audio", f"is read by {', '.join(of_audio)}"
         elif not {"utterance_id", "reference_text"} <= {*header}:
             yield "audio", "every corpus of recordings has"
     yield from _needed_to_split(params, header)

@@ -120,18 +120,18 @@ def recogniser(
         answers: whether the hub, or its cache here, has a name
 
     Raises:
-        InputError: the given one is not there, or does not hear the language
+        InputError: the given one is not there, or does not transcribe the language
     """
     if language is None:
         return "reference", Choice(None, "no transcription without --language")
     if given is not None:
         kind = "whisper" if _given("--asr", given, answers, nemo=True) == "whisper" or "whisper" in given else "canary"
-        heard = _heard(given) if kind == "whisper" else CANARY_V2 if "v2" in given else CANARY
-        if language not in heard:
-            raise InputError(f"--asr {given!r} does not hear {language!r}, expected one of {sorted(heard)}")
+        languages = _languages(given) if kind == "whisper" else CANARY_V2 if "v2" in given else CANARY
+        if language not in languages:
+            raise InputError(f"--asr {given!r} does not transcribe {language!r}, expected one of {sorted(languages)}")
         return kind, Choice(given, f"{given}, as given")
     is_whole = encoder is not None and (Path(encoder) / "generation_config.json").is_file()
-    if encoder is not None and is_whole and _model_type(Path(encoder)) == "whisper" and language in _heard(encoder):
+    if encoder is not None and is_whole and _model_type(Path(encoder)) == "whisper" and language in _languages(encoder):
         return "whisper", Choice(encoder, f"{encoder}, which also transcribes {language!r}")
     candidates = [("canary", "nvidia/canary-1b", CANARY), ("canary", "nvidia/canary-1b-v2", CANARY_V2)]
     candidates = candidates if shutil.which("nvidia-smi") else []
@@ -139,7 +139,7 @@ def recogniser(
     for engine, name, languages in (*candidates, ("whisper", large, WHISPER)):
         if language in languages and answers(name):
             return engine, Choice(name, f"{name}, from the hub")
-    why = f"no checkpoint that hears {language!r} is at hand: --asr FOLDER|NAME"
+    why = f"no checkpoint that transcribes {language!r} is at hand: --asr FOLDER|NAME"
     return "reference", Choice(None, why)
 
 
@@ -197,7 +197,7 @@ def _model_type(folder: Path) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _heard(checkpoint: str) -> frozenset[str]:
+def _languages(checkpoint: str) -> frozenset[str]:
     """Return the languages of a Whisper: by its folder, else those of large-v3, of a name with ``.en`` English."""
     if checkpoint.endswith(".en"):
         return frozenset(("en",))

@@ -129,7 +129,7 @@ def _of_reader(reader: str, root: Path) -> Corpus:
     frame = module.read(root, CorpusSettings.parse(settings, "corpus"))
     notes = [note.rstrip(".") for note in frame.attrs.get("notes", [])]
     if settings.get("crema_d"):
-        notes.append("tabulatedVotes.csv is not there: emotions are those that the actors were told to show")
+        notes.append("tabulatedVotes.csv is not there: emotions are those that the actors were asked to show")
     bad = frame["reject"].map(lambda reason: word(str(reason)) in UNREADABLE)
     notes += [f"{int(bad.sum())} files are not read, {frame['audio'][bad].iloc[0]!r} first"] if bad.any() else []
     frame = frame[~bad].reset_index(drop=True)

@@ -20,7 +20,7 @@ LONGEST_S = 120.0  # of the recipe's corpus.max_duration_s
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Requests:
     """What the user names beside the corpus; None is left open.
 
     Attributes:
@@ -70,13 +70,13 @@ class _Systems:
     lines: list[tuple[str, str]]
 
 
-def propose(corpus: Corpus, name: str, wishes: Wishes, answers: Callable[[str], bool]) -> Proposal:
+def propose(corpus: Corpus, name: str, requests: Requests, answers: Callable[[str], bool]) -> Proposal:
     """Return the overlay for a corpus.
 
     Args:
         corpus: what it holds
         name: ``corpus.name``
-        wishes: what the user names
+        requests: what the user names
         answers: whether the hub, or its cache here, has a checkpoint
 
     Raises:
@@ -88,7 +88,7 @@ def propose(corpus: Corpus, name: str, wishes: Wishes, answers: Callable[[str], 
             " labels (--label COLUMN), or write params.yaml from 'ser apply default'"
         )
     split = splits.propose(corpus.frame, corpus.labels, corpus.reader)
-    systems = _systems(corpus, wishes, answers)
+    systems = _systems(corpus, requests, answers)
     section = {
         "reader": corpus.reader,
         "root": str(corpus.root),
@@ -121,15 +121,15 @@ def _row(name: str, has_folds: bool) -> dict[str, Any]:
     return {**text, "folds": has_folds}
 
 
-def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> _Systems:
+def _systems(corpus: Corpus, requests: Requests, answers: Callable[[str], bool]) -> _Systems:
     experts: list[str] = []
     baselines: list[str] = []
     not_computed: dict[str, str] = {}
     embedding: dict[str, Any] = {}
     lines: list[tuple[str, str]] = []
-    language = wishes.language or LANGUAGES.get(corpus.reader)
+    language = requests.language or LANGUAGES.get(corpus.reader)
     if corpus.has_audio:
-        speech = checkpoints.speech(wishes.encoder, answers)
+        speech = checkpoints.speech(requests.encoder, answers)
         lines.append(("audio", speech.why))
         if speech.checkpoint == checkpoints.EGEMAPS:
             experts.append(BASELINE)
@@ -148,9 +148,9 @@ def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> 
                 not_computed[BASELINE] = NOT_INSTALLED
             functionals = f"eGeMAPS not ({NOT_INSTALLED})" if not_computed else "eGeMAPS functionals"
             lines.append(("baselines", f"the encoder's best layer, chosen on development data; {functionals}"))
-    elif wishes.encoder is not None:
+    elif requests.encoder is not None:
         raise InputError(f"--encoder is given, and {corpus.root} has no recordings: give --text-encoder FOLDER|NAME")
-    transcription, encoder, line = _text(corpus, language, wishes, answers)
+    transcription, encoder, line = _text(corpus, language, requests, answers)
     lines.append(("text", line))
     if encoder is not None:
         experts.append(TEXT)
@@ -162,21 +162,21 @@ def _systems(corpus: Corpus, wishes: Wishes, answers: Callable[[str], bool]) -> 
 
 
 def _text(
-    corpus: Corpus, language: str | None, wishes: Wishes, answers: Callable[[str], bool]
+    corpus: Corpus, language: str | None, requests: Requests, answers: Callable[[str], bool]
 ) -> tuple[dict[str, Any], str | None, str]:
     """Return the section transcription, the text encoder or None, and a sentence."""
     reference = {"engine": "reference", "reference": {"missing": "empty"}}
     tell, what = evidence.texts_tell(corpus.frame, corpus.labels)
     if not tell and what != "none":
         return reference, None, what
-    if not tell and wishes.text_encoder is None and wishes.language is None:
+    if not tell and requests.text_encoder is None and requests.language is None:
         return reference, None, "none; --language CODE transcribes where a recogniser and a text encoder are at hand"
-    text = checkpoints.text(wishes.text_encoder, language, answers)
+    text = checkpoints.text(requests.text_encoder, language, answers)
     if tell:
         return reference, text.checkpoint, f"{what}; {text.why}"
     if text.checkpoint is None:
         return reference, None, f"none; {text.why}"
-    engine, asr = checkpoints.recogniser(wishes.asr, wishes.encoder, language, answers)
+    engine, asr = checkpoints.recogniser(requests.asr, requests.encoder, language, answers)
     if asr.checkpoint is None:
         return reference, None, f"none; {asr.why}"
     key = "source_language" if engine == "canary" else "language"

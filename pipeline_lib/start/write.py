@@ -16,7 +16,7 @@ from pipeline_lib.params.sections import Params
 from pipeline_lib.recipes.compose import compose, fill_slots, merge, write_yaml
 from pipeline_lib.start import checkpoints, folders
 from pipeline_lib.start.inspect import Corpus, inspect
-from pipeline_lib.start.proposal import RECIPE, Proposal, Wishes, propose, relative
+from pipeline_lib.start.proposal import RECIPE, Proposal, Requests, propose, relative
 from pipeline_lib.storage import atomic
 
 CLONE = ("dvc.yaml", "stages")
@@ -34,7 +34,7 @@ NAMELESS = (
 def start(
     target: Path,
     *,
-    wishes: Wishes,
+    requests: Requests,
     given: Mapping[str, str | None],
     root: Path | None = None,
     project: Path = Path(),
@@ -44,7 +44,7 @@ def start(
 
     Args:
         target: its folder or table
-        wishes: language and checkpoints that the user names
+        requests: language and checkpoints that the user names
         given: meaning -> column that the user names
         root: folder of the recordings of a table
         project: folder with dvc.yaml and stages/
@@ -60,10 +60,12 @@ def start(
             " stages/ are (git clone, then cd into it, or --out FOLDER)"
         )
     corpus = inspect(target, root, given)
-    wishes = Wishes(wishes.language, *(_absolute(each) for each in (wishes.encoder, wishes.text_encoder, wishes.asr)))
+    requests = Requests(
+        requests.language, *(_absolute(each) for each in (requests.encoder, requests.text_encoder, requests.asr))
+    )
     with chdir(project):
         name = _name(corpus.root)
-        proposal = propose(corpus, name, wishes, answers)
+        proposal = propose(corpus, name, requests, answers)
         _write(corpus, name, proposal)
 
 

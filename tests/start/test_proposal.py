@@ -118,7 +118,7 @@ def test_a_whole_whisper_transcribes_the_languages_that_it_knows(tmp_path):
     assert checkpoints.recogniser(None, whisper, "pl", silent)[0] == "whisper"
     assert checkpoints.recogniser(None, whisper, "ur", silent)[0] == "reference"
     assert checkpoints.recogniser(None, whisper, None, silent)[1].checkpoint is None
-    with pytest.raises(InputError, match="does not hear 'ur', expected one of"):
+    with pytest.raises(InputError, match="does not transcribe 'ur', expected one of"):
         checkpoints.recogniser(whisper, None, "ur", silent)
 
 
@@ -126,6 +126,6 @@ def test_canary_hears_four_languages_and_its_successor_twenty_five(tmp_path):
     archive = tmp_path / "canary-1b.nemo"
     archive.touch()
     assert checkpoints.recogniser(str(archive), None, "de", bool)[0] == "canary"
-    with pytest.raises(InputError, match="does not hear 'pl'"):
+    with pytest.raises(InputError, match="does not transcribe 'pl'"):
         checkpoints.recogniser(str(archive), None, "pl", bool)
     assert len(checkpoints.CANARY) == 4 and len(checkpoints.CANARY_V2) == 25 and "ur" in checkpoints.WHISPER

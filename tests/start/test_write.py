@@ -15,7 +15,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.params import check
 from pipeline_lib.params.corpus import CorpusSettings, demonstration_left, table_path
 from pipeline_lib.start import checkpoints, write
-from pipeline_lib.start.proposal import Wishes
+from pipeline_lib.start.proposal import Requests
 
 OPEN = dict.fromkeys(("emotion", "audio", "speaker", "reference_text"))
 EMOTIONS = ("angry", "sad")
@@ -50,7 +50,7 @@ def encoder(tmp_path) -> str:
 
 
 def start(target, project, encoder=None, **options):
-    options = {"wishes": Wishes(encoder=encoder), "given": OPEN, "answers": lambda name: False, **options}
+    options = {"requests": Requests(encoder=encoder), "given": OPEN, "answers": lambda name: False, **options}
     write.start(target, project=project, **options)
     return YAML(typ="safe", pure=True).load(project / "params.yaml")
 
