@@ -24,7 +24,6 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.machine import EmbeddingMachine
 from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
-from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import embeddings, manifest, segments
 
@@ -52,8 +51,7 @@ def features(corpus: manifest.Manifest, root: Path, jobs: int, work: Path) -> np
     """Return eGeMAPS functionals of every utterance, shape ``(n, 88)``; what was extracted before is read."""
     folder = work / fingerprint(SETTINGS.model_dump(), corpus.ids.tolist(), segments.content(corpus))
     if not folder.is_dir():
-        machine = EmbeddingMachine(workers=jobs)
-        store.discard(embed(corpus, root, None, SETTINGS, folder, work / "shards", machine))
+        embed(corpus, root, None, SETTINGS, folder, work, EmbeddingMachine(workers=jobs))
     ids, values = embeddings.read_layer(folder, 0)
     return values[pd.Index(ids).get_indexer(corpus.ids)].astype(np.float64)
 

@@ -16,7 +16,9 @@ from pipeline_lib.command import EXTRAS
 from tests.imports import names_in
 
 COMMANDS = {"apply", "start", "check", "show", "doctor", "table", "submission", "checksums", "alignment", "schema"}
-COMMANDS |= {f"convert {name}" for name in ("hub", "sonar", "vggish")} | {"plot layer-weights", "plot projection"}
+COMMANDS |= {f"convert {name}" for name in ("hub", "sonar", "vggish")} | {
+    f"plot {name}" for name in ("layer-weights", "offline", "projection")
+}
 
 
 def ser(*words: str, cwd: Path = Path()) -> subprocess.CompletedProcess[str]:

@@ -24,7 +24,9 @@ SMALL = {
     "demonstration.english.test": 64,
     "corpus.dev_bal.per_class": 4,
     "finetuning.audio.phases.main.epochs": 1,
+    "finetuning.audio.early_stopping.every": 1,
     "finetuning.text.phases.main.epochs": 1,
+    "finetuning.text.early_stopping.every": 1,
     "scoring.bootstrap.samples": 100,
 }
 

@@ -14,7 +14,9 @@ from pipeline_lib.start.layouts import LANGUAGES
 
 RECIPE = "small_corpus"
 NOT_INSTALLED = "opensmile is not installed: pip install 'speech-emotion-pipeline[egemaps]'"
-AUDIO, TEXT, BASELINE = "audio", "text", "egemaps"  # entries of embedding and of rebalancing
+AUDIO = "audio"  # entries of embedding and of rebalancing
+TEXT = "text"
+BASELINE = "egemaps"
 BEST_LAYER = "best_layer"  # of rebalancing
 LONGEST_S = 120.0  # of the recipe's corpus.max_duration_s
 
