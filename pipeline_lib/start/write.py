@@ -20,15 +20,8 @@ from pipeline_lib.start.proposal import RECIPE, Proposal, Requests, propose, rel
 from pipeline_lib.storage import atomic
 
 CLONE = ("dvc.yaml", "stages")
-NAMELESS = (
-    "audio",
-    "data",
-    "wav",
-    "wavs",
-    "corpus",
-    "recordings",
-    "samples",
-)  # folders named by what they hold
+# folders named by what they hold
+NAMELESS = ("audio", "data", "wav", "wavs", "corpus", "recordings", "samples")
 
 
 def start(
@@ -51,7 +44,8 @@ def start(
         answers: whether the hub, or its cache here, has a checkpoint
 
     Raises:
-        InputError: there is no project here, nothing to read, nothing that says the labels, or no such checkpoint
+        InputError: there is no project here, nothing to read, nothing that says the labels, no such checkpoint, or a
+            recording is a link that leads out of the corpus
     """
     lacking = [name for name in CLONE if not (project / name).exists()]
     if lacking:
@@ -60,6 +54,7 @@ def start(
             " stages/ are (git clone, then cd into it, or --out FOLDER)"
         )
     corpus = inspect(target, root, given)
+    _refuse_outside(corpus)
     requests = Requests(
         requests.language, *(_absolute(each) for each in (requests.encoder, requests.text_encoder, requests.asr))
     )
@@ -103,6 +98,22 @@ def _write(corpus: Corpus, name: str, proposal: Proposal) -> None:
         print(f"{'removed:':<10} {len(removed)} outputs that params.yaml no longer names ({removed[0]} first)")
     mixing.warn(params, read_machine())
     print(f"{PARAMS} is written (recipe {RECIPE}) and can be run; next: dvc repro, then less metrics/report.md")
+
+
+def _refuse_outside(corpus: Corpus) -> None:
+    """Refuse recordings that a symbolic link takes out of the corpus's folder, as the corpus stage does.
+
+    Raises:
+        InputError: there are any
+    """
+    root = corpus.root.resolve()
+    paths = [corpus.root / name for name in corpus.frame["audio"].dropna().unique()]
+    outside = [path for path in paths if not path.resolve().is_relative_to(root)]
+    if outside:
+        raise InputError(
+            f"{len(outside)} of {len(paths)} recordings lie outside of {corpus.root}: {outside[0]} leads to"
+            f" {outside[0].resolve()} (a symbolic link); copy them, or give the folder that they lie in"
+        )
 
 
 def _remove_stale(params: Params) -> list[Path]:

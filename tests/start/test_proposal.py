@@ -114,7 +114,10 @@ def test_a_given_encoder_is_a_folder_of_audio_or_answers_on_the_hub(tmp_path):
 
 def test_a_whole_whisper_transcribes_the_languages_that_it_knows(tmp_path):
     whisper = folder(tmp_path, "whisper", lang_to_id={"<|pl|>": 1, "<|en|>": 2})
-    silent = lambda name: False  # noqa: E731
+
+    def silent(name):
+        return False
+
     assert checkpoints.recogniser(None, whisper, "pl", silent)[0] == "whisper"
     assert checkpoints.recogniser(None, whisper, "ur", silent)[0] == "reference"
     assert checkpoints.recogniser(None, whisper, None, silent)[1].checkpoint is None

@@ -132,3 +132,15 @@ def test_the_demonstrations_name_and_notice_do_not_outlive_it(root):
     settings = {"reader": "table", "root": root, "name": "demonstration", "notice": notice}
     left = demonstration_left(CorpusSettings.parse(settings, "corpus"))
     assert len(left) == (2 if root == "/data/mine" else 0)
+
+
+def test_recordings_that_a_link_takes_out_of_the_corpus_are_refused(tmp_path, project, corpus):
+    linked = tmp_path / "linked"
+    for path in corpus.rglob("*.wav"):
+        link = linked / path.relative_to(corpus)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    before = (project / "params.yaml").read_bytes() if (project / "params.yaml").exists() else None
+    with pytest.raises(InputError, match="recordings lie outside of .*linked.*symbolic link"):
+        start(linked, project, encoder(tmp_path))
+    assert before == ((project / "params.yaml").read_bytes() if before is not None else None)
