@@ -116,6 +116,31 @@ class MaximumPooling(nn.Module):
         return pooled(Frames(frames.float(), mask.bool()).cleared(), self.kind)
 
 
+class ProjectedPooling(nn.Module):
+    """A linear layer and ReLU on each frame, then a pooling: the first layer of SUPERB's and of EmoBox's probe.
+
+    Args:
+        width: of a frame
+        pooling: of frames as wide as the linear layer's output
+        projection: that width
+    """
+
+    def __init__(self, width: int, pooling: nn.Module, projection: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, projection)
+        self.pooling = pooling
+        self.width = pooling.width
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        return self.pooling(torch.relu(self.projection(frames.float())), mask)
+
+
 def build(settings: PoolingSettings, width: int) -> nn.Module:
     """Return the pooling that the settings choose; its ``width`` is that of the pooled vectors.
 
@@ -123,6 +148,12 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
         settings: the kind and its options
         width: of a frame
     """
+    if settings.projection is None:
+        return _pooling(settings, width)
+    return ProjectedPooling(width, _pooling(settings, settings.projection), settings.projection)
+
+
+def _pooling(settings: PoolingSettings, width: int) -> nn.Module:
     match settings.kind:
         case "attentive":
             return AttentivePooling(width, settings.attention_width, settings.statistics)

@@ -17,6 +17,7 @@ KINDS = [
     PoolingSettings(kind="mean_max_sum"),
     PoolingSettings(kind="mean_max"),
     PoolingSettings(kind="last_token"),
+    PoolingSettings(kind="mean", projection=3),
 ]
 
 
@@ -35,6 +36,17 @@ def test_the_mean_and_the_highest_are_added_or_stand_one_behind_the_other():
     torch.testing.assert_close(both, torch.tensor([[2.0, 4.0, 3.0, 6.0], [3.0, 2.0, 5.0, 2.0]]))
     added = build(PoolingSettings(kind="mean_max_sum"), 2)(FRAMES, MASK)
     torch.testing.assert_close(added, torch.tensor([[5.0, 10.0], [8.0, 4.0]]))
+
+
+def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean():
+    torch.manual_seed(0)
+    pooling = build(PoolingSettings(kind="mean", projection=3), 2)
+    w, b = (p.detach().double().numpy() for p in (pooling.projection.weight, pooling.projection.bias))
+    for row, length in ((0, 2), (1, 3)):
+        frames = FRAMES[row, :length].double().numpy()
+        expected = sum(np.maximum(w @ frame + b, 0) for frame in frames) / length
+        np.testing.assert_allclose(pooling(FRAMES, MASK)[row].detach().numpy(), expected, rtol=1e-5)
+    assert pooling.width == 3 and build(PoolingSettings(kind="mean_std", projection=3), 2).width == 6
 
 
 def test_the_last_token_is_found_under_padding_on_either_side():
