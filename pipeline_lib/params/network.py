@@ -44,6 +44,7 @@ class PoolingSettings(Settings):
     statistics: bool = Field(
         False, description="attentive: append the weighted standard deviation to the weighted mean"
     )
+    batch_norm: bool = Field(False, description="batch norm of the vector, as ECAPA-TDNN has it behind its pooling")
 
 
 class HeadSettings(Settings):
