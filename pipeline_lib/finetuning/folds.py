@@ -129,7 +129,7 @@ def _parts(
     augmenting, parts = sounds.find(settings.augmentation), []
     for number in range(count):
         view = folds.view(corpus, number)
-        utterances = from_manifest(view, root, tuple(settings.branches), transcripts, settings.text)
+        utterances = from_manifest(view, root, tuple(settings.branches), transcripts, settings.text, settings.context)
         targets = targets_of(view, settings)
         try:
             check_data(view, targets, settings, utterances)

@@ -12,6 +12,7 @@ from pipeline_lib.params.base import Settings, moved
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
+WITH_DIALOGUES = ("iemocap", "meld", "table")  # a table: by its columns dialogue and turn
 WITH_GROUPS = ("iemocap", "table")  # IEMOCAP's sessions, a column of a table
 
 TEMPORARY = "/.dvc/tmp/exps/"  # where DVC lays the copies of dvc exp run --temp and of its queue
@@ -104,6 +105,15 @@ class CremaDSettings(Settings):
     ] = "voice"
 
 
+class MeldSettings(Settings):
+    """MELD has two labels an utterance."""
+
+    label: Annotated[
+        Literal["emotion", "sentiment"],
+        Field(description="what counts as its emotion; sentiment: negative, neutral, positive, as the corpus has it"),
+    ] = "emotion"
+
+
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
 TABLES = "corpora"  # the project's folder of tables that `ser start` writes
 
@@ -164,6 +174,7 @@ class CorpusSettings(Settings):
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None
     crema_d: CremaDSettings = CremaDSettings()
+    meld: MeldSettings = MeldSettings()
     table: TableSettings = TableSettings()
 
     @model_validator(mode="after")
@@ -207,6 +218,10 @@ class CorpusSettings(Settings):
             gone = sorted({*labels} & {*merge})
             if gone:
                 raise ValueError(f"labels names {gone}, which merge turns into something else")
+        if self.reader == "meld" and self.meld.label == "sentiment" and labels is None:
+            raise ValueError(
+                "labels is null and meld.label sentiment, expected labels: set them to [negative, neutral, positive]"
+            )
         pseudo = sorted({*(labels or []), *merge, *merge.values()} & {*PSEUDO})
         if pseudo:
             raise ValueError(f"labels or merge names {pseudo}: O (other) and X (no agreement) are never scored")
