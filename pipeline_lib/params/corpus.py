@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import Settings, moved
+from pipeline_lib.params.readers import CremaDSettings, MeldSettings
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
@@ -94,24 +95,6 @@ class BalancedSettings(Settings):
 
     per_class: Annotated[int, Field(ge=1, description="utterances of each label")] = 300
     seed: Seed = 1
-
-
-class CremaDSettings(Settings):
-    """CREMA-D was rated by ear, by eye and by both."""
-
-    emotion: Annotated[
-        Literal["voice", "face", "both", "intended"],
-        Field(description="plurality of the votes on that presentation, X on a tie; intended: what the actor was told"),
-    ] = "voice"
-
-
-class MeldSettings(Settings):
-    """MELD has two labels an utterance."""
-
-    label: Annotated[
-        Literal["emotion", "sentiment"],
-        Field(description="what counts as its emotion; sentiment: negative, neutral, positive, as the corpus has it"),
-    ] = "emotion"
 
 
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
