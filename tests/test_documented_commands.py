@@ -16,11 +16,14 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s+# .*$")
 RUN, HUB, MINUTE, MACHINES, EARLIER, SHELL = "run", "a hub", "minutes", "several machines", "an earlier run", "a shell"
 CORPUS = "a corpus"
+MELD = "--path /data/MELD=/mnt/meld"
 PATHS = "--path /data/MSP-PODCAST=/mnt/msp --path /data/musan=/mnt/musan"
 COMMANDS = {  # command: run by this test, or what it needs
     f"ser apply taltech {PATHS}": RUN,
     "ser apply taltech --small": RUN,
     "ser apply small_corpus --path /data/mine=/mnt/mine --path openai/whisper-base=/mnt/whisper_base": RUN,
+    f"ser apply open_meld_text {MELD}": RUN,
+    f"ser apply open_meld_text_context {MELD}": RUN,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,

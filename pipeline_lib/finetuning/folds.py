@@ -130,7 +130,7 @@ def _parts(
     augmenting, parts = sounds.find(settings.augmentation), []
     for number in range(count):
         view, own = folds.view(corpus, number), _of_fold(settings, name, number, count)
-        utterances = from_manifest(view, root, tuple(own.branches), transcripts, own.text)
+        utterances = from_manifest(view, root, tuple(own.branches), transcripts, own.text, own.context)
         targets = targets_of(view, own)
         try:
             check_data(view, targets, own, utterances)

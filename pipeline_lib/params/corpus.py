@@ -9,9 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import Settings, moved
+from pipeline_lib.params.readers import CremaDSettings, MeldSettings
 
 Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
+WITH_DIALOGUES = ("iemocap", "meld", "table")  # a table: by its columns dialogue and turn
 WITH_GROUPS = ("iemocap", "table")  # IEMOCAP's sessions, a column of a table
 
 TEMPORARY = "/.dvc/tmp/exps/"  # where DVC lays the copies of dvc exp run --temp and of its queue
@@ -107,15 +109,6 @@ class BalancedSettings(Settings):
     seed: Seed = 1
 
 
-class CremaDSettings(Settings):
-    """CREMA-D was rated by ear, by eye and by both."""
-
-    emotion: Annotated[
-        Literal["voice", "face", "both", "intended"],
-        Field(description="plurality of the votes on that presentation, X on a tie; intended: what the actor was told"),
-    ] = "voice"
-
-
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
 NOTICE = "Synthetic demonstration speech"  # how their notice begins
 TABLES = "corpora"  # the project's folder of tables that `ser start` writes
@@ -177,6 +170,7 @@ class CorpusSettings(Settings):
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None
     crema_d: CremaDSettings = CremaDSettings()
+    meld: MeldSettings = MeldSettings()
     table: TableSettings = TableSettings()
 
     @model_validator(mode="after")
@@ -220,6 +214,10 @@ class CorpusSettings(Settings):
             gone = sorted({*labels} & {*merge})
             if gone:
                 raise ValueError(f"labels names {gone}, which merge turns into something else")
+        if self.reader == "meld" and self.meld.label == "sentiment" and labels is None:
+            raise ValueError(
+                "labels is null and meld.label sentiment, expected labels: set them to [negative, neutral, positive]"
+            )
         pseudo = sorted({*(labels or []), *merge, *merge.values()} & {*PSEUDO})
         if pseudo:
             raise ValueError(f"labels or merge names {pseudo}: O (other) and X (no agreement) are never scored")

@@ -2,7 +2,8 @@
 
 The recipe's own choices stay: experts, adaptation, phases, chunks, samplers, losses, augmentation, priors, fusion.
 Settings that depend on the size of models and corpus are those of the default's expert of that modality: LoRA's rank,
-widths, epochs, batch sizes, learning rates. It shows that every part runs; its scores mean nothing.
+widths, epochs, batch sizes, learning rates. Texts are read without previous turns, as the corpus has no dialogues. It
+shows that every part runs; its scores mean nothing.
 """
 
 from pathlib import Path
@@ -51,6 +52,9 @@ def shrink(params: CommentedMap) -> None:
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
+    """Give an entry its small checkpoints and no previous turns."""
+    if "context" in entry:
+        entry["context"] = 0
     for part in entry.get("branches", {"only": entry}).values():
         if part["encoder"] is not None:
             _load_stand_in(part, checkpoints)
