@@ -51,7 +51,7 @@ def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean()
 
 
 def test_batch_norm_brings_each_feature_of_the_pooled_vectors_to_one_scale_by_hand():
-    # means over time are 2, 4 and 3, 2: each feature is the mean plus and minus its deviation, so 1 and -1 (but for eps)
+    # means over time are 2, 4 and 3, 2: each feature is the mean plus and minus its deviation, so 1 and -1 (but eps)
     pooling = build(PoolingSettings(kind="mean", batch_norm=True), 2).train()
     torch.testing.assert_close(pooling(FRAMES, MASK), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]), rtol=1e-4, atol=1e-4)
     # running statistics take a tenth of the batch's: means 2.5 and 3, unbiased variances 0.5 and 2

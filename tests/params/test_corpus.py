@@ -51,7 +51,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"folds": {"k": "loso", "by": "column"}}}, "k is loso, .* and by is column; expected by: speakers"),
         (
             {"reader": "emodb", "split": {"method": "folds", "folds": {"by": "column"}}},
-            r"folds.by is column, emodb has none .*\['iemocap', 'table'\]",
+            r"folds.by is column, emodb has none .*\['iemocap', 'table', 'several'\]",
         ),
         (
             {"split": {"folds": {"by": "assignment"}}},
