@@ -8,7 +8,6 @@ pairs. A run that was finished is not repeated. ``--only mixing --only average``
 
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,10 +49,8 @@ def trained(folder: Path, technique: str, seed: int) -> Path:
         return table
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
-    entry = deepcopy(params["finetuning"][EXPERT])
     for change in (BASE, TECHNIQUES[technique], {"seed": seed}):
-        merge(entry, change, technique)
-    params["finetuning"] = {EXPERT: entry}
+        merge(params, {"finetuning": {EXPERT: change}}, technique)
     own.mkdir(parents=True, exist_ok=True)
     yaml.dump(params, own / "params.yaml")
     options = {"params": "params.yaml", "models": "models", "out": "predictions", "curves": "curves", "work": "work"}
@@ -70,7 +67,7 @@ def tallies(corpus: manifest.Manifest, path: Path) -> dict[str, Tally]:
         path: of predictions
     """
     result, test = predictions.read(path), corpus.mask("test")
-    rows = {name: i for i, name in enumerate(result.utterance_id)}
+    rows = {name: i for i, name in enumerate(result.utterance_ids.tolist())}
     order = [rows[name] for name in corpus.ids[test]]
     truth, cluster = corpus.truth()[test], clusters(corpus.frame["speaker"][test].tolist())
     guess, known = result.posterior[order, : len(corpus.labels)].argmax(axis=1), truth >= 0

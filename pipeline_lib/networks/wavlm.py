@@ -1,11 +1,10 @@
 """WavLM's attention through its projection layers, so that LoRA on them acts.
 
-transformers hands the weights of WavLM's query, key, value and output projections to torch's attention function and never
-calls the layers, whose low-rank updates then do nothing. Here the layers are called, and the attention itself is computed
-as there: scaled products plus the gated relative position bias, padded keys left out.
+transformers hands the weights of WavLM's query, key, value and output projections to torch's attention function and
+never calls the layers, whose low-rank updates then do nothing. Here the layers are called, and the attention itself is
+computed as there: scaled products plus the gated relative position bias, padded keys left out.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
