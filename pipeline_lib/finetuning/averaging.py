@@ -7,13 +7,14 @@ After step t of a phase, counted from 0,
 Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; the correction of the first steps,
 in which the average would be that of untrained weights, is TensorFlow's ``ExponentialMovingAverage`` with
 ``num_updates``. Batch norm's statistics are averaged too. Every phase begins an average of its own, at the weights that
-the phase before ended on. It is in float32, on the network's device; of several processes each has the same.
+the phase before ended on. It is in float32, on the network's device.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from pipeline_lib.finetuning import optimisation
@@ -50,10 +51,13 @@ class WeightAverage:
     def in_place(self, network: nn.Module) -> Iterator[None]:
         """Give the network the averaged weights; afterwards it has its own again, to the bit.
 
+        Every process gets those of the main one: batch norm's statistics are of each process's own share.
+
         Args:
             network: changed in place
         """
         own = {name: tensor.clone() for name, tensor in _averaged(network).items()}
+        self.values = broadcast(self.values)
         _put(network, self.values)
         try:
             yield

@@ -100,3 +100,23 @@ def test_an_optimiser_put_back_steps_on_as_if_it_had_never_stopped():
     optimisation.restore(other, again, flat)
     step(again, other, 2.0)
     assert all(torch.equal(again.state_dict()[name], values) for name, values in network.state_dict().items())
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_the_prior_of_smoothed_labels_is_what_a_model_without_inputs_learns(class_weights):
+    losses = LossSettings(label_smoothing=0.3, class_weights=class_weights)
+    by_class = optimisation.class_weights(COUNTS, losses)
+    weight = None if by_class is None else torch.tensor(by_class)
+    truth = torch.from_numpy(np.repeat(np.arange(3), COUNTS))
+    bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    minimise = torch.optim.LBFGS([bias], max_iter=100, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def closure():
+        minimise.zero_grad()
+        loss = torch.nn.functional.cross_entropy(bias.expand(100, 3), truth, weight=weight, label_smoothing=0.3)
+        loss.backward()
+        return loss
+
+    minimise.step(closure)
+    prior = optimisation.training_prior(COUNTS, PhaseSettings(), losses, epoch=0)
+    np.testing.assert_allclose(prior, torch.softmax(bias.detach(), dim=0).numpy(), atol=1e-6)

@@ -31,6 +31,7 @@ SINGLE = {
     "balanced": {"losses": {"cross_entropy": 1.0, "class_weights": "balanced"}},
     "votes": {"losses": {"cross_entropy": 1.0, "class_weights": "balanced"}, "targets": {"soft_labels": True}},
     "focal": {"losses": {**OFF, "focal": 1.0, "class_weights": "balanced"}},
+    "smoothed": {"losses": {"label_smoothing": 0.2, "class_weights": "balanced"}},
     "gender": {"losses": {"gender": 0.7}, "targets": {"gender": True}},
     "sentiment": {"losses": {"sentiment": 0.5}, "targets": {"sentiment": {"enabled": True}}},
     "concordance": {**ATTRIBUTES, "losses": {"concordance": 0.8, "class_weights": "balanced"}},
