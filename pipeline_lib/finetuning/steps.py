@@ -184,7 +184,7 @@ class Steps:
             nn.utils.clip_grad_norm_(self.trained, self.phase.max_grad_norm)
         self.optimiser.step()
         if self.average is not None:
-            self.average.update(state.step)
+            self.average.update(context.network, state.step)
         context.logs.step(state.total, {"loss": total, "rate": rate})
         return [(rows, outputs, total) for rows, outputs in scored]
 
