@@ -1,31 +1,35 @@
-"""Techniques of training that later systems credit, each with and without, on the demonstration.
+"""Techniques of training that later systems credit, each with and without.
 
-``python -m benchmarks.training_techniques`` trains the default's audio expert with soft labels, and the same with one
-technique more, under three seeds of training each, on one corpus, in ``work/techniques/``. It prints macro-F1 and mean
-CCC on test, their mean over the seeds, and the difference to the expert without with its interval over speakers, in
-pairs. A run that was finished is not repeated. ``--only mixing --only average`` chooses techniques.
+``python -m benchmarks.training_techniques`` trains the default's audio expert on the demonstration, with soft labels,
+and the same with one technique more, under three seeds of training each, on one corpus, in ``work/techniques/``. It
+prints macro-F1, UA and mean CCC on test, their mean over the seeds, and the difference to the expert without with its
+interval over speakers, in pairs. A run that was finished is not repeated.
+
+``--project FOLDER --expert NAME --fold 0 --fold 1`` does it for another expert of audio: of a project with folds, the
+test parts of these folds together. ``--only smoothing --only average`` chooses techniques. Without annotators' votes in
+the corpus its labels are the plurality, and nobody can be left out.
 """
 
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from ruamel.yaml import YAML
 
 from benchmarks.demonstration_seeds import BEFORE, lay, stages
 from pipeline_lib.command import run
-from pipeline_lib.recipes.compose import merge
+from pipeline_lib.finetuning.finetune import discard, finetune
+from pipeline_lib.params.base import read_value
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.machine import read_machine
 from pipeline_lib.scoring.bootstrap import Tally, clusters, interval, resampled, tally_attributes, tally_categories
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import folds, manifest, predictions
+from pipeline_lib.tables.manifest import Manifest
 
-EXPERT, SEEDS = "audio", (1, 2, 3)
-SAMPLES, CONFIDENCE, DRAWS = 2000, 0.95, 1
-METRICS = ("macro_f1", "ccc_mean")
+SEEDS, SAMPLES, CONFIDENCE, DRAWS = (1, 2, 3), 2000, 0.95, 1
 WITHOUT = "without"
-BASE = {"targets": {"soft_labels": True}}
+SOFT = {"targets": {"soft_labels": True}}
 TECHNIQUES: dict[str, dict[str, Any]] = {
     WITHOUT: {},
     "mixing": {"augmentation": {"mixing": {"probability": 0.5, "alpha": 1.0}}},
@@ -35,35 +39,59 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 }
 
 
-def trained(folder: Path, technique: str, seed: int) -> Path:
-    """Train one expert where it is not there yet and return its predictions.
+def trained(expert: str, technique: str, seed: int, corpus: Manifest, fold: tuple[int, int] | None) -> Path:
+    """Train one expert of the project in this folder, where it is not there yet, and return its predictions.
 
     Args:
-        folder: of the corpus and the code
+        expert: entry of ``finetuning``
         technique: by its name
         seed: of the training
+        corpus: the manifest, or the view of one fold
+        fold: number from 0 and how many there are; None without folds
     """
-    own = folder / "runs" / f"{technique}_{seed}"
-    table = own / "predictions" / f"{EXPERT}.parquet"
+    own = Path("work/techniques_runs") / expert / f"{technique}_{seed}{'' if fold is None else f'_{fold[0]}'}"
+    table = own / "predictions.parquet"
     if table.exists():
         return table
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    for change in (BASE, TECHNIQUES[technique], {"seed": seed}):
-        merge(params, {"finetuning": {EXPERT: change}}, technique)
-    own.mkdir(parents=True, exist_ok=True)
-    yaml.dump(params, own / "params.yaml")
-    options = {"params": "params.yaml", "models": "models", "out": "predictions", "curves": "curves", "work": "work"}
-    arguments = [text for name, path in options.items() for text in (f"--{name}", str((own / path).absolute()))]
-    subprocess.run([sys.executable, "-m", "stages.finetuning", EXPERT, *arguments], cwd=folder, check=True)
+    entry, soft = read_value(f"finetuning.{expert}"), corpus.frame["votes"].notna().any()
+    for change in (SOFT if soft else {}, TECHNIQUES[technique], {"seed": seed}):
+        entry = merged(entry, change)
+    settings = FinetuningSettings.parse(entry, f"finetuning.{expert}")
+    paths = {"expert": own / "expert", "curve": own / "curve.csv", "work": own / "work"}
+    done = finetune(
+        expert,
+        settings,
+        corpus,
+        Path(read_value("corpus.root")),
+        None,
+        machine=read_machine().finetuning,
+        fold=fold,
+        **paths,
+    )
+    assert done is not None  # one process
+    predictions.write(table, done[0])
+    discard(done[1])
     return table
 
 
-def tallies(corpus: manifest.Manifest, path: Path) -> dict[str, Tally]:
+def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Return nested mappings with a change put in.
+
+    Args:
+        values: an entry
+        change: of it
+    """
+    result = dict(values)
+    for name, each in change.items():
+        result[name] = merged(result[name], each) if isinstance(each, dict) else each
+    return result
+
+
+def tallies(corpus: Manifest, path: Path) -> dict[str, Tally]:
     """Return the sums over speakers that each metric on test is a function of.
 
     Args:
-        corpus: the manifest
+        corpus: the manifest, or the view of one fold
         path: of predictions
     """
     result, test = predictions.read(path), corpus.mask("test")
@@ -71,11 +99,19 @@ def tallies(corpus: manifest.Manifest, path: Path) -> dict[str, Tally]:
     order = [rows[name] for name in corpus.ids[test]]
     truth, cluster = corpus.truth()[test], clusters(corpus.frame["speaker"][test].tolist())
     guess, known = result.posterior[order, : len(corpus.labels)].argmax(axis=1), truth >= 0
+    categories = tally_categories(truth[known], guess[known], cluster[known], len(corpus.labels))
+    sums = {"macro_f1": categories, "ua": categories}
     names = list(result.attribute_names)
-    attributes = corpus.attributes(names)[test], result.attributes[order]
+    if names:
+        sums["ccc_mean"] = tally_attributes(corpus.attributes(names)[test], result.attributes[order], cluster, names)
+    return sums
+
+
+def together(parts: list[dict[str, Tally]]) -> dict[str, Tally]:
+    """Return the sums of several folds, whose test speakers are others."""
     return {
-        "macro_f1": tally_categories(truth[known], guess[known], cluster[known], len(corpus.labels)),
-        "ccc_mean": tally_attributes(*attributes, cluster, names),
+        metric: Tally(np.concatenate([part[metric].sums for part in parts]), parts[0][metric].scores)
+        for metric in parts[0]
     }
 
 
@@ -88,7 +124,7 @@ def row(technique: str, own: list[dict[str, Tally]], base: list[dict[str, Tally]
         base: the same without the technique
     """
     cells = [technique]
-    for metric in METRICS:
+    for metric in own[0]:
         scores = [seed[metric].score(metric) for seed in own]
         cells += [" ".join(f"{score:.3f}" for score in scores), f"{np.mean(scores):.3f}"]
         pairs = [(one[metric], other[metric]) for one, other in zip(own, base, strict=True)]
@@ -106,17 +142,30 @@ def _drawn(tally: Tally, metric: str) -> np.ndarray:
 def main(
     only: Annotated[list[str] | None, typer.Option(help="techniques; all by default")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="seeds of training; 1 to 3 by default")] = None,
-    work: Path = Path("work/techniques"),
+    project: Annotated[Path | None, typer.Option(help="null: the demonstration in work/techniques")] = None,
+    expert: str = "audio",
+    fold: Annotated[list[int] | None, typer.Option(help="numbers from 0, of a corpus with folds")] = None,
 ) -> None:
     """Train each technique under each seed and print a table."""
-    if not (work / "data/manifest.parquet").exists():
-        lay(work, 1)
-        stages(work, BEFORE)
-    corpus = manifest.read(work / "data/manifest.parquet")
-    names = [WITHOUT, *(name for name in only or list(TECHNIQUES) if name != WITHOUT)]
-    sums = {name: [tallies(corpus, trained(work, name, seed)) for seed in seeds or SEEDS] for name in names}
-    print("| technique | macro-F1 a seed | mean | difference | mean CCC a seed | mean | difference |")
-    print("|---|---|---|---|---|---|---|")
+    if project is None:
+        project = Path("work/techniques")
+        if not (project / "data/manifest.parquet").exists():
+            lay(project, 1)
+            stages(project, BEFORE)
+    with chdir(project):
+        corpus = manifest.read(Path("data/manifest.parquet"))
+        parts: list[tuple[Manifest, tuple[int, int] | None]] = [(corpus, None)]
+        if fold:
+            parts = [(folds.view(corpus, number), (number, folds.count(corpus))) for number in fold]
+        sums = {}
+        for name in [WITHOUT, *(name for name in only or TECHNIQUES if name != WITHOUT)]:
+            sums[name] = [
+                together([tallies(view, trained(expert, name, seed, view, part)) for view, part in parts])
+                for seed in seeds or SEEDS
+            ]
+            print(row(name, sums[name], sums[WITHOUT]), flush=True)
+    metrics = [f"{metric} a seed | mean | difference" for metric in sums[WITHOUT][0]]
+    print(f"\n| technique | {' | '.join(metrics)} |\n|{'---|' * (1 + 3 * len(metrics))}")
     print("\n".join(row(name, own, sums[WITHOUT]) for name, own in sums.items()))
 
 
