@@ -53,6 +53,11 @@ class Level:
         return f"{self.value}{UNITS[self.condition]}"
 
     @property
+    def title(self) -> str:
+        """Condition and value, "noise 10 dB" for example."""
+        return f"{self.condition} {self.words}".rstrip()
+
+    @property
     def number(self) -> float:
         """The value of noise and clipping.
 

@@ -90,11 +90,11 @@ def page(record: Mapping[str, Any]) -> str:
     lines = [f"# Robustness on {record['corpus']}, {record['split']}", ""]
     lines += [f"> **{record['notice']}**", ""] if record["notice"] else []
     lines += [f"> Warning: {warning}  " for warning in record["warnings"]] + ([""] if record["warnings"] else [])
-    lines += [
-        f"{record['utterances']} recordings of {record['speakers']} speakers, seed {record['seed']}; {record['date']},"
-        f" {record['processor']}. Brackets are {brackets}, those of a difference to clean with the same speakers for both.",
-        "",
-    ]
+    what = (
+        f"{record['utterances']} recordings of {record['speakers']} speakers, seed {record['seed']}; {record['date']}"
+    )
+    paired = "those of a difference to clean with the same speakers for both"
+    lines += [f"{what}, {record['processor']}. Brackets are {brackets}, {paired}.", ""]
     lines += [f"- {note}" for note in record["notes"]]
     for name, values in record["stored"].items():
         same = f"{values['same_label']} of {values['n']} utterances have the same label"

@@ -94,7 +94,7 @@ def compute(
             spent = time.monotonic() - begin
             rate, minutes = number * len(chosen.manifest) / spent, spent / number * (len(left) - number) / 60
             print(
-                f"{level.condition} {level.words}: {number} of {len(left)} levels, {result.seconds:.0f} s,"
+                f"{level.title}: {number} of {len(left)} levels, {result.seconds:.0f} s,"
                 f" {rate:.2g} recordings/s, about {minutes:.0f} min left",
                 file=sys.stderr,
             )
@@ -112,13 +112,13 @@ def _level(chosen: Plan, level: Level, folder: Path, apply: Apply, transcribe: T
     root = Path(chosen.params.corpus.root)
     root = chosen.project / root if (chosen.project / root).exists() else root
     audio, out = folder / "audio", folder / "data"
-    with progress(len(chosen.manifest), f"altering: {level.condition} {level.words}".rstrip()) as advance:
+    with progress(len(chosen.manifest), f"altering: {level.title}") as advance:
         copies = write_copies(chosen.manifest, root, level, chosen.sources, chosen.seed, audio, advance)
     for reason, lost in copies.losses.items():
         share = f"{len(lost)} of {len(chosen.manifest)} recordings are left out"
-        print(f"{level.condition} {level.words}: {share}, {lost[0]!r} first: {reason}", file=sys.stderr)
+        print(f"{level.title}: {share}, {lost[0]!r} first: {reason}", file=sys.stderr)
     if not len(copies.manifest):
-        raise InputError(f"no recording is left under {level.condition} {level.words}: {', '.join(copies.losses)}")
+        raise InputError(f"no recording is left under {level.title}: {', '.join(copies.losses)}")
     texts: dict[str, str] = {}
     if transcribe is not None:
         table = transcripts.read(transcribe(chosen.project, copies.manifest, out, audio))
