@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline_lib.command import guarded, start
+from pipeline_lib.evaluation import command as evaluation
 from pipeline_lib.robustness.command import robustness
 
 PARAMS = Path("params.yaml")
@@ -265,6 +266,7 @@ def _plot_offline(
     print(f"dvc plots show draws by {out}")
 
 
+app.command("evaluate")(guarded(evaluation.evaluate))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")
 app.add_typer(plot, name="plot")

@@ -15,7 +15,8 @@ from pipeline_lib.corpus.leaks import SCORED
 from pipeline_lib.corpus.splits import carried, known_speakers
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, indices
-from pipeline_lib.params.corpus import CorpusSettings, SplitSettings
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables.fold_names import DEVELOPMENT, SPLIT, name_of
 
 KEY = "corpus.split.folds"

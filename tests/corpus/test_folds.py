@@ -9,7 +9,8 @@ from pipeline_lib.corpus import folds, layout
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.corpus.leaks import leaks
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.corpus import CorpusSettings, SplitSettings
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables import folds as views
 
 LABELS = ("anger", "happiness", "neutral", "sadness")

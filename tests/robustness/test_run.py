@@ -184,7 +184,9 @@ def test_a_project_that_has_not_run_or_reads_no_audio_is_refused(project):
     (project / "away.parquet").rename(project / "data/rebalanced/egemaps.parquet")
     text = (project / "params.yaml").read_text()
     text = re.sub(r"^ +(seconds|whisper_length):.*\n", "", text, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(text.replace("modality: audio", "modality: text").replace("functionals/eGeMAPSv02", "x"))
+    (project / "params.yaml").write_text(
+        text.replace("modality: audio", "modality: text").replace("functionals/eGeMAPSv02", "x")
+    )
     with pytest.raises(InputError, match="reads audio, and transcription.engine is 'reference'"):
         planned(project)
 
