@@ -17,7 +17,7 @@ def evaluate(
     name: Annotated[str | None, typer.Option(help="of the page; by default the corpus's")] = None,
     root: Annotated[Path | None, typer.Option(help="folder of the table's recordings, if not the table's")] = None,
     project: Annotated[Path, typer.Option(help="folder of the trained system")] = Path(),
-    out: Path = Path("metrics/evaluation"),
+    out: Annotated[Path, typer.Option(help="folder of the page and of its numbers")] = Path("metrics/evaluation"),
 ) -> None:
     """Score the trained system of a project on another corpus, over the labels in common."""
     from pipeline_lib.evaluation import evaluate as evaluation

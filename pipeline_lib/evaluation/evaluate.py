@@ -68,7 +68,7 @@ def evaluate(
     folder = system.work / "evaluate" / name
     manifests.write(folder / "manifest.parquet", collected.manifest)
     manifests.write_quarantine(folder / "quarantine.parquet", collected.quarantine)
-    chosen = _chosen(collected.manifest, split)
+    chosen = collected.manifest if split is None else keep(collected.manifest, collected.manifest.mask(split))
     labels = _labels_of(system)
     emotions = [emotion if isinstance(emotion, str) else None for emotion in chosen.frame["emotion"]]
     shared = common(emotions, labels, pairs, sums)
@@ -114,13 +114,6 @@ def _name(name: str | None, corpus: str) -> str:
     if not NAME.fullmatch(chosen):
         raise InputError(f"--name is {name!r}, expected letters, digits, _ and -: it becomes the name of a file")
     return chosen
-
-
-def _chosen(manifest: Manifest, split: str | None) -> Manifest:
-    """Return the utterances of a split or subset, of no fold."""
-    kept = manifest if split is None else keep(manifest, manifest.mask(split))
-    subsets = [[each for each in row if not each.startswith("fold")] for row in kept.frame["subsets"]]
-    return replace(kept, frame=kept.frame.assign(subsets=subsets))
 
 
 def _labels_of(system: Project) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.utterances import reference_texts
-from pipeline_lib.fusion import apply as fusions
 from pipeline_lib.fusion import model as fusion_models
 from pipeline_lib.inference import experts
+from pipeline_lib.inference import fusion as fusions
 from pipeline_lib.inference.members import Member, members_of
 from pipeline_lib.inference.project import Project
 from pipeline_lib.modalities import BOTH

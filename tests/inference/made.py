@@ -26,14 +26,14 @@ def inside(folder):
         os.chdir(before)
 
 
-def parameters(tones, folded, checkpoint):
-    """Return params.yaml: one phase of two epochs, an encoder's layers, functions of both fused by regression."""
+def parameters(tones, folded, checkpoint, trained):
+    """Return params.yaml: an expert of two epochs unless none is trained, layers of two encoders, their fusion."""
     entry = corpora.settings(checkpoint, "audio", **BOTH).model_dump()
     reads = {"source": "data/predictions_folds/tones" if folded else "data/predictions/tones.parquet"}
     layers = {"method": "lda_logistic", "lda_logistic": {"shrinkage": 0.5, "components": 2}, "folds": folded}
     frozen = {"reads": {"source": "data/embeddings/frozen"}, "source": {"layers": "each"}} | layers
     texts = {"reads": {"source": "data/embeddings/texts"}, "source": {"layers": [1], "normalise": "speaker"}} | layers
-    return {
+    params = {
         "demonstration": {},
         "corpus": {"reader": "table", "root": str(tones.root)} | ({"split": {"method": "folds"}} if folded else {}),
         "transcription": {"engine": "reference"},
@@ -66,20 +66,29 @@ def parameters(tones, folded, checkpoint):
             "comparison": {"system": "fused", "against": []},
         },
     }
+    if not trained:
+        del (
+            params["rebalancing"]["expert"],
+            params["scoring"]["tables"]["expert"],
+            params["scoring"]["tables"]["softmax"],
+        )
+        params["finetuning"], params["fusion"]["experts"] = {}, list(SYSTEMS[1:])
+    return params
 
 
-def project(folder, tones, corpus, folded):
+def project(folder, tones, corpus, folded, trained=True):
     """Run the stages from embedding to fusion in a folder, whose audio checkpoint is of its own, and return it."""
     folder.mkdir()
     shutil.copytree(tones.w2v_bert, folder / "checkpoints" / "w2v_bert")
-    params = parameters(tones, folded, "checkpoints/w2v_bert")
+    params = parameters(tones, folded, "checkpoints/w2v_bert", trained)
     YAML().dump(params, folder / "params.yaml")
     (folder / "machine.yaml").write_text("device: cpu\n")
     with inside(folder):
         manifest.write(Path("data/manifest.parquet"), corpus)
         for name in params["embedding"]:
             embedding.main(name)
-        finetuning.main("tones")
+        for name in params["finetuning"]:
+            finetuning.main(name)
         for name in params["rebalancing"]:
             rebalancing.main(name)
         fusion.main()

@@ -51,7 +51,7 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"folds": {"k": "loso", "by": "column"}}}, "k is loso, .* and by is column; expected by: speakers"),
         (
             {"reader": "emodb", "split": {"method": "folds", "folds": {"by": "column"}}},
-            r"folds.by is column, emodb has none .*\['iemocap', 'table'\]",
+            r"folds.by is column, emodb has none .*\['iemocap', 'table', 'several'\]",
         ),
         ({"split": {"method": "folds", "test_speakers": ["a"]}}, "belong to method speakers, method is folds"),
         ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, expected one of .*'seed'"),
