@@ -11,6 +11,7 @@ import typer
 
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
+from pipeline_lib.robustness.command import robustness
 
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
@@ -266,6 +267,7 @@ def _plot_offline(
 
 
 app.command("evaluate")(guarded(evaluation.evaluate))
+app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")
 app.add_typer(plot, name="plot")
 

@@ -68,6 +68,8 @@ def collect(settings: CorpusSettings, workers: int = 1, *, cut: bool = True) -> 
         InputError: see the readers; labels that nothing has, speakers in train and test
     """
     check_root(settings)
+    if not cut and settings.split.method != "column":
+        settings = settings.model_copy(update={"split": SplitSettings(method="random")})  # a row may have none
     reader, root = READERS[settings.reader], Path(settings.root)
     sums, unverified = several.sums(root, settings) if settings.corpora else (checksums.read(root), [])
     checksums.check_labels(root, sums or {})
@@ -81,7 +83,7 @@ def collect(settings: CorpusSettings, workers: int = 1, *, cut: bool = True) -> 
     frame = emotions.merged(frame, emotions.merges(reader.CUSTOM, settings))
     labels = emotions.scored(frame, reader.CUSTOM, settings)
     if not cut:
-        settings = settings.model_copy(update={"split": SplitSettings(), "allow_speaker_leak": True})
+        settings = settings.model_copy(update={"split": SplitSettings()})
         frame["split"] = frame["split"].where(frame["split"].notna(), "test")
         labels = tuple(label for label in labels if (frame["emotion"] == label).any())
     frame["split"] = _split(frame, settings, reader.CUSTOM, labels)

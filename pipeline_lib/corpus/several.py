@@ -43,7 +43,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
         notes += [f"{name}: {note}" for note in frame.attrs.pop("notes", [])]
         notes += _scaled(frame, name, own.attribute_scale or READERS[own.reader].CUSTOM.attribute_scale)
         if settings.split.method != "official":
-            frame["split"] = pd.Series(None, index=frame.index, dtype=object)
+            frame["split"] = pd.Series([None] * len(frame), index=frame.index, dtype=object)
         frames.append(_named(frame, name, PurePosixPath(Path(own.root).relative_to(root).as_posix())))
         if settings.split.folds.by == "column":
             frames[-1]["group"] = name
@@ -111,4 +111,5 @@ def _named(frame: pd.DataFrame, name: str, folder: PurePosixPath) -> pd.DataFram
 
 
 def _prefixed(values: pd.Series, name: str) -> pd.Series:
-    return values.map(lambda value: f"{name}/{value}" if isinstance(value, str) else None).astype(object)
+    prefixed = [f"{name}/{value}" if isinstance(value, str) else None for value in values]
+    return pd.Series(prefixed, index=values.index, dtype=object)

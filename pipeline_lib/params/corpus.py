@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -170,7 +170,10 @@ def part_of(settings: CorpusSettings, name: str) -> CorpusSettings:
         name: of the corpus
     """
     part = settings.corpora[name]
-    alone = {"corpora": {}, "name": name, "labels": None, "exclude": [], "root": str(folder_of(settings, name))}
+    alone: dict[str, Any] = {"corpora": {}, "name": name, "labels": None, "exclude": []}
+    alone["root"] = str(folder_of(settings, name))
+    if settings.split.method != "official":  # then no column of a table says where its utterances belong
+        alone["split"] = SplitSettings(method="speakers")
     return settings.model_copy(update=alone | {key: getattr(part, key) for key in PART_KEYS})
 
 

@@ -145,7 +145,7 @@ def test_an_uncut_corpus_keeps_its_own_splits_and_needs_neither_speakers_nor_lab
     table = pd.read_csv(both / "mine" / "corpus.csv").drop(columns="speaker")
     table.assign(split=["dev"] * 4 + [None] * 12).to_csv(both / "mine" / "corpus.csv", index=False)
     alone = settings("table", root=str(both / "mine"))
-    with pytest.raises(InputError, match="have no split"):
+    with pytest.raises(InputError, match="split is '', expected train"):
         collect(alone)
     manifest = collect(alone, cut=False).manifest
     assert manifest.frame["split"].value_counts().to_dict() == {"test": 12, "dev": 4}

@@ -42,7 +42,7 @@ def test_the_scores_are_those_of_the_mean_of_the_members(project, other, tmp_pat
     evaluate(other, project=project, reader="table", names=PAIRS, name="again", out=tmp_path / "out")
     assert {path: path.read_bytes() for path in (project / "data").rglob("*") if path.is_file()} == before
     printed = capsys.readouterr()
-    assert "rage counts as anger; joy counts as happiness; without a counterpart" in printed.out
+    assert "joy counts as happiness; rage counts as anger; without a counterpart" in printed.out
     assert "surprise 12." in printed.out and "texts normalise by speaker" in printed.err
     result = json.loads((tmp_path / "out/again.json").read_text())
     assert result["labels"] == ["anger", "happiness", "sadness"] and result["left_out"] == {"surprise": 12}
