@@ -10,6 +10,7 @@ folded at 80 characters. DVC replaces every value by a plain one; so comments be
 """
 
 import copy
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,12 @@ def merge(params: CommentedMap, overlay: dict[str, Any], source: str) -> None:
 
 def read_yaml(path: Path) -> CommentedMap:
     """Return a YAML file with its comments."""
-    return YAML().load(path.read_text(encoding="utf-8"))
+    return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _parsed(text: str) -> CommentedMap:
+    return YAML().load(text)
 
 
 def fill_slots(values: CommentedMap, params: Params) -> None:
