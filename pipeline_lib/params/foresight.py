@@ -65,6 +65,8 @@ def _named_splits(params: Params) -> Iterator[tuple[str, str]]:
             yield f"rebalancing.{name}.em.on", entry.em.on
         if entry.calibration == "temperature":
             yield f"rebalancing.{name}.temperature.on", entry.temperature.on
+        for each in entry.posteriors.fitted_on if entry.posteriors is not None else ():
+            yield f"rebalancing.{name}.posteriors.fitted_on", each
 
 
 def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:
