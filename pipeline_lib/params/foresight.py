@@ -59,6 +59,8 @@ def _named_splits(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("scoring.splits", name) for name in params.scoring.splits)
     if params.scoring.comparison.against:
         yield "scoring.comparison.chosen_on", params.scoring.comparison.chosen_on
+    if params.scoring.expected.on is not None:
+        yield "scoring.expected.on", params.scoring.expected.on
     yield "fusion.tuning", params.fusion.tuning
     for name, entry in params.rebalancing.items():
         if entry.prior == "em":
