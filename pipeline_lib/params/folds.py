@@ -99,11 +99,8 @@ def _expert_of(source: str, name: str, params: Params) -> str | None:
         tables = (f"data/predictions/{expert}.parquet", f"{PREDICTIONS_FOLDS}{expert}")
         if source in tables or source.startswith(f"data/predictions_alone/{expert}/"):
             return expert
-    return (
-        name
-        if name in params.finetuning and not source.startswith(("data/predictions", EMBEDDINGS, POSTERIORS))
-        else None
-    )
+    others = ("data/predictions", EMBEDDINGS, POSTERIORS)
+    return name if name in params.finetuning and not source.startswith(others) else None
 
 
 def _reads_a_split(entry: RebalancingSettings) -> bool:
