@@ -12,6 +12,7 @@ from pipeline_lib.scoring.audit_page import page, table
 from pipeline_lib.scoring.contamination import checkpoints, contamination
 from pipeline_lib.scoring.headline import headline_system, summary
 from pipeline_lib.scoring.learning import read_curves, section
+from pipeline_lib.scoring.lineage import cautions_of_given
 from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
@@ -32,7 +33,7 @@ def main(
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings, params)
-    scored.warnings[:0] = contamination(used, corpus.corpus)
+    scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):

@@ -14,11 +14,13 @@ from pipeline_lib.params.inputs import (
     made_by_stages,
     missing_checkpoints,
     missing_packages,
+    missing_posteriors,
     missing_sounds,
     sources,
     unsupported_language,
     wrong_slots,
 )
+from pipeline_lib.params.posteriors import POSTERIORS
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
@@ -55,6 +57,7 @@ def absent(params: Params) -> list[str]:
         *missing_sounds(params),
         *missing_checkpoints(params),
         *missing_packages(params),
+        *missing_posteriors(params),
         *unsupported_language(params),
     ]
 
@@ -108,9 +111,10 @@ def _unknown_names(params: Params) -> list[str]:
     """Return the experts and tables that one section names and no other makes."""
     mistakes = [
         f"rebalancing.{name}.reads.source is {entry.reads.source!r}, which is no table of predictions and no embedding"
-        f" that an entry makes, expected one of {sources(params)}"
+        f" that an entry makes, expected one of {sources(params)} or {POSTERIORS}<table>.csv"
         for name, entry in params.rebalancing.items()
         if entry.reads.source not in sources(params)
+        and not entry.reads.source.startswith(POSTERIORS)
         and not (entry.reads.source == FILLER and name in params.finetuning)  # a slot to fill: ``wrong_slots``
     ]
     mistakes += _absent_layers(params)

@@ -59,12 +59,16 @@ def _named_splits(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("scoring.splits", name) for name in params.scoring.splits)
     if params.scoring.comparison.against:
         yield "scoring.comparison.chosen_on", params.scoring.comparison.chosen_on
+    if params.scoring.expected.on is not None:
+        yield "scoring.expected.on", params.scoring.expected.on
     yield "fusion.tuning", params.fusion.tuning
     for name, entry in params.rebalancing.items():
         if entry.prior == "em":
             yield f"rebalancing.{name}.em.on", entry.em.on
         if entry.calibration == "temperature":
             yield f"rebalancing.{name}.temperature.on", entry.temperature.on
+        for each in entry.posteriors.fitted_on if entry.posteriors is not None else ():
+            yield f"rebalancing.{name}.posteriors.fitted_on", each
 
 
 def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:

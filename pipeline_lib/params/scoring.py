@@ -9,7 +9,14 @@ from pipeline_lib.params.base import Settings
 
 Metric = Literal["macro_f1", "ua", "wa", "weighted_f1", "ccc_arousal", "ccc_valence", "ccc_dominance", "ccc_mean"]
 
-RESERVED = ("corpus", "notice", "chance", "over_folds", "beside_baselines")  # keys beside the splits' in details.json
+RESERVED = (
+    "corpus",
+    "notice",
+    "chance",
+    "over_folds",
+    "beside_baselines",
+    "expected",
+)  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 
 
@@ -37,6 +44,14 @@ class ComparisonSettings(Settings):
     seed: Annotated[int, Field(ge=0)] = 1
 
 
+class ExpectedSettings(Settings):
+    """The macro-F1 to expect on a hidden test with as many utterances of each label."""
+
+    on: str | None = Field(
+        None, description="split or subset of labelled development data that it is predicted from; null: not predicted"
+    )
+
+
 class AuditSettings(Settings):
     """The labels that are most likely wrong, as a table and a page with players."""
 
@@ -61,6 +76,7 @@ class ScoringSettings(Settings):
     bootstrap: BootstrapSettings = BootstrapSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     calibration_bins: Annotated[int, Field(ge=2)] = 10
+    expected: ExpectedSettings = ExpectedSettings()
     audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")

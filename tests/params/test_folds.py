@@ -72,3 +72,11 @@ def test_the_slots_of_folds_are_filled_and_held():
 )
 def test_a_misfit_is_refused_by_key(changes, expected):
     assert any(line.startswith(expected) for line in mistakes(*ALL, *changes))
+
+
+def test_probabilities_of_another_system_have_folds_where_the_corpus_has():
+    given = "rebalancing.other={reads: {source: posteriors/x.csv}, prior: none}"
+    assert mistakes(given) == []
+    (line,) = mistakes(*ALL, given)
+    assert line.startswith("rebalancing.other.folds is false, but corpus.split.method is 'folds'")
+    assert mistakes(*ALL, given.replace("prior", "folds: true, prior")) == []
