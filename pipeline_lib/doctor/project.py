@@ -18,6 +18,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.params.check import check
 from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import FUNCTIONALS
 from pipeline_lib.params.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
 from pipeline_lib.params.sections import Params
@@ -116,10 +117,9 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
             continue
         layers, width = shape
         kept = layers + 1 if entry.layers == "all" else len(entry.layers)
-        vectors = n * (2 if entry.pooling == "mean_std" else 1)
         is_timed = MODALITIES[entry.modality].unit == "seconds"
         frames = seconds * FRAMES_A_SECOND if entry.frames and is_timed else 0
-        total += 2 * 2 * kept * width * (vectors + frames)
+        total += 2 * embedding_bytes(entry, n, frames, kept, width)
     for where, _, part in parts_with_encoder(params):
         section, name = where.split(".")[:2]
         if section != "finetuning" or (table.parent.parent / "models" / name).exists():
@@ -132,6 +132,19 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
         if adaptation is not None:
             total += size(weights) * (8 if adaptation.method == "full" else 0.5)
     return total, unknown
+
+
+def embedding_bytes(entry: EmbeddingSettings, n: int, n_frames: float, layers: int, width: int) -> float:
+    """Return the bytes of an embedding's values, float16.
+
+    Args:
+        entry: its pooling
+        n: utterances
+        n_frames: of all utterances together, 0 where they are not kept
+        layers: that are kept
+        width: of a state
+    """
+    return 2 * layers * width * (n * (2 if entry.pooling == "mean_std" else 1) + n_frames)
 
 
 def _sample(root: Path, table: Path) -> list[tuple[str, segments.Part]]:

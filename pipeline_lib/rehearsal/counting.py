@@ -1,0 +1,306 @@
+"""Parameters, arithmetic and memory of an expert's network, counted on its first blocks.
+
+Blocks of an encoder are alike, so that what all of them take follows from one and from two: ``f(1) + (n - 1) (f(2) -
+f(1))``. So does a batch from two and from three utterances; what does not grow with it, bfloat16 copies of weights and
+tables of positions, is counted once. Where a forward pass reads no values it runs on fake tensors, shapes without memory; the convolutional models,
+Whisper and VGGish run on real ones.
+
+=============== ======================================================================================================
+parameters      all and trained ones, LoRA, pooling and head included
+weights         4 bytes a float32, 2 a bfloat16; nf4: 0.5 + 1/64 + 4/(64 * 256) a weight of a linear layer, 4 for others
+training        12 bytes a trained parameter: its gradient and Adam's two moments, float32
+activations     what autograd saves of a batch's forward pass under autocast to bfloat16, in float32 of what runs on
+                real tensors (at most twice as much); each storage counts once, weights do not
+FLOP            two a multiply-add (``torch.utils.flop_counter``); of training, forward and backward of all passes
+=============== ======================================================================================================
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from pipeline_lib.encoders.branches import BranchEncoder
+from pipeline_lib.encoders.load import LOADERS
+from pipeline_lib.encoders.speech import SAMPLE_RATE
+from pipeline_lib.finetuning.objective import AUXILIARY_INPUTS
+from pipeline_lib.networks.passes import Auxiliary
+from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.sections import Params
+from pipeline_lib.params.training import AUXILIARY, PhaseSettings
+from pipeline_lib.rehearsal import networks
+from pipeline_lib.rehearsal.networks import Architecture
+from pipeline_lib.rehearsal.published import WORD
+
+FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight
+TOKENS_PER_S = 4.0
+ATTENTION_FLOP = {  # torch's counter knows the kernels of CUDA only
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda *shapes, **_: sdpa_backward_flop_count(
+        *shapes[:4]
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a network holds, and what a batch of utterances takes.
+
+    Attributes:
+        parameters: of the network
+        trained: of these
+        weights: bytes in memory
+        activations: bytes that autograd saves of the batch's forward pass
+        forward_flop: of its prediction
+        training_flop: of a step on it, forward and backward
+    """
+
+    parameters: float
+    trained: float
+    weights: float
+    activations: float
+    forward_flop: float
+    training_flop: float
+
+    @property
+    def training(self) -> float:
+        """Bytes of gradients and Adam's moments."""
+        return 12 * self.trained
+
+
+def count(expert: FinetuningSettings, params: Params, seconds: float, batch: int) -> Count:
+    """Return what an expert takes for a batch.
+
+    Args:
+        expert: the entry; its first phase is counted
+        params: all sections
+        seconds: of each utterance
+        batch: utterances, all equally long
+
+    Raises:
+        InputError: the sizes of a checkpoint are not known
+    """
+    found = networks.architectures(expert, params)
+    labels = networks.labels_of(expert, params)
+
+    def of(blocks: Mapping[str, int]) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            encoders = {name: each.laid_down(Path(folder) / name, blocks[name]) for name, each in found.items()}
+            two, three = (np.array(astuple(each)) for each in _counts(expert, labels, encoders, found, seconds))
+        return two + (batch - 2) * (three - two)
+
+    return Count(*extrapolated(of, {name: each.blocks for name, each in found.items()}).tolist())
+
+
+def count_encoder(found: Architecture, modality: str, seconds: float) -> Count:
+    """Return what a frozen encoder takes for one utterance.
+
+    Args:
+        found: its architecture
+        modality: that it reads
+        seconds: of the utterance
+    """
+
+    def of(blocks: Mapping[str, int]) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = found.laid_down(Path(folder) / modality, blocks[modality])
+            return np.array(astuple(_encoder_count(found, settings, modality, seconds)), np.float64)
+
+    return Count(*extrapolated(of, {modality: found.blocks}).tolist())
+
+
+def _encoder_count(found: Architecture, settings: EncoderSettings, modality: str, seconds: float) -> Count:
+    fake = found.is_countable_without_values
+    four_bit = settings.weights == "nf4"
+    built = settings.model_copy(update={"weights": "bfloat16"}) if four_bit else settings
+    device = torch.device("meta" if fake else "cpu")
+    with device:
+        encoder = LOADERS[modality](built, device).requires_grad_(False)
+    network = BranchEncoder({modality: encoder})
+    parameters = dict(network.named_parameters())
+    packed = {name for name in parameters if four_bit and parameters[name].ndim == 2 and "embed" not in name}
+    weights = sum(t.numel() * (FOUR_BIT if name in packed else t.element_size()) for name, t in parameters.items())
+    inputs = network.prepare([spoken((modality,), seconds)])
+    with ExitStack() as stack:
+        if fake:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            make_fake(network, packed)
+        stack.enter_context(torch.no_grad())
+        _, forward, _ = run(network, partial(network, **inputs), backward=False)
+    return Count(sum(t.numel() for t in parameters.values()), 0.0, weights, 0.0, forward, 0.0)
+
+
+def extrapolated(of: Callable[[Mapping[str, int]], np.ndarray], blocks: Mapping[str, int]) -> np.ndarray:
+    """Return values at all blocks from those at one and two, exact where each block adds the same.
+
+    Args:
+        of: from blocks by modality to values, shape ``(n,)``
+        blocks: of the whole encoders
+
+    Returns:
+        shape ``(n,)``
+    """
+    first = {name: min(n, 1) for name, n in blocks.items()}
+    base = of(first)
+    total = base.copy()
+    for name, n in blocks.items():
+        if n > 1:
+            total += (n - 1) * (of(first | {name: 2}) - base)
+    return total
+
+
+def _counts(
+    expert: FinetuningSettings,
+    labels: tuple[str, ...],
+    encoders: Mapping[str, EncoderSettings],
+    found: Mapping[str, Architecture],
+    seconds: float,
+) -> Iterator[Count]:
+    """Yield what the network takes for batches of two and of three."""
+    fake = len(found) == 1 and all(each.is_countable_without_values for each in found.values())
+    four_bit = any(each.weights == "nf4" for each in encoders.values())  # built as bfloat16: the shapes are the same
+    built = {
+        name: each.model_copy(update={"weights": "bfloat16"}) if each.weights == "nf4" else each
+        for name, each in encoders.items()
+    }
+    settings = networks.settings_of(expert, labels, built)
+    network = networks.build(settings, expert, torch.device("meta" if fake else "cpu"))
+    packed = set(packed_names(network)) if four_bit else set()
+    parameters = dict(network.named_parameters())
+    weights = sum(
+        tensor.numel() * (FOUR_BIT if name in packed else 4 if four_bit else tensor.element_size())
+        for name, tensor in parameters.items()
+    )
+    trained = sum(tensor.numel() for tensor in parameters.values() if tensor.requires_grad)
+    total = sum(tensor.numel() for tensor in parameters.values())
+    batches = [network.encoder.prepare([spoken(network.encoder.branches, seconds)] * size) for size in (2, 3)]
+    with ExitStack() as stack:
+        if fake:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            make_fake(network, packed)
+            stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))  # real tensors: too slow on a CPU
+        for inputs in batches:
+            activations, _, training = run(network.train(), partial(step, network, inputs, expert), backward=True)
+            with torch.no_grad():
+                _, forward, _ = run(network.eval(), partial(network, inputs), backward=False)
+            yield Count(total, trained, weights, activations, forward, training)
+
+
+def spoken(modalities: Iterable[str], seconds: float) -> tuple[Any, ...]:
+    """Return noise and words, as long as an utterance, for each modality.
+
+    Args:
+        modalities: in order
+        seconds: of the utterance
+    """
+    noise = (0.1 * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
+    words = " ".join([WORD] * max(1, round(seconds * TOKENS_PER_S)))
+    return tuple(words if name == "text" else noise for name in modalities)
+
+
+def step(network: nn.Module, inputs: dict[str, Any], expert: FinetuningSettings) -> Tensor:
+    """Return a number whose gradient reaches all that a training step of the first phase trains; a scalar.
+
+    Args:
+        network: in training mode
+        inputs: a batch, as its encoder prepares it, tensors of shape ``(batch, ...)``
+        expert: the entry
+    """
+    phase = next(iter(expert.phases.values()))
+    if len(expert.branches) == 1:
+        outputs: Any = network(inputs)
+    else:
+        outputs = network(inputs, expert.passes_of(phase), auxiliary(expert, phase))
+    total = sum(tensor.float().sum() for tensor in _tensors(outputs) if tensor.requires_grad)
+    assert isinstance(total, Tensor), "nothing is trained"
+    return total
+
+
+def auxiliary(expert: FinetuningSettings, phase: PhaseSettings) -> list[Auxiliary]:
+    """Return the auxiliary results that a phase's losses read.
+
+    Args:
+        expert: the entry
+        phase: of it
+    """
+    options = expert.losses_of(phase)
+    return [AUXILIARY_INPUTS.get(name, name) for name in AUXILIARY if getattr(options, name) > 0]  # type: ignore[misc]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the floating tensors of nested results."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+        return
+    if isinstance(value, dict):
+        value = value.values()
+    elif hasattr(value, "outputs"):
+        value = value.outputs.values()
+    elif not isinstance(value, tuple | list):
+        return
+    for each in value:
+        yield from _tensors(each)
+
+
+def run(network: nn.Module, forward: Callable[[], Any], *, backward: bool) -> tuple[int, int, int]:
+    """Return bytes that autograd saves of a forward pass, and FLOP of that pass, alone and with backward.
+
+    Args:
+        network: whose own tensors do not count
+        forward: runs it
+        backward: whether the result is a scalar to be differentiated; else both counts are those of the forward pass
+    """
+    saved: dict[int, Tensor] = {}
+    own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            saved.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOP)
+    with counter:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            result = forward()
+        alone = counter.get_total_flops()
+        activations = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+        if backward:
+            result.backward()
+    return activations, alone, counter.get_total_flops()
+
+
+def packed_names(network: nn.Module) -> Iterator[str]:
+    """Yield the names of weights that nf4 packs: of the encoder's linear layers, LoRA's own left out."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and name.startswith("encoder.") and "lora_" not in name:
+            yield f"{name}.weight"
+
+
+def make_fake(network: nn.Module, packed: set[str]) -> None:
+    """Put fake tensors of a CPU in the place of those on the meta device; beside packed weights all is in float32.
+
+    Args:
+        network: on the meta device
+        packed: names of weights in 4 bit, see ``packed_names``
+    """
+    for prefix, module in network.named_modules():
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                dtype = torch.float32 if packed and f"{prefix}.{name}" not in packed else tensor.dtype
+                replaced = torch.empty(tensor.shape, dtype=dtype)
+                module._parameters[name] = nn.Parameter(replaced, requires_grad=tensor.requires_grad)
+        for name, tensor in module._buffers.items():
+            if tensor is not None:
+                module._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
