@@ -2,8 +2,8 @@
 
 Blocks of an encoder are alike, so that what all of them take follows from one and from two: ``f(1) + (n - 1) (f(2) -
 f(1))``. So does a batch from two and from three utterances; what does not grow with it, bfloat16 copies of weights and
-tables of positions, is counted once. Where a forward pass reads no values it runs on fake tensors, shapes without memory; the convolutional models,
-Whisper and VGGish run on real ones.
+tables of positions, is counted once. Where a forward pass reads no values it runs on fake tensors, shapes without
+memory; the convolutional models, Whisper and VGGish run on real ones.
 
 =============== ======================================================================================================
 parameters      all and trained ones, LoRA, pooling and head included
@@ -27,8 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from pipeline_lib.encoders.branches import BranchEncoder
 from pipeline_lib.encoders.load import LOADERS
@@ -40,17 +38,11 @@ from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.sections import Params
 from pipeline_lib.params.training import AUXILIARY, PhaseSettings
 from pipeline_lib.rehearsal import networks
+from pipeline_lib.rehearsal.arithmetic import FOUR_BIT, make_fake, packed_names, run
 from pipeline_lib.rehearsal.networks import Architecture
 from pipeline_lib.rehearsal.published import WORD
 
-FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight
 TOKENS_PER_S = 4.0
-ATTENTION_FLOP = {  # torch's counter knows the kernels of CUDA only
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda *shapes, **_: sdpa_backward_flop_count(
-        *shapes[:4]
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -252,55 +244,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         return
     for each in value:
         yield from _tensors(each)
-
-
-def run(network: nn.Module, forward: Callable[[], Any], *, backward: bool) -> tuple[int, int, int]:
-    """Return bytes that autograd saves of a forward pass, and FLOP of that pass, alone and with backward.
-
-    Args:
-        network: whose own tensors do not count
-        forward: runs it
-        backward: whether the result is a scalar to be differentiated; else both counts are those of the forward pass
-    """
-    saved: dict[int, Tensor] = {}
-    own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage()._cdata not in own:
-            saved.setdefault(tensor.untyped_storage()._cdata, tensor)
-        return tensor
-
-    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOP)
-    with counter:
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            result = forward()
-        alone = counter.get_total_flops()
-        activations = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-        if backward:
-            result.backward()
-    return activations, alone, counter.get_total_flops()
-
-
-def packed_names(network: nn.Module) -> Iterator[str]:
-    """Yield the names of weights that nf4 packs: of the encoder's linear layers, LoRA's own left out."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear) and name.startswith("encoder.") and "lora_" not in name:
-            yield f"{name}.weight"
-
-
-def make_fake(network: nn.Module, packed: set[str]) -> None:
-    """Put fake tensors of a CPU in the place of those on the meta device; beside packed weights all is in float32.
-
-    Args:
-        network: on the meta device
-        packed: names of weights in 4 bit, see ``packed_names``
-    """
-    for prefix, module in network.named_modules():
-        for name, tensor in module._parameters.items():
-            if tensor is not None:
-                dtype = torch.float32 if packed and f"{prefix}.{name}" not in packed else tensor.dtype
-                replaced = torch.empty(tensor.shape, dtype=dtype)
-                module._parameters[name] = nn.Parameter(replaced, requires_grad=tensor.requires_grad)
-        for name, tensor in module._buffers.items():
-            if tensor is not None:
-                module._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)

@@ -1,0 +1,143 @@
+"""A rehearsal of recipes: the plan, measured steps, the stages with a kill, and the page of all of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.params.base import read_params
+from pipeline_lib.params.check import read_all
+from pipeline_lib.params.sections import Params
+from pipeline_lib.recipes import small as stand_ins
+from pipeline_lib.recipes.compose import compose, read_yaml, write_yaml
+from pipeline_lib.rehearsal import page, trial
+from pipeline_lib.rehearsal.corpora import Size
+from pipeline_lib.rehearsal.devices import Device, device_of
+from pipeline_lib.rehearsal.plan import Plan, Row
+from pipeline_lib.storage import atomic
+
+LEAST_BATCH = 2  # batch norm takes no statistics of one utterance
+WORK = Path("work/rehearsal")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is rehearsed.
+
+    Attributes:
+        size: of the corpus that is planned for
+        device: name of the planned device; None for the one at hand
+        utilisation: share of the device's rate that the plan assumes
+        small: on the checkpoints that ship
+        plan_only: nothing is run
+        seconds: budget of a recipe's run
+        utterances: of the corpus that the stages run on
+        steps: of each phase
+    """
+
+    size: Size
+    device: str | None = None
+    utilisation: float = 0.35
+    small: bool = False
+    plan_only: bool = False
+    seconds: float = 600.0
+    utterances: int = 64
+    steps: int = 3
+
+
+def rehearse(recipes: Sequence[str], options: Options, out: Path) -> None:
+    """Plan and run recipes, and write ``<out>.md`` and ``<out>.json``.
+
+    Args:
+        recipes: names, or paths of a params.yaml
+        options: what is rehearsed
+        out: path of both files without their endings
+
+    Raises:
+        InputError: there is no such recipe or device, or a stage failed
+    """
+    planned = device_of(options.device)
+    here = planned if options.device is None or options.plan_only else device_of(None)
+    results = []
+    for name in recipes:
+        with tempfile.TemporaryDirectory() as folder:
+            params = _read(_values(name, small=options.small), Path(folder) / "params.yaml")
+            rows = list(Plan(params, options.size, planned, options.utilisation).rows())
+            result: dict[str, Any] = {"recipe": name, "plan": [asdict(row) for row in rows]}
+            print(page.plan_table(rows, planned), flush=True)
+            if not options.plan_only:
+                measured = list(_measured(Path(folder) / "params.yaml", params, rows, here, options))
+                result["measured"] = measured
+                print(page.measured_table(rows, measured, here), flush=True)
+        if not options.plan_only:
+            result["stages"] = [asdict(tried) for tried in _tried(name, options)]
+        results.append(result)
+    record = {"size": asdict(options.size), "device": asdict(planned), "here": asdict(here), "recipes": results}
+    record["options"] = {**asdict(options), "size": options.size.name}
+    atomic.write_file(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    atomic.write_file(out.with_suffix(".md"), page.page(record))
+    print(f"{out.with_suffix('.md')} and {out.with_suffix('.json')} written")
+
+
+def _values(name: str, *, small: bool) -> Any:
+    values = read_yaml(Path(name)) if name.endswith((".yaml", ".yml")) else compose(name)
+    if small:
+        stand_ins.shrink(values)
+    return values
+
+
+def _read(values: Any, path: Path) -> Params:
+    path.write_text(write_yaml(values), encoding="utf-8")
+    return read_all(read_params(path), path)
+
+
+def _measured(
+    path: Path, params: Params, rows: Sequence[Row], here: Device, options: Options
+) -> Iterator[dict[str, Any]]:
+    """Yield what each planned network took, or why it was not measured."""
+    timed = [row for row in rows if row.hours and row.parameters and row.stage != "transcription"]
+    share = options.seconds / 2 / max(1, len(timed))
+    for row in timed:
+        section, name = row.stage.split(".")
+        expert = params.finetuning[name] if section == "finetuning" else None
+        phase = None if expert is None else next(iter(expert.phases.values()))
+        chunk = None if phase is None else phase.chunk_s
+        seconds = options.size.mean_s if chunk is None else sum(chunk) / 2
+        largest = 16 if phase is None else phase.batch_size
+        precisions = ["auto", "float32"] if expert is not None and here.bfloat16 else ["auto"]
+        for precision in precisions:
+            gflop = (row.training_gflop or 0.0) + (row.forward_gflop or 0.0)
+            expected_s = 2 * gflop * 1e9 * seconds / (here.rate(half=precision == "auto") * options.utilisation)
+            batch = min(largest, int(share / len(precisions) / expected_s))
+            weights_gb = (row.memory_gb or 0.0) / 2
+            if batch < min(largest, LEAST_BATCH) or weights_gb > here.memory_gb:
+                why = f"about {expected_s * LEAST_BATCH:.0f} s for the smallest batch, {share:.0f} s of --seconds are its own"
+                if weights_gb > here.memory_gb:
+                    why = f"the plan says {row.memory_gb:.1f} GB, {here.memory_gb:.1f} GB are there"
+                yield {"stage": row.stage, "precision": precision, "why": f"not measured: {why}"}
+                continue
+            line = [sys.executable, "-m", "pipeline_lib.rehearsal.measure", str(path), row.stage, str(seconds)]
+            line += [str(batch), str(share / len(precisions) / 4), precision]
+            done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+                yield {"stage": row.stage, "precision": precision, "why": f"not measured: {last[0][:200]}"}
+            else:
+                yield {"stage": row.stage, "precision": precision} | json.loads(done.stdout.splitlines()[-1])
+
+
+def _tried(name: str, options: Options) -> Iterator[trial.Tried]:
+    """Run the recipe's stages in a project below ``work/``, which is removed when all have run."""
+    project = (WORK / Path(name).stem).resolve()
+    shutil.rmtree(project, ignore_errors=True)
+    values = _values(name, small=options.small)
+    params = trial.lay_down(project, values, options.utterances, options.steps, options.size.mean_s)
+    for tried in trial.run(project, params, options.seconds / 2):
+        print(page.tried_line(tried), flush=True)
+        yield tried
+    shutil.rmtree(project)
