@@ -131,9 +131,7 @@ def _rehearse(
     seconds: Annotated[float, typer.Option(help="budget of each recipe's run", min=1.0)] = 600.0,
     utterances: Annotated[int, typer.Option(help="that the stages run on", min=32)] = 64,
     steps: Annotated[int, typer.Option(help="of each phase", min=1)] = 3,
-    out: Annotated[Path, typer.Option(help="path of the page and its JSON, without ending")] = Path(
-        "metrics/rehearsal"
-    ),
+    out: Annotated[Path, typer.Option(help="path of page and JSON, without ending")] = Path("metrics/rehearsal"),
 ) -> None:
     """Plan recipes at MSP-Podcast's size, and try them with random weights, a kill and a resume among it."""
     from pipeline_lib.rehearsal.corpora import size_of

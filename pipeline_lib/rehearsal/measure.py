@@ -1,4 +1,4 @@
-"""Steps of one expert, or forward passes of one embedding, at its real size with random weights, in a process of its own.
+"""Steps of one expert, or passes of one embedding, at its real size with random weights, in a process of its own.
 
 ``python -m pipeline_lib.rehearsal.measure PARAMS STAGE SECONDS BATCH BUDGET PRECISION`` prints a line of JSON.
 """

@@ -21,12 +21,12 @@ TRIED = ("stage", "seconds", "peak GB", "MB written", "killed after", "same byte
 HOW = """\
 How each number was obtained:
 
-- parameters, trained, GFLOP, memory: counted on the recipe's architectures without weights (pipeline_lib/rehearsal/counting.py),
-  memory with {spare:g} GB spare; no GPU has confirmed them unless a table below does.
-- hours: GFLOP over the rate of the device, {name}: {float32:.3g} TFLOP/s in float32{bfloat16} ({source}), of which a share of
-  {utilisation:g} is assumed to be reached. All epochs; early stopping ends sooner.
+- parameters, trained, GFLOP, memory: counted on the recipe's architectures without weights
+  (`pipeline_lib/rehearsal/counting.py`), memory with {spare:g} GB spare; measured only where a table above says so.
+- hours: GFLOP over the rate of the device, {name}: {float32:.3g} TFLOP/s in float32{bfloat16}
+  ({source}), of which a share of {utilisation:g} is assumed to be reached. All epochs; early stopping ends sooner.
 - {size}: {hours:g} hours, {turns:,} turns ({from_}); lengths between 2.75 and 11 s, their distribution assumed.
-- rebalancing, fusion and scoring run on the CPU and are not planned. Decoding of audio and augmentation are not counted.
+- Rebalancing, fusion and scoring run on the CPU and are not planned; decoding and augmentation are not counted.
 """
 
 

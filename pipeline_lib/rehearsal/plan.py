@@ -10,7 +10,7 @@ memory          weights, 12 bytes a trained parameter, activations of a batch of
                 for the driver, fragments and what lives a moment
 disk            embeddings: utterances x layers x width x 2 bytes, once in data/, once in the cache; experts: float32 of
                 what is trained, while training three times that (weights, two moments) in each of two checkpoints, and
-                the best weights; predictions: 4 bytes an embedding's number, 8 a posterior's, a table each combination
+                the best weights, one fold after the other; predictions: 4 bytes an embedding's number, 8 a posterior's, a table each combination
 transcription   2 FLOP a parameter and position: encoder frames, decoded tokens. A lower bound: a decoder that writes a
                 token at a time waits for memory, not for arithmetic
 =============== ======================================================================================================
@@ -48,7 +48,7 @@ class Row:
         forward_gflop, training_gflop: an audio second
         audio_hours: that go through the network, in training and in all forward passes
         hours: on the device
-        memory_gb, disk_gb: in 10^9 bytes
+        weights_gb, memory_gb, disk_gb: in 10^9 bytes; memory is the weights and what training or a pass adds
         note: what is assumed, or why figures are absent
     """
 
@@ -59,6 +59,7 @@ class Row:
     training_gflop: float | None = None
     audio_hours: tuple[float, float] = (0.0, 0.0)
     hours: float | None = None
+    weights_gb: float | None = None
     memory_gb: float | None = None
     disk_gb: float | None = None
     note: str = ""
@@ -142,6 +143,7 @@ class Plan:
             forward_gflop=flop / 1e9,
             audio_hours=(0.0, self.size.hours),
             hours=self._hours(flop * seconds, half=entry.encoder.weights != "float32"),
+            weights_gb=counted.weights / 1e9,
             memory_gb=counted.weights / 1e9 + SPARE_GB,
             disk_gb=2 * stored / 1e9,
             note="disk: half of it is the cache",
@@ -169,6 +171,7 @@ class Plan:
             training_gflop=training / 1e9,
             audio_hours=(trained_hours, predicted_hours),
             hours=hours * self._folds(expert),
+            weights_gb=largest.weights / 1e9,
             memory_gb=(largest.weights + largest.training + largest.activations) / 1e9 + SPARE_GB,
             disk_gb=self._disk(expert, counted) / 1e9,
             note=f"batch of {batch}, up to {longest:g} s" + (f"; {self._folds(expert)} folds" if expert.folds else ""),
@@ -204,6 +207,6 @@ class Plan:
         tables = 1 + len(list(parts_of(tuple(expert.branches)))) if len(expert.branches) > 1 else 1
         outputs = len(networks.labels_of(expert, self.params)) + len(expert.targets.attributes)
         table = self.size.turns * (4 * width + 8 * outputs)
-        weights = 4 * counted.trained
-        folds = self._folds(expert)
-        return folds * weights * (1 + 3 * CHECKPOINTS + 1) + tables * table
+        trained = 4 * counted.trained
+        saved = 2 * self._folds(expert) if expert.folds else 1  # of a fold in models/, until the last one in work/ too
+        return trained * (saved + 3 * CHECKPOINTS + 1) + tables * table

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline_lib.params.base import read_params
 from pipeline_lib.params.check import read_all
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.sections import Params
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.compose import compose, read_yaml, write_yaml
@@ -101,34 +102,44 @@ def _measured(
 ) -> Iterator[dict[str, Any]]:
     """Yield what each planned network took, or why it was not measured."""
     timed = [row for row in rows if row.hours and row.parameters and row.stage != "transcription"]
-    share = options.seconds / 2 / max(1, len(timed))
     for row in timed:
         section, name = row.stage.split(".")
         expert = params.finetuning[name] if section == "finetuning" else None
-        phase = None if expert is None else next(iter(expert.phases.values()))
-        chunk = None if phase is None else phase.chunk_s
-        seconds = options.size.mean_s if chunk is None else sum(chunk) / 2
-        largest = 16 if phase is None else phase.batch_size
         precisions = ["auto", "float32"] if expert is not None and here.bfloat16 else ["auto"]
+        share_s = options.seconds / 2 / len(timed) / len(precisions)
         for precision in precisions:
+            label = {"stage": row.stage, "precision": precision}
+            seconds, largest = _batch(expert, options.size.mean_s)
             gflop = (row.training_gflop or 0.0) + (row.forward_gflop or 0.0)
-            expected_s = 2 * gflop * 1e9 * seconds / (here.rate(half=precision == "auto") * options.utilisation)
-            batch = min(largest, int(share / len(precisions) / expected_s))
-            weights_gb = (row.memory_gb or 0.0) / 2
-            if batch < min(largest, LEAST_BATCH) or weights_gb > here.memory_gb:
-                why = f"about {expected_s * LEAST_BATCH:.0f} s for the smallest batch, {share:.0f} s of --seconds are its own"
-                if weights_gb > here.memory_gb:
-                    why = f"the plan says {row.memory_gb:.1f} GB, {here.memory_gb:.1f} GB are there"
-                yield {"stage": row.stage, "precision": precision, "why": f"not measured: {why}"}
-                continue
-            line = [sys.executable, "-m", "pipeline_lib.rehearsal.measure", str(path), row.stage, str(seconds)]
-            line += [str(batch), str(share / len(precisions) / 4), precision]
-            done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            if done.returncode:
-                last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-                yield {"stage": row.stage, "precision": precision, "why": f"not measured: {last[0][:200]}"}
+            rate = here.rate(half=precision == "auto") * options.utilisation
+            each_s = 2 * gflop * 1e9 * seconds / rate  # of an utterance, warmed up and timed
+            batch = min(largest, int(share_s / each_s))
+            if (row.weights_gb or 0.0) > here.memory_gb:
+                why = f"the weights take {row.weights_gb:.1f} GB, {here.memory_gb:.1f} GB are there"
+                yield label | {"why": f"not measured: {why}"}
+            elif batch < min(largest, LEAST_BATCH):
+                why = f"about {each_s * LEAST_BATCH:.0f} s, its part of --seconds is {share_s:.0f} s"
+                yield label | {"why": f"not measured: {why}"}
             else:
-                yield {"stage": row.stage, "precision": precision} | json.loads(done.stdout.splitlines()[-1])
+                yield label | _measure(path, row.stage, [seconds, batch, share_s / 4, precision])
+
+
+def _batch(expert: FinetuningSettings | None, whole_s: float) -> tuple[float, int]:
+    """Return the seconds of an utterance and the utterances of a batch, of an expert's first phase or an embedding."""
+    if expert is None:
+        return whole_s, 16
+    phase = next(iter(expert.phases.values()))
+    return whole_s if phase.chunk_s is None else sum(phase.chunk_s) / 2, phase.batch_size
+
+
+def _measure(path: Path, stage: str, options: Sequence[Any]) -> dict[str, Any]:
+    """Return what a stage's network took in a process of its own, whose memory is its own."""
+    line = [sys.executable, "-m", "pipeline_lib.rehearsal.measure", str(path), stage, *map(str, options)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"why": f"not measured: ended with {done.returncode}: {last[:200]}"}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _tried(name: str, options: Options) -> Iterator[trial.Tried]:

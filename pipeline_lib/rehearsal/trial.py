@@ -160,11 +160,8 @@ def digests(project: Path, outs: list[Path]) -> dict[str, tuple[int, str]]:
         project: their folder
         outs: files and folders, below it
     """
-    files = [
-        file
-        for out in outs
-        for file in (sorted((project / out).rglob("*")) if (project / out).is_dir() else [project / out])
-    ]
+    paths = [project / out for out in outs]
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return {
         file.relative_to(project).as_posix(): (file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
         for file in files

@@ -1,4 +1,4 @@
-"""A stage as a process that records its highest memory: ``python -m pipeline_lib.rehearsal.watched RECORD stages.X ARG``."""
+"""A stage that records its highest memory: ``python -m pipeline_lib.rehearsal.watched RECORD stages.X ARG``."""
 
 import json
 import runpy
