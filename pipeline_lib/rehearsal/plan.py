@@ -10,7 +10,8 @@ memory          weights, 12 bytes a trained parameter, activations of a batch of
                 for the driver, fragments and what lives a moment
 disk            embeddings: utterances x layers x width x 2 bytes, once in data/, once in the cache; experts: float32 of
                 what is trained, while training three times that (weights, two moments) in each of two checkpoints, and
-                the best weights, one fold after the other; predictions: 4 bytes an embedding's number, 8 a posterior's, a table each combination
+                the best weights, one fold after the other; predictions: 4 bytes a number of an embedding, 8 of a
+                posterior, a table each combination
 transcription   2 FLOP a parameter and position: encoder frames, decoded tokens. A lower bound: a decoder that writes a
                 token at a time waits for memory, not for arithmetic
 =============== ======================================================================================================
