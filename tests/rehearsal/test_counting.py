@@ -47,10 +47,8 @@ def test_a_frozen_decoder_is_counted_as_by_hand(params):
     width, between, blocks, tokens = 96, 256, 3, 8
     found = networks.Architecture.of(params.finetuning["text"].encoder)
     counted = counting.count_encoder(found, "text", tokens / counting.TOKENS_PER_S)
-    inputs = found.laid_down  # the shipped tokenizer cuts a word into pieces: the tokens are counted with it
-    assert callable(inputs)
     per_token = 2 * (4 * width * width + 3 * width * between)
-    n = _tokens(found, tokens)
+    n = _tokens(found, tokens)  # the shipped tokenizer cuts a word into pieces
     attention = 2 * 2 * n * width  # each token with all n, scores and values, the causal half not left out
     assert counted.forward_flop == n * blocks * (per_token + attention)
 

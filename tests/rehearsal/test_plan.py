@@ -75,17 +75,15 @@ def test_weights_in_bfloat16_are_predicted_at_its_rate(params, counted):
     assert row.hours == pytest.approx(seconds / 3600, rel=1e-12)
 
 
-def test_an_unknown_checkpoint_is_a_row_that_says_so(params, counted):
+def test_an_unknown_checkpoint_is_a_row_that_says_so(params):
     audio = params.finetuning["audio"]
     unknown = audio.model_copy(update={"encoder": audio.encoder.model_copy(update={"checkpoint": "a/b"})})
     transcription = params.transcription.model_copy(update={"engine": "reference"})
     changed = replace(params, finetuning={"audio": unknown}, transcription=transcription)
     row = {each.stage: each for each in Plan(changed, SIZE, DEVICE, 0.5).rows()}
     assert row["transcription"].hours == 0.0
-    pytest.MonkeyPatch().undo()
-    assert row["finetuning.audio"].hours is not None  # its count is given here
-    with pytest.raises(InputError, match="sizes of 'a/b' are not known"):
-        counting.networks.architectures(unknown, changed)
+    assert row["finetuning.audio"].hours is None
+    assert row["finetuning.audio"].note.startswith("not planned: the sizes of 'a/b' are not known here")
 
 
 def test_the_formula_of_an_embedding_is_what_is_written(tmp_path, params):
@@ -147,10 +145,8 @@ def test_the_page_has_measured_hours_beside_planned_ones(params, counted):
     rows = list(Plan(params, SIZE, DEVICE, 0.5).rows())
     audio = next(row for row in rows if row.stage == "finetuning.audio")
     took = {"training_s": 0.01, "forward_s": 0.002, "batch": 2, "seconds": 3.0, "peak_gb": 1.5}
-    measured = [
-        {"stage": audio.stage, "precision": "auto", **took},
-        {"stage": audio.stage, "precision": "x", "why": "w"},
-    ]
+    label = {"stage": audio.stage, "precision": "auto"}
+    measured = [label | took, label | {"why": "not measured: no room"}]
     tried = {"stage": "embedding@a", "seconds": 2.0, "peak_gb": 0.5, "written": 3_000_000, "note": ""}
     record = {
         "size": asdict(SIZE),

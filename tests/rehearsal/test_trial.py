@@ -37,9 +37,7 @@ def test_a_rehearsal_plans_measures_kills_and_resumes(tmp_path, monkeypatch, pro
     ]
     assert all(each["seconds"] and each["written"] for each in stages.values())
     assert stages["embedding@audio"]["same_bytes"] and stages["finetuning@audio"]["same_bytes"]
-    assert {each["stage"] for each in result["measured"] if "why" not in each} >= {
-        "finetuning.audio",
-        "finetuning.text",
-    }
+    measured = {each["stage"] for each in result["measured"] if "why" not in each}
+    assert measured >= {"finetuning.audio", "finetuning.text"}
     assert "| finetuning@audio |" in (tmp_path / "page.md").read_text()
     assert not (tmp_path / "work" / "default").exists()
