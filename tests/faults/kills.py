@@ -1,9 +1,9 @@
 """kill -9 at random points of every stage, then the same command again: the same bytes, no manual step, nothing mixed.
 
 Killed are the stage's process, its whole group, the process twice in a row, or ``dvc`` alone, whose stage then goes on
-without it while the second ``dvc`` begins. A tenth are kills in a project with folds, of what fits a model a fold. Stages run in forked children (``scratch``); ``dvc`` is the real one, in a
-clone. Where an empty ``.dvc/tmp/rwlock`` or half a ``dvc.lock`` is left, which DVC refuses to read, ``ser doctor
---fix`` is run; how often is printed.
+without it while the second ``dvc`` begins. A tenth are kills in a project with folds, of what fits a model a fold.
+Stages run in forked children (``scratch``); ``dvc`` is the real one, in a clone. Where an empty ``.dvc/tmp/rwlock`` or
+half a ``dvc.lock`` is left, which DVC refuses to read, ``ser doctor --fix`` is run; how often is printed.
 """
 
 import os
