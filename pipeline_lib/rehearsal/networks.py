@@ -1,6 +1,7 @@
 """Networks of a recipe's experts with random weights, of all their blocks or of the first ones."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def build(settings: ExpertSettings, expert: FinetuningSettings, device: torch.de
         expert: the entry
         device: where it is; on the meta device it has no weights
     """
-    with torch.device(device):
+    with device if device.type == "meta" else nullcontext():  # else what prepares inputs would be on the GPU
         network = disk.build(settings, device)
     if expert.gradient_checkpointing:
         for encoder in filter(is_trained, encoders_of(network).values()):
