@@ -54,7 +54,7 @@ class _UnreadSectionError(Exception):
 
 
 class _Readable:
-    """The sections that could be read; to ask for another ends the check that does."""
+    """The sections that could be read; access to another one ends the check."""
 
     def __init__(self, sections: dict[str, Any]) -> None:
         self.__dict__.update(sections)

@@ -83,37 +83,37 @@ def count(expert: FinetuningSettings, params: Params, seconds: float, batch: int
     Raises:
         InputError: the sizes of a checkpoint are not known
     """
-    found = networks.architectures(expert, params)
+    known = networks.architectures(expert, params)
     labels = networks.labels_of(expert, params)
 
     def of(blocks: Mapping[str, int]) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
-            encoders = {name: each.laid_down(Path(folder) / name, blocks[name]) for name, each in found.items()}
-            two, three = (np.array(astuple(each)) for each in _counts(expert, labels, encoders, found, seconds))
+            encoders = {key: whole.laid_down(Path(folder) / key, blocks[key]) for key, whole in known.items()}
+            two, three = (np.array(astuple(counted)) for counted in _counts(expert, labels, encoders, known, seconds))
         return two + (batch - 2) * (three - two)
 
-    return Count(*extrapolated(of, {name: each.blocks for name, each in found.items()}).tolist())
+    return Count(*extrapolated(of, {name: whole.blocks for name, whole in known.items()}).tolist())
 
 
-def count_encoder(found: Architecture, modality: str, seconds: float) -> Count:
+def count_encoder(architecture: Architecture, modality: str, seconds: float) -> Count:
     """Return what a frozen encoder takes for one utterance.
 
     Args:
-        found: its architecture
+        architecture: its architecture
         modality: that it reads
         seconds: of the utterance
     """
 
     def of(blocks: Mapping[str, int]) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
-            settings = found.laid_down(Path(folder) / modality, blocks[modality])
-            return np.array(astuple(_encoder_count(found, settings, modality, seconds)), np.float64)
+            settings = architecture.laid_down(Path(folder) / modality, blocks[modality])
+            return np.array(astuple(_encoder_count(architecture, settings, modality, seconds)), np.float64)
 
-    return Count(*extrapolated(of, {modality: found.blocks}).tolist())
+    return Count(*extrapolated(of, {modality: architecture.blocks}).tolist())
 
 
-def _encoder_count(found: Architecture, settings: EncoderSettings, modality: str, seconds: float) -> Count:
-    fake = found.is_countable_without_values
+def _encoder_count(architecture: Architecture, settings: EncoderSettings, modality: str, seconds: float) -> Count:
+    fake = architecture.is_countable_without_values
     four_bit = settings.weights == "nf4"
     built = settings.model_copy(update={"weights": "bfloat16"}) if four_bit else settings
     device = torch.device("meta" if fake else "cpu")
@@ -156,15 +156,17 @@ def _counts(
     expert: FinetuningSettings,
     labels: tuple[str, ...],
     encoders: Mapping[str, EncoderSettings],
-    found: Mapping[str, Architecture],
+    known: Mapping[str, Architecture],
     seconds: float,
 ) -> Iterator[Count]:
     """Yield what the network takes for batches of two and of three."""
-    fake = len(found) == 1 and all(each.is_countable_without_values for each in found.values())
-    four_bit = any(each.weights == "nf4" for each in encoders.values())  # built as bfloat16: the shapes are the same
+    fake = len(known) == 1 and all(whole.is_countable_without_values for whole in known.values())
+    four_bit = any(
+        encoder.weights == "nf4" for encoder in encoders.values()
+    )  # built as bfloat16: the shapes are the same
     built = {
-        name: each.model_copy(update={"weights": "bfloat16"}) if each.weights == "nf4" else each
-        for name, each in encoders.items()
+        name: encoder.model_copy(update={"weights": "bfloat16"}) if encoder.weights == "nf4" else encoder
+        for name, encoder in encoders.items()
     }
     settings = networks.settings_of(expert, labels, built)
     network = networks.build(settings, expert, torch.device("meta" if fake else "cpu"))
@@ -242,5 +244,5 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         value = value.outputs.values()
     elif not isinstance(value, tuple | list):
         return
-    for each in value:
-        yield from _tensors(each)
+    for part in value:
+        yield from _tensors(part)

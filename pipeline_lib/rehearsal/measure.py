@@ -83,16 +83,16 @@ def measure(params: Params, stage: str, seconds: float, batch: int, budget_s: fl
 
 
 def _expert(expert: FinetuningSettings, params: Params, folder: Path, device: torch.device) -> nn.Module:
-    found = networks.architectures(expert, params)
+    known = networks.architectures(expert, params)
     encoders: Mapping[str, EncoderSettings] = {
-        name: each.laid_down(folder / name, each.blocks) for name, each in found.items()
+        name: whole.laid_down(folder / name, whole.blocks) for name, whole in known.items()
     }
     labels = networks.labels_of(expert, params)
     return networks.build(networks.settings_of(expert, labels, encoders), expert, device)
 
 
-def _encoder(found: networks.Architecture, modality: str, folder: Path, device: torch.device) -> nn.Module:
-    encoder = LOADERS[modality](found.laid_down(folder / modality, found.blocks), device)
+def _encoder(architecture: networks.Architecture, modality: str, folder: Path, device: torch.device) -> nn.Module:
+    encoder = LOADERS[modality](architecture.laid_down(folder / modality, architecture.blocks), device)
     return BranchEncoder({modality: encoder.requires_grad_(False)})
 
 

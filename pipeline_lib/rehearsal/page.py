@@ -63,7 +63,7 @@ def _plan_cells(row: Row, device: Device) -> list[str]:
         _count(row.trained),
         _number(row.forward_gflop),
         _number(row.training_gflop),
-        " + ".join(f"{each:,.0f}" for each in row.audio_hours),
+        " + ".join(f"{hours:,.0f}" for hours in row.audio_hours),
         _number(row.hours),
         _number(row.memory_gb),
         _number(row.disk_gb),
@@ -80,26 +80,26 @@ def measured_table(rows: Sequence[Row], measured: Sequence[Mapping[str, Any]], d
         device: at hand
     """
     by_stage = {row.stage: row for row in rows}
-    return table(MEASURED, [_measured_cells(by_stage[each["stage"]], each, device) for each in measured])
+    return table(MEASURED, [_measured_cells(by_stage[record["stage"]], record, device) for record in measured])
 
 
-def _measured_cells(row: Row, each: Mapping[str, Any], device: Device) -> list[str]:
-    if "why" in each:
-        return [row.stage, each["precision"], *[NONE] * 5, _number(row.hours), NONE, each["why"]]
-    training_s, forward_s = each["training_s"], each["forward_s"]
+def _measured_cells(row: Row, record: Mapping[str, Any], device: Device) -> list[str]:
+    if "why" in record:
+        return [row.stage, record["precision"], *[NONE] * 5, _number(row.hours), NONE, record["why"]]
+    training_s, forward_s = record["training_s"], record["forward_s"]
     hours = (training_s or 0.0) * row.audio_hours[0] + forward_s * row.audio_hours[1]
     flop = (row.training_gflop or row.forward_gflop or 0.0) * 1e9
-    share = flop / ((training_s or forward_s) * device.rate(half=each["precision"] != "float32"))
+    share = flop / ((training_s or forward_s) * device.rate(half=record["precision"] != "float32"))
     return [
         row.stage,
-        each["precision"],
-        f"{each['batch']} x {each['seconds']:.2f} s",
+        record["precision"],
+        f"{record['batch']} x {record['seconds']:.2f} s",
         _number(None if training_s is None else 3600 * training_s),
         _number(3600 * forward_s),
         f"{share:.2f}",
         _number(hours),
         _number(row.hours),
-        _number(each["peak_gb"]),
+        _number(record["peak_gb"]),
         "",
     ]
 
@@ -136,17 +136,17 @@ def page(record: Mapping[str, Any], today: date | None = None) -> str:
         today: date of the page
     """
     device, here, size, options = (record[key] for key in ("device", "here", "size", "options"))
-    parts = [f"# Rehearsal: {', '.join(each['recipe'] for each in record['recipes'])}\n"]
+    parts = [f"# Rehearsal: {', '.join(recipe['recipe'] for recipe in record['recipes'])}\n"]
     parts.append(f"{today or date.today()}, `ser rehearse`, planned for {device['name']}, run on {here['name']}.\n")
-    for each in record["recipes"]:
-        rows = [Row(**{**row, "audio_hours": tuple(row["audio_hours"])}) for row in each["plan"]]
-        parts += [f"## {each['recipe']}, {size['name']}\n", plan_table(rows, Device(**device))]
-        if "measured" in each:
+    for recipe in record["recipes"]:
+        rows = [Row(**{**row, "audio_hours": tuple(row["audio_hours"])}) for row in recipe["plan"]]
+        parts += [f"## {recipe['recipe']}, {size['name']}\n", plan_table(rows, Device(**device))]
+        if "measured" in recipe:
             title = f"Steps with random weights on {here['name']}, one batch of noise again and again:\n"
-            parts += [title, measured_table(rows, each["measured"], Device(**here))]
-        if "stages" in each:
+            parts += [title, measured_table(rows, recipe["measured"], Device(**here))]
+        if "stages" in recipe:
             title = f"The stages on {options['utterances']} utterances of noise, {options['steps']} steps a phase:\n"
-            parts += [title, table(TRIED, [_tried_cells(tried) for tried in each["stages"]])]
+            parts += [title, table(TRIED, [_tried_cells(tried) for tried in recipe["stages"]])]
     half = device["bfloat16"]
     parts.append(
         HOW.format(

@@ -129,12 +129,12 @@ class Plan:
             return Row(stage, note="not planned: it reads a trained expert, whose row has its encoder")
         if entry.encoder.is_functionals:
             return Row(stage, note="not planned: hand-made features, on the CPU")
-        found = networks.Architecture.of(entry.encoder)
-        counted = counting.count_encoder(found, entry.modality, self.size.mean_s)
+        architecture = networks.Architecture.of(entry.encoder)
+        counted = counting.count_encoder(architecture, entry.modality, self.size.mean_s)
         timed = MODALITIES[entry.modality].unit == "seconds"
         seconds = self.size.hours * 3600
-        layers = found.blocks + 1 if entry.layers == "all" else len(entry.layers)
-        width: int = found.config.hidden_size  # type: ignore[attr-defined]
+        layers = architecture.blocks + 1 if entry.layers == "all" else len(entry.layers)
+        width: int = architecture.config.hidden_size  # type: ignore[attr-defined]
         rate = FRAMES_A_SECOND if timed else counting.TOKENS_PER_S
         stored = embedding_bytes(entry, self.size.turns, seconds * rate if entry.frames else 0.0, layers, width)
         flop = counted.forward_flop / self.size.mean_s
@@ -154,7 +154,7 @@ class Plan:
         phase = next(iter(expert.phases.values()))
         batch = phase.batch_size
         typical = self._chunk(phase, self.size.mean_s)
-        longest = max(self._chunk(each, LONGEST_S, longest=True) for each in expert.phases.values())
+        longest = max(self._chunk(part, LONGEST_S, longest=True) for part in expert.phases.values())
         counted = counting.count(expert, self.params, typical, batch)
         largest = counted if longest == typical else counting.count(expert, self.params, longest, batch)
         training, forward = (flop / (batch * typical) for flop in (counted.training_flop, counted.forward_flop))

@@ -116,7 +116,7 @@ def stages_of(params: Params) -> dict[str, list[Path]]:
     }
     result |= {f"embedding@{name}": [Path(f"data/embeddings/{name}")] for name in params.embedding}
     made = ("models/{}", "data/predictions/{}.parquet", "data/predictions_alone/{}", "data/predictions_folds/{}")
-    result |= {f"finetuning@{name}": [Path(each.format(name)) for each in made] for name in params.finetuning}
+    result |= {f"finetuning@{name}": [Path(path.format(name)) for path in made] for name in params.finetuning}
     by_expert = [name for name, entry in params.embedding.items() if entry.expert is not None]
     for name in by_expert:  # it reads a trained expert
         result[f"embedding@{name}"] = result.pop(f"embedding@{name}")
