@@ -99,7 +99,7 @@ def count_encoder(architecture: Architecture, modality: str, seconds: float) -> 
     """Return what a frozen encoder takes for one utterance.
 
     Args:
-        architecture: its architecture
+        architecture: of the encoder
         modality: that it reads
         seconds: of the utterance
     """
