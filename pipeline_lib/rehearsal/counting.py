@@ -119,7 +119,7 @@ def _encoder_count(architecture: Architecture, settings: EncoderSettings, modali
     device = torch.device("meta" if fake else "cpu")
     with device:
         encoder = LOADERS[modality](built, device).requires_grad_(False)
-    network = BranchEncoder({modality: encoder})
+    network: Any = BranchEncoder({modality: encoder})
     parameters = dict(network.named_parameters())
     packed = {name for name in parameters if four_bit and parameters[name].ndim == 2 and "embed" not in name}
     weights = sum(t.numel() * (FOUR_BIT if name in packed else t.element_size()) for name, t in parameters.items())

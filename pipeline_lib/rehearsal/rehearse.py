@@ -78,7 +78,12 @@ def rehearse(recipes: Sequence[str], options: Options, out: Path) -> None:
         if not options.plan_only:
             result["stages"] = [asdict(tried) for tried in _tried(name, options)]
         results.append(result)
-    record = {"size": asdict(options.size), "device": asdict(planned), "here": asdict(here), "recipes": results}
+    record: dict[str, Any] = {
+        "size": asdict(options.size),
+        "device": asdict(planned),
+        "here": asdict(here),
+        "recipes": results,
+    }
     record["options"] = {**asdict(options), "size": options.size.name}
     atomic.write_file(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     atomic.write_file(out.with_suffix(".md"), page.page(record))
