@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.params.base import read_params, read_value
-from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.params.scoring import ScoringSettings, leave_out_fusion
 from pipeline_lib.scoring.audit import audit, records, sentence
 from pipeline_lib.scoring.audit_page import page, table
 from pipeline_lib.scoring.contamination import checkpoints, contamination
@@ -27,7 +27,10 @@ def main(
     rebalancing: Path = Path("metrics/rebalancing"),
 ) -> None:
     """Score every system that params.yaml names, with intervals and a comparison; list the likeliest label errors."""
-    settings, params = ScoringSettings.read("scoring"), read_params()
+    params = read_params()
+    if unfused := leave_out_fusion(params):
+        print(f"left out of scoring.tables, since fusion has one expert: {', '.join(unfused)}")
+    settings = ScoringSettings.parse(params["scoring"], "scoring")
     corpus = manifest.read(manifest_path)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]

@@ -40,6 +40,10 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser convert hub facebook/hubert-base-ls960 models/hubert_base": HUB,
     "ser convert hub huawei-noah/TinyBERT_General_4L_312D models/tinybert --model-type bert": HUB,
     "bash pipeline_lib/recipes/papers/taltech.sh --path /data/MSP-PODCAST=/mnt/msp ...": HUB,
+    "ser rehearse taltech": MINUTE,
+    "ser rehearse taltech distilled --plan": MINUTE,
+    "ser rehearse taltech --plan --device h100": MINUTE,
+    "ser rehearse taltech --small": MINUTE,  # tests/rehearsal/ runs another recipe so
     "ser start /data/mine": CORPUS,  # tests/start/ runs it on corpora of its own
     "dvc exp show --only-changed --drop '.*/|.*f1|Created'": EARLIER,
     "dvc metrics diff": EARLIER,

@@ -14,8 +14,9 @@ from ruamel.yaml.error import YAMLError
 from pipeline_lib.params import outputs
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params
 from pipeline_lib.params.check import absent, check, read_all
+from pipeline_lib.params.scoring import leave_out_fusion
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, fill_slots, leave_out_fusion, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 from pipeline_lib.storage import atomic
 
 
