@@ -151,6 +151,10 @@ class RebalancingSettings(Settings):
     ] = "none"
     lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
     plda: PldaSettings = PldaSettings()
+    refit: Annotated[
+        bool,
+        Field(description="fit the back end on train and dev together, once dev has chosen its layer where it does"),
+    ] = False
     calibration: Annotated[
         Literal["none", "temperature"],
         Field(description="of the method's posterior, before its prior is replaced; temperature: its evidence ^ (1/T)"),
@@ -177,6 +181,17 @@ class RebalancingSettings(Settings):
         if self.prior == "given" and not self.given:
             raise ValueError(
                 "prior is 'given', expected shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refit_leaves_nothing_to_fit_on_dev(self) -> Self:
+        if self.refit and self.method == "none":
+            raise ValueError("refit is true and method 'none', which fits nothing: set refit to false, or a method")
+        if self.refit and self.calibration != "none":
+            raise ValueError(
+                f"refit is true and calibration {self.calibration!r}, which would be fitted on what the back end was"
+                " fitted on: set refit to false, or calibration to none"
             )
         return self
 
