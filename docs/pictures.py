@@ -1,8 +1,8 @@
 """Draw the pictures of README.md and docs/: ``python -m docs.pictures``.
 
 ``docs/pipeline.svg`` is the pipeline, ``docs/levels.svg`` the packages by level, as ``tests/test_levels.py`` has them;
-``docs/result.svg`` is RAVDESS with real weights beside published figures, read from metrics/paper_tables/emobox.json, which
-``ser table emobox`` writes.
+``docs/result.svg`` is RAVDESS with real weights beside published figures, read from metrics/paper_tables/emobox.json,
+which ``ser table emobox`` writes.
 """
 
 import json
