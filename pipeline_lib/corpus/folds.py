@@ -54,6 +54,8 @@ def draw(frame: pd.DataFrame, settings: SplitSettings, labels: Sequence[str]) ->
         drawn = _by_column(rows, folds.column)
     elif folds.by == "utterances":
         drawn = _by_utterances(rows, int(folds.k), settings.seed)
+    elif folds.by == "assignment":
+        drawn = _by_assignment(rows, folds.assignment)
     else:
         drawn = _by_speakers(rows, settings, labels)
     check(rows.assign(fold=drawn), labels)
@@ -264,6 +266,18 @@ def _by_column(rows: pd.DataFrame, column: str) -> np.ndarray:
             f"{column!r} is {values[0]!r} on every utterance (corpus.split.folds.column), expected 2 folds"
         )
     return rows["group"].map({value: i for i, value in enumerate(values)}).to_numpy(dtype=np.int64)
+
+
+def _by_assignment(rows: pd.DataFrame, assignment: Sequence[Sequence[str]]) -> np.ndarray:
+    speakers = known_speakers(rows, f"{KEY}.by 'assignment'")
+    fold_of = {speaker: fold for fold, names in enumerate(assignment) for speaker in names}
+    absent, unnamed = sorted({*fold_of} - {*speakers}), sorted({*speakers} - {*fold_of})
+    if absent or unnamed:
+        raise InputError(
+            f"{KEY}.assignment names {absent} without a usable utterance and leaves out {unnamed}; expected each of the"
+            f" {speakers.nunique()} speakers once, spelt as the column speaker has them"
+        )
+    return speakers.map(fold_of).to_numpy(dtype=np.int64)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -117,6 +117,31 @@ class MaximumPooling(nn.Module):
         return pooled(Frames(frames.float(), mask.bool()).cleared(), self.kind)
 
 
+class ProjectedPooling(nn.Module):
+    """A linear layer and ReLU on each frame, then a pooling: the first layer of SUPERB's and of EmoBox's probe.
+
+    Args:
+        width: of a frame
+        pooling: of frames as wide as the linear layer's output
+        projection: that width
+    """
+
+    def __init__(self, width: int, pooling: nn.Module, projection: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, projection)
+        self.pooling = pooling
+        self.width = pooling.width
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        return self.pooling(torch.relu(self.projection(frames.float())), mask)
+
+
 class NormalisedPooling(nn.Module):
     """Batch norm of another pooling's vectors, as Desplanques et al., "ECAPA-TDNN", Interspeech 2020, have it.
 
@@ -160,7 +185,10 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
         settings: the kind and its options
         width: of a frame
     """
-    pooling = _pooling(settings, width)
+    if settings.projection is None:
+        pooling = _pooling(settings, width)
+    else:
+        pooling = ProjectedPooling(width, _pooling(settings, settings.projection), settings.projection)
     return NormalisedPooling(pooling) if settings.batch_norm else pooling
 
 

@@ -31,12 +31,16 @@ class FoldsSettings(Settings):
 
     k: Annotated[
         Annotated[int, Field(ge=2)] | Literal["loso"],
-        Field(description="number of folds; loso: one a speaker; not read where a column names the folds"),
+        Field(description="number of folds; loso: one a speaker; not read where a column or speakers name the folds"),
     ] = 5
     by: Annotated[
-        Literal["speakers", "utterances", "column"],
+        Literal["speakers", "utterances", "column", "assignment"],
         Field(description="what is dealt out; speakers: groups (IEMOCAP's sessions) where there are at least k"),
     ] = "speakers"
+    assignment: Annotated[
+        list[Annotated[list[str], Field(min_length=1)]],
+        Field(description="by assignment: each fold's test speakers, every speaker once, as a protocol publishes them"),
+    ] = []
     column: Annotated[
         str, Field(min_length=1, description="by column: which column of the table holds the fold, under any names")
     ] = "fold"
@@ -46,6 +50,14 @@ class FoldsSettings(Settings):
     def _consistent(self) -> Self:
         if self.k == "loso" and self.by != "speakers":
             raise ValueError(f"k is loso, one fold a speaker, and by is {self.by}; expected by: speakers")
+        if (self.by == "assignment") != bool(self.assignment) or len(self.assignment) == 1:
+            raise ValueError(
+                f"by is {self.by} and assignment names {len(self.assignment)} folds; expected by: assignment with the"
+                " speakers of two folds or more, or assignment: []"
+            )
+        named = [speaker for fold in self.assignment for speaker in fold]
+        if len(set(named)) < len(named):
+            raise ValueError(f"assignment names {sorted({s for s in named if named.count(s) > 1})} twice: keep one")
         return self
 
 
@@ -105,6 +117,7 @@ class CremaDSettings(Settings):
 
 
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
+NOTICE = "Synthetic demonstration speech"  # how their notice begins
 TABLES = "corpora"  # the project's folder of tables that `ser start` writes
 
 
@@ -225,7 +238,8 @@ def known_subsets(settings: CorpusSettings) -> list[str]:
     folds = settings.split.folds
     if settings.split.method != "folds":
         return ["train", "dev", "test", "dev_filt", "dev_bal"]
-    number = folds.k if isinstance(folds.k, int) and folds.by != "column" else 0
+    drawn = folds.k if isinstance(folds.k, int) and folds.by != "column" else 0
+    number = len(folds.assignment) or drawn
     parts = ("", "_dev", "_dev_filt", "_dev_bal")
     return ["folds", *(f"fold{fold}{part}" for fold in range(number) for part in parts)]
 
@@ -280,15 +294,8 @@ def demonstration_left(settings: CorpusSettings) -> list[str]:
     if settings.root.startswith(DEMONSTRATIONS):
         return []
     other = f"and corpus.root {settings.root!r} is another corpus"
-    return [
-        *(
-            [f"corpus.name is 'demonstration', {other}: set its name, or null"]
-            if settings.name == "demonstration"
-            else []
-        ),
-        *(
-            [f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''"]
-            if settings.notice.startswith("Synthetic demonstration speech")
-            else []
-        ),
-    ]
+    left = {
+        f"corpus.name is 'demonstration', {other}: set its name, or null": settings.name == "demonstration",
+        f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''": settings.notice.startswith(NOTICE),
+    }
+    return [line for line, holds in left.items() if holds]

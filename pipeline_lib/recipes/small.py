@@ -38,6 +38,9 @@ def shrink(params: CommentedMap) -> None:
         params["corpus"]["labels"] = [labels.get(label, label) for label in params["corpus"]["labels"]]
     if params["corpus"]["split"]["method"] == "folds":
         del stand_ins["scoring"]  # all that takes part is in the folds; there is no other split to score
+        folds = params["corpus"]["split"]["folds"]
+        if folds["by"] == "assignment":  # of speakers that the demonstration lacks
+            folds |= {"by": "speakers", "k": len(folds["assignment"]), "assignment": []}
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)

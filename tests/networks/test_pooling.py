@@ -18,6 +18,7 @@ KINDS = [
     PoolingSettings(kind="mean_max"),
     PoolingSettings(kind="last_token"),
     PoolingSettings(kind="attentive", attention_width=4, statistics=True, batch_norm=True),
+    PoolingSettings(kind="mean", projection=3),
 ]
 
 
@@ -49,6 +50,17 @@ def test_batch_norm_brings_each_feature_of_the_pooled_vectors_to_one_scale_by_ha
     torch.testing.assert_close(pooling(FRAMES[:1], MASK[:1]), alone)  # has no statistics
     torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
     torch.testing.assert_close(pooling.eval()(FRAMES, MASK)[:1], alone)
+
+
+def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean():
+    torch.manual_seed(0)
+    pooling = build(PoolingSettings(kind="mean", projection=3), 2)
+    w, b = (p.detach().double().numpy() for p in (pooling.projection.weight, pooling.projection.bias))
+    for row, length in ((0, 2), (1, 3)):
+        frames = FRAMES[row, :length].double().numpy()
+        expected = sum(np.maximum(w @ frame + b, 0) for frame in frames) / length
+        np.testing.assert_allclose(pooling(FRAMES, MASK)[row].detach().numpy(), expected, rtol=1e-5)
+    assert pooling.width == 3 and build(PoolingSettings(kind="mean_std", projection=3), 2).width == 6
 
 
 def test_the_last_token_is_found_under_padding_on_either_side():
