@@ -42,6 +42,8 @@ def test_only_what_is_named_so_reads_the_speakers_unlabelled_recordings(name):
     for entry, values in compose(name)["rebalancing"].items():
         if values["source"] is not None:
             assert (values["source"]["normalise"] == "speaker") == entry.endswith("_by_speaker"), entry
+        else:
+            assert (values["normalise"] == "speaker") == entry.endswith("_by_speaker"), entry
 
 
 @pytest.mark.parametrize("name", OPEN)
