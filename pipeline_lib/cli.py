@@ -118,11 +118,12 @@ def _doctor(
 def _table(
     paper: Annotated[str, typer.Argument(help=f"one of {', '.join(PAPERS)}")],
     out: Path = Path("metrics/paper_tables"),
+    path: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="as it was given to ser apply")] = None,
 ) -> None:
     """Write a paper's tables, published next to obtained."""
     from pipeline_lib.recipes.paper_table import write_tables
 
-    write_tables(paper, out)
+    write_tables(paper, out, path or [])
 
 
 @app.command("submission")

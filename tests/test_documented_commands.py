@@ -21,6 +21,14 @@ COMMANDS = {  # command: run by this test, or what it needs
     f"ser apply taltech {PATHS}": RUN,
     "ser apply taltech --small": RUN,
     "ser apply small_corpus --path /data/mine=/mnt/mine --path openai/whisper-base=/mnt/whisper_base": RUN,
+    "ser apply open_ravdess --path /data/ravdess=/mnt/ravdess --path openai/whisper-base=/mnt/whisper_base": RUN,
+    "ser table emobox --path openai/whisper-base=/mnt/whisper_base": EARLIER,
+    "hf download openai/whisper-base && hf download sentence-transformers/all-MiniLM-L6-v2": HUB,
+    (
+        "curl -LO https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip"
+        " && unzip Audio_Speech_Actors_01-24.zip -d /data/ravdess"
+    ): HUB,
+    "git clone https://github.com/amu-cai/nEMO /data/nemo": HUB,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,

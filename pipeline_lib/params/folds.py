@@ -59,6 +59,12 @@ def _of_experts(params: Params) -> Iterator[str]:
 def _of_fusion(params: Params) -> Iterator[str]:
     """Yield why the fusion cannot have, or cannot do without, folds."""
     known = {name: params.rebalancing[name].folds for name in params.fusion.experts if name in params.rebalancing}
+    refitted = [name for name in known if params.rebalancing[name].refit]
+    if refitted and len(params.fusion.experts) > 1:
+        yield (
+            f"fusion.experts names {refitted}, fitted on dev too (rebalancing.<entry>.refit), where a fusion would take"
+            " them for better than they are: fuse entries with refit: false, or one expert"
+        )
     if len(set(known.values())) > 1:
         without = [name for name, folds in known.items() if not folds]
         yield f"fusion.experts {without} have no folds and the others have: fuse experts with folds, or without"

@@ -155,6 +155,10 @@ class RebalancingSettings(Settings):
     ] = "none"
     lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
     plda: PldaSettings = PldaSettings()
+    refit: Annotated[
+        bool,
+        Field(description="fit the back end on train and dev together, once dev has chosen its layer where it does"),
+    ] = False
     calibration: Annotated[
         Literal["none", "temperature"],
         Field(description="of the method's posterior, before its prior is replaced; temperature: its evidence ^ (1/T)"),
@@ -191,6 +195,17 @@ class RebalancingSettings(Settings):
             raise ValueError(
                 f"normalise is {self.normalise!r}, which is of an expert's embeddings before a back end; expected"
                 f" 'none', or {instead}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refit_leaves_nothing_to_fit_on_dev(self) -> Self:
+        if self.refit and self.method == "none":
+            raise ValueError("refit is true and method 'none', which fits nothing: set refit to false, or a method")
+        if self.refit and self.calibration != "none":
+            raise ValueError(
+                f"refit is true and calibration {self.calibration!r}, which would be fitted on what the back end was"
+                " fitted on: set refit to false, or calibration to none"
             )
         return self
 

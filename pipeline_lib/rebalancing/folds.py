@@ -147,7 +147,9 @@ def _part(read: Source, manifest: Manifest, settings: RebalancingSettings, name:
 
 
 def _on_dev(part: Part) -> dict[str, float]:
-    """Return macro-F1 and UA on the labelled utterances of dev, nothing where there are none."""
+    """Return macro-F1 and UA on the labelled utterances of dev; nothing where there are none, or it was fitted on."""
+    if part.model.settings.refit:  # fitted on dev: no score of what is held out
+        return {}
     rows, posterior = part.source.rows(part.manifest), part.table.posterior
     truth = part.manifest.truth()[rows]
     dev = part.manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)

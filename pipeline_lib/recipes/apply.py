@@ -55,11 +55,11 @@ def replace_path(params: Any, assignment: str) -> None:
         ParameterError: it is no assignment, or the recipe names no such path
     """
     old, equals, new = assignment.partition("=")
-    if not (old and equals and new) or not _replaced(params, old, new):
+    if not (old and equals and new) or not replaced(params, old, new):
         raise ParameterError(f"--path {assignment!r}: expected OLD=NEW with a path OLD that the recipe names")
 
 
-def _replaced(params: Any, old: str, new: str) -> int:
+def replaced(params: Any, old: str, new: str) -> int:
     """Replace a path in nested mappings and lists; return how often."""
     items: list[tuple[Any, Any]] = []
     if isinstance(params, dict):
@@ -72,7 +72,7 @@ def _replaced(params: Any, old: str, new: str) -> int:
             params[key] = new
             count += 1
         else:
-            count += _replaced(value, old, new)
+            count += replaced(value, old, new)
     return count
 
 

@@ -52,6 +52,10 @@ def test_the_slots_of_folds_are_filled_and_held():
         (["rebalancing.text_layers.folds=false"], "rebalancing.text_layers.folds is false, but corpus.split.method"),
         (["rebalancing.audio.folds=false"], "rebalancing.audio.folds is false, but finetuning.audio.folds is true"),
         (["fusion.folds=false"], "fusion.folds is false, but folds of its experts ['audio', 'text'] is true"),
+        (
+            ["rebalancing.audio.method=plda", "rebalancing.audio.refit=true"],
+            "fusion.experts names ['audio'], fitted on dev too (rebalancing.<entry>.refit)",
+        ),
         (["rebalancing.audio.folds=false"], "fusion.experts ['audio'] have no folds and the others have"),
         (
             ["embedding.audio.encoder=null", "embedding.audio.expert=models/audio"],
