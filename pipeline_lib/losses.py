@@ -55,7 +55,12 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None, 
 
 
 def focal(
-    logits: Tensor, truth: Tensor, gamma: float, weights: Tensor | None = None, total: Tensor | None = None
+    logits: Tensor,
+    truth: Tensor,
+    gamma: float,
+    weights: Tensor | None = None,
+    total: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     r"""Return the focal loss, which down-weights utterances that are already classified well.
 
@@ -66,6 +71,10 @@ def focal(
     one label an example, :math:`t_{ik} = [k = y_i]`; with distributions each label's term is weighted by its share.
     Only with gamma 0 is p = t then the minimum of an utterance's loss.
 
+    With label smoothing (Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for
+    computer vision", CVPR 2016, section 7) the numerator has :math:`(1 - \epsilon) t_{ik} + \epsilon / K` of K labels
+    in place of :math:`t_{ik}`, and the denominator stays, as in torch's cross-entropy.
+
     Args:
         logits: shape ``(batch, n_labels)``
         truth: label indices, int64, shape ``(batch,)``, -1 where missing; or distributions t, float, shape
@@ -73,6 +82,7 @@ def focal(
         gamma: 0 or more; 2 in the paper
         weights: one weight a label, shape ``(n_labels,)``; None for 1
         total: the denominator, a scalar, of the whole of which this batch is a part; None for that of this batch
+        smoothing: epsilon, in [0, 1)
 
     Returns:
         a scalar in [0, inf)
@@ -83,10 +93,14 @@ def focal(
     log_posterior = functional.log_softmax(logits[known].float(), dim=1)  # (n_known, n_labels)
     truth = truth[known] if truth.is_floating_point() else functional.one_hot(truth[known], logits.shape[1])
     share = truth.to(log_posterior) if weights is None else truth.to(log_posterior) * weights.to(log_posterior)
+    trained = share
+    if smoothing > 0:
+        trained = (1 - smoothing) * truth.to(log_posterior) + smoothing / logits.shape[1]
+        trained = trained if weights is None else trained * weights.to(log_posterior)
     loss = -log_posterior
     if gamma > 0:
         loss = loss * (-torch.expm1(log_posterior)).clamp_min(SMALLEST).pow(gamma)
-    return _divided((share * loss).sum(dim=1).sum(), share.sum(dim=1).sum() if total is None else total)
+    return _divided((trained * loss).sum(dim=1).sum(), share.sum(dim=1).sum() if total is None else total)
 
 
 def label_weight(truth: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -188,6 +202,7 @@ def terms(
     *,
     class_weights: Tensor | None = None,
     focal_gamma: float = 2.0,
+    label_smoothing: float = 0.0,
     similarity: Mapping[str, float | None] | None = None,
 ) -> dict[Key, Mean | Together]:
     """Return the named losses of a batch, in the order of their names.
@@ -198,23 +213,26 @@ def terms(
         names: of the losses
         class_weights: shape ``(n_labels,)``, for cross_entropy and focal; None for 1
         focal_gamma: 0 or more, for focal
+        label_smoothing: in [0, 1), for cross_entropy and focal
         similarity: options of multi_similarity
 
     Raises:
         ValueError: there is no loss of that name
     """
 
-    def classes(output: str, truth: str, weights: Tensor | None = None, gamma: float = 0.0) -> Mean:
-        scored = partial(focal, outputs[output], batch[truth], gamma, weights)
+    def classes(
+        output: str, truth: str, weights: Tensor | None = None, gamma: float = 0.0, smoothing: float = 0.0
+    ) -> Mean:
+        scored = partial(focal, outputs[output], batch[truth], gamma, weights, smoothing=smoothing)
         return Mean(scored, label_weight(batch[truth], weights))
 
     named: dict[Key, Mean | Together] = {}
     for name in sorted(names):
         match name:
             case "cross_entropy":
-                named[name, ""] = classes("logits", "emotion", class_weights)
+                named[name, ""] = classes("logits", "emotion", class_weights, smoothing=label_smoothing)
             case "focal":
-                named[name, ""] = classes("logits", "emotion", class_weights, focal_gamma)
+                named[name, ""] = classes("logits", "emotion", class_weights, focal_gamma, label_smoothing)
             case "gender" | "sentiment":
                 named[name, ""] = classes(name, name)
             case "reconstruction":
@@ -249,7 +267,7 @@ def combined(
             for missing; ``gender`` and ``sentiment`` ``(batch,)`` with -1 for missing
         weights: ``{"cross_entropy": 1.0, "concordance": 0.5}``; a loss of weight 0 is not computed
         options: ``class_weights``, shape ``(n_labels,)``, for cross_entropy and focal; ``focal_gamma`` for focal;
-            ``similarity``, options of multi_similarity
+            ``label_smoothing`` for both; ``similarity``, options of multi_similarity
 
     Returns:
         the sum, a scalar in [0, inf), and by name the losses, scalars

@@ -58,6 +58,43 @@ def test_focal_loss_of_a_certain_and_right_answer_has_a_finite_gradient():
     assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 4.0]])
+def test_smoothed_cross_entropy_equals_torchs(weights):
+    generator = torch.Generator().manual_seed(4)
+    truth = torch.randint(-1, 4, (50,), generator=generator)
+    right = torch.nn.functional.one_hot(truth.clamp_min(0), 4)  # a small loss, so that float32 has 1e-7
+    logits = 0.5 * torch.randn(50, 4, generator=generator) + 3 * right
+    weights = None if weights is None else torch.tensor(weights)
+    for smoothing in (0.02, 0.1):
+        expected = torch.nn.CrossEntropyLoss(weight=weights, ignore_index=-1, label_smoothing=smoothing)(logits, truth)
+        result = focal(logits, truth, 0.0, weights, smoothing=smoothing)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-7)
+
+
+def test_smoothed_cross_entropy_of_distributions_equals_torchs():
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(50, 4, generator=generator)
+    truth = torch.randn(50, 4, generator=generator).softmax(dim=1)
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=0.3)(logits, truth)
+    torch.testing.assert_close(focal(logits, truth, 0.0, smoothing=0.3), expected, rtol=2e-7, atol=0)
+
+
+def test_smoothed_focal_loss_of_distributions_written_again():
+    generator = np.random.default_rng(6)
+    logits, weights = generator.normal(size=(30, 3)), np.array([0.2, 1.0, 3.0])
+    truth = generator.dirichlet([1, 1, 1], size=30)
+    truth[4] = 0.0  # missing
+    posterior = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    numerator = denominator = 0.0
+    for p, t in zip(posterior, truth, strict=True):
+        for k in range(3):
+            if t.sum() > 0:
+                numerator -= weights[k] * (0.8 * t[k] + 0.2 / 3) * (1 - p[k]) ** 2 * np.log(p[k])
+                denominator += weights[k] * t[k]
+    loss = focal(torch.tensor(logits), torch.tensor(truth), 2.0, torch.tensor(weights), smoothing=0.2)
+    assert loss.item() == pytest.approx(numerator / denominator, rel=1e-6)
+
+
 def test_concordance_by_hand():
     # truth 1 2 3, prediction 2 3 4: 2 (2/3) / (2/3 + 2/3 + 1) = 4/7
     loss = concordance(torch.tensor([[2.0], [3.0], [4.0]]), torch.tensor([[1.0], [2.0], [3.0]]))

@@ -160,7 +160,7 @@ def _check_folds(path: Path, header: Sequence[str], settings: CorpusSettings) ->
         return
     if folds.by == "column" and folds.column not in header:
         raise InputError(f"{path} has no column {folds.column!r} (corpus.split.folds.column), its columns are {header}")
-    if folds.by == "speakers" and "speaker" not in header:
+    if folds.by in ("speakers", "assignment") and "speaker" not in header:
         raise InputError(
             f"{path} has no column 'speaker', so folds cannot be dealt out by speakers; add one, or set"
             " corpus.split.folds.by: utterances"

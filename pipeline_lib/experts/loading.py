@@ -17,6 +17,7 @@ from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.modalities import MODALITIES
 
 Augment = Callable[[np.ndarray, int, float], np.ndarray]  # part, seed, speed to the part augmented
+Samples = list[tuple[Any, ...]]  # an utterance's parts, one a modality
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Batch:
     """Rows of the utterances with a chunk of each; shapes ``(batch,)``. A duration of NaN reads to the end.
 
     ``seeds`` are of each chunk's augmentation, None where there is none of any kind: in development and prediction. A
-    chunk of ``durations_s`` is read and then played at ``speed``.
+    chunk of ``durations_s`` is read and then played at ``speed``. ``partners`` are the rows that chunks are mixed with,
+    -1 for none, and ``shares`` the chunks' own share of the mixture; both None where nothing is mixed.
     """
 
     rows: np.ndarray
@@ -32,6 +34,8 @@ class Batch:
     durations_s: np.ndarray
     seeds: np.ndarray | None = None
     speed: float = 1.0
+    partners: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,9 +54,9 @@ class Batch:
         return self._part(slice(index, None, count))
 
     def _part(self, selection: np.ndarray | slice) -> "Batch":
-        seeds = None if self.seeds is None else self.seeds[selection]
-        starts_s, durations_s = self.starts_s[selection], self.durations_s[selection]
-        return replace(self, rows=self.rows[selection], starts_s=starts_s, durations_s=durations_s, seeds=seeds)
+        columns = ("rows", "starts_s", "durations_s", "seeds", "partners", "shares")
+        values = {name: getattr(self, name) for name in columns}
+        return replace(self, **{name: None if each is None else each[selection] for name, each in values.items()})
 
 
 class Loader(Dataset):
@@ -63,8 +67,9 @@ class Loader(Dataset):
         batches: list[Batch],
         utterances: Utterances,
         prepare: Callable[..., dict[str, Any]],
-        targets: Mapping[str, np.ndarray] | None = None,
+        targets: Callable[[Batch], Mapping[str, np.ndarray]] | None = None,
         augment: Mapping[str, Augment] | None = None,
+        mix: Callable[[Batch, Samples], Samples] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -72,11 +77,13 @@ class Loader(Dataset):
             batches: one an item
             utterances: that are read
             prepare: of the encoder: utterances, tuples of parts, to tensors by name
-            targets: by name, over the rows of the utterances, first axis of shape ``(n,)``; None for none
+            targets: of a batch to its targets by name, first axis of shape ``(batch,)``; None for none
             augment: by modality, applied to its parts in chunks that have a seed; None leaves all as they are
+            mix: of a batch and its utterances' parts to these mixed with others', before they are augmented; None
+                leaves all as they are
         """
         self.batches, self.utterances, self.prepare = batches, utterances, prepare
-        self.targets, self.augment = targets or {}, augment or {}
+        self.targets, self.augment, self.mix = targets, augment or {}, mix
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -88,11 +95,13 @@ class Loader(Dataset):
             self.utterances.read(int(row), float(start), None if np.isnan(length) else float(length))
             for row, start, length in chunks
         ]
+        if self.mix is not None:
+            samples = self.mix(batch, samples)
         if self.augment and batch.seeds is not None:
             seeds = batch.seeds.tolist()
             samples = [self._augmented(sample, seed, batch.speed) for sample, seed in zip(samples, seeds, strict=True)]
-        targets = {name: torch.from_numpy(values[batch.rows]) for name, values in self.targets.items()}
-        return self.prepare(samples), targets
+        targets = {} if self.targets is None else self.targets(batch)
+        return self.prepare(samples), {name: torch.from_numpy(values) for name, values in targets.items()}
 
     def _augmented(self, sample: tuple[Any, ...], seed: int, speed: float) -> tuple[Any, ...]:
         """Return an utterance's parts, augmented where there is an augmentation of their modality."""

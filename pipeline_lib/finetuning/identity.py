@@ -90,7 +90,7 @@ def identity(
         parts of a fingerprint
     """
     attributes = np.nan_to_num(targets.attributes, nan=-9.0).tolist()
-    trained = (targets.soft, targets.gender, targets.sentiment)
+    trained = (targets.soft, targets.votes, targets.gender, targets.sentiment)
     further = [None if values is None else values.tolist() for values in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     packages = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)

@@ -95,9 +95,10 @@ class Objective:
         self.options: dict[str, Any] = {
             "class_weights": None if by_class is None else torch.from_numpy(by_class),
             "focal_gamma": options.focal_gamma,
+            "label_smoothing": options.label_smoothing,
             "similarity": options.pairs.model_dump(),
         }
-        self.targets, self.utterances = context.arrays, context.utterances
+        self.utterances = context.utterances
         self.combinations = context.settings.passes_of(phase)
         together = any(options.weights()[name] > 0 for name in OF_SEVERAL)
         self.known_beforehand = not (together or self.auxiliary or context.settings.modality_dropout)
@@ -135,11 +136,12 @@ class Objective:
         auxiliary = losses.terms(outputs, {}, self.auxiliary)
         return Part(terms | {("", *key): term for key, term in auxiliary.items()}, frozenset(passes))
 
-    def from_targets(self, rows: np.ndarray) -> Whole:
+    def from_targets(self, rows: np.ndarray, truth: Mapping[str, Tensor]) -> Whole:
         """Return the sums over a step, before its forward passes, where ``known_beforehand``.
 
         Args:
             rows: of the manifest, of the whole step in all processes, shape ``(n_rows,)``
+            truth: their targets by name, first axis of shape ``(n_rows,)``
         """
         passes = {"": slice(None)}
         if self.combinations:
@@ -147,7 +149,6 @@ class Objective:
             passes = taking(present, self.utterances.modalities, self.combinations)
         names = [name for name, weight in self.weights.items() if weight > 0]
         by_class = dict.fromkeys(("cross_entropy", "focal"), self.options["class_weights"])
-        truth = {name: torch.from_numpy(values[rows]) for name, values in self.targets.items()}
         weights = {
             (combination, name, ""): float(
                 losses.label_weight(truth["emotion" if name in by_class else name][selection], by_class.get(name))

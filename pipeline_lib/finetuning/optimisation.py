@@ -108,7 +108,9 @@ def training_prior(
     .. math:: P_t(y) \propto w_y s_y
 
     with :math:`w_y` the loss's class weight and :math:`s_y` how often the last phase's sampler drew the label in the
-    epoch whose weights are kept. The focal loss also flattens posteriors; no prior accounts for that.
+    epoch whose weights are kept; label smoothing makes it :math:`(1 - \epsilon) s_y + \epsilon / K`. The focal loss
+    also flattens posteriors; no prior accounts for that. Neither do mixed utterances nor annotators left out change it:
+    partners are drawn as the sampler draws, and no annotator is likelier to remain than another.
 
     With soft labels an utterance counts for several labels: :math:`s_y` is the mean target of what was drawn, of all
     utterances or, as a sampler by labels goes by the consensus c, :math:`s_y = \sum_c s_c \bar t_{cy}`.
@@ -125,6 +127,8 @@ def training_prior(
     if soft is not None:
         total = soft.sum(axis=0)
         drawn = total / total.sum() if phase.sampler == "natural" else drawn @ (soft[:-1] / counts[:, None])
+    if losses.label_smoothing > 0:
+        drawn = (1 - losses.label_smoothing) * drawn + losses.label_smoothing / len(drawn)
     weights = class_weights(total, losses)
     prior = drawn if weights is None else drawn * weights
     return prior / prior.sum()
@@ -166,7 +170,7 @@ def restore(optimiser: Optimizer, network: nn.Module, flat: dict[str, Tensor]) -
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
     """Return a copy of the statistics of all batch norms by name, shape ``(width,)`` or scalars."""
-    return {name: values.clone() for name, values in _statistics(network)}
+    return {name: values.clone() for name, values in norm_statistics(network)}
 
 
 def restore_statistics(network: nn.Module, saved: dict[str, Tensor]) -> None:
@@ -176,11 +180,11 @@ def restore_statistics(network: nn.Module, saved: dict[str, Tensor]) -> None:
         network: changed in place
         saved: of ``statistics``, of the same shapes
     """
-    for name, values in _statistics(network):
+    for name, values in norm_statistics(network):
         values.copy_(saved[name])
 
 
-def _statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def norm_statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
             yield from ((f"{name}.{key}", values) for key, values in module.named_buffers())

@@ -8,11 +8,12 @@ import numpy as np
 
 from pipeline_lib.experts.loading import Batch
 from pipeline_lib.finetuning.optimisation import drawn_shares
-from pipeline_lib.params.augmentation import SpeedSettings
+from pipeline_lib.params.augmentation import MixingSettings, SpeedSettings
 from pipeline_lib.params.training import PhaseSettings
 
 BUCKET = 20  # batches that are sorted by length together: like lengths, and still another mixture each epoch
 AT_ITS_OWN_SPEED = SpeedSettings()
+UNMIXED = MixingSettings()
 
 
 def epoch(
@@ -22,6 +23,7 @@ def epoch(
     phase: PhaseSettings,
     seeds: tuple[int, ...],
     speed: SpeedSettings = AT_ITS_OWN_SPEED,
+    mixing: MixingSettings = UNMIXED,
 ) -> list[Batch]:
     """Return an epoch's batches, all of the phase's batch size; one smaller batch where there are too few rows.
 
@@ -32,6 +34,7 @@ def epoch(
         phase: sampler, batch size, chunk length
         seeds: seed, number of the phase, number of the epoch
         speed: share of the batches that are played at another speed
+        mixing: chance of a chunk to be mixed with another's
     """
     rng = np.random.default_rng(seeds)
     drawn = rng.permutation(len(rows)) if phase.sampler == "natural" else _drawn(classes, phase, seeds[-1], rng)
@@ -47,12 +50,15 @@ def epoch(
     batches = order.reshape(n_batches, size)[rng.permutation(n_batches)]
     of_chunks = rng.integers(2**63, size=len(drawn))
     speeds = _speeds(n_batches, speed, rng)
+    partners, shares = _partners(rows[drawn], mixing, rng)
     return [
         Batch(
             rows[drawn[batch]],
             *_played_at(starts[batch], chunks[batch], lengths[drawn[batch]], batch_speed),
             of_chunks[batch],
             batch_speed,
+            None if partners is None else partners[batch],
+            None if shares is None else shares[batch],
         )
         for batch, batch_speed in zip(batches, speeds, strict=True)
     ]
@@ -84,6 +90,22 @@ def _speeds(n_batches: int, speed: SpeedSettings, rng: np.random.Generator) -> l
     chosen = rng.permutation(n_batches)[: round(speed.share * n_batches)]
     speeds[chosen] = rng.choice(speed.factors, size=len(chosen))
     return speeds.tolist()
+
+
+def _partners(
+    drawn: np.ndarray, mixing: MixingSettings, rng: np.random.Generator
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the row that each chunk is mixed with, -1 for none, and the chunk's own share of the mixture.
+
+    The rows that the sampler drew are dealt out once more, so that partners have the labels' shares that the sampler
+    gives; nobody is mixed with itself.
+    """
+    if not mixing.probability:
+        return None, None
+    partners = drawn[rng.permutation(len(drawn))]
+    is_mixed = (rng.random(len(drawn)) < mixing.probability) & (partners != drawn)
+    shares = rng.beta(mixing.alpha, mixing.alpha, size=len(drawn))
+    return np.where(is_mixed, partners, -1), np.where(is_mixed, shares, 1.0)
 
 
 def _played_at(

@@ -7,7 +7,6 @@ halves: the loss is of all utterances of a step, see ``objective``.
 """
 
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,12 +19,15 @@ from torch import Tensor, nn
 
 from pipeline_lib.encoders.device import autocast
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts.build import encoders_of
 from pipeline_lib.experts.loading import Batch, Loader, load, to
 from pipeline_lib.finetuning import optimisation, sampling
+from pipeline_lib.finetuning.augmentation.mixing import Mixing
+from pipeline_lib.finetuning.averaging import WeightAverage
+from pipeline_lib.finetuning.batch_targets import BatchTargets
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally
+from pipeline_lib.finetuning.idle_lora import refuse_idle_lora
 from pipeline_lib.finetuning.logs import print_line
 from pipeline_lib.finetuning.objective import Objective, Part, Whole
 from pipeline_lib.networks.network import Pass
@@ -73,6 +75,10 @@ class Steps:
         self.trained = [parameter for parameter in context.network.parameters() if parameter.requires_grad]
         self.where = f"finetuning.{context.name}.phases.{name}"
         self.objective = Objective(context, phase)
+        mixing = context.settings.augmentation.mixing.probability > 0
+        self.mix = Mixing(context.utterances) if mixing else None
+        self.targets = BatchTargets(context.targets, context.settings.targets.annotator_dropout, mixing=mixing)
+        self.average = None if phase.ema_decay is None else WeightAverage(context.network, phase.ema_decay)
         self.statistics: dict[str, Tensor] = {}  # batch norm's, of before the step
 
     @property
@@ -89,9 +95,9 @@ class Steps:
         """
         context, rows = self.context, self.context.rows(self.phase)
         seeds = (context.settings.seed, state.phase, state.epoch)
-        speed = context.settings.augmentation.speed
-        lengths = context.utterances.lengths[rows]
-        plan = sampling.epoch(rows, context.classes[rows], lengths, self.phase, seeds, speed)
+        augmentation, lengths = context.settings.augmentation, context.utterances.lengths[rows]
+        how = (self.phase, seeds, augmentation.speed, augmentation.mixing)
+        plan = sampling.epoch(rows, context.classes[rows], lengths, *how)
         while True:
             try:
                 return self._run_batches(plan, state, after_step)
@@ -109,6 +115,20 @@ class Steps:
                 f"{context.title}: out of memory with batch_size {size}; halving it and doubling the number of batches"
             )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint holds beside the weights: the optimiser's state, and the moving average."""
+        average = {} if self.average is None else self.average.tensors()
+        return optimisation.flatten(self.optimiser, self.context.network) | average
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what a checkpoint held beside the weights.
+
+        Args:
+            tensors: of ``tensors``, of the same shapes
+        """
+        rest = tensors if self.average is None else self.average.restore(tensors)
+        optimisation.restore(self.optimiser, self.context.network, rest)
+
     def _run_batches(self, plan: list[Batch], state: State, after_step: Callable[[], None]) -> None:
         context = self.context
         tally = Tally.from_json(state.tally, context.targets) if state.tally else Tally.empty(context.targets)
@@ -118,7 +138,7 @@ class Steps:
         ]
         prepare = context.network.encoder.prepare
         augmenting = None if context.augment is None else {AUGMENTED: context.augment}
-        loader = Loader(shares, context.utterances, prepare, context.arrays, augmenting)
+        loader = Loader(shares, context.utterances, prepare, self.targets, augmenting, self.mix)
         loaded = zip(todo, load(loader, context.machine.workers, context.accelerator.device))
         limit = context.settings.max_steps
         while state.batch < len(plan) and (limit is None or state.step < limit):
@@ -142,7 +162,8 @@ class Steps:
         n_pieces = sum(len(batch.pieces(state.splits)) for batch in window)
         if n_pieces * context.accelerator.num_processes > 1:
             if self.objective.known_beforehand:
-                whole = self.objective.from_targets(np.concatenate([batch.rows for batch in window]))
+                rows = np.concatenate([batch.rows for batch in window])
+                whole = self.objective.from_targets(rows, self.targets.of_step(window))
             else:
                 pieces = list(pieces)
                 whole, forwarded = self._forward_all(pieces)
@@ -158,10 +179,12 @@ class Steps:
             gathered, value = self._gathered(piece.batch, by_pass, value)
             scored, total = scored + gathered, total + value
         if state.step == 0:
-            self._refuse_idle_lora()
+            refuse_idle_lora(context)
         if self.phase.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.trained, self.phase.max_grad_norm)
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update(context.network, state.step)
         context.logs.step(state.total, {"loss": total, "rate": rate})
         return [(rows, outputs, total) for rows, outputs in scored]
 
@@ -225,24 +248,6 @@ class Steps:
             scored.append((np.concatenate([taken for taken, _ in shares]), outputs))
         return scored, sum(loss for _, loss in parts)
 
-    def _refuse_idle_lora(self) -> None:
-        parameters = dict(self.context.network.named_parameters())
-        for prefix, encoder in encoders_of(self.context.network).items():
-            adapted = {
-                name: parameter for name, parameter in parameters.items() if name.startswith(prefix) and "lora_" in name
-            }
-            idle = [name for name, parameter in adapted.items() if parameter.requires_grad and parameter.grad is None]
-            if getattr(encoder, "layerdrop", 0.0) > 0:  # a skipped block has no gradient at all
-                running = {_block(name) for name, values in adapted.items() if values.grad is not None}
-                idle = [name for name in idle if _block(name) in running]
-            one_of_several = len(self.context.utterances.modalities) > 1 and len(idle) == len(adapted)
-            if idle and not one_of_several:  # else a modality that no utterance had
-                layer = idle[0].removeprefix(f"{prefix}model.base_model.model.").split(".lora_")[0]
-                raise InputError(
-                    f"LoRA on {layer} gets no gradient, the encoder never calls that layer; choose other"
-                    " lora.target_modules"
-                )
-
     def _memory_message(self, state: State) -> str:
         remedy = "lower it, raise gradient_accumulation_steps, shorten chunk_s, or set"
         remedy += f" finetuning.{self.context.name}.gradient_checkpointing to true"
@@ -255,12 +260,6 @@ class Steps:
             f" learning_rate {self.phase.learning_rate:g} is too high, or bfloat16 overflows: try a tenth of it,"
             " or precision float32"
         )
-
-
-def _block(name: str) -> str:
-    """Return a parameter's name up to the number of its block."""
-    match = re.match(r".*?\.layers?\.\d+", name)
-    return match[0] if match else name
 
 
 def planned(context: TrainingContext, phase: PhaseSettings) -> int:

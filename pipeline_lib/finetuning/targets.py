@@ -28,6 +28,7 @@ class Targets:
         scale: of the corpus
         range: lowest and highest trained value
         soft: with soft labels, distributions over ``labels``, float32, shape ``(n, n_labels)``, zeros where missing
+        votes: with soft labels, the annotators' votes that they are of, float64, shape ``(n, n_labels)``
         gender: where it is trained, index in ``labels.GENDERS``, int64, shape ``(n,)``, -1 where missing
         sentiment: where it is trained, 0 negative, 1 neutral, 2 positive, int64, shape ``(n,)``, -1 where missing
     """
@@ -40,6 +41,7 @@ class Targets:
     scale: tuple[float, float]
     range: tuple[float, float]
     soft: np.ndarray | None = None
+    votes: np.ndarray | None = None
     gender: np.ndarray | None = None
     sentiment: np.ndarray | None = None
 
@@ -85,8 +87,10 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     in_train = set(corpus.frame["emotion"][train])
     pseudo = tuple(label for label in PSEUDO if options.pseudo_labels and label in in_train)
     labels, soft = (*corpus.labels, *pseudo) if options.emotion else (), None
+    cast = None
     if options.soft_labels:
-        labels, soft = votes.soft_labels(corpus, pseudo_labels=options.pseudo_labels)
+        labels, cast = votes.trained_votes(corpus, pseudo_labels=options.pseudo_labels)
+        soft = votes.shares(cast)
     bounds = RANGES[options.attribute_range]
     names = tuple(options.attributes)
     values = to_scale(corpus.attributes(names), corpus.attribute_scale, bounds)
@@ -99,6 +103,7 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         scale=corpus.attribute_scale,
         range=bounds,
         soft=soft,
+        votes=cast,
         gender=indices(corpus.frame["gender"].tolist(), GENDERS) if options.gender else None,
         sentiment=_sentiment(corpus, settings) if options.sentiment.enabled else None,
     )

@@ -15,7 +15,7 @@ from pipeline_lib.experts import availability
 from pipeline_lib.experts.build import ENCODER, precision, trained_names, trained_state
 from pipeline_lib.experts.outputs import in_batches, outputs_of
 from pipeline_lib.experts.utterances import Utterances
-from pipeline_lib.finetuning import checkpoints, optimisation
+from pipeline_lib.finetuning import checkpoints
 from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.evaluation import Tally, is_better
@@ -63,7 +63,7 @@ class Training:
         with freeze_untrained(self.context.network, phase):
             steps = Steps(self.context, name, phase)
             if flat is not None:
-                optimisation.restore(steps.optimiser, self.context.network, flat)
+                steps.restore(flat)
             while not self._is_over(phase):
                 self._note_origin()
                 steps.run_epoch(self.state, lambda: self._after_step(steps))
@@ -98,13 +98,11 @@ class Training:
         state.epoch, state.batch, state.tally = state.epoch + 1, 0, None
         over = state.epoch >= steps.phase.epochs or state.step >= steps.planned
         measured = over or state.epoch % context.settings.early_stopping.every == 0
-        scores = {"train": train, **({"dev": self._development_scores(steps)} if measured else {})}
+        scores = {"train": train, **({"dev": self._measured(steps)} if measured else {})}
         before = max((row["epoch"] for row in state.history if row["phase"] < state.phase), default=0)
         for split, values in scores.items():
             state.history.append({"epoch": before + state.epoch, "phase": state.phase, "split": split, **values})
             context.logs.epoch(before + state.epoch, split, values)
-        if measured:
-            self._save_if_best(scores["dev"][context.settings.early_stopping.metric])
         self._save(steps)
         if context.accelerator.is_main_process:
             figures = [
@@ -114,6 +112,17 @@ class Training:
             print_line(f"{context.title} {steps.name} epoch {state.epoch}: {'  '.join(figures)}{star}")
         if self._is_over(steps.phase):
             self.advance(steps.planned - state.step)  # what early stopping leaves out
+
+    def _measured(self, steps: Steps) -> dict[str, float]:
+        """Return the development scores of the weights that an expert would have, and write them where they are best.
+
+        With a moving average these are the averaged ones; training goes on with the others.
+        """
+        average, metric = steps.average, self.context.settings.early_stopping.metric
+        with nullcontext() if average is None else average.in_place(self.context.network):
+            scores = self._development_scores(steps)
+            self._save_if_best(scores[metric])
+        return scores
 
     def _save_if_best(self, score: float) -> None:
         state, context = self.state, self.context
@@ -166,8 +175,7 @@ class Training:
 
     def _save(self, steps: Steps) -> None:
         if self.context.accelerator.is_main_process:
-            flat = optimisation.flatten(steps.optimiser, self.context.network)
-            checkpoints.write(self.context.folder, self.state, self._weights(), flat)
+            checkpoints.write(self.context.folder, self.state, self._weights(), steps.tensors())
         self.saved = time.monotonic()
 
     def _bar(self, steps: int) -> AbstractContextManager[Callable[[int], None]]:

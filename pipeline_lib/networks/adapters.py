@@ -6,6 +6,7 @@ parameters, which with pooling and head comes near the paper's "around 8 million
 would be 22.0 M.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ FEED_FORWARD = (
     *("intermediate.dense", "output.dense"),  # BERT, RoBERTa
 )
 WHY_FLOAT32 = "bfloat16 rounds Adam's small updates away, 4 bit takes no gradient; set encoder.weights to float32"
+BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")  # of a linear layer's name, its block
 FIXED = ("embed_positions",)  # sinusoids of Whisper, which are a table and not weights
 
 
@@ -45,8 +47,7 @@ def attach(model: PreTrainedModel, settings: AdaptationSettings) -> nn.Module:
         the same model, or peft's around it
 
     Raises:
-        InputError: a target module is not a linear layer of the model, LoRA would have no effect on it, or weights that
-            are not float32 would be trained
+        InputError: a target module is not a linear layer of the model, or weights that are not float32 would be trained
     """
     if settings.method == "full" and not in_float32(model):
         raise InputError("adaptation.method is 'full' and the encoder's weights are not in float32; " + WHY_FLOAT32)
@@ -71,10 +72,11 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
 
     Args:
         model: the backbone
-        settings: ``target_modules``, a preset or the endings of the names of linear layers
+        settings: ``target_modules``, a preset or the endings of the names of linear layers, in
+            ``layers_to_transform`` alone
 
     Raises:
-        InputError: a name fits no linear layer, or names WavLM's attention
+        InputError: a name fits no linear layer, or the model lacks a block
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     endings: tuple[str, ...]
@@ -99,7 +101,7 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
     if not layers:
         requested = settings.target_modules
         raise InputError(f"lora.target_modules is {requested!r}, expected layers of the encoder: {_leaves(linear)}")
-    return _without_idle(model, layers, settings)
+    return _in_blocks(layers, settings)
 
 
 def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
@@ -151,22 +153,27 @@ def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
         target_modules=targets(model, settings),
         bias="none",
     )
+    if getattr(model.config, "model_type", "") == "wavlm":
+        from pipeline_lib.networks.wavlm import call_projections
+
+        call_projections(model)
     with warnings.catch_warnings():  # peft calls transformers by a deprecated name
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, options)
 
 
-def _without_idle(model: nn.Module, layers: list[str], settings: LoraSettings) -> list[str]:
-    """Leave out WavLM's attention, whose code reads the weights and never calls the layers: LoRA would do nothing."""
-    if getattr(getattr(model, "config", None), "model_type", "") != "wavlm":
+def _in_blocks(layers: list[str], settings: LoraSettings) -> list[str]:
+    """Return the layers that lie in the blocks of ``layers_to_transform``; null takes all."""
+    if settings.layers_to_transform is None:
         return layers
-    effective = [name for name in layers if not any(_ends(name, part) for part in ATTENTION)]
-    if not effective or isinstance(settings.target_modules, list) and effective != layers:
-        raise InputError(
-            "LoRA has no effect on WavLM's attention projections, whose weights are read without calling the layers;"
-            " set lora.target_modules to [intermediate_dense, output_dense]"
-        )
-    return effective
+    matches = {name: BLOCK.search(name) for name in layers}
+    blocks = {name: int(match[1]) for name, match in matches.items() if match is not None}
+    there = sorted(set(blocks.values()))
+    absent = sorted(set(settings.layers_to_transform) - set(there))
+    if absent:
+        expected = f"blocks of the encoder, {there[0]} to {there[-1]}" if there else "null: the encoder has no blocks"
+        raise InputError(f"lora.layers_to_transform names {absent}, expected {expected}")
+    return [name for name, block in blocks.items() if block in settings.layers_to_transform]
 
 
 def _kind(name: str) -> str:

@@ -68,14 +68,25 @@ class SpeedSettings(Settings):
     factors: Annotated[list[Factor], Field(min_length=1)] = Field([0.9, 1.1], description="one is drawn a batch")
 
 
+class MixingSettings(Settings):
+    """A chunk mixed with one of another training utterance, and its targets with those of the other."""
+
+    probability: Probability = Field(0.0, description="that a chunk is mixed with another utterance's")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="the chunk's own share is drawn from Beta(alpha, alpha); large keeps it near a half"
+    )
+
+
 class AugmentationSettings(Settings):
     """Each by itself; development and prediction never have any."""
 
     noise: NoiseSettings = NoiseSettings()
     reverberation: ReverberationSettings = ReverberationSettings()
     speed: SpeedSettings = SpeedSettings()
+    mixing: MixingSettings = MixingSettings()
 
     @property
     def is_on(self) -> bool:
         """Whether anything is done to any chunk."""
-        return bool(self.noise.probability or self.reverberation.probability or self.speed.share)
+        probabilities = (self.noise.probability, self.reverberation.probability, self.mixing.probability)
+        return any(probabilities) or self.speed.share > 0

@@ -26,6 +26,7 @@ RULES = (
     *(Rule(key, ("audio", JOINT)) for key in ("augmentation", "phases.*.chunk_s", "predict.max_s")),
     *(Rule(f"{part}encoder.{key}", ("audio",)) for part in ("", "branches.*.") for key in OF_AUDIO),
     *(Rule(f"{part}adaptation.freeze_feature_encoder", ("audio",)) for part in ("", "branches.*.")),
+    Rule("augmentation.mixing", ("audio",)),
     *(Rule(key, ("text", JOINT)) for key in ("text", "context")),
 )
 

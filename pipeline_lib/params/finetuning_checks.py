@@ -80,6 +80,11 @@ def _check_targets(entry: ExpertEntry) -> None:
         raise ValueError(
             "targets.soft_labels is true and targets.emotion false, which it is a form of; set soft_labels to false"
         )
+    if entry.targets.annotator_dropout > 0 and not entry.targets.soft_labels:
+        raise ValueError(
+            f"targets.annotator_dropout is {entry.targets.annotator_dropout:g} and targets.soft_labels false, whose"
+            " annotators it leaves out; set soft_labels to true, or annotator_dropout to 0"
+        )
     if len(set(entry.targets.attributes)) != len(entry.targets.attributes):
         raise ValueError(f"targets.attributes is {entry.targets.attributes}, expected each once: remove the second")
     metric = entry.early_stopping.metric
@@ -154,10 +159,19 @@ def _check_losses(entry: ExpertEntry, phase: str, losses: LossSettings) -> None:
                 f"phase {phase!r} gives {' and '.join(given)} a weight in its losses, but no such target is trained;"
                 " set it to 0"
             )
-    if weights["multi_similarity"] > 0 and targets.soft_labels:
+    mixed = entry.augmentation.mixing.probability > 0
+    if weights["multi_similarity"] > 0 and (targets.soft_labels or mixed):
+        given, remedy = ("augmentation.mixing is on", "its probability to 0")
+        if targets.soft_labels:
+            given, remedy = "targets.soft_labels is true", "soft_labels to false"
         raise ValueError(
-            f"phase {phase!r} gives multi_similarity a weight in its losses and targets.soft_labels is true; it pairs"
-            " utterances of one label, set soft_labels to false"
+            f"phase {phase!r} gives multi_similarity a weight in its losses and {given}; it pairs utterances of one"
+            f" label, set {remedy}"
+        )
+    if losses.label_smoothing > 0 and not (weights["cross_entropy"] or weights["focal"]):
+        raise ValueError(
+            f"phase {phase!r} has label_smoothing {losses.label_smoothing:g} in its losses and gives neither"
+            " cross_entropy nor focal a weight; set label_smoothing to 0, or one of them above 0"
         )
     mixer = entry.join.kind if isinstance(entry.join, MixerSettings) else None
     for name, kind in AUXILIARY.items():

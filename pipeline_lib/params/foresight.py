@@ -46,7 +46,7 @@ def unknown_splits(params: Params) -> list[str]:
         own = _subsets(params)
     if own is None:
         return []
-    known = [*SPLITS, *sorted(own - {*SPLITS})]
+    known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
         f"{where} names {name!r}, which is no split and no subset{_meant(name, known)}; expected one of {known},"
         " or test2, fold0 ..."

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.params.base import Settings, renamed
 from pipeline_lib.params.branches import Passes
-from pipeline_lib.params.network import Count
+from pipeline_lib.params.network import Count, Share
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -56,6 +56,9 @@ class TargetSettings(Settings):
     soft_labels: bool = Field(
         False, description="train on the annotators' votes in place of their plurality; X is then no label of its own"
     )
+    annotator_dropout: Share = Field(
+        0.0, description="soft_labels: an annotator's chance of being left out of an utterance's target in an epoch"
+    )
     attributes: list[Attribute] = Field([], description="attributes in order, may be empty")
     attribute_range: Literal["signed", "unit"] = Field(
         "signed", description="the corpus's scale is trained as [-1, 1] or [0, 1], and predicted as it was"
@@ -81,6 +84,9 @@ class LossSettings(Settings):
         "none", description="balanced: n / (n_labels * n of the label), in cross_entropy and focal"
     )
     focal_gamma: Weight = Field(2.0, description="0 is the cross-entropy")
+    label_smoothing: Share = Field(
+        0.0, description="share of each target that is spread over all labels, in cross_entropy and focal"
+    )
     pairs: MultiSimilaritySettings = MultiSimilaritySettings()
 
     def weights(self) -> dict[str, float]:
@@ -122,6 +128,11 @@ class PhaseSettings(Settings):
     train: Literal["all", "head", "both_head"] = Field(
         "all",
         description="all that adaptation trains, or the encoders left alone, or of separate heads only that of both",
+    )
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="a moving average of the weights is measured and saved in place of them: its decay a step, .999;"
+        " null for none",
     )
     passes: Passes | None = Field(None, description="joint: null takes the entry's")
     sampler: Literal["natural", "balanced", "annealed"] = Field(

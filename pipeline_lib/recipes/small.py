@@ -39,6 +39,10 @@ def shrink(params: CommentedMap) -> None:
         params["corpus"]["labels"] = [labels.get(label, label) for label in params["corpus"]["labels"]]
     if params["corpus"]["split"]["method"] == "folds":
         del stand_ins["scoring"]  # all that takes part is in the folds; there is no other split to score
+        folds = params["corpus"]["split"]["folds"]
+        if folds["by"] == "assignment":  # of speakers that the demonstration lacks
+            folds |= {"by": "speakers", "k": len(folds["assignment"]), "assignment": []}
+    _one_corpus(params)
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)
@@ -46,6 +50,15 @@ def shrink(params: CommentedMap) -> None:
         _load_small(entry, checkpoints)
         known = default["finetuning"] | {JOINT: read_yaml(ENTRIES / "joint.yaml")}
         _size_down(entry, known[entry["modality"]])
+
+
+def _one_corpus(params: CommentedMap) -> None:
+    """Leave out several corpora, in place: the stand-in is one, cut into folds by its speakers."""
+    corpora = params["corpus"].get("corpora") or {}
+    params["corpus"]["corpora"] = CommentedMap()
+    if corpora and params["corpus"]["split"]["folds"]["by"] == "column":
+        params["corpus"]["split"]["folds"] |= {"by": "speakers", "column": "fold"}
+    params["scoring"]["splits"] = [name for name in params["scoring"]["splits"] if name not in corpora]
 
 
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:

@@ -47,8 +47,6 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_likely_cause(tone
 
 
 def test_lora_without_effect_is_refused_at_the_first_step(tones, tmp_path, monkeypatch):
-    from pipeline_lib.networks import adapters
-
-    monkeypatch.setattr(adapters, "_without_idle", lambda model, result, settings: result)
+    monkeypatch.setattr("pipeline_lib.networks.wavlm.call_projections", lambda model: None)
     with pytest.raises(InputError, match=r"LoRA on .*_proj gets no gradient, the encoder never calls that layer"):
         run(tones, tmp_path, corpora.settings(tones.wavlm_layer, "audio"))

@@ -100,3 +100,15 @@ def test_an_optimiser_put_back_steps_on_as_if_it_had_never_stopped():
     optimisation.restore(other, again, flat)
     step(again, other, 2.0)
     assert all(torch.equal(again.state_dict()[name], values) for name, values in network.state_dict().items())
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_the_prior_of_smoothed_labels_is_what_a_model_without_inputs_learns(class_weights):
+    losses = LossSettings(label_smoothing=0.3, class_weights=class_weights)
+    by_class = optimisation.class_weights(COUNTS, losses)
+    weight = None if by_class is None else torch.tensor(by_class)
+    truth = torch.from_numpy(np.repeat(np.arange(3), COUNTS))
+    prior = torch.tensor(optimisation.training_prior(COUNTS, PhaseSettings(), losses, epoch=0))
+    bias = prior.log().requires_grad_()
+    torch.nn.functional.cross_entropy(bias.expand(100, 3), truth, weight=weight, label_smoothing=0.3).backward()
+    np.testing.assert_allclose(bias.grad.numpy(), 0.0, atol=1e-12)  # its loss has its minimum there

@@ -31,6 +31,7 @@ SINGLE = {
     "balanced": {"losses": {"cross_entropy": 1.0, "class_weights": "balanced"}},
     "votes": {"losses": {"cross_entropy": 1.0, "class_weights": "balanced"}, "targets": {"soft_labels": True}},
     "focal": {"losses": {**OFF, "focal": 1.0, "class_weights": "balanced"}},
+    "smoothed": {"losses": {"label_smoothing": 0.2, "class_weights": "balanced"}},
     "gender": {"losses": {"gender": 0.7}, "targets": {"gender": True}},
     "sentiment": {"losses": {"sentiment": 0.5}, "targets": {"sentiment": {"enabled": True}}},
     "concordance": {**ATTRIBUTES, "losses": {"concordance": 0.8, "class_weights": "balanced"}},
@@ -110,7 +111,7 @@ def gradients(network, forward, objective, truth, sizes):
     if len(sizes) == 1:
         whole = None
     elif objective.known_beforehand:
-        whole = objective.from_targets(np.arange(N))
+        whole = objective.from_targets(np.arange(N), truth)
     else:
         with torch.no_grad():
             whole = objective.from_parts([part(rows).summary() for rows in parts], 0, len(parts))
@@ -166,7 +167,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step
     objective, truth = objective_of(settings, np.ones((N, 1), bool))
     by_class = 10 / (4 * np.array([6, 2, 1, 1]))
     logits = torch.randn(N, N_LABELS, generator=torch.Generator().manual_seed(5), requires_grad=True)
-    whole = objective.from_targets(np.arange(N))
+    whole = objective.from_targets(np.arange(N), truth)
     for rows in torch.arange(N).split([2, 3, 7]):
         part = objective.part({"logits": logits[rows]}, {name: values[rows] for name, values in truth.items()})
         objective.loss(part, whole)[0].backward()
@@ -179,10 +180,11 @@ def test_the_loss_and_its_gradient_are_those_of_the_equation_over_the_whole_step
 
 def test_a_part_in_which_nothing_is_known_adds_nothing():
     settings = corpora.settings("models/llama", "text", losses={"class_weights": "balanced"})
-    objective, _ = objective_of(settings, np.ones((N, 1), bool))
+    objective, truth = objective_of(settings, np.ones((N, 1), bool))
     logits = torch.randn(3, N_LABELS, requires_grad=True)
     part = objective.part({"logits": logits}, {"emotion": torch.full((3,), -1)})
-    loss, value = objective.loss(part, objective.from_targets(np.array([3, 10])))  # the step's only rows have no label
+    rows = np.array([3, 10])  # the step's only rows have no label
+    loss, value = objective.loss(part, objective.from_targets(rows, {name: each[rows] for name, each in truth.items()}))
     loss.backward()
     assert value == 0.0 and (logits.grad == 0).all()
 

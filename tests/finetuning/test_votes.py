@@ -1,13 +1,16 @@
 """Soft labels: the annotators' votes as targets, and what they do to weights, prior, sampler and posterior."""
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.finetuning import optimisation
+from pipeline_lib.experts.loading import Batch
+from pipeline_lib.finetuning import optimisation, votes
+from pipeline_lib.finetuning.batch_targets import BatchTargets
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.params.training import LossSettings, PhaseSettings
@@ -60,8 +63,8 @@ def test_votes_for_labels_that_are_not_trained_are_left_out_and_the_rest_renorma
 def test_without_usable_votes_the_consensus_is_certain_and_without_either_there_is_no_target(tones):
     corpus = voted(tones.corpus)
     frame, (first, second, third) = corpus.frame.copy(), np.flatnonzero(corpus.mask("train"))[:3]
-    for row, votes, emotion in ((first, None, "happiness"), (second, {"X": 3}, "X"), (third, {"anger": 0}, None)):
-        frame.at[row, "votes"] = votes
+    for row, cast, emotion in ((first, None, "happiness"), (second, {"X": 3}, "X"), (third, {"anger": 0}, None)):
+        frame.at[row, "votes"] = cast
         frame.at[row, "emotion"] = emotion
     corpus = replace(corpus, frame=frame)
     targets = targets_of(corpus, settings(tones))
@@ -152,3 +155,36 @@ def test_an_expert_learns_the_annotators_shares(tones, tmp_path):
     expected = np.array([TARGETS[label] for label in tones.corpus.frame["emotion"]])
     np.testing.assert_allclose(result.posterior, expected, atol=0.05)
     np.testing.assert_allclose(result.training_prior, expected[corpus.mask("train")].mean(axis=0), atol=1e-7)
+
+
+def test_who_remains_of_the_annotators_is_drawn_as_the_subsets_are(tones):
+    # three annotators, two for the first label; each subset has .5 ** 3, the empty one becomes any one of the three
+    drawn = np.random.default_rng(1)
+    left = [tuple(votes.some_annotators(np.array([2.0, 1.0]), 0.5, drawn)) for _ in range(8000)]
+    expected = dict.fromkeys([(1, 0), (0, 1), (2, 0), (1, 1), (2, 1)], 0.0)
+    annotators = (0, 0, 1)
+    for subset in product((False, True), repeat=3):
+        chosen = [label for label, stays in zip(annotators, subset) if stays]
+        for alone in [chosen] if chosen else [[label] for label in annotators]:
+            expected[alone.count(0), alone.count(1)] += 0.5**3 / (1 if chosen else 3)
+    for counts, share in expected.items():
+        assert left.count(counts) / 8000 == pytest.approx(share, abs=0.015)
+    mean = np.mean([np.array(counts) / sum(counts) for counts in left], axis=0)
+    np.testing.assert_allclose(mean, [2 / 3, 1 / 3], atol=0.01)  # the prior is that of all annotators
+    assert not votes.some_annotators(np.zeros(2), 0.5, drawn).any()
+
+
+def test_each_chunk_of_an_epoch_has_annotators_of_its_own_and_keeps_them(tones):
+    corpus = voted(tones.corpus)
+    options = settings(tones, targets={"annotator_dropout": 0.4})
+    given = BatchTargets(targets_of(corpus, options), options.targets.annotator_dropout)
+    row = int(np.flatnonzero(corpus.frame["emotion"] == "anger")[0])
+    batch = Batch(np.full(200, row), np.zeros(200), np.zeros(200), np.arange(200))
+    soft = given(batch)["emotion"]
+    assert soft.dtype == np.float32
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-6)
+    seen = {tuple(np.round(each, 4)) for each in soft}
+    assert seen == {(1, 0, 0, 0), (0, 0, 1, 0), (0.75, 0, 0.25, 0), (0.6667, 0, 0.3333, 0), (0.5, 0, 0.5, 0)}
+    np.testing.assert_array_equal(given(batch.of_process(1, 2))["emotion"], soft[1::2])
+    with pytest.raises(InputError, match="targets.annotator_dropout is 0.4 and targets.soft_labels false"):
+        settings(tones, targets={"annotator_dropout": 0.4, "soft_labels": False})

@@ -70,23 +70,42 @@ def test_lora_on_w2v_bert_by_hand(group, each_block):
         ("hubert_group", {"q_proj", "k_proj", "v_proj", "out_proj"}),
         ("llama", {"q_proj", "k_proj", "v_proj", "o_proj"}),
         ("roberta", {"query", "key", "value", "dense"}),
-        ("wavlm_group", None),
+        ("wavlm_group", {"q_proj", "k_proj", "v_proj", "out_proj"}),
     ],
 )
 def test_the_attention_group_knows_each_architecture(name, leaves):
     model = model_of(name)
-    if leaves is None:
-        with pytest.raises(InputError, match="LoRA has no effect on WavLM's attention"):
-            targets(model, LoraSettings())
-        return
     result = targets(model, LoraSettings())
     assert {name.split(".")[-1] for name in result} == leaves
     assert len(result) == 4 * 3  # four layers in each of three blocks
 
 
-def test_wavlm_is_adapted_in_its_feed_forward_layers():
-    result = targets(model_of("wavlm_group"), LoraSettings(target_modules="attention_and_feed_forward"))
-    assert {name.split(".")[-1] for name in result} == {"intermediate_dense", "output_dense"}
+@pytest.mark.parametrize("name", ["wavlm_group", "wavlm_layer"])
+def test_wavlm_with_lora_on_its_attention_computes_the_same_and_every_update_has_a_gradient(name):
+    model, generator = model_of(name).eval(), torch.Generator().manual_seed(1)
+    for parameter in model.parameters():  # without this biases and the gates of the positions do nothing
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    waveforms, mask = torch.randn(2, 8000, generator=generator), torch.ones(2, 8000, dtype=torch.int64)
+    mask[1, 5000:] = 0
+    with torch.no_grad():
+        expected = model(waveforms, attention_mask=mask).last_hidden_state
+    adapted = attach(model, lora(r=4, lora_dropout=0.0)).eval()
+    result = adapted(waveforms, attention_mask=mask).last_hidden_state
+    own = (torch.tensor([1, 0]) == 1, slice(None)), (torch.tensor([0, 1]) == 1, slice(0, 10))
+    for part in own:
+        torch.testing.assert_close(result[part], expected[part], rtol=0, atol=1e-5)
+    result[0].square().sum().backward()
+    updates = {key: value.grad for key, value in adapted.named_parameters() if "lora_B" in key}
+    assert len(updates) == 4 * 3
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in updates.values())
+    with torch.no_grad():
+        for key, value in adapted.named_parameters():
+            if "lora_B" in key:
+                value.normal_(std=0.1, generator=generator)
+        beside = adapted(waveforms, attention_mask=mask).last_hidden_state[0]
+        merged = adapted.merge_and_unload()(waveforms, attention_mask=mask).last_hidden_state[0]
+    assert (beside - expected[0]).abs().max() > 1e-2
+    torch.testing.assert_close(merged, beside, rtol=0, atol=1e-5)
 
 
 def test_layers_can_be_named_and_an_unknown_name_is_refused_with_those_there_are():
@@ -100,6 +119,34 @@ def test_all_linear_takes_every_linear_layer():
     model = model_of("llama")
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     assert targets(model, LoraSettings(target_modules="all-linear")) == linear
+
+
+@pytest.mark.parametrize("name", ["w2v_bert", "llama", "roberta"])
+def test_lora_in_some_blocks_is_what_it_is_there_in_all(name):
+    everywhere = targets(model_of(name), LoraSettings(target_modules="attention_and_feed_forward"))
+    upper = targets(model_of(name), LoraSettings(target_modules="attention_and_feed_forward", layers_to_transform=[2]))
+    assert upper == [layer for layer in everywhere if ".2." in f".{layer}"]
+    assert 3 * len(upper) == len(everywhere) > 0
+
+
+def test_blocks_below_the_first_that_is_adapted_run_without_gradient():
+    encoder = model_of("whisper").encoder
+    n_blocks = len(encoder.layers)
+    top = n_blocks - 1
+    model = attach(encoder, lora(r=2, lora_dropout=0.0, layers_to_transform=[top])).train()
+    mels = torch.randn(1, encoder.config.num_mel_bins, 2 * encoder.config.max_source_positions)
+    states = model(mels, output_hidden_states=True).hidden_states  # input of the first block, then outputs
+    assert [state.requires_grad for state in states[: top + 1]] == [False] * (top + 1)
+    states[-1].sum().backward()
+    changed = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert changed
+    assert all(f"layers.{top}." in name and "lora_" in name for name in changed)
+
+
+def test_a_block_that_the_encoder_lacks_is_refused_with_those_it_has():
+    settings = LoraSettings(layers_to_transform=[1, 7])
+    with pytest.raises(InputError, match=r"layers_to_transform names \[7\], expected blocks of the encoder, 0 to 2"):
+        targets(model_of("w2v_bert"), settings)
 
 
 @pytest.mark.parametrize("method", ["frozen", "full", "lora"])
