@@ -15,7 +15,7 @@ from pipeline_lib.params.split import Seed, SplitSettings
 
 Reader = Literal[SingleReader, "several"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table", "several")  # several: where each corpus has one
-WITH_DIALOGUES = ("iemocap", "meld", "table", "several")  # a table: by its columns dialogue and turn
+WITH_DIALOGUES = ("iemocap", "meld", "table")  # a table: by its columns dialogue and turn
 WITH_GROUPS = ("iemocap", "table", "several")  # IEMOCAP's sessions, a column of a table, which of several corpora
 CORPUS = "corpus"  # of several corpora: the column of folds that names them
 

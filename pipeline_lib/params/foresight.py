@@ -204,13 +204,14 @@ def _rates(params: Params) -> list[str]:
 
 
 def _contexts(params: Params) -> list[str]:
-    """Return the entries that read previous turns of a corpus whose reader gives no dialogues."""
-    reader = params.corpus.reader
+    """Return the entries that read previous turns where no reader of the corpus, or of several corpora, gives any."""
+    corpora = params.corpus.corpora
+    readers = sorted({part.reader for part in corpora.values()} if corpora else {params.corpus.reader})
     return [
-        f"{where}.context is {context}, and the corpora of reader {reader} have no dialogues; expected 0, or one of the"
-        f" readers {list(WITH_DIALOGUES)}"
+        f"{where}.context is {context}, and the corpora of reader {' and '.join(readers)} have no dialogues; expected"
+        f" 0, or one of the readers {list(WITH_DIALOGUES)}"
         for where, context in _with_context(params)
-        if context and reader not in WITH_DIALOGUES
+        if context and not {*readers} & {*WITH_DIALOGUES}
     ]
 
 
