@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,18 @@ def test_differences_are_those_of_the_scores_on_the_same_utterances(finished):
     clean = record["levels"][0]
     assert clean["condition"] == "clean"
     assert clean["systems"]["audio"]["ua_less_clean_lo"] == clean["systems"]["audio"]["ua_less_clean_hi"] == 0
+
+
+def test_a_system_that_was_fitted_on_what_is_altered_is_marked(finished):
+    chosen, levels = finished
+    fitted = {"audio": ("fold1",), "best_layer": ("dev_bal", "train")}  # the altered utterances have no dev_bal
+    marked = {
+        level: replace(result, tables={name: replace(result.tables[name], fitted_on=fitted[name]) for name in fitted})
+        for level, result in levels.items()
+    }
+    record = report.scored(chosen, marked)
+    assert all([*row["systems"]] == ["audio_resubstitution", "best_layer"] for row in record["levels"])
+    assert "egemaps is left out: without fitting it equals another row" in record["notes"]
 
 
 def test_word_errors_are_counted_over_all_words(finished):
