@@ -1,5 +1,6 @@
 """A run with a system of its own: refusals, numbers, what is computed again, the page."""
 
+import inspect
 import json
 import re
 import shutil
@@ -45,9 +46,9 @@ class Counted:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, project, given, out, root):
+    def __call__(self, project, given, *folders):
         self.calls.append(len(given))
-        return corpora.apply(project, given, out, root)
+        return corpora.apply(project, given, *folders)
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +128,18 @@ def test_finished_levels_are_not_computed_again_and_a_killed_one_is(project, cap
         np.testing.assert_array_equal(result.tables["audio"].posterior, again[level].tables["audio"].posterior)
 
     def killed(*given):
+        given[-1].mkdir()
+        (given[-1] / "layers").touch()
         raise KeyboardInterrupt
+
+    def going_on(*given):
+        assert (given[-1] / "layers").exists()  # what the killed run computed
+        return system(*given)
 
     other = planned(project, conditions=["band"], given=["band=1,3.5"])
     with pytest.raises(KeyboardInterrupt):
         compute(other, wer=False, apply=killed, transcribe=corpora.transcribe)
-    compute(other, wer=False, apply=system, transcribe=corpora.transcribe)
+    compute(other, wer=False, apply=going_on, transcribe=corpora.transcribe)
     assert len(system.calls) == 5
     assert not (project / "work" / "robustness" / "unfinished").exists()
 
@@ -154,6 +161,14 @@ def test_another_input_is_another_level(project, changes):
         options |= changes
     compute(planned(project, **options), wer=False, apply=system, transcribe=corpora.transcribe)
     assert len(system.calls) == (3 if "noise" in changes else 4)  # clean draws from no noise
+
+
+def test_a_trained_system_is_applied_as_the_tests_own_is():
+    from pipeline_lib.inference import system
+
+    for own, real in ((corpora.apply, system.apply), (corpora.transcribe, system.transcribe)):
+        folders = [*inspect.signature(real).parameters][2:]
+        assert folders == [*inspect.signature(own).parameters][2:] == ["out", "root", "work"]
 
 
 def test_recordings_that_are_lost_are_printed_and_scored_without(project, capsys):
