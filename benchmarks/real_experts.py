@@ -94,6 +94,7 @@ def build(config: PretrainedConfig, settings: FinetuningSettings, device: torch.
             seed=settings.seed,
             max_s=settings.predict.max_s,
             text=settings.text,
+            context=settings.context,
         )
         network = disk.build(settings_of_expert, device)
     if settings.gradient_checkpointing:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline_lib.command import guarded, start
+from pipeline_lib.evaluation import command as evaluation
+from pipeline_lib.robustness.command import robustness
 
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
@@ -264,6 +266,8 @@ def _plot_offline(
     print(f"dvc plots show draws by {out}")
 
 
+app.command("evaluate")(guarded(evaluation.evaluate))
+app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")
 app.add_typer(plot, name="plot")
 

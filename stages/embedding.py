@@ -4,12 +4,12 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.embedding.embed import embed
-from pipeline_lib.experts.utterances import reference_texts
+from pipeline_lib.experts.utterances import in_context, reference_texts
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.shards import packs
-from pipeline_lib.tables import manifest, transcripts
+from pipeline_lib.tables import dialogues, manifest, transcripts
 
 
 def main(
@@ -26,6 +26,10 @@ def main(
     if settings.modality == "text":
         by_engine = settings.text == "transcripts"
         texts = transcripts.read(transcripts_path).aligned(list(corpus.ids)) if by_engine else reference_texts(corpus)
+        if settings.context:
+            texts = in_context(corpus, texts, texts, settings.context)
+            parts = [text[:-1] for text in texts if text is not None]
+            print(f"{name}: {dialogues.describe(parts, settings.context)}")
     embed(corpus, Path(read_value("corpus.root")), texts, settings, out / name, work, machine.embedding)
     packs.print_trimmed(work, machine.cache.limit_gb)
 

@@ -15,7 +15,19 @@ from pipeline_lib.cli import app
 from pipeline_lib.command import EXTRAS
 from tests.imports import names_in
 
-COMMANDS = {"apply", "start", "check", "show", "doctor", "table", "submission", "checksums", "alignment", "schema"}
+COMMANDS = {
+    "apply",
+    "start",
+    "evaluate",
+    "check",
+    "show",
+    "doctor",
+    "table",
+    "submission",
+    "checksums",
+    "alignment",
+    "schema",
+}
 COMMANDS |= {f"convert {name}" for name in ("hub", "sonar", "vggish")} | {
     f"plot {name}" for name in ("layer-weights", "offline", "projection")
 }

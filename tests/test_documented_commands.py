@@ -16,11 +16,19 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s+# .*$")
 RUN, HUB, MINUTE, MACHINES, EARLIER, SHELL = "run", "a hub", "minutes", "several machines", "an earlier run", "a shell"
 CORPUS = "a corpus"
+MELD = "--path /data/MELD=/mnt/meld"
 PATHS = "--path /data/MSP-PODCAST=/mnt/msp --path /data/musan=/mnt/musan"
 COMMANDS = {  # command: run by this test, or what it needs
     f"ser apply taltech {PATHS}": RUN,
     "ser apply taltech --small": RUN,
     "ser apply small_corpus --path /data/mine=/mnt/mine --path openai/whisper-base=/mnt/whisper_base": RUN,
+    f"ser apply open_meld_text {MELD}": RUN,
+    f"ser apply open_meld_text_context {MELD}": RUN,
+    "ser apply open_cross_corpus --path /data/cross=/mnt/corpora --path openai/whisper-base=/mnt/whisper_base": RUN,
+    "ser evaluate /data/nemo": CORPUS,  # tests/evaluation/ runs it on a corpus of its own
+    "ser evaluate /data/theirs/labels.csv --reader table --map rage=anger,joy=happiness --merge calm=neutral": CORPUS,
+    "ser evaluate ../other/params.yaml --split test --name theirs": CORPUS,
+    "less metrics/evaluation/nemo.md": EARLIER,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,
@@ -35,6 +43,7 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser start /data/mine": CORPUS,  # tests/start/ runs it on corpora of its own
     "dvc exp show --only-changed --drop '.*/|.*f1|Created'": EARLIER,
     "dvc metrics diff": EARLIER,
+    "ser robustness --noise /data/musan --rooms /data/rirs": EARLIER,  # tests/robustness/ has a system of its own
     "dvc plots show": EARLIER,  # tests/test_plots_page.py runs it on tables of one
     "dvc queue start": EARLIER,
     "ser table taltech": EARLIER,

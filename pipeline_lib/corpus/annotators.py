@@ -9,7 +9,7 @@ from pipeline_lib.corpus import identity, segment_times
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, NO_AGREEMENT, consensus
 
-SAME = ("utterance_id", "split", "speaker", "gender", "reference_text", "video", "subsets", "group")
+SAME = ("utterance_id", "split", "speaker", "gender", "reference_text", "video", "subsets", "group", "dialogue", "turn")
 RATED = ("emotion", *ATTRIBUTES)
 NAMES_RATING = " (does utterance_id name the rating? leave it out, and it is derived from the recording)"
 

@@ -13,44 +13,28 @@ from pipeline_lib.corpus import (
     checking,
     checksums,
     copies,
-    crema_d,
-    emodb,
     emotions,
     folds,
     identity,
-    iemocap,
     items,
     layout,
     leaks,
     losses,
-    meld,
-    msp_podcast,
-    nemo,
-    ravdess,
+    readers,
     rest,
+    several,
     splits,
     subsets,
-    table,
-    tess,
 )
 from pipeline_lib.corpus.describe import describe
 from pipeline_lib.errors import InputError
 from pipeline_lib.metrics.words import count_marks
 from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables import segments
 from pipeline_lib.tables.manifest import Manifest
 
-READERS = {
-    "ravdess": ravdess,
-    "emodb": emodb,
-    "crema_d": crema_d,
-    "nemo": nemo,
-    "tess": tess,
-    "msp_podcast": msp_podcast,
-    "iemocap": iemocap,
-    "meld": meld,
-    "table": table,
-}
+READERS = {**readers.READERS, "several": several}
 CLIPPED = 1e-3  # share of samples at full scale from which a recording is counted as clipped
 
 
@@ -71,21 +55,26 @@ class Collected:
     notices: tuple[str, ...] = ()
 
 
-def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
+def collect(settings: CorpusSettings, workers: int = 1, *, cut: bool = True) -> Collected:
     """Return the corpus; what stops the run is tested before a recording is opened, and without those refused.
 
     Args:
         settings: the section corpus
         workers: processes that decode, 1 or more
+        cut: whether it is cut for training; else every utterance has its own split, ``test`` where it has none, and the
+            labels are those of ``corpus.labels`` that utterances have
 
     Raises:
         InputError: see the readers; labels that nothing has, speakers in train and test
     """
     check_root(settings)
+    if not cut and settings.split.method != "column":
+        settings = settings.model_copy(update={"split": SplitSettings(method="random")})  # a row may have none
     reader, root = READERS[settings.reader], Path(settings.root)
-    sums = checksums.read(root)
+    sums, unverified = several.sums(root, settings) if settings.corpora else (checksums.read(root), [])
     checksums.check_labels(root, sums or {})
     frame, unreadable, notes, forms = _read(reader, root, settings)
+    notes += unverified
     n_read = len(frame) + len(unreadable)
     _exclude(root, frame, unreadable, settings.exclude)
     scale = settings.attribute_scale or reader.CUSTOM.attribute_scale
@@ -93,15 +82,20 @@ def collect(settings: CorpusSettings, workers: int = 1) -> Collected:
     emotions.check_merge(frame, settings.merge or {})
     frame = emotions.merged(frame, emotions.merges(reader.CUSTOM, settings))
     labels = emotions.scored(frame, reader.CUSTOM, settings)
+    if not cut:
+        settings = settings.model_copy(update={"split": SplitSettings()})
+        frame["split"] = frame["split"].where(frame["split"].notna(), "test")
+        labels = tuple(label for label in labels if (frame["emotion"] == label).any())
     frame["split"] = _split(frame, settings, reader.CUSTOM, labels)
-    emotions.check_labels(frame, labels)
+    emotions.check_labels(frame, labels if cut else ())
     is_folded = settings.split.method == "folds"
     frame["fold"] = folds.draw(frame, settings.split, labels) if is_folded else folds.NO_FOLD
-    warnings = leaks.leak_warnings(frame, settings, reader.CUSTOM, forms)
+    warnings = leaks.leak_warnings(frame, settings, reader.CUSTOM, forms) if cut else []
     everything = frame
     frame, quarantine, words, recordings, text_alone = _without_bad(frame, unreadable, root, settings, sums, workers)
-    losses.explain_label(root, everything, frame, labels)
-    emotions.check_labels(frame, labels)
+    if cut:
+        losses.explain_label(root, everything, frame, labels)
+        emotions.check_labels(frame, labels)
     if n_read != len(frame) + len(quarantine):
         raise AssertionError(f"{n_read} rows read, {len(frame)} kept and {len(quarantine)} quarantined")
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)

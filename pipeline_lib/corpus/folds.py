@@ -15,7 +15,8 @@ from pipeline_lib.corpus.leaks import SCORED
 from pipeline_lib.corpus.splits import carried, known_speakers
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, indices
-from pipeline_lib.params.corpus import CorpusSettings, SplitSettings
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables.fold_names import DEVELOPMENT, SPLIT, name_of
 
 KEY = "corpus.split.folds"
@@ -54,6 +55,8 @@ def draw(frame: pd.DataFrame, settings: SplitSettings, labels: Sequence[str]) ->
         drawn = _by_column(rows, folds.column)
     elif folds.by == "utterances":
         drawn = _by_utterances(rows, int(folds.k), settings.seed)
+    elif folds.by == "assignment":
+        drawn = _by_assignment(rows, folds.assignment)
     else:
         drawn = _by_speakers(rows, settings, labels)
     check(rows.assign(fold=drawn), labels)
@@ -264,6 +267,18 @@ def _by_column(rows: pd.DataFrame, column: str) -> np.ndarray:
             f"{column!r} is {values[0]!r} on every utterance (corpus.split.folds.column), expected 2 folds"
         )
     return rows["group"].map({value: i for i, value in enumerate(values)}).to_numpy(dtype=np.int64)
+
+
+def _by_assignment(rows: pd.DataFrame, assignment: Sequence[Sequence[str]]) -> np.ndarray:
+    speakers = known_speakers(rows, f"{KEY}.by 'assignment'")
+    fold_of = {speaker: fold for fold, names in enumerate(assignment) for speaker in names}
+    absent, unnamed = sorted({*fold_of} - {*speakers}), sorted({*speakers} - {*fold_of})
+    if absent or unnamed:
+        raise InputError(
+            f"{KEY}.assignment names {absent} without a usable utterance and leaves out {unnamed}; expected each of the"
+            f" {speakers.nunique()} speakers once, spelt as the column speaker has them"
+        )
+    return speakers.map(fold_of).to_numpy(dtype=np.int64)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

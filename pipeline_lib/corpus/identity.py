@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-NAMES = ("utterance_id", "speaker", "emotion", "group")
+NAMES = ("utterance_id", "speaker", "emotion", "dialogue", "group")
 LINK = "a link to nothing: git annex get, or dvc pull?"
 NAMED = 5  # pairs of speakers that a warning names
 

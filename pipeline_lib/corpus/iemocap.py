@@ -18,7 +18,7 @@ and are left out of ``reference_text``.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -65,6 +65,7 @@ CUSTOM = layout.Custom(
 )
 
 TURN = re.compile(r"(Ses\d\d)[FM]_\w+_([FM])[A-Z]*\d+")
+START = re.compile(r"\[([0-9]+(?:\.[0-9]+)?)")
 LABEL_LINE = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[(.+)\]")
 TEXT_LINE = re.compile(r"(Ses\S+) \[[^\]]*\]:\s*(.*)")
 
@@ -96,10 +97,15 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
 
 
 def _with_sound(
-    session: str, sound: dict[str, list[PurePosixPath]], texts: dict[str, str], lines: list[tuple[str, str]]
+    session: str,
+    sound: dict[str, list[PurePosixPath]],
+    texts: dict[str, str],
+    dialogue: str,
+    number: int,
+    lines: list[tuple[str, str]],
 ) -> list[dict]:
     """Return a row for each copy of the recording of a turn."""
-    row = _row(*lines[0])
+    row = _row(*lines[0]) | {"dialogue": dialogue, "turn": number}
     for where, line in lines[1:]:
         _count(where, line, row["votes"])
     turn = row["utterance_id"]
@@ -108,8 +114,14 @@ def _with_sound(
     return [{**row, "audio": f"{session}/sentences/wav/{path}"} for path in copies]
 
 
-def _read_labels(path: Path, items: Items, make: Callable[[list[tuple[str, str]]], list[dict]]) -> None:
-    """Read the turns of one dialogue: a line of labels and attributes, then the lines of the turn's votes."""
+def _read_labels(path: Path, items: Items, make: Callable[..., list[dict]]) -> None:
+    """Read the turns of one dialogue: a line of labels and attributes, then the lines of the turn's votes.
+
+    Args:
+        path: of the dialogue's labels
+        items: collects the rows
+        make: returns the rows of a turn from the dialogue's name, the turn's number in time and its lines
+    """
     turns: list[list[tuple[str, str]]] = []
     for i, line in enumerate(layout.lines(path), start=1):
         where = f"{path}, line {i}"
@@ -117,10 +129,24 @@ def _read_labels(path: Path, items: Items, make: Callable[[list[tuple[str, str]]
             turns.append([(where, line)])
         elif line.startswith("C-E") and turns:
             turns[-1].append((where, line))
-    for turn in turns:
+    for number, turn in zip(_in_time(turns), turns, strict=True):
         where, line = turn[0]
         name = TURN.search(line)
-        items.line(where, name and name[0], make, turn)
+        items.line(where, name and name[0], make, path.stem, number, turn)
+
+
+def _in_time(turns: Sequence[list[tuple[str, str]]]) -> list[int]:
+    """Return each turn's number in the order of their beginnings, from 0; of turns that begin together as they stand.
+
+    Args:
+        turns: of one dialogue, each with its lines, the first of which begins with the turn's times
+    """
+    matches = [START.match(turn[0][1]) for turn in turns]
+    starts = [float(match[1]) if match else 0.0 for match in matches]  # a line without times is refused by ``_row``
+    numbers = [0] * len(turns)
+    for number, i in enumerate(sorted(range(len(turns)), key=starts.__getitem__)):
+        numbers[i] = number
+    return numbers
 
 
 def _row(where: str, line: str) -> dict:

@@ -52,6 +52,8 @@ COLUMNS = (
     "valence",
     "dominance",
     "reference_text",
+    "dialogue",
+    "turn",
     "group",
     "reject",
 )

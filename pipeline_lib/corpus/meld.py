@@ -32,6 +32,7 @@ EMOTIONS = {
     "sadness": "sadness",
     "surprise": "surprise",
 }
+SENTIMENTS = {name: name for name in ("negative", "neutral", "positive")}
 FOLDERS = {
     "train": ("train_splits", "train"),
     "dev": ("dev_splits_complete", "dev"),
@@ -56,7 +57,8 @@ CUSTOM = layout.Custom(
     leak="MELD's official split has the same speakers in train, dev and test.",
 )
 Clips = dict[tuple[str, str], list[PurePosixPath]]
-COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+COLUMNS = ("Utterance", "Speaker", "Dialogue_ID", "Utterance_ID")
+LABELS = {"Emotion": EMOTIONS, "Sentiment": SENTIMENTS}
 
 
 def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
@@ -64,7 +66,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
 
     Args:
         root: folder of the corpus
-        settings: the section ``corpus`` of params.yaml; this reader uses none of it
+        settings: the section ``corpus`` of params.yaml; ``meld.label`` chooses emotion or sentiment
 
     Raises:
         InputError: a table is missing, no line can be read, or there are clips and no extracted sound at all
@@ -76,20 +78,29 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
             f"{root} holds clips and no sound; extract it beside them, for example"
             f" ffmpeg -i {clip} -ac 1 -ar 16000 {clip.with_suffix('.wav')}"
         )
-    items = Items(root)
+    items, label = Items(root), settings.meld.label.capitalize()
     for split in FOLDERS:
         table = root / f"{split}_sent_emo.csv"
-        for where, cells in layout.csv_rows(table, COLUMNS, malformed=partial(items.malformed, split=split)):
-            items.line(where, None, _rows, where, cells, split, sound, video, split=split)
+        for where, cells in layout.csv_rows(table, (*COLUMNS, label), malformed=partial(items.malformed, split=split)):
+            items.line(where, None, _rows, where, cells, label, split, sound, video, split=split)
     return items.frame()
 
 
-def _rows(where: str, cells: dict[str, str], split: str, sound: Clips, video: Clips) -> list[dict]:
-    """Return a row for each copy of the utterance's sound."""
+def _rows(where: str, cells: dict[str, str], label: str, split: str, sound: Clips, video: Clips) -> list[dict]:
+    """Return a row for each copy of the utterance's sound.
+
+    Args:
+        where: file and line, for messages
+        cells: of the line, column -> text
+        label: column of the label, "Emotion" or "Sentiment"
+        split: that the table is of
+        sound: extracted sound by split and stem
+        video: clips by split and stem
+    """
     dialogue, utterance = cells["Dialogue_ID"], cells["Utterance_ID"]
     for name, value in (("Dialogue_ID", dialogue), ("Utterance_ID", utterance)):
-        if not re.fullmatch(r"[0-9]+", value):
-            raise InputError(f"{where}: {name} is {value!r}, expected a whole number")
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise InputError(f"{where}: {name} is {value!r}, expected a whole number of at most 9 digits")
     clip = f"dia{dialogue}_utt{utterance}"
     reject = _reject(split, clip, sound, video) if sound else None
     expected = PurePosixPath(FOLDERS[split][0]) / f"{clip}.wav"
@@ -99,8 +110,10 @@ def _rows(where: str, cells: dict[str, str], split: str, sound: Clips, video: Cl
         "split": split,
         "speaker": cells["Speaker"] or None,
         "gender": GENDERS.get(cells["Speaker"]),
-        "emotion": layout.coded(where, "Emotion", cells["Emotion"], EMOTIONS),
+        "emotion": layout.coded(where, label, cells[label], LABELS[label]),
         "reference_text": cells["Utterance"],
+        "dialogue": f"{split}_dia{dialogue}",
+        "turn": int(utterance),
         "reject": reject,
     }
     copies = sound.get((split, clip), [expected]) if sound else [None]

@@ -10,7 +10,7 @@ from pipeline_lib.corpus import allocation
 from pipeline_lib.corpus.identity import composed
 from pipeline_lib.corpus.layout import Custom
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.corpus import SplitSettings
+from pipeline_lib.params.split import SplitSettings
 
 PARTS = ("train", "dev", "test")
 CLOSE = 0.1  # a drawn set is taken as it is where at most this share of it would have to have another label

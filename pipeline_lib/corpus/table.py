@@ -15,6 +15,7 @@ votes             annotators' votes as a JSON object: {"anger": 3, "X": 1}
 annotator         the rater: several rows of an utterance are counted into votes, with this column or without
 reference_text    the words spoken, written by a human
 video             path below the root
+dialogue, turn    the dialogue that the utterance is of, and its order in it, a whole number: both or neither
 subsets           names separated by ;, other than train, dev, test, dev_filt, dev_bal, folds, fold0 ...
 ================  ====================================================================================================
 
@@ -60,6 +61,7 @@ def read(root: Path, settings: CorpusSettings) -> pd.DataFrame:
     same, _ = identity.find_paths(root, {row["audio"] for row in rows if row["audio"]})
     rows = [{**row, "audio": same.get(row["audio"], row["audio"])} for row in rows] if same else rows
     rows, folded = annotators.fold(path, rows, columns.annotator is not None)
+    rows = [{**row, "turn": None if row["turn"] is None else int(row["turn"])} for row in rows]
     notes = [*_notes(path, columns, reader, rows, settings), *folded]
     return layout.frame(rows, notes)
 

@@ -12,6 +12,7 @@ from pipeline_lib.params.corpus import CorpusSettings
 
 PLAIN = ("utterance_id", "audio", "emotion", *ATTRIBUTES, "split", "speaker", "gender", "votes")
 KNOWN = (*PLAIN, "reference_text", "video", "subsets")
+DIALOGUES = ("dialogue", "turn")  # are read together
 MEASURED = ("audio_sha256", "duration_s")  # the manifest's own, measured anew
 SEGMENTS = (("start_s", "end_s"), ("start", "end"), ("offset", "duration"), ("start", "duration"))
 ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id", "evaluator", "evaluator_id")
@@ -61,6 +62,7 @@ class Columns:
         segment: columns of a segment's beginning and of its end or duration, None for whole recordings
         annotator: column of the annotator's name, None where there is none
         unread: columns that are not read
+        dialogues: whether dialogues and turns are read
     """
 
     names: tuple[str, ...]
@@ -69,6 +71,7 @@ class Columns:
     segment: tuple[str, str] | None
     annotator: str | None
     unread: tuple[str, ...]
+    dialogues: bool = False
 
 
 def choose(path: Path, header: Sequence[str], settings: CorpusSettings) -> Columns:
@@ -92,13 +95,15 @@ def choose(path: Path, header: Sequence[str], settings: CorpusSettings) -> Colum
     fold = settings.split.folds.column if by_column else None
     segment = _segment(path, header)
     annotator = next((name for usual in ANNOTATORS for name in header if name.lower() == usual), None)
+    dialogues = {*DIALOGUES} <= {*header}
     read = {*KNOWN, split, *(segment or ()), *(name for name in (annotator, fold) if name)}
+    read |= {*DIALOGUES} if dialogues else set()
     others = [name for name in header if name not in read]
     _check_names(path, header, others, (*MEASURED, "duration") if segment else MEASURED)
     _check_needed(path, header, split, settings.split.method)
     _check_folds(path, header, settings)
     names = tuple(name for name in header if name in read)
-    return Columns(names, split, fold, segment, annotator, (*others, *ignored))
+    return Columns(names, split, fold, segment, annotator, (*others, *ignored), dialogues)
 
 
 def _segment(path: Path, header: Sequence[str]) -> tuple[str, str] | None:
@@ -155,7 +160,7 @@ def _check_folds(path: Path, header: Sequence[str], settings: CorpusSettings) ->
         return
     if folds.by == "column" and folds.column not in header:
         raise InputError(f"{path} has no column {folds.column!r} (corpus.split.folds.column), its columns are {header}")
-    if folds.by == "speakers" and "speaker" not in header:
+    if folds.by in ("speakers", "assignment") and "speaker" not in header:
         raise InputError(
             f"{path} has no column 'speaker', so folds cannot be dealt out by speakers; add one, or set"
             " corpus.split.folds.by: utterances"

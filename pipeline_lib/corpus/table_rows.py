@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipeline_lib.audio.decoding import resolve_under
 from pipeline_lib.corpus import cell_text, layout, segment_times
-from pipeline_lib.corpus.table_columns import KNOWN, Columns
+from pipeline_lib.corpus.table_columns import DIALOGUES, KNOWN, Columns
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import CorpusSettings
 
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
+TURN = re.compile(r"[0-9]{1,9}(\.0)?")  # 3.0 is a whole number that pandas read as a floating-point one
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # subsets that the corpus stage makes itself
 MADE_LATER = re.compile(rf"{SPLIT.pattern}|folds|(fold\d+_)?dev(_filt|_bal)?|fold\d+")
@@ -29,7 +30,7 @@ OTHER_SPLITS = {
     "testing": "test",
 }
 # columns in which every word for a missing value is one
-NAMES = ("emotion", "speaker", "gender", "votes", "subsets", "audio", "video", *ATTRIBUTES)
+NAMES = ("emotion", "speaker", "gender", "votes", "subsets", "audio", "video", *DIALOGUES, *ATTRIBUTES)
 
 
 class Rows:
@@ -93,6 +94,7 @@ class Rows:
             "reference_text": text,
             "subsets": _subsets(where, cells.get("subsets", "")),
             "group": cells.get(self._columns.fold or "") or None,
+            **self._turn(where, cells),
         }
         if not row["utterance_id"]:
             raise InputError(f"{where}: utterance_id is empty")
@@ -101,7 +103,7 @@ class Rows:
     def _cleaned(self, where: str, name: str, text: str) -> str:
         """Return a cell without control characters, and "" for a word that stands for a missing value."""
         of_sides = (self._columns.split, self._columns.fold)
-        if name not in KNOWN and name not in of_sides:
+        if name not in KNOWN and name not in of_sides and not (self._columns.dialogues and name in DIALOGUES):
             return text
         if name not in ("audio", "video"):
             repaired = cell_text.repaired(text)
@@ -170,6 +172,20 @@ class Rows:
             if value < low or value > high:
                 raise InputError(f"{where}: {name} is {value:g}, corpus.attribute_scale goes from {low:g} to {high:g}")
         return values
+
+    def _turn(self, where: str, cells: dict[str, str]) -> dict[str, str | None]:
+        """Return the dialogue and the turn, a whole number as text without leading zeros."""
+        if not self._columns.dialogues:
+            return dict.fromkeys(DIALOGUES)
+        dialogue, turn = (cells[name].strip() or None for name in DIALOGUES)
+        if turn is not None and not TURN.fullmatch(turn):
+            raise InputError(f"{where}: turn is {short(turn)}, expected a whole number of at most 9 digits")
+        if (dialogue is None) != (turn is None):
+            raise InputError(
+                f"{where}: dialogue is {dialogue!r} and turn {turn!r}, expected both or neither (or name them in"
+                " corpus.table.ignore)"
+            )
+        return {"dialogue": dialogue, "turn": None if turn is None else str(int(float(turn)))}
 
     def _votes(self, where: str, text: str) -> dict[str, int] | None:
         if not text:

@@ -20,7 +20,7 @@ from pipeline_lib.embedding.pool import Frames, Vectors, stored_as
 from pipeline_lib.embedding.source import from_recordings, from_texts, present
 from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
-from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.encoders.text import Text, TextEncoder
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import readers
 from pipeline_lib.params.embedding import EmbeddingSettings
@@ -31,14 +31,14 @@ from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
 
-IRRELEVANT = {"reads", "text", "batch", "shard_size"}  # to the values of an utterance
+IRRELEVANT = {"reads", "text", "context", "batch", "shard_size"}  # to the values of an utterance
 RESOLVED = {"encoder", "expert", "layers"}  # what they mean is a dependency
 
 
 def embed(
     manifest: Manifest,
     root: Path,
-    texts: Sequence[str | None] | None,
+    texts: Sequence[Text | None] | None,
     settings: EmbeddingSettings,
     out: Path,
     work: Path,
@@ -49,7 +49,8 @@ def embed(
     Args:
         manifest: the utterances
         root: folder that the manifest's audio paths start from
-        texts: one a row, None where an utterance has none; None in place of all for audio
+        texts: one a row, None where an utterance has none; None in place of all for audio. With a context they are
+            tuples of the previous turns and the own text
         settings: encoder, layers, pooling and frames
         out: the embedding's folder, replaced whole
         work: folder of unfinished shards and of the cache, ``work/``

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from pipeline_lib.encoders.speech import SAMPLE_RATE, SpeechEncoder
-from pipeline_lib.encoders.text import TextEncoder
+from pipeline_lib.encoders.text import Text, TextEncoder, own_lengths
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.readers import Reader
 from pipeline_lib.experts.utterances import Source as Corpus
@@ -74,20 +74,22 @@ def from_recordings(manifest: Manifest, root: Path, encoder: SpeechEncoder) -> S
     return Source(read.without_cache(), seconds, frames, list(read.content))
 
 
-def from_texts(texts: Iterable[str], encoder: TextEncoder) -> Source:
+def from_texts(texts: Iterable[Text], encoder: TextEncoder) -> Source:
     """Return texts, one a row; texts that the encoder truncates are counted on the terminal.
 
     Args:
-        texts: of the rows to embed, may be empty ones
+        texts: of the rows to embed, may be empty ones; with a context tuples of the previous turns and the own text
         encoder: gives the tokens of each text
     """
     texts = list(texts)
-    tokens = [int(encoder.prepare([text])["attention_mask"].sum()) for text in texts]
+    prepared = (encoder.prepare([text]) for text in texts)
+    counts = [(int(inputs["attention_mask"].sum()), int(own_lengths(inputs).sum())) for inputs in prepared]
+    tokens, frames = [of_all for of_all, _ in counts], [of_own for _, of_own in counts]
     _warn_truncated(tokens, encoder.prepare.longest)
-    return Source(Reader(texts, np.array(tokens)), tokens, tokens, texts)
+    return Source(Reader(texts, np.array(tokens)), tokens, frames, [_content(text) for text in texts])
 
 
-def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarray:
+def present(manifest: Manifest, texts: Sequence[Text | None] | None) -> np.ndarray:
     """Return which utterances have the modality, bool, shape ``(n,)``, and print how many do not.
 
     Args:
@@ -106,6 +108,11 @@ def present(manifest: Manifest, texts: Sequence[str | None] | None) -> np.ndarra
         missing = f"{len(without)} of {len(has)} utterances of {manifest.corpus} have no {what}, {without[0]!r} first"
         print(f"{missing}: they are left out of the embedding")
     return has
+
+
+def _content(text: Text) -> str | list[str]:
+    """Return what identifies a text, as JSON holds it: an own text alone is another input than one behind no turn."""
+    return text if isinstance(text, str) else list(text)
 
 
 def _warn_truncated(tokens: Sequence[int], longest: int) -> None:

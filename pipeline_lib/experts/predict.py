@@ -215,13 +215,18 @@ def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: Finet
     """Return the job that predicts all utterances that have any of the expert's modalities.
 
     Raises:
-        InputError: the expert reads other modalities
+        InputError: the expert reads other modalities, or another context
     """
     modalities, executor = expert.settings.modalities, machine.executor
     if modalities != utterances.modalities:
         raise InputError(
             f"{expert.folder} reads {list(modalities)}, the utterances have {list(utterances.modalities)}; make them of"
             " the expert's modalities"
+        )
+    if expert.settings.context != utterances.context:
+        raise InputError(
+            f"{expert.folder} reads {expert.settings.context} previous turns before a text, the utterances have"
+            f" {utterances.context}; make them with context={expert.settings.context}"
         )
     utterances = utterances.without_cache() if executor.workers else utterances.with_frames({})  # those of training
     return PredictionJob(

@@ -54,6 +54,7 @@ class ExpertSettings(Settings):
         seed: of the weights that no checkpoint gives
         max_s: seconds; of longer audio the middle is predicted
         text: transcripts of a recognizer, or the corpus's reference transcripts
+        context: previous turns of the dialogue that it reads before a text, at most
         prior: class prior that the posterior contains, sums to 1, one a label; None without labels and before training
         device, precision: that it was trained with, for information
     """
@@ -73,6 +74,7 @@ class ExpertSettings(Settings):
     seed: int
     max_s: Annotated[float, Field(gt=0)]
     text: Literal["transcripts", "reference"]
+    context: Annotated[int, Field(ge=0)] = 0
     prior: list[Share] | None = None
     device: str | None = None
     precision: str | None = None

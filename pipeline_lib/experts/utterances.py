@@ -17,7 +17,7 @@ from pipeline_lib.audio.decoding import probe
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.readers import Reader, Recordings
 from pipeline_lib.modalities import BOTH, MODALITIES, members
-from pipeline_lib.tables import segments
+from pipeline_lib.tables import dialogues, segments
 from pipeline_lib.tables.manifest import Manifest
 
 CHARACTERS_PER_S = 15.0  # of English speech; how long a text without audio is taken to be, for batches of like length
@@ -34,6 +34,7 @@ class Source:
         transcripts: ASR transcripts in the manifest's order, None where there are none
         text: which texts are read, ``transcripts`` or ``reference``
         alone: whether the expert reads no other modality
+        context: previous turns of the dialogue that are read before a text, at most
     """
 
     corpus: Manifest
@@ -41,6 +42,7 @@ class Source:
     transcripts: Sequence[str | None] | None = None
     text: str = "reference"
     alone: bool = True
+    context: int = 0
 
 
 def recordings(source: Source) -> Recordings:
@@ -52,8 +54,11 @@ def recordings(source: Source) -> Recordings:
 def texts(source: Source) -> Reader:
     """Return the reader of the texts that an expert reads; of several modalities an empty text counts as none.
 
+    With a context a part is a tuple: the previous turns, the oldest first, and the own text.
+
     Raises:
-        InputError: there are no ASR transcripts, or no reference transcripts for an expert that reads nothing else
+        InputError: there are no ASR transcripts, no reference transcripts for an expert that reads nothing else, or no
+            dialogues for a context
     """
     corpus = source.corpus
     if source.text == "transcripts":
@@ -67,8 +72,30 @@ def texts(source: Source) -> Reader:
         values = reference_texts(corpus)
         if source.alone and not any(isinstance(text, str) for text in values):
             raise InputError(f"no utterance of {corpus.corpus} has reference text; set text to transcripts")
-    parts = values if source.alone else [text if has_words(text) else None for text in values]
-    return Reader(parts, np.array([len(text or "") for text in values]), values)
+    given = values if source.alone else [text if has_words(text) else None for text in values]
+    if not source.context:
+        return Reader(given, np.array([len(text or "") for text in values]), values)
+    parts = in_context(corpus, values, given, source.context)
+    lengths = [sum(map(len, part)) if part else 0 for part in parts]
+    return Reader(parts, np.array(lengths), [None if part is None else list(part) for part in parts])
+
+
+def in_context(
+    corpus: Manifest, texts: Sequence[str | None], own: Sequence[str | None], most: int
+) -> list[tuple[str, ...] | None]:
+    """Return each own text behind the previous turns of its dialogue, None where there is no own text.
+
+    Args:
+        corpus: the manifest
+        texts: of its rows, from which previous turns are taken, None where there is none
+        own: of its rows, None where the text is not read
+        most: previous turns that are read, at most
+
+    Raises:
+        InputError: the corpus has no dialogues, or an utterance of one has no turn
+    """
+    before = dialogues.previous_turns(corpus, texts, most)
+    return [None if text is None else (*turns, text) for turns, text in zip(before, own, strict=True)]
 
 
 READERS: dict[str, Callable[[Source], Reader]] = {"audio": recordings, "text": texts}
@@ -113,12 +140,14 @@ class Utterances:
         lengths: seconds or characters, by which batches are of like length, float64, shape ``(n,)``
         present: which modalities an utterance has, bool, shape ``(n, n_branches)``
         read: row, start and duration in seconds to a tuple of parts, one a branch, None where absent
+        context: previous turns of the dialogue that are read before a text, at most
     """
 
     ids: np.ndarray
     lengths: np.ndarray
     present: np.ndarray
     read: BranchReader
+    context: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -162,6 +191,7 @@ def from_manifest(
     modalities: Sequence[str],
     transcripts: Sequence[str | None] | None = None,
     text: str = "transcripts",
+    context: int = 0,
 ) -> Utterances:
     """Return a corpus's utterances as an expert of these modalities reads them; nothing is decoded yet.
 
@@ -171,18 +201,24 @@ def from_manifest(
         modalities: of the expert's branches, in order
         transcripts: ASR transcripts in the manifest's order, None where there are none
         text: which texts are read, ``transcripts`` or ``reference``
+        context: previous turns of the dialogue that are read before a text, at most; 0 reads none
 
     Raises:
-        InputError: a path leaves the root, or there are no texts for an expert that reads them
+        InputError: a path leaves the root, there are no texts for an expert that reads them, or no dialogues for a
+            context
     """
-    source = Source(corpus, root, transcripts, text, alone=len(modalities) == 1)
+    source = Source(corpus, root, transcripts, text, len(modalities) == 1, context)
     readers = {name: READERS[name](source) for name in modalities}
     present = np.stack([reader.present for reader in readers.values()], axis=1)
-    return Utterances(corpus.ids, _lengths(readers), present, BranchReader(readers))
+    return Utterances(corpus.ids, _lengths(readers), present, BranchReader(readers), context)
 
 
 def from_files(
-    parts: Mapping[str, Sequence[Any]], modalities: Sequence[str] | None = None, ids: Sequence[str] | None = None
+    parts: Mapping[str, Sequence[Any]],
+    modalities: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    context: int = 0,
+    dialogues: Sequence[str | None] | None = None,
 ) -> Utterances:
     """Return utterances of files and texts of one's own, sorted by their identifiers.
 
@@ -190,6 +226,8 @@ def from_files(
         parts: by modality, one an utterance: paths of recordings, texts; None where an utterance has none
         modalities: of the expert's branches, in order; None for those of ``parts``
         ids: of the utterances; None for the recordings' names without folder and ending, or else numbers
+        context: previous turns that the expert reads before a text, at most
+        dialogues: name of each utterance's dialogue, whose turns are given in order; None where each stands alone
 
     Raises:
         BadAudio: a file cannot be opened as audio
@@ -214,8 +252,10 @@ def from_files(
     columns["audio"] = [None if path is None else str(path.relative_to(root)) for path in paths] or [None] * n
     seconds = [np.nan if path is None else probe(path).duration_s for path in paths] or [np.nan] * n
     table = {"utterance_id": list(ids), "duration_s": seconds, "audio_sha256": None, "reference_text": None, **columns}
+    table |= {"dialogue": list(ids if dialogues is None else dialogues), "turn": list(range(n)), "split": "files"}
     frame = pd.DataFrame(table).sort_values("utterance_id", kind="stable", ignore_index=True)
-    return from_manifest(Manifest(frame, "files", ()), root, modalities, text="reference")
+    frame["subsets"] = [[] for _ in range(n)]
+    return from_manifest(Manifest(frame, "files", ()), root, modalities, text="reference", context=context)
 
 
 def reference_texts(corpus: Manifest) -> list[str | None]:

@@ -12,7 +12,7 @@ from pipeline_lib.experts import availability, disk
 from pipeline_lib.experts.build import encoders_of, merge
 from pipeline_lib.experts.predict import Expert, predict
 from pipeline_lib.experts.settings import ExpertSettings
-from pipeline_lib.experts.utterances import from_manifest
+from pipeline_lib.experts.utterances import Utterances, from_manifest
 from pipeline_lib.finetuning import checkpoints, frame_cache, identity, optimisation
 from pipeline_lib.finetuning.augmentation import augment, sounds
 from pipeline_lib.finetuning.augmentation.sounds import Sounds
@@ -30,7 +30,7 @@ from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.shards import store
 from pipeline_lib.storage import atomic
 from pipeline_lib.storage.fingerprint import fingerprint
-from pipeline_lib.tables import folds, predictions
+from pipeline_lib.tables import dialogues, folds, predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import Origin, join
 from pipeline_lib.tables.predictions import Predictions
@@ -117,7 +117,7 @@ def _begun(
     """Return a training at its beginning, without logs, and the settings that its network was built from."""
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
-    utterances = from_manifest(corpus, root, tuple(settings.branches), transcripts, settings.text)
+    utterances = from_manifest(corpus, root, tuple(settings.branches), transcripts, settings.text, settings.context)
     targets = targets_of(corpus, settings)
     train, dev = check_data(corpus, targets, settings, utterances)
     augmenting = sounds.find(settings.augmentation)
@@ -180,8 +180,15 @@ def _print_beginning(context: TrainingContext, corpus: Manifest) -> None:
     counts = f"{len(context.train)} of {(split == 'train').sum()} utterances of train to train on"
     counts += f", {len(context.dev)} of {(split == 'dev').sum()} of dev to stop by"
     lines = availability.presence_lines(utterances.present, utterances.modalities)
+    lines += [] if not utterances.context else [_context_line(utterances)]
     counts += "".join(f"\n{title}: {line}" for line in lines)
     print(f"{title}: {counts}\n{parameter_table(context.network)}", flush=True)
+
+
+def _context_line(utterances: Utterances) -> str:
+    """Return a line that counts the previous turns of the utterances that have a text."""
+    parts = [part for part in utterances.read.readers["text"].parts if part is not None]
+    return dialogues.describe([part[:-1] for part in parts], utterances.context)
 
 
 def _cache_parts(context: TrainingContext, corpus: Manifest) -> None:

@@ -15,6 +15,7 @@ from accelerate.utils import gather_object
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.finetuning import finetune as training
+from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.storage.fingerprint import file_digest
 from pipeline_lib.tables import folds
@@ -32,6 +33,7 @@ class Fold:
         number: from 0
         count: of the folds
         corpus: the manifest as the fold has it
+        settings: the entry, its branches' encoders those of the fold
         labels: that it trains
         folder: of its unfinished work
     """
@@ -39,6 +41,7 @@ class Fold:
     number: int
     count: int
     corpus: Manifest
+    settings: FinetuningSettings
     labels: tuple[str, ...]
     folder: Path
 

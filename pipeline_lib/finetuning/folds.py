@@ -24,6 +24,7 @@ from pipeline_lib.finetuning.augmentation import sounds
 from pipeline_lib.finetuning.fold_outputs import Fold
 from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.targets import check_data, targets_of
+from pipeline_lib.params.branches import BranchSettings
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
 from pipeline_lib.storage import atomic
@@ -79,7 +80,7 @@ def finetune(
             if accelerator.is_main_process:
                 print(f"{name}, fold {part.number + 1} of {part.count}: finished by an earlier run", flush=True)
             continue
-        _train(part, name, settings, root, transcripts, work, machine)
+        _train(part, name, root, transcripts, work, machine)
     if not accelerator.is_main_process:
         return None
     saved.save(expert, [part.outputs["expert"] for part in parts])
@@ -128,16 +129,16 @@ def _parts(
     count = folds.required(corpus, f"finetuning.{name}.folds is true")
     augmenting, parts = sounds.find(settings.augmentation), []
     for number in range(count):
-        view = folds.view(corpus, number)
-        utterances = from_manifest(view, root, tuple(settings.branches), transcripts, settings.text)
-        targets = targets_of(view, settings)
+        view, own = folds.view(corpus, number), _of_fold(settings, name, number, count)
+        utterances = from_manifest(view, root, tuple(own.branches), transcripts, own.text, own.context)
+        targets = targets_of(view, own)
         try:
-            check_data(view, targets, settings, utterances)
+            check_data(view, targets, own, utterances)
         except InputError as error:
             raise InputError(f"{folds.name_of(number)}, trained on the other folds: {error}") from None
-        digest = fingerprint(*identity.identity(settings, view, targets, utterances, augmenting))
+        digest = fingerprint(*identity.identity(own, view, targets, utterances, augmenting))
         folder = training.work_folder(work, name, digest, (number, count))
-        parts.append(Fold(number, count, view, targets.labels, folder))
+        parts.append(Fold(number, count, view, own, targets.labels, folder))
     first, *others = parts
     for part in others:
         if part.labels != first.labels:
@@ -149,10 +150,27 @@ def _parts(
     return parts
 
 
+def _of_fold(settings: FinetuningSettings, name: str, number: int, count: int) -> FinetuningSettings:
+    """Return the entry as a fold trains it: an encoder of an expert with folds is that of the same fold's expert.
+
+    Raises:
+        InputError: that expert has another number of folds, or is damaged
+    """
+    branches: dict[str, BranchSettings] = {}
+    for modality, branch in settings.branches.items():
+        experts = saved.experts_of(Path(branch.expert)) if branch.expert else []
+        if experts and len(experts) != count:
+            raise InputError(
+                f"finetuning.{name}.branches.{modality}.expert: {branch.expert} has {len(experts)} folds, the corpus"
+                f" has {count}; train it on this corpus (dvc repro)"
+            )
+        branches[modality] = branch.model_copy(update={"expert": str(experts[number])}) if experts else branch
+    return settings if branches == settings.branches else settings.model_copy(update={"branches": branches})
+
+
 def _train(
     part: Fold,
     name: str,
-    settings: FinetuningSettings,
     root: Path,
     transcripts: Sequence[str] | None,
     work: Path,
@@ -163,7 +181,7 @@ def _train(
     table = outputs.pop("table")
     done = training.finetune(
         name,
-        settings,
+        part.settings,
         part.corpus,
         root,
         transcripts,

@@ -20,7 +20,7 @@ from pipeline_lib.finetuning.targets import Targets
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.network import MixerSettings, PoolingSettings
 from pipeline_lib.storage.fingerprint import code_digest, file_digest
-from pipeline_lib.tables import segments
+from pipeline_lib.tables import dialogues, segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import Origin
 
@@ -51,6 +51,7 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
         seed=settings.seed,
         max_s=settings.predict.max_s,
         text=settings.text,
+        context=settings.context,
     )
 
 
@@ -93,7 +94,7 @@ def identity(
     further = [None if values is None else values.tolist() for values in trained]
     columns = [corpus.frame[name].tolist() for name in ("utterance_id", "split")]
     packages = (pipeline_lib.finetuning, pipeline_lib.networks, pipeline_lib.encoders)
-    modules = (losses, batch_losses, disk, build, readers, utterances, segments)
+    modules = (losses, batch_losses, disk, build, readers, utterances, segments, dialogues)
     return (
         settings.model_dump(exclude={"reads", "folds"}),
         [file_digest(path) if path.is_dir() else None for path in map(Path, _folders(settings))],

@@ -5,12 +5,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline_lib.labels import GENDERS
+from pipeline_lib.networks.pooling import batch_normed
 from pipeline_lib.params.network import HeadSettings
 
 N_SENTIMENTS = 3  # negative, neutral, positive
+NONLINEARITIES = {"dense": torch.relu, "relu": torch.relu, "tanh": torch.tanh, "linear": nn.Identity()}
 
 
 class FeedForwardHead(nn.Module):
@@ -22,6 +23,7 @@ class FeedForwardHead(nn.Module):
         relu: ReLU alone, as the two-layer feed-forward network of Chochlakis et al., section 3.1, whose nonlinearity
             is not published
         tanh: tanh alone, as de Oliveira et al., section 2
+        linear: no first layer: outputs of the pooled vector, which is the embedding
 
     The embedding is TalTech's "output of the first dense layer following the pooling layer". The paper does not say on
     which side of the ReLU: here it is the dense layer's own output, before ReLU and batch norm, which suits the linear
@@ -33,13 +35,13 @@ class FeedForwardHead(nn.Module):
 
     Args:
         width_in: of the pooled vectors
-        width: of the first layer, which is the embedding's
+        width: of the first layer, which is the embedding's; not read by linear
         n_labels: logits; 0 for none
         n_attributes: attributes; 0 for none
         dropout: behind the first layer, in [0, 1)
         gender: whether there are logits of the speaker's gender
         sentiment: whether there are logits of the sentiment
-        kind: dense, relu or tanh
+        kind: dense, relu, tanh or linear
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class FeedForwardHead(nn.Module):
         kind: str = "dense",
     ) -> None:
         super().__init__()
-        self.dense = nn.Linear(width_in, width)
+        width = width_in if kind == "linear" else width
+        self.dense = nn.Identity() if kind == "linear" else nn.Linear(width_in, width)
         self.norm = nn.BatchNorm1d(width) if kind == "dense" else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.emotion = nn.Linear(width, n_labels) if n_labels else None
@@ -75,8 +78,7 @@ class FeedForwardHead(nn.Module):
             ``attributes`` of ``n_attributes``, ``gender`` of 2, ``sentiment`` of 3
         """
         embedding = self.dense(pooled)
-        hidden = torch.tanh(embedding) if self.kind == "tanh" else torch.relu(embedding)
-        hidden = self.dropout(self._normed(hidden))
+        hidden = self.dropout(self._normed(NONLINEARITIES[self.kind](embedding)))
         outputs = {"embedding": embedding}
         if self.emotion is not None:
             outputs["logits"] = self.emotion(hidden)
@@ -89,10 +91,7 @@ class FeedForwardHead(nn.Module):
         return outputs
 
     def _normed(self, hidden: Tensor) -> Tensor:
-        if len(hidden) > 1 or not (self.training and self.kind == "dense"):
-            return self.norm(hidden)
-        norm = self.norm  # a batch of one has no statistics of its own: the running ones serve
-        return functional.batch_norm(hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        return batch_normed(hidden, self.norm) if isinstance(self.norm, nn.BatchNorm1d) else hidden
 
 
 def build(

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline_lib.networks.frames import Frames, pooled, pooled_width
 from pipeline_lib.params.network import PoolingSettings
@@ -116,6 +117,67 @@ class MaximumPooling(nn.Module):
         return pooled(Frames(frames.float(), mask.bool()).cleared(), self.kind)
 
 
+class ProjectedPooling(nn.Module):
+    """A linear layer and ReLU on each frame, then a pooling: the first layer of SUPERB's and of EmoBox's probe.
+
+    Args:
+        width: of a frame
+        pooling: of frames as wide as the linear layer's output
+        projection: that width
+    """
+
+    def __init__(self, width: int, pooling: nn.Module, projection: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, projection)
+        self.pooling = pooling
+        self.width = pooling.width
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        return self.pooling(torch.relu(self.projection(frames.float())), mask)
+
+
+class NormalisedPooling(nn.Module):
+    """Batch norm of another pooling's vectors, as Desplanques et al., "ECAPA-TDNN", Interspeech 2020, have it.
+
+    Features of an encoder differ in scale by orders of magnitude, and where they do a head learns slowly.
+
+    Args:
+        pooling: its ``width`` is that of its vectors
+    """
+
+    def __init__(self, pooling: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.width = pooling, pooling.width
+        self.norm = nn.BatchNorm1d(pooling.width)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        return batch_normed(self.pooling(frames, mask), self.norm)
+
+
+def batch_normed(vectors: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """Return the vectors under batch norm; one alone has no statistics of its own: the running ones serve.
+
+    Args:
+        vectors: shape ``(batch, width)``
+        norm: of that width, in training mode or not
+    """
+    if len(vectors) > 1 or not norm.training:
+        return norm(vectors)
+    return functional.batch_norm(vectors, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
 def build(settings: PoolingSettings, width: int) -> nn.Module:
     """Return the pooling that the settings choose; its ``width`` is that of the pooled vectors.
 
@@ -123,6 +185,13 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
         settings: the kind and its options
         width: of a frame
     """
+    pooling = _pooling(settings, settings.projection or width)
+    if settings.projection is not None:
+        pooling = ProjectedPooling(width, pooling, settings.projection)
+    return NormalisedPooling(pooling) if settings.batch_norm else pooling
+
+
+def _pooling(settings: PoolingSettings, width: int) -> nn.Module:
     match settings.kind:
         case "attentive":
             return AttentivePooling(width, settings.attention_width, settings.statistics)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline_lib.encoders.text import without_starts
 from pipeline_lib.networks.adapters import keep_frozen_norms_still
 from pipeline_lib.networks.precision import exact
 
@@ -72,7 +73,7 @@ class SequenceClassificationNetwork(nn.Module):
         Raises:
             ValueError: an utterance has no text
         """
-        tokens = self.encoder.only(**inputs)
+        tokens = without_starts(self.encoder.only(**inputs))
         scores = self._classifier[0](**tokens).logits
         states = self._read.pop()
         outputs = {"embedding": self._embedding(states, tokens)}

@@ -184,6 +184,8 @@ def _mismatch(params: Params, expert: FinetuningSettings, where: str, modality: 
             return f"whose {name} is not that of {where}; set the same {name} in both"
     if modality == "text" and found.text != expert.text:
         return f"whose text is {found.text!r}, expected the expert's, {expert.text!r}; set the same text in both"
+    if modality == "text" and found.context != expert.context:
+        return f"whose context is {found.context}, expected the expert's, {expert.context}; set the same in both"
     if not found.frames:
         return "whose frames is false; set it to true"
     if branch.layers == "weighted" and found.layers != "all":

@@ -1,91 +1,27 @@
 """The section ``corpus`` of params.yaml."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import Settings, moved
+from pipeline_lib.params.corpora import CremaDSettings, MeldSettings, PartSettings, SingleReader, TableSettings
+from pipeline_lib.params.split import Seed, SplitSettings
 
-Reader = Literal["ravdess", "emodb", "crema_d", "nemo", "tess", "msp_podcast", "iemocap", "meld", "table"]
-WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table")
-WITH_GROUPS = ("iemocap", "table")  # IEMOCAP's sessions, a column of a table
+Reader = Literal[SingleReader, "several"]
+WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table", "several")  # several: where each corpus has one
+WITH_DIALOGUES = ("iemocap", "meld", "table", "several")  # a table: by its columns dialogue and turn
+WITH_GROUPS = ("iemocap", "table", "several")  # IEMOCAP's sessions, a column of a table, which of several corpora
+CORPUS = "corpus"  # of several corpora: the column of folds that names them
 
+MADE = re.compile(r"train|dev|test\d*|unlabelled|folds|(fold\d+_)?dev(_filt|_bal)?|fold\d+")  # by the corpus stage
+PART_KEYS = ("reader", "merge", "attribute_scale", "crema_d", "meld", "table")
 TEMPORARY = "/.dvc/tmp/exps/"  # where DVC lays the copies of dvc exp run --temp and of its queue
-Seed = Annotated[int, Field(ge=0, description="seed of the draw")]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class SharesSettings(Settings):
-    """Shares of the speakers (``speakers``) or of each label's utterances (``random``); the rest is train."""
-
-    dev: Share = 0.1667
-    test: Share = 0.1667
-
-
-class FoldsSettings(Settings):
-    """Cross-validation: each utterance is tested by the one fold whose training part has neither it nor its speaker."""
-
-    k: Annotated[
-        Annotated[int, Field(ge=2)] | Literal["loso"],
-        Field(description="number of folds; loso: one a speaker; not read where a column names the folds"),
-    ] = 5
-    by: Annotated[
-        Literal["speakers", "utterances", "column"],
-        Field(description="what is dealt out; speakers: groups (IEMOCAP's sessions) where there are at least k"),
-    ] = "speakers"
-    column: Annotated[
-        str, Field(min_length=1, description="by column: which column of the table holds the fold, under any names")
-    ] = "fold"
-    dev_share: Annotated[Share, Field(description="of a fold's training part: its development part")] = 0.2
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.k == "loso" and self.by != "speakers":
-            raise ValueError(f"k is loso, one fold a speaker, and by is {self.by}; expected by: speakers")
-        return self
-
-
-class SplitSettings(Settings):
-    """How utterances come into train, dev and test, or into folds."""
-
-    method: Annotated[
-        Literal["official", "speakers", "column", "random", "folds"] | None,
-        Field(description="null: official where the corpus has a split of its own, else speakers"),
-    ] = None
-    test_speakers: Annotated[list[str], Field(description="speakers: these are tested on; empty: drawn")] = []
-    dev_speakers: Annotated[list[str], Field(description="speakers: these are developed on; empty: drawn")] = []
-    shares: SharesSettings = SharesSettings()
-    seed: Seed = 1
-    column: Annotated[str, Field(min_length=1, description="column: which column of the table holds the split")] = (
-        "split"
-    )
-    folds: FoldsSettings = FoldsSettings()
-
-    @field_validator("folds", mode="before")
-    @classmethod
-    def _is_a_section(cls, value: Any) -> Any:
-        """Refuse the number that stood here, whose subsets named folds and left the split as it was."""
-        if isinstance(value, int):
-            how = f"{{k: {value}}} with method: folds" if value > 1 else "remove it"
-            raise ValueError(f"folds is a section now, {{k, by, column, dev_share}}, read by method folds: {how}")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        both = sorted({*self.test_speakers} & {*self.dev_speakers})
-        if both:
-            raise ValueError(f"test_speakers and dev_speakers both name {both}")
-        if (self.test_speakers or self.dev_speakers) and self.method not in (None, "speakers"):
-            raise ValueError(f"test_speakers and dev_speakers belong to method speakers, method is {self.method}")
-        if self.shares.dev + self.shares.test >= 1:
-            raise ValueError(
-                f"shares of dev and test sum to {self.shares.dev + self.shares.test:g}, nothing is left for train"
-            )
-        return self
 
 
 class BalancedSettings(Settings):
@@ -95,31 +31,9 @@ class BalancedSettings(Settings):
     seed: Seed = 1
 
 
-class CremaDSettings(Settings):
-    """CREMA-D was rated by ear, by eye and by both."""
-
-    emotion: Annotated[
-        Literal["voice", "face", "both", "intended"],
-        Field(description="plurality of the votes on that presentation, X on a tie; intended: what the actor was told"),
-    ] = "voice"
-
-
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
+NOTICE = "Synthetic demonstration speech"  # how their notice begins
 TABLES = "corpora"  # the project's folder of tables that `ser start` writes
-
-
-class TableSettings(Settings):
-    """A corpus of one's own."""
-
-    file: Annotated[
-        str, Field(min_length=1, description="CSV or Parquet file below corpus.root, or corpora/… here")
-    ] = "corpus.csv"
-    ignore: Annotated[
-        list[str], Field(description="columns not to be read, though their names mean something: [start, end, channel]")
-    ] = []
-    keep_words: Annotated[
-        list[str], Field(description="labels or speakers called none, NA, - ..., which otherwise are missing values")
-    ] = []
 
 
 class MaxQuarantinedSettings(Settings):
@@ -134,7 +48,10 @@ class CorpusSettings(Settings):
 
     old_keys = {"workers": moved("corpus.workers")}
 
-    reader: Annotated[Reader, Field(description="the corpus's layout; table: a CSV or Parquet file of one's own")]
+    reader: Annotated[
+        Reader,
+        Field(description="the corpus's layout; table: a CSV or Parquet file of one's own; several: those of corpora"),
+    ]
     root: Annotated[str, Field(min_length=1, description="folder of the corpus, anywhere on disk")]
     name: Annotated[str | None, Field(description="how tables call it; null: the reader's name")] = None
     notice: Annotated[str, Field(description="a sentence shown wherever its numbers are shown")] = ""
@@ -164,7 +81,32 @@ class CorpusSettings(Settings):
         list[float] | None, Field(min_length=2, max_length=2, description="table: lowest and highest; null: [1, 7]")
     ] = None
     crema_d: CremaDSettings = CremaDSettings()
+    meld: MeldSettings = MeldSettings()
     table: TableSettings = TableSettings()
+    corpora: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PartSettings],
+        Field(
+            description="several: name of each corpus, which begins its utterances' and speakers' names, and how read"
+        ),
+    ] = {}
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if (self.reader == "several") != bool(self.corpora):
+            expected = "an entry a corpus" if self.reader == "several" else "{}: only reader several reads it"
+            raise ValueError(f"reader is {self.reader} and corpora names {list(self.corpora)}, expected {expected}")
+        if self.reader != "several":
+            return self
+        folders = [part.folder or name for name, part in self.corpora.items()]
+        if len(folders) < 2 or len({*folders}) < len(folders):
+            raise ValueError(f"corpora has the folders {folders}, expected two or more, each another")
+        taken = sorted(name for name in self.corpora if MADE.fullmatch(name))
+        if taken:
+            raise ValueError(f"corpora names {taken}, which are splits or subsets; call these corpora otherwise")
+        folds = self.split.folds
+        if self.split.method == "folds" and folds.by == "column" and folds.column != CORPUS:
+            raise ValueError(f"split.folds.column is {folds.column!r}; of several corpora it is {CORPUS!r}")
+        return self
 
     @model_validator(mode="after")
     def _split_fits_the_reader(self) -> Self:
@@ -207,6 +149,10 @@ class CorpusSettings(Settings):
             gone = sorted({*labels} & {*merge})
             if gone:
                 raise ValueError(f"labels names {gone}, which merge turns into something else")
+        if self.reader == "meld" and self.meld.label == "sentiment" and labels is None:
+            raise ValueError(
+                "labels is null and meld.label sentiment, expected labels: set them to [negative, neutral, positive]"
+            )
         pseudo = sorted({*(labels or []), *merge, *merge.values()} & {*PSEUDO})
         if pseudo:
             raise ValueError(f"labels or merge names {pseudo}: O (other) and X (no agreement) are never scored")
@@ -216,18 +162,54 @@ class CorpusSettings(Settings):
         return self
 
 
+def part_of(settings: CorpusSettings, name: str) -> CorpusSettings:
+    """Return the section of one of several corpora, as if it were alone.
+
+    Args:
+        settings: the section ``corpus``, of reader several
+        name: of the corpus
+    """
+    part = settings.corpora[name]
+    alone: dict[str, Any] = {"corpora": {}, "name": name, "labels": None, "exclude": []}
+    alone["root"] = str(folder_of(settings, name))
+    if settings.split.method != "official":  # then no column of a table says where its utterances belong
+        alone["split"] = SplitSettings(method="speakers")
+    return settings.model_copy(update=alone | {key: getattr(part, key) for key in PART_KEYS})
+
+
+def folder_of(settings: CorpusSettings, name: str) -> Path:
+    """Return the folder of one of several corpora.
+
+    Args:
+        settings: the section ``corpus``, of reader several
+        name: of the corpus
+
+    Raises:
+        InputError: outside corpus.root, by ``..`` or by a link
+    """
+    root, named = Path(settings.root), settings.corpora[name].folder or name
+    folder = root / named
+    if not folder.resolve().is_relative_to(root.resolve()) or folder.resolve() == root.resolve():
+        raise InputError(
+            f"corpus.corpora.{name}: the folder {named!r} lies at {folder.resolve()}, not below corpus.root"
+            f" {root.resolve()}; expected a folder in it (no link that leaves it)"
+        )
+    return folder
+
+
 def known_subsets(settings: CorpusSettings) -> list[str]:
     """Return the splits and subsets that the corpus stage itself can make, in order; a table may name more.
 
     Args:
         settings: the section ``corpus``
     """
-    folds = settings.split.folds
+    folds, corpora = settings.split.folds, list(settings.corpora)
     if settings.split.method != "folds":
-        return ["train", "dev", "test", "dev_filt", "dev_bal"]
-    number = folds.k if isinstance(folds.k, int) and folds.by != "column" else 0
+        return ["train", "dev", "test", "dev_filt", "dev_bal", *corpora]
+    drawn = folds.k if isinstance(folds.k, int) and folds.by != "column" else len(corpora)
+    number = len(folds.assignment) or drawn
     parts = ("", "_dev", "_dev_filt", "_dev_bal")
-    return ["folds", *(f"fold{fold}{part}" for fold in range(number) for part in parts)]
+    return ["folds", *(f"fold{fold}{part}" for fold in range(number) for part in parts), *corpora]
 
 
 def table_path(settings: CorpusSettings) -> Path:
@@ -267,6 +249,8 @@ def check_root(settings: CorpusSettings) -> None:
                 raise InputError(f"corpus.root {settings.root!r} is an empty folder (a disk that is not mounted?)")
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
+    for name in settings.corpora:
+        check_root(part_of(settings, name))
     if settings.reader == "table" and not table_path(settings).is_file():
         path = table_path(settings)
         tables = sorted(e.name for e in root.iterdir() if e.suffix.lower() in (".csv", ".parquet") and e.is_file())
@@ -280,15 +264,8 @@ def demonstration_left(settings: CorpusSettings) -> list[str]:
     if settings.root.startswith(DEMONSTRATIONS):
         return []
     other = f"and corpus.root {settings.root!r} is another corpus"
-    return [
-        *(
-            [f"corpus.name is 'demonstration', {other}: set its name, or null"]
-            if settings.name == "demonstration"
-            else []
-        ),
-        *(
-            [f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''"]
-            if settings.notice.startswith("Synthetic demonstration speech")
-            else []
-        ),
-    ]
+    left = {
+        f"corpus.name is 'demonstration', {other}: set its name, or null": settings.name == "demonstration",
+        f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''": settings.notice.startswith(NOTICE),
+    }
+    return [line for line, holds in left.items() if holds]

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline_lib.params.applicable import EntrySettings, Rule
 from pipeline_lib.params.base import FILLER, Settings, Slot, moved, renamed
+from pipeline_lib.params.context import Context
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.modality import ModalityName
 
@@ -47,6 +48,7 @@ class EmbeddingSettings(EntrySettings):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("text", ("text",)),
+        Rule("context", ("text",)),
         Rule("batch.seconds", ("audio",)),
         Rule("encoder.whisper_length", ("audio",)),
         Rule("encoder.spec_augment", (), elsewhere="finetuning, where an encoder is trained"),
@@ -56,6 +58,7 @@ class EmbeddingSettings(EntrySettings):
     reads: EmbeddingReads = EmbeddingReads()
     modality: ModalityName = Field(description="what the encoder reads")
     text: Literal["transcripts", "reference"] = Field("transcripts", description="of a recogniser, or human")
+    context: Context = 0
     encoder: EncoderSettings | None = Field(None, description="a checkpoint; null where expert is given")
     expert: str | None = Field(None, min_length=1, description="folder of a tuned expert, models/audio; null for none")
     layers: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(

@@ -8,6 +8,7 @@ from pipeline_lib.params.applicable import JOINT, SINGLE, EntrySettings, Rule
 from pipeline_lib.params.augmentation import AugmentationSettings
 from pipeline_lib.params.base import FILLER, Settings, Slot, moved
 from pipeline_lib.params.branches import BranchSettings
+from pipeline_lib.params.context import Context
 from pipeline_lib.params.modality import Combination
 from pipeline_lib.params.network import Count, HeadSettings, MixerSettings, PoolingSettings
 from pipeline_lib.params.training import AUXILIARY, LossSettings, PhaseSettings, Positive, TargetSettings
@@ -26,7 +27,7 @@ RULES = (
     *(Rule(f"{part}encoder.{key}", ("audio",)) for part in ("", "branches.*.") for key in OF_AUDIO),
     *(Rule(f"{part}adaptation.freeze_feature_encoder", ("audio",)) for part in ("", "branches.*.")),
     Rule("augmentation.mixing", ("audio",)),
-    Rule("text", ("text", JOINT)),
+    *(Rule(key, ("text", JOINT)) for key in ("text", "context")),
 )
 
 
@@ -84,6 +85,7 @@ class ExpertEntry(EntrySettings):
 
     reads: FinetuningReads = FinetuningReads()
     text: Literal["transcripts", "reference"] = Field("transcripts", description="of a recogniser, or human")
+    context: Context = 0
     seed: Annotated[int, Field(ge=0)] = Field(1, description="of new weights, order, chunks and dropout")
     folds: bool = Field(
         False, description="train an expert a fold of the corpus (corpus.split.method: folds), and predict out of fold"

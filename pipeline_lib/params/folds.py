@@ -71,9 +71,17 @@ def _of_fusion(params: Params) -> Iterator[str]:
 
 
 def _encoders_of_folds(params: Params) -> list[str]:
-    """Return, a line each, the encoders that are taken from an expert with folds."""
+    """Return, a line each, the encoders of an expert with folds that are read otherwise than fold by fold.
+
+    A branch of another expert with folds takes, in each fold, the encoder that was trained in it.
+    """
     with_folds = {Path(f"models/{name}"): name for name, expert in params.finetuning.items() if expert.folds}
-    named = [(where, Path(part.expert)) for where, _, part in parts_with_encoder(params) if part.expert is not None]
+    by_fold = tuple(f"finetuning.{name}." for name in with_folds.values())
+    named = [
+        (where, Path(part.expert))
+        for where, _, part in parts_with_encoder(params)
+        if part.expert is not None and not (where.startswith(by_fold) and Path(part.expert) in with_folds)
+    ]
     return [
         f"{where}.expert is '{folder}', an expert with folds, whose encoders have seen the utterances of the test"
         f" folds; expected one without: set finetuning.{with_folds[path]}.folds to false, or name a checkpoint"

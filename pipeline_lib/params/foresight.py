@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.params.corpus import table_path
+from pipeline_lib.params.corpus import WITH_DIALOGUES, table_path
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import Params
 
@@ -21,7 +21,7 @@ LARGEST_TABLE = 32 << 20  # bytes that are read for the names of a table's own s
 
 def wrong_values(params: Params) -> list[str]:
     """Return, a line each, the values that no run can use, as far as params.yaml and local checkpoints tell."""
-    return [*_layers(params), *_epochs(params), *_rates(params)]
+    return [*_layers(params), *_epochs(params), *_rates(params), *_contexts(params)]
 
 
 def wrong_table(params: Params) -> list[str]:
@@ -46,7 +46,7 @@ def unknown_splits(params: Params) -> list[str]:
         own = _subsets(params)
     if own is None:
         return []
-    known = [*SPLITS, *sorted(own - {*SPLITS})]
+    known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
         f"{where} names {name!r}, which is no split and no subset{_meant(name, known)}; expected one of {known},"
         " or test2, fold0 ..."
@@ -76,6 +76,8 @@ def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:
     ]
     if params.transcription.engine == "reference" and params.transcription.reference.missing == "refuse":
         human.append("transcription with engine: reference")
+    if contexts := [f"{where}.context" for where, context in _with_context(params) if context]:
+        yield from ((name, f"is read by {', '.join(contexts)}") for name in ("dialogue", "turn") if name not in header)
     if human and "reference_text" not in header:
         yield "reference_text", f"is read by {', '.join(human)}"
     of_audio = [f"embedding.{name}" for name, each in params.embedding.items() if each.modality == "audio"]
@@ -195,3 +197,20 @@ def _rates(params: Params) -> list[str]:
         for key in ("learning_rate", "head_learning_rate")
         if (rate := getattr(settings, key)) is not None and not low <= rate <= high
     ]
+
+
+def _contexts(params: Params) -> list[str]:
+    """Return the entries that read previous turns of a corpus whose reader gives no dialogues."""
+    reader = params.corpus.reader
+    return [
+        f"{where}.context is {context}, and the corpora of reader {reader} have no dialogues; expected 0, or one of the"
+        f" readers {list(WITH_DIALOGUES)}"
+        for where, context in _with_context(params)
+        if context and reader not in WITH_DIALOGUES
+    ]
+
+
+def _with_context(params: Params) -> Iterator[tuple[str, int]]:
+    """Yield the dotted name and the context of every entry of embedding and finetuning."""
+    yield from ((f"embedding.{name}", entry.context) for name, entry in params.embedding.items())
+    yield from ((f"finetuning.{name}", expert.context) for name, expert in params.finetuning.items())

@@ -21,6 +21,9 @@ class LoraSettings(Settings):
     target_modules: Literal["attention", "attention_and_feed_forward", "all-linear"] | list[str] = Field(
         "attention", description="which linear layers: a group by name, or the layers' own names"
     )
+    layers_to_transform: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
+        None, description="blocks that are adapted, by number from 0; blocks below the first run without gradient"
+    )
 
 
 class AdaptationSettings(Settings):
@@ -37,21 +40,27 @@ class PoolingSettings(Settings):
     kind: Literal["attentive", "mean", "mean_std", "mean_max_sum", "mean_max", "last_token"] = Field(
         "attentive", description="how frames are joined; mean_max_sum and mean_max as a mixer's pooling"
     )
+    projection: Count | None = Field(
+        None, description="width of a linear layer with ReLU on each frame before it is pooled; null: none"
+    )
     attention_width: Count = Field(128, description="attentive: width of the layer that scores frames")
     statistics: bool = Field(
         False, description="attentive: append the weighted standard deviation to the weighted mean"
     )
+    batch_norm: bool = Field(False, description="batch norm of the vector, as ECAPA-TDNN has it behind its pooling")
 
 
 class HeadSettings(Settings):
     """From one vector an utterance to logits and attributes."""
 
-    kind: Literal["dense", "relu", "tanh", "sequence_classification"] = Field(
+    kind: Literal["dense", "relu", "tanh", "linear", "sequence_classification"] = Field(
         "dense",
         description="dense layer, ReLU, batch norm, outputs; the same without batch norm, with ReLU or tanh;"
-        " or the text model's own classification class",
+        " linear: outputs alone; or the text model's own classification class",
     )
-    width: Count = Field(256, description="width of the first layer, which is the utterance's embedding")
+    width: Count = Field(
+        256, description="width of the first layer, which is the utterance's embedding; linear has none"
+    )
     dropout: Share = Field(0.0, description="dropout before the outputs")
 
 

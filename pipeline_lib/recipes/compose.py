@@ -29,6 +29,7 @@ DEFAULT = "default"
 FUSED = ("data/fused.parquet", "data/fused_crossfitted.parquet")
 NAMED = (
     "demonstration",
+    "corpora",
     "embedding",
     "finetuning",
     "rebalancing",

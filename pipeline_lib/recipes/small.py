@@ -2,7 +2,8 @@
 
 The recipe's own choices stay: experts, adaptation, phases, chunks, samplers, losses, augmentation, priors, fusion.
 Settings that depend on the size of models and corpus are those of the default's expert of that modality: LoRA's rank,
-widths, epochs, batch sizes, learning rates. It shows that every part runs; its scores mean nothing.
+widths, epochs, batch sizes, learning rates. Texts are read without previous turns, as the corpus has no dialogues. It
+shows that every part runs; its scores mean nothing.
 """
 
 from pathlib import Path
@@ -38,6 +39,10 @@ def shrink(params: CommentedMap) -> None:
         params["corpus"]["labels"] = [labels.get(label, label) for label in params["corpus"]["labels"]]
     if params["corpus"]["split"]["method"] == "folds":
         del stand_ins["scoring"]  # all that takes part is in the folds; there is no other split to score
+        folds = params["corpus"]["split"]["folds"]
+        if folds["by"] == "assignment":  # of speakers that the demonstration lacks
+            folds |= {"by": "speakers", "k": len(folds["assignment"]), "assignment": []}
+    _one_corpus(params)
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)
@@ -47,7 +52,19 @@ def shrink(params: CommentedMap) -> None:
         _size_down(entry, known[entry["modality"]])
 
 
+def _one_corpus(params: CommentedMap) -> None:
+    """Leave out several corpora, in place: the stand-in is one, cut into folds by its speakers."""
+    corpora = params["corpus"].get("corpora") or {}
+    params["corpus"]["corpora"] = CommentedMap()
+    if corpora and params["corpus"]["split"]["folds"]["by"] == "column":
+        params["corpus"]["split"]["folds"] |= {"by": "speakers", "column": "fold"}
+    params["scoring"]["splits"] = [name for name in params["scoring"]["splits"] if name not in corpora]
+
+
 def _load_small(entry: dict[str, Any], checkpoints: dict[str, str]) -> None:
+    """Give an entry its small checkpoints and no previous turns."""
+    if "context" in entry:
+        entry["context"] = 0
     for part in entry.get("branches", {"only": entry}).values():
         if part["encoder"] is not None:
             _load_stand_in(part, checkpoints)

@@ -187,7 +187,8 @@ def diagnose(
     if not (isinstance(network, Network) and isinstance(network.join, SharedTransformer)):
         return result
     saved = disk.read_settings(folder)
-    utterances = from_manifest(corpus, root, saved.modalities, texts, saved.text).fitted(network.encoder.branches)
+    utterances = from_manifest(corpus, root, saved.modalities, texts, saved.text, saved.context)
+    utterances = utterances.fitted(network.encoder.branches)
     given = (utterances, drawn(corpus, utterances.present, **draw), settings.predict.batch_size, saved.max_s)
     result |= measured(network, prepared(network, *given, machine.workers))
     fresh = disk.build(saved, device, folder).eval()

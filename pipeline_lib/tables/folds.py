@@ -19,7 +19,7 @@ from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import join
 from pipeline_lib.tables.predictions import Predictions
 
-__all__ = ["DEVELOPMENT", "SPLIT", "count", "fold_of", "name_of", "out_of_fold", "required", "view"]
+__all__ = ["DEVELOPMENT", "SPLIT", "count", "fold_of", "joined", "name_of", "out_of_fold", "required", "view"]
 
 
 def count(manifest: Manifest) -> int:
@@ -101,16 +101,36 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
     first, number = tables[0], count(manifest)
     if len(tables) != number:
         raise InputError(f"{first.expert!r} has tables of {len(tables)} folds, the manifest has {number} folds")
+    folds = pd.Series(fold_of(manifest), index=manifest.ids)
+    ids = _ids(tables)
+    own = folds.reindex(ids).to_numpy()
+    return joined(tables, np.stack([(own == fold) | (own == -1) for fold in range(number)]))
+
+
+def joined(tables: Sequence[Predictions], may_take: np.ndarray | None = None) -> Predictions:
+    """Return one table of several members' tables: of each utterance the mean of those that have it and may be taken.
+
+    Args:
+        tables: predictions of each fold's model, in the order of the folds; a table may lack utterances
+        may_take: of each table and each utterance of any table, sorted, whether it counts, bool, shape
+            ``(n_folds, n)``; None for all
+
+    Returns:
+        without utterances of which no table counts; see ``out_of_fold``
+
+    Raises:
+        InputError: the tables differ in labels or attributes
+    """
+    first = tables[0]
     for fold, table in enumerate(tables):
         if (table.labels, table.attribute_names) != (first.labels, first.attribute_names):
             raise InputError(
                 f"{first.expert!r}: {name_of(fold)} predicts {[*table.labels, *table.attribute_names]},"
                 f" fold0 {[*first.labels, *first.attribute_names]}"
             )
-    folds = pd.Series(fold_of(manifest), index=manifest.ids)
-    ids = np.array(sorted({str(name) for table in tables for name in table.utterance_ids}), dtype=object)
-    own = folds.reindex(ids).to_numpy()
-    takes = np.stack([_has(table, ids) & ((own == fold) | (own == -1)) for fold, table in enumerate(tables)])
+    ids = _ids(tables)
+    takes = np.stack([_has(table, ids) for table in tables])
+    takes = takes if may_take is None else takes & may_take
     kept = takes.any(axis=0)
     takes, ids = takes[:, kept], ids[kept]
     priors = [table.training_prior for table in tables if table.training_prior is not None]
@@ -119,12 +139,16 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
         utterance_ids=ids,
         posterior=_mean(tables, "posterior", ids, takes),
         attributes=_mean(tables, "attributes", ids, takes),
-        training_prior=np.mean(priors, axis=0) if len(priors) == number else None,
+        training_prior=np.mean(priors, axis=0) if len(priors) == len(tables) else None,
         embedding=None,
         fitted_on=(),
         device=join(table.device for table in tables if table.device is not None),
         precision=join(table.precision for table in tables if table.precision is not None),
     )
+
+
+def _ids(tables: Sequence[Predictions]) -> np.ndarray:
+    return np.array(sorted({str(name) for table in tables for name in table.utterance_ids}), dtype=object)
 
 
 def _has(table: Predictions, ids: np.ndarray) -> np.ndarray:

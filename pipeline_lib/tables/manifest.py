@@ -3,7 +3,8 @@
 A row is an utterance. ``audio`` is relative to the corpus's root, which is not part of the table: the same corpus in
 another folder gives the same bytes. ``audio_sha256`` makes a recording replaced under its path change what follows.
 ``start_s`` and ``end_s`` name the part of the recording that is the utterance, null where it is the whole. A row
-without a usable recording has text alone: ``audio``, ``audio_sha256`` and ``duration_s`` are then null.
+without a usable recording has text alone: ``audio``, ``audio_sha256`` and ``duration_s`` are then null. ``dialogue``
+and ``turn`` are in the file where the corpus has dialogues, and null in memory elsewhere.
 """
 
 import json
@@ -40,8 +41,11 @@ SCHEMA = pa.schema(
         ("valence", pa.float64()),
         ("dominance", pa.float64()),
         ("reference_text", pa.string()),
+        ("dialogue", pa.string()),
+        ("turn", pa.int64()),  # its order within the dialogue
     ]
 )
+OPTIONAL = ("dialogue", "turn")  # columns that are left out of the file where no utterance has a value
 QUARANTINE = pa.schema([(name, pa.string()) for name in ("utterance_id", "file", "stage", "reason")])
 
 
@@ -112,21 +116,23 @@ def write(path: Path, manifest: Manifest) -> None:
     """
     frame = manifest.frame.sort_values("utterance_id", kind="stable").reset_index(drop=True)
     _parquet.check_ids(path, frame["utterance_id"].tolist())
-    columns = []
+    fields, columns = [], []
     for field in SCHEMA:
         values: list[Any] = (
             [_plain(value) for value in frame[field.name]] if field.name in frame else [None] * len(frame)
         )
         if field.name == "votes":
             values = [None if v is None else json.dumps({k: int(v[k]) for k in sorted(v)}) for v in values]
-        columns.append(pa.array(values, type=field.type))
+        if field.name not in OPTIONAL or any(value is not None for value in values):
+            fields.append(field)
+            columns.append(pa.array(values, type=field.type))
     metadata = {
         "corpus": manifest.corpus,
         "notice": manifest.notice,
         "labels": list(manifest.labels),
         "attribute_scale": list(manifest.attribute_scale),
     }
-    _parquet.write(path, pa.Table.from_arrays(columns, schema=SCHEMA), "manifest", metadata)
+    _parquet.write(path, pa.Table.from_arrays(columns, schema=pa.schema(fields)), "manifest", metadata)
 
 
 def read(path: Path) -> Manifest:
@@ -145,7 +151,8 @@ def read(path: Path) -> Manifest:
             values = [None if text is None else copy(counted[text]) for text in values]
         data[name] = pd.Series(values, dtype=_dtype(name))
     pa.default_memory_pool().release_unused()
-    frame = pd.DataFrame(data)
+    absent = {name: pd.Series([None] * len(data["utterance_id"]), dtype="object") for name in OPTIONAL}
+    frame = pd.DataFrame(data | {name: column for name, column in absent.items() if name not in data})
     low, high = metadata["attribute_scale"]
     return Manifest(frame, metadata["corpus"], tuple(metadata["labels"]), (low, high), metadata["notice"])
 

@@ -9,7 +9,8 @@ from pipeline_lib.corpus import folds, layout
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.corpus.leaks import leaks
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.corpus import CorpusSettings, SplitSettings
+from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables import folds as views
 
 LABELS = ("anger", "happiness", "neutral", "sadness")
@@ -239,3 +240,35 @@ def test_unknown_speakers_are_folded_by_utterance_and_the_same_sound_stays_on_on
         assert set(seen["emotion"][seen["split"] == "dev"]) == {"anger", "fear"}
     assert "30 have no known speaker, and a voice may be on both sides" in collected.metrics["warnings"]
     assert "of another split" not in collected.metrics["warnings"]
+
+
+def test_an_assignment_names_who_is_tested_by_which_fold_and_each_develops_on_speakers_of_the_others():
+    counts = {f"s{i}": dict.fromkeys(LABELS, 3) for i in range(6)}
+    assignment = [["s4", "s0"], ["s1", "s2"], ["s3", "s5"]]
+    frame, messages = folded(rows_of(counts), folds={"by": "assignment", "assignment": assignment, "dev_share": 0.25})
+    assert messages == []
+    of_speaker = dict(zip(frame["speaker"], frame["fold"], strict=True))
+    assert of_speaker == {"s0": 0, "s1": 1, "s2": 1, "s3": 2, "s4": 0, "s5": 2}
+    for fold, tested in enumerate(assignment):
+        train, dev, test = (set(frame["speaker"].iloc[list(rows)]) for rows in parts(frame, fold).values())
+        assert test == {*tested} and len(dev) == 1 and train == {*counts} - test - dev
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ([["s0"], ["s1"]], r"names \[\] without a usable utterance and leaves out \['s2'\]; expected each of the 3"),
+        ([["s0", "s1"], ["s2", "S3"]], r"names \['S3'\] without a usable utterance and leaves out \[\]"),
+    ],
+)
+def test_an_assignment_names_every_speaker_and_no_other(assignment, message):
+    counts = {f"s{i}": dict.fromkeys(LABELS, 2) for i in range(3)}
+    with pytest.raises(InputError, match=message):
+        folded(rows_of(counts), folds={"by": "assignment", "assignment": assignment})
+
+
+def test_an_assignment_needs_every_speaker():
+    rows = rows_of({f"s{i}": dict.fromkeys(LABELS, 2) for i in range(3)})
+    rows[0]["speaker"] = None
+    with pytest.raises(InputError, match="by 'assignment' needs every speaker; 1 utterances have none"):
+        folded(rows, folds={"by": "assignment", "assignment": [["s0"], ["s1", "s2"]]})

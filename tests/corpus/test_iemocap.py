@@ -24,6 +24,15 @@ def test_iemocap_speaker_is_the_turns_letter_not_the_files(tmp_path, say, settin
     assert (first["valence"], first["arousal"], first["dominance"]) == (2.5, 2.0, 3.5)
     assert first["votes"] == {"neutral": 2, "anger": 1}  # the actor's own C-F1 is no vote
     assert frame["reference_text"].tolist()[:2] == ["Excuse me.", None]
+    assert set(frame["dialogue"]) == {"Ses01F_impro01"} and frame["turn"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_iemocap_turns_are_in_the_order_of_time_wherever_their_lines_stand(tmp_path, say, settings):
+    iemocap_at(tmp_path, say, sessions=1)
+    path = tmp_path / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    path.write_text(path.read_text().replace("[6.2901 - 8.2357]", "[13.2 - 13.9]"))
+    frame = iemocap.read(tmp_path, settings("iemocap"))
+    assert frame["turn"].tolist() == [2, 0, 1, 3, 4, 5]
 
 
 def test_iemocap_by_custom_has_four_classes_and_keeps_sessions_whole(tmp_path, say, settings):

@@ -7,6 +7,7 @@ import pytest
 from pipeline_lib.corpus import meld
 from pipeline_lib.corpus.collect import collect
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.base import ParameterError
 
 MELD = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 
@@ -35,6 +36,21 @@ def test_meld_without_any_sound_is_text_only(tmp_path, settings):
         ["test_dia0_utt0", "test", "The Interviewer", None, "happiness"],
     ]
     assert frame["reference_text"][0] == "How, you doin?"
+    assert frame[["dialogue", "turn"]].values.tolist()[:3] == [["train_dia0", 0], ["train_dia125", 3], ["dev_dia0", 0]]
+
+
+def test_meld_by_sentiment_has_the_corpus_own_three_labels(tmp_path, settings):
+    meld_at(tmp_path)
+    path = tmp_path / "dev_sent_emo.csv"
+    path.write_text(path.read_text().replace("anger,neutral", "anger,negative"))
+    with pytest.raises(ParameterError, match=r"labels is null and meld\.label sentiment, expected labels: set them to"):
+        settings("meld", meld={"label": "sentiment"})
+    named = settings("meld", meld={"label": "sentiment"}, labels=["negative", "neutral", "positive"])
+    frame = meld.read(tmp_path, named)
+    assert frame["emotion"].tolist() == ["neutral", "neutral", "negative", "negative", "neutral", "neutral"]
+    path.write_text(path.read_text().replace("anger,negative", "anger,sad"))
+    frame = meld.read(tmp_path, named)
+    assert frame["reject"].str.contains("Sentiment 'sad' is unknown, expected one of").sum() == 2
 
 
 def test_meld_with_extracted_sound_quarantines_the_four_known_clips_and_what_is_missing(tmp_path, say, settings):

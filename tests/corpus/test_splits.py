@@ -8,7 +8,7 @@ from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.leaks import leaks
 from pipeline_lib.corpus.splits import split
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.corpus import SplitSettings
+from pipeline_lib.params.split import SplitSettings
 
 CUSTOM = layout.Custom()
 

@@ -153,3 +153,19 @@ def test_labels_are_what_the_data_hold_primary_emotions_first(tmp_path, settings
     collected = collect(settings("table"))
     assert collected.manifest.labels == ("anger", "sadness", "awe", "boredom")
     assert json.loads(json.dumps(collected.metrics))["warnings"] == "no utterance is in dev or test."
+
+
+def test_dialogues_and_turns_are_read_together_and_are_one_an_utterance(read):
+    frame = read(
+        "utterance_id,reference_text,emotion,split,dialogue,turn\na,A,joy,train,d1,03\nb,B,joy,train,,\nc,C,joy,train,d1,4.0\n"
+    )
+    assert frame[["dialogue", "turn"]].values.tolist() == [["d1", 3], [None, None], ["d1", 4]]
+    header = "utterance_id,reference_text,emotion,split,dialogue,turn\n"
+    with pytest.raises(InputError, match=r"line 2: turn is 'third', expected a whole number of at most 9 digits"):
+        read(header + "a,A,joy,train,d1,third\n")
+    with pytest.raises(InputError, match=r"line 2: dialogue is 'd1' and turn None, expected both or neither"):
+        read(header + "a,A,joy,train,d1,\n")
+    with pytest.raises(InputError, match=r"line 3: turn is '0', and '2' in another row of the same utterance"):
+        read(header + "a,A,joy,train,d1,2\na,A,joy,train,d1,0\n")
+    alone = read("utterance_id,reference_text,emotion,split,dialogue\na,A,joy,train,d1\n")
+    assert alone["dialogue"].tolist() == [None] and "columns not read: dialogue" in alone.attrs["notes"][0]

@@ -123,3 +123,63 @@ def test_a_third_modality_is_a_row_and_a_reader(monkeypatch):
         "0 utterances with audio and text and video, 0 with audio alone, 2 with text alone, 0 with video alone,"
         " 1 with audio and text alone, 0 with audio and video alone, 3 with text and video alone, 0 with none"
     )
+
+
+def in_dialogues():
+    """Return a manifest of drawn utterances whose speakers each hold one dialogue, and texts, some of them empty."""
+    corpus = drawn_manifest()
+    n = len(corpus)
+    texts = ["" if row % 5 == 4 else f"text {row}" for row in range(n)]
+    frame = corpus.frame.assign(reference_text=texts, dialogue=corpus.frame["speaker"], turn=range(n))
+    return replace(corpus, frame=frame), texts
+
+
+def test_with_a_context_a_text_is_a_tuple_of_previous_turns_and_itself():
+    corpus, texts = in_dialogues()
+    read = from_manifest(corpus, Path(), ("text",), text="reference", context=2)
+    assert read.context == 2
+    assert [read.read(row, 0.0, None)[0] for row in (0, 1, 4, 6, 12)] == [
+        ("text 0",),
+        ("text 0", "text 1"),
+        ("text 2", "text 3", ""),  # to an expert of texts alone an empty one is a text, and no context to others
+        ("text 3", "text 5", "text 6"),
+        ("text 12",),  # of the next speaker
+    ]
+    assert read.lengths[[0, 4, 6]].tolist() == [6.0, 12.0, 18.0]
+    assert read.content["text"][1] == ["text 0", "text 1"]  # what fingerprints hold
+    plain = from_manifest(corpus, Path(), ("text",), text="reference")
+    assert plain.context == 0 and plain.read(6, 0.0, None) == ("text 6",) and plain.content["text"] == texts
+
+
+def test_asr_transcripts_are_the_context_of_asr_transcripts():
+    corpus, _ = in_dialogues()
+    spoken = [f"asr {row}" for row in range(len(corpus))]
+    read = from_manifest(corpus, Path(), ("text",), spoken, context=1)
+    assert read.read(5, 0.0, None) == (("asr 4", "asr 5"),)
+
+
+def test_several_modalities_have_a_context_where_they_have_a_text():
+    corpus, _ = in_dialogues()
+    corpus = replace(corpus, frame=corpus.frame.assign(audio=None, duration_s=np.nan))
+    read = from_manifest(corpus, Path(), NAMES, text="reference", context=2)
+    assert read.read(4, 0.0, None) == (None, None) and not read.present[4].any()
+    assert read.read(6, 0.0, None)[1] == ("text 3", "text 5", "text 6")
+
+
+def test_files_of_ones_own_are_turns_of_dialogues_in_the_order_given():
+    given = {"text": ["one", "two", "other", "three"]}
+    read = from_files(given, ids=["d", "c", "b", "a"], context=2, dialogues=["x", "x", "y", "x"])
+    assert read.ids.tolist() == ["a", "b", "c", "d"]
+    assert [read.read(row, 0.0, None)[0] for row in range(4)] == [
+        ("one", "two", "three"),
+        ("other",),
+        ("one", "two"),
+        ("one",),
+    ]
+    alone = from_files(given, context=2)
+    assert [alone.read(row, 0.0, None)[0] for row in (0, 3)] == [("one",), ("three",)]
+
+
+def test_a_context_needs_dialogues():
+    with pytest.raises(InputError, match="context is 2 and drawn has no dialogues"):
+        from_manifest(drawn_manifest(), Path(), ("text",), ["a"] * 120, context=2)

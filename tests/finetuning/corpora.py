@@ -81,7 +81,7 @@ def machine(**changes) -> FinetuningMachine:
 def utterances(corpus, settings, texts=None, root=Path()) -> Utterances:
     """Return the corpus as the entry's expert reads it; ASR transcripts are empty where there are none."""
     texts = [""] * len(corpus) if texts is None else texts
-    return from_manifest(corpus, root, tuple(settings.branches), texts, settings.text)
+    return from_manifest(corpus, root, tuple(settings.branches), texts, settings.text, settings.context)
 
 
 def checked(corpus, settings, texts=None):

@@ -28,6 +28,17 @@ def test_dense_relu_batch_norm_output_and_tanh_for_attributes():
     np.testing.assert_allclose(outputs["attributes"], attributes, rtol=1e-4, atol=1e-6)
 
 
+def test_a_linear_head_has_outputs_of_the_pooled_vector_alone():
+    head = build(HeadSettings(kind="linear", width=4), 3, n_labels=2, n_attributes=1).eval()
+    pooled = torch.randn(5, 3)
+    outputs, state = head(pooled), {name: tensor.double() for name, tensor in head.state_dict().items()}
+    assert {*state} == {"emotion.weight", "emotion.bias", "attributes.weight", "attributes.bias"} and head.width == 3
+    torch.testing.assert_close(outputs["embedding"], pooled, rtol=0, atol=0)
+    for name, output in (("emotion", "logits"), ("attributes", "attributes")):
+        expected = pooled.double() @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+        torch.testing.assert_close(outputs[output].double(), expected)
+
+
 def test_only_the_outputs_of_the_settings_exist():
     assert set(FeedForwardHead(3, 4, 2, 0).eval()(torch.randn(2, 3))) == {"embedding", "logits"}
     assert set(FeedForwardHead(3, 4, 0, 1).eval()(torch.randn(2, 3))) == {"embedding", "attributes"}

@@ -18,6 +18,7 @@ PHASES = {"main": {"epochs": 1}}
 EARLIER = {  # what params.yaml held of other kinds when every entry had every key
     "finetuning.audio": {
         "text": "transcripts",
+        "context": 0,
         **dict.fromkeys(("branches", "mixer", "passes")),
         "heads": "shared",
         "modality_dropout": 0.0,
@@ -34,7 +35,7 @@ EARLIER = {  # what params.yaml held of other kinds when every entry had every k
         "augmentation": {"speed": {"share": 0.0}},
         "predict.max_s": 30.0,
     },
-    "embedding.audio": {"text": "transcripts", "encoder.spec_augment": None, "encoder.layerdrop": 0.0},
+    "embedding.audio": {"text": "transcripts", "context": 2, "encoder.spec_augment": None, "encoder.layerdrop": 0.0},
     "embedding.text": {"encoder.whisper_length": "padded_30s", "batch.seconds": None},
 }
 
@@ -99,7 +100,7 @@ def test_no_entry_of_params_yaml_holds_a_null_of_another_kind():
     audio, spoken = (set(params.finetuning[name].model_dump()) for name in ("audio", "text"))
     assert not (audio | spoken) & joint
     assert single <= audio & spoken
-    assert (audio - spoken, spoken - audio) == ({"augmentation"}, {"text"})
+    assert (audio - spoken, spoken - audio) == ({"augmentation"}, {"text", "context"})
 
 
 @pytest.mark.parametrize("modality", ["video", None, ["audio"], 3])

@@ -51,8 +51,16 @@ def test_the_settings_name_exactly_the_readers_that_exist():
         ({"split": {"folds": {"k": "loso", "by": "column"}}}, "k is loso, .* and by is column; expected by: speakers"),
         (
             {"reader": "emodb", "split": {"method": "folds", "folds": {"by": "column"}}},
-            r"folds.by is column, emodb has none .*\['iemocap', 'table'\]",
+            r"folds.by is column, emodb has none .*\['iemocap', 'table', 'several'\]",
         ),
+        (
+            {"split": {"folds": {"by": "assignment"}}},
+            "by is assignment and assignment names 0 folds",
+        ),
+        ({"split": {"folds": {"assignment": [["a"], ["b"]]}}}, "by is speakers and assignment names 2 folds; expected"),
+        ({"split": {"folds": {"by": "assignment", "assignment": [["a", "b"]]}}}, "names 1 folds; .* two folds or more"),
+        ({"split": {"folds": {"by": "assignment", "assignment": [["a", "b"], ["a"]]}}}, r"names \['a'\] twice: keep"),
+        ({"split": {"folds": {"by": "assignment", "assignment": [["a"], []]}}}, "corpus.split.folds.assignment"),
         ({"split": {"method": "folds", "test_speakers": ["a"]}}, "belong to method speakers, method is folds"),
         ({"split": {"sed": 1}}, "corpus.split.sed is not a parameter, expected one of .*'seed'"),
         ({"workers": 2}, "corpus.workers has moved to machine.yaml"),
@@ -68,6 +76,8 @@ def test_the_subsets_that_the_corpus_stage_makes_are_listed():
     two = ["fold0", "fold0_dev", "fold0_dev_filt", "fold0_dev_bal", "fold1", "fold1_dev", "fold1_dev_filt"]
     assert known_subsets(parsed(split={"method": "folds", "folds": {"k": 2}})) == ["folds", *two, "fold1_dev_bal"]
     assert known_subsets(parsed(split={"method": "folds", "folds": {"k": "loso"}})) == ["folds"]
+    named = {"by": "assignment", "assignment": [["a", "b"], ["c"]]}
+    assert known_subsets(parsed(split={"method": "folds", "folds": named})) == ["folds", *two, "fold1_dev_bal"]
 
 
 def test_a_root_that_is_not_there_is_found_without_reading_it(tmp_path):

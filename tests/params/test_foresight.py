@@ -99,6 +99,23 @@ def test_layers_epochs_and_rates_beyond_any_use_are_refused_together(values):
     ]
 
 
+def test_previous_turns_need_a_corpus_with_dialogues(values):
+    write([FULL.replace("subsets", "dialog"), "a.wav,anger,1,2,3,anna,train,d"])
+    values["finetuning"]["text"]["context"] = 3
+    values["embedding"]["text"]["context"] = 1
+    readers = "embedding.text.context, finetuning.text.context"
+    assert mistakes(values) == [
+        f"mine/corpus.csv has no column 'dialogue' (did you mean 'dialog'?), which is read by {readers}",
+        f"mine/corpus.csv has no column 'turn', which is read by {readers}",
+    ]
+    values["corpus"] |= {"reader": "ravdess", "attribute_scale": None}
+    assert mistakes(values) == [
+        f"{entry}.text.context is {turns}, and the corpora of reader ravdess have no dialogues; expected 0, or one of"
+        " the readers ['iemocap', 'meld', 'table']"
+        for entry, turns in (("embedding", 1), ("finetuning", 3))
+    ]
+
+
 def test_a_relative_root_in_a_copy_of_dvc_exp_run_is_refused_by_its_reason(tmp_path, monkeypatch):
     copy = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
     copy.mkdir(parents=True)

@@ -98,8 +98,9 @@ def test_the_queue_holds_every_run_of_the_tables_and_runs_none_twice(paper):
     assert len({json.dumps(line) for line in lines}) == len(lines)
 
 
-def test_on_stand_ins_no_session_of_iemocap_is_queued():
-    assert [recipe for recipe, _ in queued("mersa", ["--small"])] == ["mersa", "mersa_six", "mersa_meld"]
+def test_every_table_of_mersa_is_queued_on_stand_ins_too():
+    expected = ["mersa", "mersa_sessions", "mersa_six", "mersa_meld"]
+    assert [recipe for recipe, _ in queued("mersa", ["--small"])] == expected
 
 
 def test_a_run_fills_the_rows_whose_parameters_it_has_and_no_other():

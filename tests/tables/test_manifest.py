@@ -32,6 +32,8 @@ def corpus(n: int = 40) -> Manifest:
             "valence": np.linspace(1, 7, n),
             "dominance": [np.nan] * n,
             "reference_text": [None if i % 2 else 'He said "ja", twice\n' for i in range(n)],
+            "dialogue": [None if i % 3 == 0 else f"d{i % 3}" for i in range(n)],
+            "turn": pd.Series([None if i % 3 == 0 else i for i in range(n)], dtype=object),
         }
     )
     return Manifest(frame, "toy", ("anger", "fear"), (-1.0, 1.0), "a toy")
@@ -55,6 +57,17 @@ def test_what_is_written_is_read(tmp_path):
                 None if value is None or value is np.nan else value for value in expected.astype(object)
             ], name
     assert len(found) == 40 and list(found.ids[:2]) == ["u000", "u001"]
+
+
+def test_dialogues_are_in_the_file_where_the_corpus_has_some_and_null_in_memory_elsewhere(tmp_path):
+    manifest.write(tmp_path / "with.parquet", corpus())
+    assert pq.read_schema(tmp_path / "with.parquet").names == manifest.SCHEMA.names
+    frame = corpus().frame
+    for without in (frame.drop(columns=["dialogue", "turn"]), frame.assign(dialogue=None, turn=np.nan)):
+        manifest.write(tmp_path / "without.parquet", Manifest(without, "toy", ("anger",)))
+        assert pq.read_schema(tmp_path / "without.parquet").names == manifest.SCHEMA.names[:-2]
+        result = manifest.read(tmp_path / "without.parquet").frame
+        assert list(result.columns) == manifest.SCHEMA.names and result[["dialogue", "turn"]].isna().all(axis=None)
 
 
 def test_what_one_row_is_given_no_other_row_gets(tmp_path):

@@ -66,6 +66,26 @@ def recorded(path: Path) -> Response:
     return Response(samples, int(np.argmax(size >= size.max() / 2)))
 
 
+def reverberation_time_s(response: Response) -> float:
+    """Return the reverberation time of a response in seconds, from the direct sound on.
+
+    T20 of ISO 3382-1: the least-squares line through Schroeder's decay curve from -5 to -25 dB, drawn out to -60 dB.
+
+    Raises:
+        InputError: the response has no decay
+    """
+    energy = np.square(response.samples[response.direct :], dtype=np.float64)
+    remaining = np.cumsum(energy[::-1])[::-1]
+    if not len(remaining) or remaining[0] == 0:
+        raise InputError("an impulse response without sound has no reverberation time")
+    decay = 10 * np.log10(np.maximum(remaining / remaining[0], 1e-12))
+    rows = np.flatnonzero((decay <= -5) & (decay >= -25))
+    if len(rows) < 2:
+        return 0.0  # it is over within a sample
+    slope = np.polyfit(rows / SAMPLE_RATE, decay[rows], 1)[0]
+    return float(-60 / slope)
+
+
 def simulated(
     count: int, rt60_s: tuple[float, float], seed: int, advance: Callable[[int], None] = lambda n: None
 ) -> list[Response]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline_lib.audio.decoding import decode, probe, resolve_under
 from pipeline_lib.errors import InputError
-from pipeline_lib.params.augmentation import AugmentationSettings, NoiseSettings, ReverberationSettings
+from pipeline_lib.params.augmentation import AugmentationSettings, NoiseSettings
 
 SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"))
 FILE_COLUMNS = ("file", "audio", "path")
@@ -61,34 +61,37 @@ def find(settings: AugmentationSettings) -> Sounds:
     noise, reverberation = settings.noise, settings.reverberation
     return Sounds(
         noises=_noises(noise) if noise.probability and noise.root is not None else (),
-        responses=_responses(reverberation) if reverberation.probability and reverberation.root is not None else (),
+        responses=responses_in(Path(reverberation.root), reverberation.table)
+        if reverberation.probability and reverberation.root is not None
+        else (),
     )
 
 
-def _noises(settings: NoiseSettings) -> tuple[Sound, ...]:
-    root = Path(str(settings.root))
-    files = _listed(root, settings.table)
-    if files and all(category is None for _, _, category in files):
-        raise InputError(f"{root / str(settings.table)} has no column {' or '.join(CATEGORY_COLUMNS)}, noises need one")
-    used = [file for file in files if file[2] in settings.snr_db]
+def noises_in(root: Path) -> tuple[Sound, ...]:
+    """Return every recording below a folder but those of a sub-folder ``rir``.
+
+    Raises:
+        InputError: the folder is missing or has no such recording, or one cannot be used
+    """
+    used = [file for file in _listed(root, None) if file[2] != RESPONSE]
     if not used:
-        categories = sorted({str(category) for _, _, category in files})
-        expected = f"snr_db names {sorted(settings.snr_db)}"
-        raise InputError(
-            f"{root} has recordings of {categories[:9]}, {expected} (is root one folder too high or too low?)"
-        )
-    sounds = _probed(used)
-    for sound in sounds:
-        if sound.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
-            decode(sound.path, max(0.0, sound.duration_s - _END_S))
-    return sounds
+        raise InputError(f"{root} has impulse responses alone, expected recordings of noise")
+    return _decodable(used)
 
 
-def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
-    root = Path(str(settings.root))
-    files = _listed(root, settings.table)
+def responses_in(root: Path, table: str | None = None) -> tuple[Sound, ...]:
+    """Return the impulse responses of a folder, as the module says.
+
+    Args:
+        root: the folder
+        table: CSV or Parquet below it, with the files; None walks the folder
+
+    Raises:
+        InputError: the folder is missing or has no response, or one cannot be used
+    """
+    files = _listed(root, table)
     categories = {category for _, _, category in files}
-    if RESPONSE in categories or (settings.table is not None and categories != {None}):
+    if RESPONSE in categories or (table is not None and categories != {None}):
         used = [file for file in files if file[2] == RESPONSE]
     else:
         used = [file for file in files if "noise" not in file[1].stem.lower()]
@@ -104,6 +107,30 @@ def _responses(settings: ReverberationSettings) -> tuple[Sound, ...]:
                 f"{sound.path} lasts {sound.duration_s:.1f} s, expected an impulse response of at most"
                 f" {LONGEST_RESPONSE_S:g} s (a recording of noise?)"
             )
+    return sounds
+
+
+def _noises(settings: NoiseSettings) -> tuple[Sound, ...]:
+    root = Path(str(settings.root))
+    files = _listed(root, settings.table)
+    if files and all(category is None for _, _, category in files):
+        raise InputError(f"{root / str(settings.table)} has no column {' or '.join(CATEGORY_COLUMNS)}, noises need one")
+    used = [file for file in files if file[2] in settings.snr_db]
+    if not used:
+        categories = sorted({str(category) for _, _, category in files})
+        expected = f"snr_db names {sorted(settings.snr_db)}"
+        raise InputError(
+            f"{root} has recordings of {categories[:9]}, {expected} (is root one folder too high or too low?)"
+        )
+    return _decodable(used)
+
+
+def _decodable(files: list[tuple[str, Path, str | None]]) -> tuple[Sound, ...]:
+    """Return the recordings of noise, the end of each decoded once."""
+    sounds = _probed(files)
+    for sound in sounds:
+        if sound.path.suffix.lower() != ".mp3":  # MP3 would be decoded from its start
+            decode(sound.path, max(0.0, sound.duration_s - _END_S))
     return sounds
 
 

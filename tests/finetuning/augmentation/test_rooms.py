@@ -79,3 +79,25 @@ def test_a_response_that_cannot_be_used_is_refused_by_name(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
     with pytest.raises(InputError, match=r"nan\.wav has samples that are NaN or infinite"):
         rooms.recorded(tmp_path / "nan.wav")
+
+
+def test_the_reverberation_time_is_pyroomacoustics_measurement():
+    from pyroomacoustics.experimental import measure_rt60
+
+    for number, response in enumerate(rooms.simulated(3, (0.3, 0.7), 5)):
+        expected = measure_rt60(response.samples[response.direct :].astype(np.float64), 16_000, decay_db=20)
+        assert rooms.reverberation_time_s(response) == pytest.approx(expected, rel=0.02), number
+
+
+def test_the_reverberation_time_is_the_decays():
+    for rt60_s in (0.2, 0.6, 1.5):
+        seconds = np.arange(int(1.5 * rt60_s * 16_000)) / 16_000
+        decay = np.random.default_rng(3).choice([-1.0, 1.0], len(seconds)) * 10 ** (-3 * seconds / rt60_s)
+        response = rooms.Response(np.concatenate([np.zeros(50), decay]).astype(np.float32), 50)
+        assert rooms.reverberation_time_s(response) == pytest.approx(rt60_s, rel=1e-3)
+
+
+def test_a_response_without_sound_has_no_reverberation_time():
+    assert rooms.reverberation_time_s(rooms.Response(np.eye(1, 100, 10, dtype=np.float32)[0], 10)) == 0.0
+    with pytest.raises(InputError, match="without sound has no reverberation time"):
+        rooms.reverberation_time_s(rooms.Response(np.zeros(100, np.float32), 0))

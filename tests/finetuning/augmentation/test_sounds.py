@@ -1,5 +1,7 @@
 """Folders and tables of recordings: what is found, what is refused."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,3 +166,19 @@ def test_the_identity_names_files_and_sizes(own):
 def test_settings_that_do_not_fit_together_are_refused(entry, message):
     with pytest.raises(InputError, match=message):
         AugmentationSettings.parse(entry, "finetuning.audio.augmentation")
+
+
+def test_a_folder_gives_its_noises_of_any_category_and_its_responses(folder):
+    assert [sound.name for sound in sounds.noises_in(folder)] == [
+        "music/jamendo/song.wav",
+        "noise/free-sound/rain.wav",
+        "noise/free-sound/tap.wav",
+        "speech/librivox/read.wav",
+    ]
+    assert [sound.name for sound in sounds.responses_in(folder)] == ["rir/decay.wav", "rir/delta.wav"]
+
+
+def test_a_folder_with_responses_alone_has_no_noise(folder, tmp_path):
+    shutil.copytree(folder / "rir", tmp_path / "rir")
+    with pytest.raises(InputError, match="has impulse responses alone, expected recordings of noise"):
+        sounds.noises_in(tmp_path)

@@ -1,0 +1,1 @@
+"""``ser evaluate``: a trained system on another corpus, over the labels that both have."""

@@ -1,0 +1,118 @@
+"""Scores of systems on the labels in common, each with an interval over speakers.
+
+Two ways of one posterior: *restricted* to the labels in common and scaled to sum to 1 again, as if the system were
+told that no other occurs; and over *all* its labels, where the choice of another one is an error. The first is the
+usual one between corpora, and the higher.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline_lib.evaluation.labels import Common, restricted, summed
+from pipeline_lib.params.scoring import BootstrapSettings
+from pipeline_lib.scoring.bootstrap import CATEGORY_METRICS, Tally, clusters, intervals, tally_categories
+from pipeline_lib.scoring.chance import chance
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
+
+ALL, RESTRICTED = "all_labels", "restricted"
+SHOWN = ("ua", "macro_f1", "wa")
+
+
+def over_common(manifest: Manifest, of: Common) -> Manifest:
+    """Return the corpus with the system's names of the labels in common; other utterances have no label.
+
+    Args:
+        manifest: the corpus
+        of: the labels in common
+    """
+    emotions = [of.names.get(emotion) if isinstance(emotion, str) else None for emotion in manifest.frame["emotion"]]
+    frame = manifest.frame.assign(emotion=pd.Series(emotions, index=manifest.frame.index, dtype=object))
+    return replace(manifest, frame=frame, labels=of.labels)
+
+
+def scores(
+    manifest: Manifest, systems: Mapping[str, Predictions], of: Common, bootstrap: BootstrapSettings
+) -> dict[str, Any]:
+    """Return every system's scores both ways, by label, and the confusions, and what chance gives.
+
+    Args:
+        manifest: the corpus over the labels in common, see ``over_common``; all of its utterances are scored
+        systems: predictions with posteriors by name
+        of: the labels in common
+        bootstrap: samples, seed and confidence of the intervals
+
+    Returns:
+        ``chance``; and by system ``n``, ``n_speakers``, ``n_missing`` (utterances that it does not predict),
+        ``restricted`` and ``all_labels`` (metrics with ``_lo`` and ``_hi``), ``labels`` (recall, precision, F1, n) and
+        ``confusion`` (rows are true labels)
+    """
+    everything = manifest.frame.assign(split="test")
+    result: dict[str, Any] = {"chance": chance(replace(manifest, frame=everything), "test"), "systems": {}}
+    for name, table in systems.items():
+        result["systems"][name] = _one(manifest, table, of, bootstrap)
+    return result
+
+
+def _one(manifest: Manifest, table: Predictions, of: Common, bootstrap: BootstrapSettings) -> dict[str, Any]:
+    assert table.posterior is not None
+    at = pd.Index(table.utterance_ids).get_indexer(manifest.ids)
+    truth = manifest.truth()
+    rows = (truth >= 0) & (at >= 0)
+    speakers = [name if isinstance(name, str) else None for name in manifest.frame["speaker"][rows]]
+    result: dict[str, Any] = {
+        "n": int(rows.sum()),
+        "n_speakers": len({*speakers} - {None}),
+        "n_missing": int(((truth >= 0) & (at < 0)).sum()),
+    }
+    if not rows.any():
+        return result
+    posterior, common = table.posterior[at[rows]], len(of.labels)
+    every, labels = summed(posterior, table.labels, of)
+    chosen = {RESTRICTED: restricted(posterior, table.labels, of).argmax(axis=1), ALL: every.argmax(axis=1)}
+    for way, prediction in chosen.items():
+        size = common if way == RESTRICTED else len(labels)
+        tally = tally_categories(truth[rows], prediction, clusters(speakers), size)
+        metrics = {name: partial(_of_common, name, common) for name in SHOWN}
+        result[way] = intervals(Tally(tally.sums, metrics), **bootstrap.model_dump())
+        if way == RESTRICTED:
+            cells = tally.sums.sum(axis=0)
+            result["confusion"] = cells.astype(int).tolist()
+            result["labels"] = _by_label(cells, of.labels)
+        else:
+            result["others_chosen"] = float((prediction >= common).mean())
+    return result
+
+
+def _of_common(name: str, common: int, cells: np.ndarray) -> np.ndarray:
+    """Return a score over the labels in common of confusions with further columns.
+
+    Args:
+        name: of the metric
+        common: number of labels in common, the first ones
+        cells: confusion counts, shape ``(..., n_all, n_all)``; rows behind the first ``common`` are empty
+
+    Returns:
+        shape ``(...,)``; ua and macro_f1 are means over the labels in common
+    """
+    scale = cells.shape[-1] / common if name != "wa" else 1.0  # the mean over all labels counts absent ones as 0
+    return CATEGORY_METRICS[name](cells) * scale
+
+
+def _by_label(cells: np.ndarray, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Return recall, precision and F1 of each label; one that is never true, or never chosen, has 0."""
+    hits, true, chosen = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)
+    return {
+        label: {
+            "n": int(true[k]),
+            "recall": float(hits[k] / true[k]) if true[k] else 0.0,
+            "precision": float(hits[k] / chosen[k]) if chosen[k] else 0.0,
+            "f1": float(2 * hits[k] / (true[k] + chosen[k])) if true[k] + chosen[k] else 0.0,
+        }
+        for k, label in enumerate(labels)
+    }

@@ -1,0 +1,1 @@
+"""A trained system, the folder of a project, applied to any manifest."""

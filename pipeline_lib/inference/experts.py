@@ -1,0 +1,141 @@
+"""Predictions of a project's trained experts: a table an expert, of folds one a member and their joined one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import pipeline_lib.encoders
+import pipeline_lib.experts
+import pipeline_lib.networks
+from pipeline_lib.encoders.device import pick
+from pipeline_lib.errors import InputError
+from pipeline_lib.experts import disk, folds
+from pipeline_lib.experts.outputs import repeatable
+from pipeline_lib.experts.predict import Expert, predict
+from pipeline_lib.experts.settings import ExpertSettings
+from pipeline_lib.experts.utterances import Utterances, from_manifest
+from pipeline_lib.inference.members import Member
+from pipeline_lib.inference.project import Project
+from pipeline_lib.inference.record import Record
+from pipeline_lib.modalities import BOTH
+from pipeline_lib.shards import store
+from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
+from pipeline_lib.tables import predictions
+from pipeline_lib.tables.folds import joined
+from pipeline_lib.tables.manifest import Manifest, keep
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What experts read.
+
+    Attributes:
+        manifest: the utterances
+        root: folder that its audio paths start from
+        transcripts: in the manifest's order, None where no expert reads them
+    """
+
+    manifest: Manifest
+    root: Path
+    transcripts: Sequence[str] | None
+
+    def of(self, member: Member, settings: ExpertSettings) -> Utterances:
+        """Return the utterances that a member predicts, as an expert reads them.
+
+        Args:
+            member: of the system
+            settings: of the expert
+        """
+        texts = self.transcripts
+        if texts is not None:
+            texts = [text for text, taken in zip(texts, member.rows, strict=True) if taken]
+        corpus = keep(self.manifest, member.rows)
+        return from_manifest(corpus, self.root, settings.modalities, texts, settings.text, settings.context)
+
+
+def folder_of(project: Project, name: str, member: Member) -> Path:
+    """Return the folder of an expert, of folds that of a member's.
+
+    Args:
+        project: of the system
+        name: of the expert
+        member: of the system
+
+    Raises:
+        InputError: the expert is not trained, or has folds where the system has none, or the reverse
+    """
+    folder = project.models / name
+    of_folds = folds.experts_of(folder)
+    if bool(of_folds) != (member.fold is not None):
+        expected = "an expert a fold" if member.fold is not None else "one expert"
+        raise InputError(f"{folder} does not hold {expected}, as fusion.folds of {project.folder} says; run dvc repro")
+    if member.fold is None:
+        return folder
+    if member.fold >= len(of_folds):
+        raise InputError(f"{folder} has {len(of_folds)} folds, the fusion {project.n_folds}; run dvc repro")
+    return of_folds[member.fold]
+
+
+def reads_transcripts(project: Project, name: str, member: Member) -> bool:
+    """Return whether an expert reads ASR transcripts.
+
+    Args:
+        project: of the system
+        name: of the expert
+        member: of the system
+    """
+    settings = disk.read_settings(folder_of(project, name, member))
+    return "text" in settings.modalities and settings.text == "transcripts"
+
+
+def write_tables(
+    project: Project, name: str, members: Sequence[Member], combinations: Sequence[str], inputs: Inputs, out: Path
+) -> None:
+    """Write an expert's predictions from all its modalities, and from each of some combinations of them.
+
+    Args:
+        project: of the system
+        name: of the expert
+        members: that predict any utterance
+        combinations: other than all modalities
+        inputs: what is read
+        out: folder with the layout of ``data/``
+
+    Raises:
+        InputError: the expert cannot be loaded or read the utterances, or memory does not suffice
+    """
+    stems = {BOTH: f"predictions/{name}"} | {each: f"predictions_alone/{name}/{each}" for each in combinations}
+    for member in members:
+        _write_member(project, name, member, stems, inputs, out)
+    if members[0].fold is not None:
+        for stem in stems.values():
+            tables = [predictions.read(out / member.table(stem)) for member in members]
+            predictions.write(out / f"{stem}.parquet", joined(tables))
+
+
+def _write_member(
+    project: Project, name: str, member: Member, stems: Mapping[str, str], inputs: Inputs, out: Path
+) -> None:
+    """Write what one member's expert predicts, the table of each combination; what an earlier run wrote stays."""
+    entry = project.params.finetuning.get(name)
+    if entry is None:
+        raise InputError(f"params.yaml of {project.folder} has no entry finetuning.{name}, which the system reads")
+    record, folder, batch_size = Record(out), folder_of(project, name, member), entry.predict.batch_size
+    read = inputs.of(member, disk.read_settings(folder))
+    device = pick(project.machine.finetuning.device)
+    packages = (pipeline_lib.experts, pipeline_lib.networks, pipeline_lib.encoders)
+    used = (file_digest(folder), code_digest(*packages), torch.__version__, device.type, batch_size)
+    digest = fingerprint(*used, read.ids.tolist(), read.content)
+    if all(record.has(member.table(stem), digest) for stem in stems.values()):
+        return
+    repeatable(device)
+    if project.machine.finetuning.threads is not None:
+        torch.set_num_threads(project.machine.finetuning.threads)
+    expert, shards = Expert.load(folder, device), project.work / "inference" / name / digest
+    options = {"batch_size": batch_size, "machine": project.machine.finetuning, "folder": shards, "name": name}
+    for combination, stem in stems.items():
+        predictions.write(out / member.table(stem), predict(expert, read, combination=combination, **options))
+        record.add(member.table(stem), digest)
+    store.discard(shards)
