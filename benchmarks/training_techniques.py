@@ -157,13 +157,13 @@ def main(
         parts: list[tuple[Manifest, tuple[int, int] | None]] = [(corpus, None)]
         if fold:
             parts = [(folds.view(corpus, number), (number, folds.count(corpus))) for number in fold]
-        sums = {}
-        for name in [WITHOUT, *(name for name in only or TECHNIQUES if name != WITHOUT)]:
-            sums[name] = [
-                together([tallies(view, trained(expert, name, seed, view, part)) for view, part in parts])
-                for seed in seeds or SEEDS
-            ]
-            print(row(name, sums[name], sums[WITHOUT]), flush=True)
+        names = [WITHOUT, *(name for name in only or TECHNIQUES if name != WITHOUT)]
+        sums: dict[str, list[dict[str, Tally]]] = {name: [] for name in names}
+        for seed in seeds or SEEDS:
+            for name in names:
+                sums[name].append(
+                    together([tallies(view, trained(expert, name, seed, view, part)) for view, part in parts])
+                )
     metrics = [f"{metric} a seed | mean | difference" for metric in sums[WITHOUT][0]]
     print(f"\n| technique | {' | '.join(metrics)} |\n|{'---|' * (1 + 3 * len(metrics))}")
     print("\n".join(row(name, own, sums[WITHOUT]) for name, own in sums.items()))
