@@ -6,8 +6,8 @@ prints macro-F1, UA and mean CCC on test, their mean over the seeds, and the dif
 interval over speakers, in pairs. A run that was finished is not repeated.
 
 ``--project FOLDER --expert NAME --fold 0 --fold 1`` does it for another expert of audio: of a project with folds, the
-test parts of these folds together. ``--only smoothing --only average`` chooses techniques. Without annotators' votes in
-the corpus its labels are the plurality, and nobody can be left out.
+test parts of these folds together. ``--only smoothing --only average`` chooses techniques, ``--base`` changes every
+row's entry, as YAML. Without annotators' votes in the corpus its labels are the plurality, and nobody can be left out.
 """
 
 from contextlib import chdir
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from ruamel.yaml import YAML
 
 from benchmarks.demonstration_seeds import BEFORE, lay, stages
 from pipeline_lib.command import run
@@ -24,6 +25,7 @@ from pipeline_lib.params.base import read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.scoring.bootstrap import Tally, clusters, interval, resampled, tally_attributes, tally_categories
+from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import folds, manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
 
@@ -32,14 +34,20 @@ WITHOUT = "without"
 SOFT = {"targets": {"soft_labels": True}}
 TECHNIQUES: dict[str, dict[str, Any]] = {
     WITHOUT: {},
-    "mixing": {"augmentation": {"mixing": {"probability": 0.5, "alpha": 1.0}}},
+    "mixing": {
+        "augmentation": {"mixing": {"probability": 0.5, "alpha": 1.0}},
+        "cache_embeddings": False,  # frames of mixtures differ from epoch to epoch
+        "embedding": None,
+    },
     "annotators": {"targets": {"annotator_dropout": 0.2}},
     "smoothing": {"losses": {"label_smoothing": 0.1}},
     "average": {"phases": {"main": {"ema_decay": 0.99}}},
 }
 
 
-def trained(expert: str, technique: str, seed: int, corpus: Manifest, fold: tuple[int, int] | None) -> Path:
+def trained(
+    expert: str, technique: str, seed: int, corpus: Manifest, fold: tuple[int, int] | None, base: dict[str, Any]
+) -> Path:
     """Train one expert of the project in this folder, where it is not there yet, and return its predictions.
 
     Args:
@@ -48,13 +56,15 @@ def trained(expert: str, technique: str, seed: int, corpus: Manifest, fold: tupl
         seed: of the training
         corpus: the manifest, or the view of one fold
         fold: number from 0 and how many there are; None without folds
+        base: what every row changes of the entry
     """
-    own = Path("work/techniques_runs") / expert / f"{technique}_{seed}{'' if fold is None else f'_{fold[0]}'}"
+    runs = Path("work/techniques_runs") / (f"{expert}_{fingerprint(base)[:8]}" if base else expert)
+    own = runs / f"{technique}_{seed}{'' if fold is None else f'_{fold[0]}'}"
     table = own / "predictions.parquet"
     if table.exists():
         return table
     entry, soft = read_value(f"finetuning.{expert}"), corpus.frame["votes"].notna().any()
-    for change in (SOFT if soft else {}, TECHNIQUES[technique], {"seed": seed}):
+    for change in (base, SOFT if soft else {}, TECHNIQUES[technique], {"seed": seed}):
         entry = merged(entry, change)
     settings = FinetuningSettings.parse(entry, f"finetuning.{expert}")
     paths = {"expert": own / "expert", "curve": own / "curve.csv", "work": own / "work"}
@@ -145,6 +155,7 @@ def main(
     project: Annotated[Path | None, typer.Option(help="null: the demonstration in work/techniques")] = None,
     expert: str = "audio",
     fold: Annotated[list[int] | None, typer.Option(help="numbers from 0, of a corpus with folds")] = None,
+    base: Annotated[str, typer.Option(help="changes of every row's entry, as YAML")] = "{}",
 ) -> None:
     """Train each technique under each seed and print a table."""
     if project is None:
@@ -152,18 +163,19 @@ def main(
         if not (project / "data/manifest.parquet").exists():
             lay(project, 1)
             stages(project, BEFORE)
+    changes = YAML(typ="safe").load(base)
     with chdir(project):
         corpus = manifest.read(Path("data/manifest.parquet"))
         parts: list[tuple[Manifest, tuple[int, int] | None]] = [(corpus, None)]
         if fold:
             parts = [(folds.view(corpus, number), (number, folds.count(corpus))) for number in fold]
-        sums = {}
-        for name in [WITHOUT, *(name for name in only or TECHNIQUES if name != WITHOUT)]:
-            sums[name] = [
-                together([tallies(view, trained(expert, name, seed, view, part)) for view, part in parts])
-                for seed in seeds or SEEDS
-            ]
-            print(row(name, sums[name], sums[WITHOUT]), flush=True)
+        names = [WITHOUT, *(name for name in only or TECHNIQUES if name != WITHOUT)]
+        sums: dict[str, list[dict[str, Tally]]] = {name: [] for name in names}
+        for seed in seeds or SEEDS:
+            for name in names:
+                sums[name].append(
+                    together([tallies(view, trained(expert, name, seed, view, part, changes)) for view, part in parts])
+                )
     metrics = [f"{metric} a seed | mean | difference" for metric in sums[WITHOUT][0]]
     print(f"\n| technique | {' | '.join(metrics)} |\n|{'---|' * (1 + 3 * len(metrics))}")
     print("\n".join(row(name, own, sums[WITHOUT]) for name, own in sums.items()))

@@ -55,8 +55,9 @@ class Batch:
 
     def _part(self, selection: np.ndarray | slice) -> "Batch":
         columns = ("rows", "starts_s", "durations_s", "seeds", "partners", "shares")
-        values = {name: getattr(self, name) for name in columns}
-        return replace(self, **{name: None if each is None else each[selection] for name, each in values.items()})
+        values: dict[str, Any] = {name: getattr(self, name) for name in columns}
+        parts: dict[str, Any] = {name: None if each is None else each[selection] for name, each in values.items()}
+        return replace(self, **parts)
 
 
 class Loader(Dataset):

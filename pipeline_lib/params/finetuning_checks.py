@@ -161,11 +161,13 @@ def _check_losses(entry: ExpertEntry, phase: str, losses: LossSettings) -> None:
             )
     mixed = entry.augmentation.mixing.probability > 0
     if weights["multi_similarity"] > 0 and (targets.soft_labels or mixed):
-        given, remedy = ("augmentation.mixing is on", "its probability to 0")
-        if targets.soft_labels:
-            given, remedy = "targets.soft_labels is true", "soft_labels to false"
+        soft, mixing = (
+            ("targets.soft_labels is true", "soft_labels to false"),
+            ("augmentation.mixing is on", "its probability to 0"),
+        )
+        what, remedy = soft if targets.soft_labels else mixing
         raise ValueError(
-            f"phase {phase!r} gives multi_similarity a weight in its losses and {given}; it pairs utterances of one"
+            f"phase {phase!r} gives multi_similarity a weight in its losses and {what}; it pairs utterances of one"
             f" label, set {remedy}"
         )
     if losses.label_smoothing > 0 and not (weights["cross_entropy"] or weights["focal"]):

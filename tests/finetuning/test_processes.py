@@ -25,6 +25,7 @@ SHORT = {"phases": {"only": {"epochs": 1}}}  # four steps
 SCORED = {"head": {"kind": "sequence_classification"}}
 STILL = {"adaptation": {"lora": {"lora_dropout": 0.0}}}  # nothing is random, no batch norm
 BOTH = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
+AVERAGED = {"phases": {"only": {"ema_decay": 0.5}}, "augmentation": {"mixing": {"probability": 0.5}}}
 
 
 def write(folder: Path, tones, **experts) -> Path:
@@ -60,7 +61,7 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
 
 
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
-    audio = corpora.settings(tones.w2v_bert, "audio", **SHORT, **BOTH)
+    audio = corpora.settings(tones.w2v_bert, "audio", **corpora.merged(SHORT, AVERAGED), **BOTH)
     several = corpora.merged(BOTH, {"losses": {"class_weights": "balanced"}})
     text = corpora.settings(tones.llama, "text", **SHORT, **SCORED, **STILL, **several)
     sparing = corpora.settings(tones.llama_wide, "text", **SHORT, **SCORED, **STILL, encoder={"weights": "nf4"})
