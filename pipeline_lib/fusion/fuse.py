@@ -107,7 +107,7 @@ def fuse(
         _refuse_absent_labels(inputs, available(posteriors), settings)
         _warn_of_grid(len(posteriors), settings)
         fuser = _fit_posterior(inputs, posteriors, inputs.tuning, patterns(available(posteriors)), settings)
-        fused = replace(fused, training_prior=_prior(inputs, fuser), posterior=fuser.predict_proba(posteriors))
+        fused = replace(fused, training_prior=contained_prior(inputs, fuser), posterior=fuser.predict_proba(posteriors))
     if (attributes := inputs.attributes) is not None:
         attribute_fuser = _fit_attributes(inputs, attributes, inputs.tuning, settings)
         fused = replace(fused, attributes=attribute_fuser.predict(attributes))
@@ -259,11 +259,19 @@ def _warn_of_grid(n_experts: int, settings: FusionSettings) -> None:
         )
 
 
-def _prior(inputs: Inputs, fuser: Fuser | Biased) -> np.ndarray | None:
-    """Return the label prior that the fused posterior contains, None where an expert's is not known, and of a vote."""
+def contained_prior(inputs: Inputs, fuser: Fuser | Biased) -> np.ndarray | None:
+    """Return the label prior that the fused posterior contains, None where an expert's is not known, and of a vote.
+
+    Args:
+        inputs: the experts' values; of a stacked logistic regression those that it was fitted on
+        fuser: fitted
+
+    Returns:
+        shape ``(n_labels,)``
+    """
     match fuser:
         case Biased():
-            prior = _prior(inputs, fuser.fuser)
+            prior = contained_prior(inputs, fuser.fuser)
             return None if prior is None else biased(prior[None], fuser.biases_)[0]
         case Interpolation():
             experts = inputs.posterior_experts

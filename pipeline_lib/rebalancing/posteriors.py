@@ -52,7 +52,8 @@ def read(source: str, manifest: Manifest, settings: PosteriorsSettings, name: st
     path = table_path(source, f"rebalancing.{name}.reads.source")
     where = f"rebalancing.{name}.posteriors"
     columns = _columns(path, manifest.labels, settings, where)
-    row_of, utterances = {}, _Utterances(manifest)
+    row_of: dict[int, str] = {}
+    utterances = _Utterances(manifest)
     values, locations, rows, unknown = [], [], [], []
     for location, cells in table_files.rows(path, [settings.id_column, *columns.values()]):
         row = utterances.row(location, cells[settings.id_column])
