@@ -79,8 +79,8 @@ def test_a_misfit_is_refused_by_key(changes, expected):
 
 
 def test_probabilities_of_another_system_have_folds_where_the_corpus_has():
-    given = "rebalancing.other={reads: {source: posteriors/x.csv}, prior: none}"
+    given = "rebalancing.text={reads: {source: posteriors/x.csv}, prior: none}"
     assert mistakes(given) == []
-    (line,) = mistakes(*ALL, given)
-    assert line.startswith("rebalancing.other.folds is false, but corpus.split.method is 'folds'")
+    (line,) = mistakes(*ALL[:-3], *ALL[-2:], given, "fusion.experts=[audio]")
+    assert line.startswith("rebalancing.text.folds is false, but corpus.split.method is 'folds'")
     assert mistakes(*ALL, given.replace("prior", "folds: true, prior")) == []

@@ -260,7 +260,7 @@ def test_a_table_of_another_systems_probabilities_is_an_entrys_source_where_it_i
     params = filled(overlaid(overlay))
     assert params["rebalancing"]["other"]["reads"]["source"] == "posteriors/x.csv"
     path = tmp_path / "params.yaml"
-    YAML12.dump(params, path)
+    path.write_text(json.dumps(params))
     checked = check(path, present=False)
     assert checked.rebalancing["other"].posteriors.training_prior == "uniform"
     with pytest.raises(ParameterError) as error:
