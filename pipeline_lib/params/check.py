@@ -1,7 +1,7 @@
 """Read the whole of params.yaml and refuse what no stage could run with, before the first model loads."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from pipeline_lib.params import foresight
 from pipeline_lib.params.base import FILLER, PARAMS, ParameterError, read_params, short
 from pipeline_lib.params.corpus import check_root, demonstration_left
 from pipeline_lib.params.finetuning import FinetuningSettings
-from pipeline_lib.params.folds import wrong_folds
+from pipeline_lib.params.folds import WRONG_FOLDS
 from pipeline_lib.params.inputs import (
     branches_of,
     made_by_stages,
@@ -234,16 +234,16 @@ def _table_mistakes(params: Params) -> list[str]:
     return [] if params.corpus.root in made_by_stages(params) else foresight.wrong_table(params)
 
 
-BETWEEN_SECTIONS: tuple[Callable[[Params], list[str]], ...] = (
+BETWEEN_SECTIONS: tuple[Callable[[Params], Iterable[str]], ...] = (
     _unknown_sources,
     _absent_layers,
     _unknown_experts,
     _wrong_branches,
     lambda params: demonstration_left(params.corpus),
     _unknown_tables,
-    wrong_folds,
+    *WRONG_FOLDS,
     wrong_slots,
-    foresight.wrong_values,
+    *foresight.WRONG_VALUES,
 )
 ABSENT: tuple[Callable[[Params], list[str]], ...] = (
     _root_mistakes,

@@ -1,6 +1,6 @@
 """Folds across the sections of params.yaml: who fits once a fold, and who then reads the folds' tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipeline_lib.params.inputs import parts_with_encoder
@@ -10,11 +10,6 @@ from pipeline_lib.params.sections import Params
 
 METHOD = "folds"  # of corpus.split
 WITHOUT_DEVELOPMENT = ("uniform", "given", "none")  # priors for which no utterance of a split is read
-
-
-def wrong_folds(params: Params) -> list[str]:
-    """Return, a line each, the entries whose ``folds`` does not fit the corpus or what they read."""
-    return [*_of_the_corpus(params), *_of_experts(params), *_of_fusion(params), *_encoders_of_folds(params)]
 
 
 def _of_the_corpus(params: Params) -> Iterator[str]:
@@ -116,3 +111,12 @@ def _reads_a_split(entry: RebalancingSettings) -> bool:
 
 def _yaml(value: bool) -> str:
     return str(value).lower()
+
+
+# each returns, a line each, the entries whose ``folds`` does not fit the corpus or what they read
+WRONG_FOLDS: tuple[Callable[[Params], Iterable[str]], ...] = (
+    _of_the_corpus,
+    _of_experts,
+    _of_fusion,
+    _encoders_of_folds,
+)

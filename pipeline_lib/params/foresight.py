@@ -19,11 +19,6 @@ LEARNING_RATES = (1e-8, 0.1)  # of Adam and AdamW: below nothing moves, above no
 LARGEST_TABLE = 32 << 20  # bytes that are read for the names of a table's own subsets, in about half a second
 
 
-def wrong_values(params: Params) -> list[str]:
-    """Return, a line each, the values that no run can use, as far as params.yaml and local checkpoints tell."""
-    return [*_layers(params), *_epochs(params), *_rates(params), *_contexts(params)]
-
-
 def wrong_table(params: Params) -> list[str]:
     """Return, a line each, what the entries need of the corpus's table and its header lacks.
 
@@ -219,3 +214,7 @@ def _with_context(params: Params) -> Iterator[tuple[str, int]]:
     """Yield the dotted name and the context of every entry of embedding and finetuning."""
     yield from ((f"embedding.{name}", entry.context) for name, entry in params.embedding.items())
     yield from ((f"finetuning.{name}", expert.context) for name, expert in params.finetuning.items())
+
+
+# each returns, a line each, values that no run can use, as far as params.yaml and local checkpoints tell
+WRONG_VALUES = (_layers, _epochs, _rates, _contexts)
