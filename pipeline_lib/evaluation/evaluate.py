@@ -143,7 +143,7 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     normalised = [
         name
         for name, entry in system.params.rebalancing.items()
-        if entry.source is not None and entry.source.normalise == "speaker"
+        if entry.normalise == "speaker" or (entry.source is not None and entry.source.normalise == "speaker")
     ]
     if normalised:
         cautions.append(

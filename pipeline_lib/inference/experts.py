@@ -1,9 +1,10 @@
 """Predictions of a project's trained experts: a table an expert, of folds one a member and their joined one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import pipeline_lib.encoders
@@ -24,7 +25,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import predictions
 from pipeline_lib.tables.folds import joined
-from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,28 @@ class Inputs:
         manifest: the utterances
         root: folder that its audio paths start from
         transcripts: in the manifest's order, None where no expert reads them
+        by_member: whether a member predicts its own utterances alone; else all, which a normalisation by speaker needs
     """
 
     manifest: Manifest
     root: Path
     transcripts: Sequence[str] | None
+    by_member: bool = True
 
     def of(self, member: Member, settings: ExpertSettings) -> Utterances:
-        """Return the utterances that a member predicts, as an expert reads them.
+        """Return the corpus as an expert reads it, of which a member predicts those that have any of its modalities.
+
+        The others are not left out: they may be the previous turns of a dialogue.
 
         Args:
             member: of the system
             settings: of the expert
         """
-        texts = self.transcripts
-        if texts is not None:
-            texts = [text for text, taken in zip(texts, member.rows, strict=True) if taken]
-        corpus = keep(self.manifest, member.rows)
-        return from_manifest(corpus, self.root, settings.modalities, texts, settings.text, settings.context)
+        read = from_manifest(
+            self.manifest, self.root, settings.modalities, self.transcripts, settings.text, settings.context
+        )
+        rows = member.rows if self.by_member else np.ones(len(read), dtype=bool)
+        return replace(read, present=read.present & rows[:, None])
 
 
 def folder_of(project: Project, name: str, member: Member) -> Path:
@@ -111,7 +116,7 @@ def write_tables(
         _write_member(project, name, member, stems, inputs, out)
     if members[0].fold is not None:
         for stem in stems.values():
-            tables = [predictions.read(out / member.table(stem)) for member in members]
+            tables = [member.own(predictions.read(out / member.table(stem)), inputs.manifest) for member in members]
             predictions.write(out / f"{stem}.parquet", joined(tables))
 
 
@@ -127,7 +132,7 @@ def _write_member(
     device = pick(project.machine.finetuning.device)
     packages = (pipeline_lib.experts, pipeline_lib.networks, pipeline_lib.encoders)
     used = (file_digest(folder), code_digest(*packages), torch.__version__, device.type, batch_size)
-    digest = fingerprint(*used, read.ids.tolist(), read.content)
+    digest = fingerprint(*used, read.ids.tolist(), read.content, read.context, read.present.tolist())
     if all(record.has(member.table(stem), digest) for stem in stems.values()):
         return
     repeatable(device)

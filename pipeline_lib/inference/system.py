@@ -126,7 +126,7 @@ class _Run:
                 name, combination = _expert_of(path)
                 combinations.setdefault(name, set()).add(combination)
         for name, of_expert in sorted(combinations.items()):
-            self._predict(name, sorted(of_expert - {BOTH}))
+            self._predict(name, sorted(of_expert - {BOTH}), rebalanced)
         for name in rebalanced:
             self._rebalance(name)
         self._fuse()
@@ -157,9 +157,12 @@ class _Run:
         embed(self.manifest, self.root, texts, settings, out, self.project.work, self.project.machine.embedding)
         self.project.check_embedding(name, out)
 
-    def _predict(self, name: str, combinations: Sequence[str]) -> None:
+    def _predict(self, name: str, combinations: Sequence[str], rebalanced: Sequence[str]) -> None:
         reads = experts.reads_transcripts(self.project, name, self.members[0])
-        inputs = experts.Inputs(self.manifest, self.root, self.texts() if reads else None)
+        settings = [model.settings for entry in rebalanced for _, model in self._models(entry)]
+        normalised = [each.reads.source for each in settings if each.normalise == "speaker"]
+        by_member = not any(_expert_of(path)[0] == name for path in normalised)
+        inputs = experts.Inputs(self.manifest, self.root, self.texts() if reads else None, by_member)
         experts.write_tables(self.project, name, self.members, combinations, inputs, self.out)
 
     def _models(self, name: str) -> list[tuple[Member | None, models.Model]]:
