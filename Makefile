@@ -1,6 +1,7 @@
 # Two commands: `make repro` runs the pipeline, `make test` checks the code. Both make .venv first.
 # `make acceptance` holds the tests that take too long for every change.
 PYTHON ?= python3.11
+RECIPES ?= taltech
 BIN := .venv/bin
 SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills ray_chaos
 
@@ -8,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro test acceptance coverage lint faults audit clean
+.PHONY: install repro rehearse test acceptance coverage lint faults audit clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,6 +23,11 @@ install: .venv/installed
 repro: install
 	$(BIN)/ser doctor --dvc-only --fix
 	$(BIN)/dvc repro
+
+# Before an expensive run: hours, memory and disk of a recipe at MSP-Podcast's size, steps with random weights on this
+# device, a kill and a resume. `make rehearse RECIPES="taltech distilled" REHEARSE=--plan`
+rehearse: install
+	$(BIN)/ser rehearse $(RECIPES) $(REHEARSE)
 
 lint: install
 	$(BIN)/ruff check .

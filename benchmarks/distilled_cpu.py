@@ -30,32 +30,25 @@ import numpy as np
 import torch
 import typer
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, HubertConfig, PretrainedConfig, PreTrainedTokenizerFast, Wav2Vec2Config
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from pipeline_lib.command import run
 from pipeline_lib.encoders.load import load_speech, load_text
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import TextEncoder
-from pipeline_lib.encoders.vggish import VggishConfig
 from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.rehearsal.published import configuration
 
-LARGE_ROBUST = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "feat_extract_norm": "layer",
-    "do_stable_layer_norm": True,
-    "conv_bias": True,
+SPEECH: dict[str, PretrainedConfig] = {
+    "DistilHuBERT": configuration("ntu-spml/distilhubert"),
+    "HuBERT base": configuration("facebook/hubert-base-ls960"),
+    "wav2vec2-large-robust": configuration("facebook/wav2vec2-large-robust"),
+    "VGGish": configuration("models/vggish"),
 }
-TINY = {"hidden_size": 312, "intermediate_size": 1200, "num_hidden_layers": 4, "num_attention_heads": 12}
-SPEECH: dict[str, PretrainedConfig] = {  # transformers' defaults are the base models'
-    "DistilHuBERT": HubertConfig(num_hidden_layers=2, feat_proj_layer_norm=False),
-    "HuBERT base": HubertConfig(),
-    "wav2vec2-large-robust": Wav2Vec2Config(**LARGE_ROBUST),
-    "VGGish": VggishConfig(),
+TEXT: dict[str, PretrainedConfig] = {
+    "TinyBERT": configuration("huawei-noah/TinyBERT_General_4L_312D"),
+    "BERT base": configuration("google-bert/bert-base-uncased"),
 }
-TEXT: dict[str, PretrainedConfig] = {"TinyBERT": BertConfig(**TINY), "BERT base": BertConfig()}
 KEPT = {"wav2vec2-large-robust": 12}  # blocks
 ATTRIBUTES = 3
 RETURNING = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # glibc gives a megabyte back at once, and not when it likes

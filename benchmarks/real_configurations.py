@@ -21,16 +21,13 @@ thousand parameters, which a CPU runs in a second.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 import typer
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import PretrainedConfig
 
 from benchmarks.real_experts import CHUNK_S, EXPERTS, TOKENS, TOKENS_PER_S, batch, batch_size, build, tiny
@@ -42,14 +39,9 @@ from pipeline_lib.finetuning import optimisation
 from pipeline_lib.labels import PRIMARY
 from pipeline_lib.networks.adapters import trained_by_module
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.rehearsal.arithmetic import FOUR_BIT, make_fake, packed_names
+from pipeline_lib.rehearsal.arithmetic import run as run_counted
 
-FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight
-ATTENTION_FLOP = {  # torch's counter knows the kernels of CUDA only
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda *shapes, **_: sdpa_flop_count(*shapes[:3]),
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda *shapes, **_: sdpa_backward_flop_count(
-        *shapes[:4]
-    ),
-}
 CARDS_GB = (24, 48, 80)
 SPARE_GB = 3.0
 
@@ -83,7 +75,7 @@ def estimate(config: PretrainedConfig, settings: FinetuningSettings) -> Estimate
     with torch.device("meta"):  # 4 bit is built as bfloat16: its numbers are packed, its shapes are the same
         network = build(config, settings, torch.device("meta"), "bfloat16" if precision == "nf4" else precision)
     rows = trained_by_module(network)
-    packed = set(_packed(network)) if precision == "nf4" else set()
+    packed = set(packed_names(network)) if precision == "nf4" else set()
     weights = sum(
         tensor.numel() * (FOUR_BIT if name in packed else 4 if precision == "nf4" else tensor.element_size())
         for name, tensor in network.named_parameters()
@@ -100,47 +92,13 @@ def estimate(config: PretrainedConfig, settings: FinetuningSettings) -> Estimate
     return Estimate(encoder, rows, weights, 12 * trained, saved, forward / seconds, both / seconds)
 
 
-def _packed(network: nn.Module) -> Iterator[str]:
-    """Yield the names of weights that nf4 packs: of the encoder's linear layers, LoRA's own left out."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear) and name.startswith("encoder.") and "lora_" not in name:
-            yield f"{name}.weight"
-
-
 def _run_on_nothing(network: nn.Module, settings: FinetuningSettings, packed: set[str]) -> tuple[int, int, int]:
     """Return bytes that autograd saves of a batch's forward pass, and FLOP of that pass, alone and with backward."""
-    saved: dict[int, Tensor] = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        _make_fake(network, packed)
+        make_fake(network, packed)
         inputs = batch(network, settings)
-        own = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
-
-        def keep(tensor: Tensor) -> Tensor:
-            if tensor.untyped_storage()._cdata not in own:
-                saved.setdefault(tensor.untyped_storage()._cdata, tensor)
-            return tensor
-
-        counter = FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOP)
-        with counter:
-            with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", dtype=torch.bfloat16):
-                outputs = network(inputs)
-            forward = counter.get_total_flops()
-            activations = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
-            outputs["logits"].float().sum().backward()
-    return activations, forward, counter.get_total_flops()
-
-
-def _make_fake(network: nn.Module, packed: set[str]) -> None:
-    """Put fake tensors of a CPU in the place of those on the meta device; beside packed weights all is in float32."""
-    for prefix, module in network.named_modules():
-        for name, tensor in module._parameters.items():
-            if tensor is not None:
-                dtype = torch.float32 if packed and f"{prefix}.{name}" not in packed else tensor.dtype
-                replaced = torch.empty(tensor.shape, dtype=dtype)
-                module._parameters[name] = nn.Parameter(replaced, requires_grad=tensor.requires_grad)
-        for name, tensor in module._buffers.items():
-            if tensor is not None:
-                module._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return run_counted(network, lambda: network(inputs)["logits"].float().sum(), backward=True)
 
 
 def row(name: str, result: Estimate) -> str:

@@ -1,6 +1,6 @@
 """The experts of the TalTech recipes with their real architectures and random weights; nothing is downloaded.
 
-The configurations are written out below, as they are in the checkpoints.
+The configurations are those of ``pipeline_lib.rehearsal.published``.
 """
 
 import json
@@ -12,24 +12,15 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models
 from torch import nn
-from transformers import (
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    Wav2Vec2BertConfig,
-)
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-from pipeline_lib.encoders.sonar import SonarSpeechConfig
 from pipeline_lib.experts import disk
 from pipeline_lib.experts.settings import ExpertBranch, ExpertSettings
 from pipeline_lib.labels import PRIMARY, PSEUDO
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.recipes.compose import compose
+from pipeline_lib.rehearsal.published import configuration
 
-LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
-LLAMA_70B = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
-LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 CHUNK_S, TOKENS, TOKENS_PER_S = 4.0, 64, 4.0
 FRAMES = 199  # of 4 s: 398 of 25 ms every 10 ms, two stacked
@@ -49,19 +40,11 @@ class Expert:
 
 
 EXPERTS = {
-    "audio": Expert("taltech", Wav2Vec2BertConfig(**LARGE), "555 M"),
-    "sonar": Expert("taltech_postevaluation", SonarSpeechConfig(**LARGE), "628 M"),
-    "roberta": Expert(
-        "taltech",
-        RobertaConfig(**LARGE, vocab_size=50265, max_position_embeddings=514, type_vocab_size=1),
-        "355 M",
-    ),
-    "text": Expert("taltech", LlamaConfig(**LLAMA_7B, vocab_size=32000, max_position_embeddings=4096), "6.74 B"),
-    "llama70b": Expert(
-        "taltech_postevaluation",
-        LlamaConfig(**LLAMA_70B, num_key_value_heads=8, vocab_size=32000, max_position_embeddings=4096),
-        "69 B",
-    ),
+    "audio": Expert("taltech", configuration("facebook/w2v-bert-2.0"), "555 M"),
+    "sonar": Expert("taltech_postevaluation", configuration("models/sonar_eng"), "628 M"),
+    "roberta": Expert("taltech", configuration("FacebookAI/roberta-large"), "355 M"),
+    "text": Expert("taltech", configuration("meta-llama/Llama-2-7b-hf"), "6.74 B"),
+    "llama70b": Expert("taltech_postevaluation", configuration("meta-llama/Llama-2-70b-hf"), "69 B"),
 }
 
 

@@ -11,6 +11,7 @@ import typer
 
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
+from pipeline_lib.rehearsal import command as rehearsal
 from pipeline_lib.robustness.command import robustness
 
 PARAMS = Path("params.yaml")
@@ -120,11 +121,12 @@ def _doctor(
 def _table(
     paper: Annotated[str, typer.Argument(help=f"one of {', '.join(PAPERS)}")],
     out: Path = Path("metrics/paper_tables"),
+    path: Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="as it was given to ser apply")] = None,
 ) -> None:
     """Write a paper's tables, published next to obtained."""
     from pipeline_lib.recipes.paper_table import write_tables
 
-    write_tables(paper, out)
+    write_tables(paper, out, path or [])
 
 
 @app.command("submission")
@@ -267,6 +269,7 @@ def _plot_offline(
 
 
 app.command("evaluate")(guarded(evaluation.evaluate))
+app.command("rehearse")(guarded(rehearsal.rehearse))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")
 app.add_typer(plot, name="plot")

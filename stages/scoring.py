@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pipeline_lib.command import run
 from pipeline_lib.params.base import read_params, read_value
-from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.params.scoring import ScoringSettings, leave_out_fusion
 from pipeline_lib.scoring.audit import audit, records, sentence
 from pipeline_lib.scoring.audit_page import page, table
 from pipeline_lib.scoring.contamination import checkpoints, contamination
 from pipeline_lib.scoring.headline import headline_system, summary
 from pipeline_lib.scoring.learning import read_curves, section
+from pipeline_lib.scoring.lineage import cautions_of_given
 from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
@@ -26,13 +27,16 @@ def main(
     rebalancing: Path = Path("metrics/rebalancing"),
 ) -> None:
     """Score every system that params.yaml names, with intervals and a comparison; list the likeliest label errors."""
-    settings, params = ScoringSettings.read("scoring"), read_params()
+    params = read_params()
+    if unfused := leave_out_fusion(params):
+        print(f"left out of scoring.tables, since fusion has one expert: {', '.join(unfused)}")
+    settings = ScoringSettings.parse(params["scoring"], "scoring")
     corpus = manifest.read(manifest_path)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings, params)
-    scored.warnings[:0] = contamination(used, corpus.corpus)
+    scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):

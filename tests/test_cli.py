@@ -19,6 +19,7 @@ COMMANDS = {
     "apply",
     "start",
     "evaluate",
+    "robustness",
     "check",
     "show",
     "doctor",

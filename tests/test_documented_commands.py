@@ -29,6 +29,14 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser evaluate /data/theirs/labels.csv --reader table --map rage=anger,joy=happiness --merge calm=neutral": CORPUS,
     "ser evaluate ../other/params.yaml --split test --name theirs": CORPUS,
     "less metrics/evaluation/nemo.md": EARLIER,
+    "ser apply open_ravdess --path /data/ravdess=/mnt/ravdess --path openai/whisper-base=/mnt/whisper_base": RUN,
+    "ser table emobox --path openai/whisper-base=/mnt/whisper_base": EARLIER,
+    "hf download openai/whisper-base && hf download sentence-transformers/all-MiniLM-L6-v2": HUB,
+    (
+        "curl -LO https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip"
+        " && unzip Audio_Speech_Actors_01-24.zip -d /data/ravdess"
+    ): HUB,
+    "git clone https://github.com/amu-cai/nEMO /data/nemo": HUB,
     "make repro": MINUTE,
     "make test": MINUTE,
     "dvc repro": MINUTE,
@@ -40,6 +48,10 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser convert hub facebook/hubert-base-ls960 models/hubert_base": HUB,
     "ser convert hub huawei-noah/TinyBERT_General_4L_312D models/tinybert --model-type bert": HUB,
     "bash pipeline_lib/recipes/papers/taltech.sh --path /data/MSP-PODCAST=/mnt/msp ...": HUB,
+    "ser rehearse taltech": MINUTE,
+    "ser rehearse taltech distilled --plan": MINUTE,
+    "ser rehearse taltech --plan --device h100": MINUTE,
+    "ser rehearse taltech --small": MINUTE,  # tests/rehearsal/ runs another recipe so
     "ser start /data/mine": CORPUS,  # tests/start/ runs it on corpora of its own
     "dvc exp show --only-changed --drop '.*/|.*f1|Created'": EARLIER,
     "dvc metrics diff": EARLIER,

@@ -6,9 +6,12 @@ r"""Multinomial logistic regression with an L2 penalty, fitted by scikit-learn's
 The biases are free: at the minimum the mean posterior of the training rows *is* their label frequencies, so the
 training prior can be divided out exactly, or, the same thing, subtracted from the biases as a logarithm (Härm and
 Alumäe 2024, section 3.1). ``penalty`` is :math:`\lambda`; scikit-learn's ``C`` is its inverse.
+
+With balanced class weights a row of class :math:`k` counts :math:`n / (K n_k)` times in the log-loss, as scikit-learn
+has it, so that the training prior is uniform.
 """
 
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -26,6 +29,7 @@ class MultinomialLogisticRegression:
 
     Args:
         penalty: :math:`\\lambda` > 0; 1.0 is scikit-learn's default
+        class_weights: whether every class weighs alike in the loss, however many rows it has
 
     Attributes:
         classes_: labels that occur, shape ``(n_classes,)``
@@ -35,8 +39,9 @@ class MultinomialLogisticRegression:
 
     LEARNED = ("classes_", "coef_", "intercept_")
 
-    def __init__(self, penalty: float = 1.0) -> None:
+    def __init__(self, penalty: float = 1.0, class_weights: Literal["none", "balanced"] = "none") -> None:
         self.penalty = penalty
+        self.class_weights = class_weights
 
     def fit(self, features: np.ndarray, truth: np.ndarray) -> Self:
         """Learn weights and biases.
@@ -57,7 +62,8 @@ class MultinomialLogisticRegression:
         from sklearn.linear_model import LogisticRegression
 
         features, self.classes_, class_of = labelled(features, truth)
-        model = LogisticRegression(C=1 / self.penalty, tol=1e-10, max_iter=_ITERATIONS)
+        weight = None if self.class_weights == "none" else "balanced"
+        model = LogisticRegression(C=1 / self.penalty, class_weight=weight, tol=1e-10, max_iter=_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it stops at rounding; the slope is what we check
             model.fit(features, class_of)
@@ -89,6 +95,9 @@ class MultinomialLogisticRegression:
         """Return the largest entry of the objective's gradient by weights and biases, divided by the rows."""
         excess = self.predict_proba(features)
         excess[np.arange(len(class_of)), class_of] -= 1
+        if self.class_weights == "balanced":
+            counts = np.bincount(class_of)
+            excess *= (len(class_of) / (len(counts) * counts))[class_of][:, None]
         by_weight, by_bias = excess.T @ features + self.penalty * self.coef_, excess.sum(axis=0)
         if len(self.classes_) == 2:
             by_weight, by_bias = by_weight[1:], by_bias[1:]

@@ -22,10 +22,10 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pipeline_lib.corpus import cell_text
-from pipeline_lib.corpus.csv_files import csv_rows, lines
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PRIMARY
+from pipeline_lib.storage import cell_text
+from pipeline_lib.storage.csv_files import csv_rows, lines
 
 __all__ = ["COLUMNS", "Custom", "coded", "csv_rows", "files", "frame", "gender", "lines", "number"]
 

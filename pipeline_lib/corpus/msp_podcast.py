@@ -20,11 +20,12 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pipeline_lib.audio.decoding import resolve_under
-from pipeline_lib.corpus import cell_text, layout
+from pipeline_lib.corpus import layout
 from pipeline_lib.corpus.items import Items, by_stem
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import LETTERS, NO_AGREEMENT, OTHER
 from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.storage import cell_text
 
 EMOTIONS = {**LETTERS, "O": OTHER, "X": NO_AGREEMENT}
 SPLITS = {

@@ -4,8 +4,8 @@ import math
 import re
 from decimal import Decimal
 
-from pipeline_lib.corpus import cell_text
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import cell_text
 
 NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,12})?"
 SECONDS = re.compile(r"[+-]?(?:[0-9]{1,12}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,2})?")

@@ -29,10 +29,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline_lib.corpus import annotators, identity, layout, table_columns, table_files
+from pipeline_lib.corpus import annotators, identity, layout, table_columns
 from pipeline_lib.corpus.table_rows import Rows
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import CorpusSettings, table_path
+from pipeline_lib.storage import table_files
 
 CUSTOM = layout.Custom(labels=None)
 DOUBTFUL = frozenset(("unknown", "undefined", "unlabelled", "unlabeled", "unrated", "missing", "xxx"))  # as labels

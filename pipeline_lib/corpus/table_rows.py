@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pipeline_lib.audio.decoding import resolve_under
-from pipeline_lib.corpus import cell_text, layout, segment_times
+from pipeline_lib.corpus import layout, segment_times
 from pipeline_lib.corpus.table_columns import DIALOGUES, KNOWN, Columns
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import CorpusSettings
+from pipeline_lib.storage import cell_text
 
 SPLIT = re.compile(r"train|dev|test\d*|unlabelled")
 TURN = re.compile(r"[0-9]{1,9}(\.0)?")  # 3.0 is a whole number that pandas read as a floating-point one

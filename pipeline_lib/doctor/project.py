@@ -18,15 +18,17 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.modalities import MODALITIES
 from pipeline_lib.params.check import check
 from pipeline_lib.params.corpus import CorpusSettings, check_root
+from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import FUNCTIONALS
 from pipeline_lib.params.inputs import checkpoint_of, is_local, made_by_stages, parts_with_encoder
 from pipeline_lib.params.sections import Params
-from pipeline_lib.tables import manifest, segments
+from pipeline_lib.tables import folds, manifest, segments
 
 SAMPLE = 20  # recordings decoded
 LEAST_FREE_GB = 2.0
 FRAMES_A_SECOND = 50  # of every speech backbone here
 SECONDS_UNKNOWN = 5.0  # an utterance, where no manifest says
+CHECKPOINTS = 7  # times what is trained: two of weights and two moments each, and the best weights
 
 
 def parameters(path: Path) -> tuple[Params | None, list[Result]]:
@@ -98,8 +100,10 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
     """Return an estimate of the bytes still to be written, and the entries whose checkpoint is not on this machine.
 
     An embedding holds utterances x layers x width x 2 bytes, with frames that many a frame, and as much again in the
-    cache that is filled meanwhile. A tuned model and its checkpoints take eight times its weights when all of it is
-    tuned, half of them when an adapter is, none where it is frozen. Existing outputs are not counted again.
+    cache that is filled meanwhile. A tuned model takes its weights when all of it is tuned, a sixteenth of them when
+    an adapter is, nothing where it is frozen; its checkpoints seven times that. With k folds the checkpoints are those
+    of one fold at a time, and models are 2 k: in models/, and in work/ until all are trained. Existing outputs are not
+    counted again.
 
     Args:
         params: the present parameters
@@ -116,10 +120,9 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
             continue
         layers, width = shape
         kept = layers + 1 if entry.layers == "all" else len(entry.layers)
-        vectors = n * (2 if entry.pooling == "mean_std" else 1)
         is_timed = MODALITIES[entry.modality].unit == "seconds"
         frames = seconds * FRAMES_A_SECOND if entry.frames and is_timed else 0
-        total += 2 * 2 * kept * width * (vectors + frames)
+        total += 2 * embedding_bytes(entry, n, frames, kept, width)
     for where, _, part in parts_with_encoder(params):
         section, name = where.split(".")[:2]
         if section != "finetuning" or (table.parent.parent / "models" / name).exists():
@@ -129,9 +132,35 @@ def estimate(params: Params, table: Path) -> tuple[float, list[str]]:
             unknown.append(where)
             continue
         adaptation = getattr(part, "adaptation", None)  # a branch that reads stored frames has none
-        if adaptation is not None:
-            total += size(weights) * (8 if adaptation.method == "full" else 0.5)
+        if adaptation is None or adaptation.method == "frozen":
+            continue
+        if (copies := _copies(params, name, table)) is None:
+            unknown.append(f"{where} (folds: loso)")
+            continue
+        total += size(weights) * (1.0 if adaptation.method == "full" else 1 / 16) * (CHECKPOINTS + copies)
     return total, unknown
+
+
+def _copies(params: Params, name: str, table: Path) -> int | None:
+    """Return how often an expert's model is on the disk at once; None where the number of folds is not known yet."""
+    if not params.finetuning[name].folds:
+        return 1
+    known = folds.count(manifest.read(table)) if table.is_file() else 0
+    k = known or params.corpus.split.folds.k
+    return 2 * k if isinstance(k, int) else None
+
+
+def embedding_bytes(entry: EmbeddingSettings, n: int, n_frames: float, layers: int, width: int) -> float:
+    """Return the bytes of an embedding's values, float16.
+
+    Args:
+        entry: its pooling
+        n: utterances
+        n_frames: of all utterances together, 0 where they are not kept
+        layers: that are kept
+        width: of a state
+    """
+    return 2 * layers * width * (n * (2 if entry.pooling == "mean_std" else 1) + n_frames)
 
 
 def _sample(root: Path, table: Path) -> list[tuple[str, segments.Part]]:

@@ -22,5 +22,14 @@ def evaluate(
     """Score the trained system of a project on another corpus, over the labels in common."""
     from pipeline_lib.evaluation import evaluate as evaluation
 
-    how = {"reader": reader, "root": root, "names": names, "merged": merge, "split": split, "name": name}
-    evaluation.evaluate(target, project=project, out=out, **how)
+    evaluation.evaluate(
+        target,
+        project=project,
+        reader=reader,
+        root=root,
+        names=names,
+        merged=merge,
+        split=split,
+        name=name,
+        out=out,
+    )

@@ -5,9 +5,8 @@ told that no other occurs; and over *all* its labels, where the choice of anothe
 usual one between corpora, and the higher.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def _one(manifest: Manifest, table: Predictions, of: Common, bootstrap: Bootstra
     for way, prediction in chosen.items():
         size = common if way == RESTRICTED else len(labels)
         tally = tally_categories(truth[rows], prediction, clusters(speakers), size)
-        metrics = {name: partial(_of_common, name, common) for name in SHOWN}
+        metrics = {name: _of_common(name, common) for name in SHOWN}
         result[way] = intervals(Tally(tally.sums, metrics), **bootstrap.model_dump())
         if way == RESTRICTED:
             cells = tally.sums.sum(axis=0)
@@ -89,19 +88,16 @@ def _one(manifest: Manifest, table: Predictions, of: Common, bootstrap: Bootstra
     return result
 
 
-def _of_common(name: str, common: int, cells: np.ndarray) -> np.ndarray:
-    """Return a score over the labels in common of confusions with further columns.
+def _of_common(name: str, common: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a score over the labels in common, the first ones, of confusions with further columns.
 
-    Args:
-        name: of the metric
-        common: number of labels in common, the first ones
-        cells: confusion counts, shape ``(..., n_all, n_all)``; rows behind the first ``common`` are empty
-
-    Returns:
-        shape ``(...,)``; ua and macro_f1 are means over the labels in common
+    ua and macro_f1 are means over the labels in common: the mean over all counts the absent ones as 0.
     """
-    scale = cells.shape[-1] / common if name != "wa" else 1.0  # the mean over all labels counts absent ones as 0
-    return CATEGORY_METRICS[name](cells) * scale
+
+    def score(cells: np.ndarray) -> np.ndarray:
+        return CATEGORY_METRICS[name](cells) * (cells.shape[-1] / common if name != "wa" else 1.0)
+
+    return score
 
 
 def _by_label(cells: np.ndarray, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:

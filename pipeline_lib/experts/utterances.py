@@ -252,7 +252,7 @@ def from_files(
     columns["audio"] = [None if path is None else str(path.relative_to(root)) for path in paths] or [None] * n
     seconds = [np.nan if path is None else probe(path).duration_s for path in paths] or [np.nan] * n
     table = {"utterance_id": list(ids), "duration_s": seconds, "audio_sha256": None, "reference_text": None, **columns}
-    table |= {"dialogue": list(ids if dialogues is None else dialogues), "turn": list(range(n)), "split": "files"}
+    table |= {"dialogue": list(ids if dialogues is None else dialogues), "turn": list(range(n)), "split": ["files"] * n}
     frame = pd.DataFrame(table).sort_values("utterance_id", kind="stable", ignore_index=True)
     frame["subsets"] = [[] for _ in range(n)]
     return from_manifest(Manifest(frame, "files", ()), root, modalities, text="reference", context=context)

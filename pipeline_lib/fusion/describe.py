@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from pipeline_lib.fusion.biases import Biased
 from pipeline_lib.fusion.fuse import Fusion
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import macro_f1
 from pipeline_lib.params.fusion import FusionSettings
+
+MANY = 8  # experts, above which those without weight are counted only
 
 
 def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
@@ -19,15 +22,19 @@ def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
     Returns:
         one line for categories where there are posteriors, then one for each attribute
     """
-    if len(settings.experts) == 1:
+    if settings.passes_through:
         return [f"{settings.experts[0]} is the one expert: passed through unchanged, nothing is fitted"]
     inputs, lines = fusion.inputs, []
     tuning, fused, crossfitted = inputs.tuning, fusion.fused, fusion.crossfitted
     if fusion.fuser is not None and fused.posterior is not None:
         experts = [expert.expert for expert in inputs.posterior_experts]
         chosen = f"{settings.method} of {', '.join(experts)}"
-        if isinstance(fusion.fuser, Interpolation):
-            chosen = f"{settings.method} of {_weights(experts, fusion.fuser.weights_)}"
+        fuser = fusion.fuser.fuser if isinstance(fusion.fuser, Biased) else fusion.fuser
+        if isinstance(fuser, Interpolation):
+            chosen = f"{settings.method} of {_weights(experts, fuser.weights_)}"
+        if isinstance(fusion.fuser, Biased):
+            pairs = zip(inputs.labels, fusion.fuser.biases_, strict=True)
+            chosen += f", biases {', '.join(f'{label} {bias:+.2g}' for label, bias in pairs)}"
         truth = inputs.truth[tuning]
         known = truth >= 0
         scores = [
@@ -52,7 +59,10 @@ def describe(fusion: Fusion, settings: FusionSettings) -> list[str]:
 
 
 def _weights(experts: list[str], weights: np.ndarray) -> str:
-    return ", ".join(f"{name} {weight:.4g}" for name, weight in zip(experts, weights, strict=True))
+    """Return the weights by expert; of many experts those above 0 alone, and how many have none."""
+    pairs = [pair for pair in zip(experts, weights, strict=True) if len(experts) <= MANY or pair[1] > 0]
+    rest = f", {len(experts) - len(pairs)} others 0" if len(pairs) < len(experts) else ""
+    return ", ".join(f"{name} {weight:.4g}" for name, weight in pairs) + rest
 
 
 def _scores(metric: str, scores: list[float], tuning: str) -> str:

@@ -6,12 +6,15 @@ that lacks an utterance has NaN there; ``expert_sets`` are the sets of present e
 
 Härm and Alumäe fit the fusion on dev_bal and print its score on dev_bal: resubstitution, too high (by 0.03 of macro-F1
 for logistic regression in their table 3). ``crossfitted`` holds the same utterances, fused by weights fitted on other
-speakers; print both. Experts whose own prior was fitted on the tuning set keep that in ``fitted_on``.
+speakers; print both. Experts whose own prior was fitted on the tuning set keep that in ``fitted_on``. Class biases are
+tuned on what fusers of other speakers predict of what is fitted on: neither weights nor biases of the cross-fitted
+posterior know the utterance's speaker.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -19,21 +22,28 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.attributes import AttributeInterpolation
 from pipeline_lib.fusion.availability import available, patterns
+from pipeline_lib.fusion.biases import Biased, biased, tune
 from pipeline_lib.fusion.folds import folds
 from pipeline_lib.fusion.inputs import Inputs, gather
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.fusion.logreg import StackedLogisticRegression
 from pipeline_lib.fusion.plda import StackedPLDA
+from pipeline_lib.fusion.selection import Selection
+from pipeline_lib.fusion.stacking import Stacked
+from pipeline_lib.fusion.vote import Vote
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
-Fuser = Interpolation | StackedLogisticRegression | StackedPLDA
+Fuser = Interpolation | StackedLogisticRegression | StackedPLDA | Selection | Vote
 FUSERS: dict[str, type[Fuser]] = {
     "interpolation": Interpolation,
     "logreg": StackedLogisticRegression,
     "plda": StackedPLDA,
+    "selection": Selection,
+    "vote": Vote,
 }
+MOST_POINTS = 1_000_000  # of a grid of weights, beyond which a warning names the selection
 
 
 @dataclass(frozen=True)
@@ -44,22 +54,24 @@ class Fusion:
         fused: every utterance
         crossfitted: the tuning utterances, from fusers fitted on other speakers; None where there was no cross-fitting
         inputs: the experts' values and the truth
-        fuser: fitted on the tuning set; None without posteriors
+        fuser: fitted on the tuning set, with biases where they were tuned; None without posteriors
         attribute_fuser: likewise; None without attributes
     """
 
     fused: Predictions
     crossfitted: Predictions | None
     inputs: Inputs
-    fuser: Fuser | None
+    fuser: Fuser | Biased | None
     attribute_fuser: AttributeInterpolation | None
 
 
 def make(settings: FusionSettings) -> Fuser:
     """Return the fuser of ``settings.method``, not fitted."""
-    options = getattr(settings, settings.method).model_dump()
-    if settings.method == "interpolation":
+    options = getattr(settings, settings.method).model_dump() if settings.method != "vote" else {}
+    if settings.method in ("interpolation", "selection"):
         options["objective"] = settings.objective
+    if settings.method == "selection":
+        options["seed"] = settings.seed
     return FUSERS[settings.method](**options)
 
 
@@ -68,7 +80,7 @@ def fuse(
 ) -> Fusion:
     """Fit the chosen fuser on the tuning utterances and fuse every utterance that an expert predicts.
 
-    One expert alone is passed through unchanged: nothing is fitted, and no tuning utterance is needed.
+    One expert alone, without class biases, is passed through unchanged: nothing is fitted, no tuning utterance needed.
 
     Args:
         experts: in the order of ``settings.experts``, rebalanced; each may have posteriors, attributes or both
@@ -82,18 +94,20 @@ def fuse(
     Raises:
         InputError: see ``inputs.gather``; or the method needs a label that no tuning utterance has
     """
-    if len(experts) == 1:
+    if len(experts) == 1 and not settings.has_biases:
         return _passed_through(experts[0], manifest)
     inputs = gather(experts, manifest, settings.tuning)
     before = tuple(dict.fromkeys(subset for expert in experts for subset in expert.fitted_on))
-    after = tuple(dict.fromkeys([*before, settings.tuning]))
+    fits = settings.method != "vote" or settings.has_biases or inputs.attributes is not None
+    after = tuple(dict.fromkeys([*before, *([settings.tuning] if fits else [])]))
     common: dict[str, Any] = {"expert": "fused", "labels": inputs.labels, "attribute_names": inputs.attribute_names}
     fused = Predictions(inputs.ids, fitted_on=after, **common)
     fuser, attribute_fuser = None, None
     if (posteriors := inputs.posteriors) is not None:
         _refuse_absent_labels(inputs, available(posteriors), settings)
+        _warn_of_grid(len(posteriors), settings)
         fuser = _fit_posterior(inputs, posteriors, inputs.tuning, patterns(available(posteriors)), settings)
-        fused = replace(fused, training_prior=_prior(inputs, fuser), posterior=fuser.predict_proba(posteriors))
+        fused = replace(fused, training_prior=contained_prior(inputs, fuser), posterior=fuser.predict_proba(posteriors))
     if (attributes := inputs.attributes) is not None:
         attribute_fuser = _fit_attributes(inputs, attributes, inputs.tuning, settings)
         fused = replace(fused, attributes=attribute_fuser.predict(attributes))
@@ -139,14 +153,34 @@ def _crossfitted(table: Predictions, inputs: Inputs, settings: FusionSettings) -
 
 def _fit_posterior(
     inputs: Inputs, posteriors: np.ndarray, fit: np.ndarray, expert_sets: np.ndarray, settings: FusionSettings
-) -> Fuser:
-    """Return the fuser fitted on the labelled utterances of the mask ``fit``, shape ``(n,)``."""
+) -> Fuser | Biased:
+    """Return the fuser, with biases where they are tuned, fitted on the labelled utterances of the mask ``fit``."""
     rows = fit & (inputs.truth >= 0)
     if not rows.any():
         raise InputError(
             f"cross-fitting leaves no labelled utterance of {settings.tuning} to fit on (is one speaker's all that is?)"
         )
-    return make(settings).fit(posteriors[:, rows], inputs.truth[rows], expert_sets)
+    fuser = make(settings).fit(posteriors[:, rows], inputs.truth[rows], expert_sets)
+    if not settings.has_biases:
+        return fuser
+    speakers = [speaker for speaker, inside in zip(inputs.speakers, rows, strict=True) if inside]
+    return Biased(fuser, _biases(posteriors[:, rows], inputs.truth[rows], speakers, settings))
+
+
+def _biases(
+    posteriors: np.ndarray, truth: np.ndarray, speakers: Sequence[str | None], settings: FusionSettings
+) -> np.ndarray:
+    """Return biases tuned on what fusers of other speakers predict of these utterances, shape ``(n_labels,)``."""
+    fold = folds(truth, speakers, settings.crossfit_folds, settings.seed)
+    held_out = np.empty(posteriors.shape[1:])
+    for number in np.unique(fold):
+        there = posteriors[:, fold == number]
+        fuser = make(settings).fit(posteriors[:, fold != number], truth[fold != number], patterns(available(there)))
+        held_out[fold == number] = fuser.predict_proba(there)
+    absent = sorted({*range(posteriors.shape[2])} - {*truth.tolist()})
+    if absent:
+        print(f"warning: {settings.tuning} has no utterance to fit on of {len(absent)} labels, whose bias stays 0")
+    return tune(held_out, truth, **settings.class_biases.model_dump())
 
 
 def _posterior_elsewhere(
@@ -189,8 +223,8 @@ def _crossfit(
 
 
 def _refuse_absent_labels(inputs: Inputs, present: np.ndarray, settings: FusionSettings) -> None:
-    """Refuse a label that a classifier would have no example of; interpolation learns nothing of single labels."""
-    if settings.method == "interpolation":
+    """Refuse a label that a classifier would have no example of; weights and votes learn nothing of single labels."""
+    if not issubclass(FUSERS[settings.method], Stacked):
         return
     fitting = inputs.tuning & (inputs.truth >= 0)
     for pattern in patterns(present):
@@ -206,7 +240,7 @@ def _refuse_absent_labels(inputs: Inputs, present: np.ndarray, settings: FusionS
 
 def _warn_of_absent_labels(inputs: Inputs, fold: np.ndarray, settings: FusionSettings) -> None:
     """Print which labels a fold's fuser could not learn: they have posterior 0 there."""
-    if settings.method == "interpolation":
+    if not issubclass(FUSERS[settings.method], Stacked):
         return
     truth = inputs.truth[inputs.tuning]
     lost = [label for k, label in enumerate(inputs.labels) if len(np.unique(fold[truth == k])) == 1]
@@ -214,15 +248,39 @@ def _warn_of_absent_labels(inputs: Inputs, fold: np.ndarray, settings: FusionSet
         print(f"warning: {settings.tuning} has {lost} in one fold only; cross-fitted, they have posterior 0 there")
 
 
-def _prior(inputs: Inputs, fuser: Fuser) -> np.ndarray | None:
-    """Return the label prior that the fused posterior contains, None where an expert's own is not known."""
+def _warn_of_grid(n_experts: int, settings: FusionSettings) -> None:
+    """Print that a grid of weights is too large to be searched whole."""
+    points = comb(round(1 / settings.interpolation.step) + n_experts - 1, n_experts - 1)
+    if settings.method == "interpolation" and points > MOST_POINTS:
+        print(
+            f"warning: {n_experts} experts at fusion.interpolation.step {settings.interpolation.step:g} are {points:,}"
+            " combinations: the search climbs from equal weights and may end short of the best; fusion.method:"
+            " selection is made for many experts"
+        )
+
+
+def contained_prior(inputs: Inputs, fuser: Fuser | Biased) -> np.ndarray | None:
+    """Return the label prior that the fused posterior contains, None where an expert's is not known, and of a vote.
+
+    Args:
+        inputs: the experts' values; of a stacked logistic regression those that it was fitted on
+        fuser: fitted
+
+    Returns:
+        shape ``(n_labels,)``
+    """
     match fuser:
+        case Biased():
+            prior = contained_prior(inputs, fuser.fuser)
+            return None if prior is None else biased(prior[None], fuser.biases_)[0]
         case Interpolation():
             experts = inputs.posterior_experts
             priors = [expert.training_prior for expert in experts if expert.training_prior is not None]
             return fuser.weights_ @ np.stack(priors) if len(priors) == len(experts) else None
-        case StackedLogisticRegression():
+        case Vote():
+            return None
+        case StackedLogisticRegression(class_weights="none"):
             counts = np.bincount(inputs.truth[inputs.tuning & (inputs.truth >= 0)], minlength=len(inputs.labels))
             return counts / counts.sum()
-        case StackedPLDA():
+        case _:
             return np.full(len(inputs.labels), 1 / len(inputs.labels))

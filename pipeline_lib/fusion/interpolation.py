@@ -8,7 +8,7 @@ from pipeline_lib.fusion.availability import mix
 from pipeline_lib.fusion.search import search
 from pipeline_lib.metrics.categories import macro_f1_of, unweighted_accuracy_of
 
-_SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the logarithm
+SMALLEST = np.finfo(np.float64).eps  # a probability below it counts as it does in the logarithm
 _AT_ONCE = 4_000_000  # numbers of mixed posteriors held at a time
 
 
@@ -80,7 +80,7 @@ class Interpolation:
     def _criteria_of(self, mixed: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Return objective and mean log-likelihood of ``(n_weights, n, n_labels)`` posteriors, ``(n_weights, 2)``."""
         n_weights, n, n_labels = mixed.shape
-        likelihood = np.log(np.maximum(mixed[:, np.arange(n), truth], _SMALLEST)).mean(axis=1)
+        likelihood = np.log(np.maximum(mixed[:, np.arange(n), truth], SMALLEST)).mean(axis=1)
         if self.objective == "log_likelihood":
             return np.column_stack([likelihood, likelihood])
         pairs = np.arange(n_weights)[:, None] * n_labels**2 + truth * n_labels + mixed.argmax(axis=2)

@@ -1,5 +1,7 @@
 """Multinomial logistic regression on the posteriors (Härm and Alumäe, Odyssey 2024, section 3.3.1)."""
 
+from typing import Literal
+
 import numpy as np
 
 from pipeline_lib.classifiers.logistic import MultinomialLogisticRegression
@@ -15,10 +17,12 @@ class StackedLogisticRegression(Stacked):
 
     Args:
         penalty: L2 penalty, > 0
+        class_weights: balanced: every label weighs alike in the loss, and the fused posterior contains a uniform prior
     """
 
-    def __init__(self, penalty: float = 1.0) -> None:
+    def __init__(self, penalty: float = 1.0, class_weights: Literal["none", "balanced"] = "none") -> None:
         self.penalty = penalty
+        self.class_weights = class_weights
 
     def features(self, posteriors: np.ndarray) -> np.ndarray:
         """Return the posteriors side by side.
@@ -33,4 +37,4 @@ class StackedLogisticRegression(Stacked):
 
     def classifier(self) -> MultinomialLogisticRegression:
         """Return an unfitted logistic regression."""
-        return MultinomialLogisticRegression(self.penalty)
+        return MultinomialLogisticRegression(self.penalty, self.class_weights)

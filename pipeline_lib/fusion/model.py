@@ -1,7 +1,8 @@
 """models/fusion/: the fitted fusion, readable by a person and by this module.
 
 ``fusion.json`` holds the weights or, for logreg and plda, the coefficients of one classifier a set of experts, numbers
-in full. ``curve.csv`` holds every weight that the search tried with its criteria, a row a trial: the grid curve.
+in full; of a vote there is nothing to hold. Biases of the labels stand beside them. ``curve.csv`` holds every weight
+that the search tried with its criteria, a row a trial: the grid curve.
 """
 
 import csv
@@ -15,7 +16,8 @@ import numpy as np
 from pipeline_lib.classifiers.state import restore, state
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.attributes import AttributeInterpolation
-from pipeline_lib.fusion.fuse import Fusion, make
+from pipeline_lib.fusion.biases import Biased
+from pipeline_lib.fusion.fuse import Fuser, Fusion, make
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.fusion.stacking import Stacked
 from pipeline_lib.params.fusion import FusionSettings
@@ -31,7 +33,7 @@ class Loaded:
     Attributes:
         labels: of the posteriors
         posterior_experts: the order of the first axis of ``fuser``'s inputs
-        fuser: fitted; None without posteriors
+        fuser: fitted, with its biases; None without posteriors
         attribute_names: of the attributes
         attribute_experts: the order of the first axis of ``attribute_fuser``'s inputs
         attribute_fuser: fitted; None without attributes
@@ -39,7 +41,7 @@ class Loaded:
 
     labels: tuple[str, ...]
     posterior_experts: tuple[str, ...]
-    fuser: Interpolation | Stacked | None
+    fuser: Fuser | Biased | None
     attribute_names: tuple[str, ...]
     attribute_experts: tuple[str, ...]
     attribute_fuser: AttributeInterpolation | None
@@ -92,6 +94,8 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
     inputs, fuser, attribute_fuser = fusion.inputs, fusion.fuser, fusion.attribute_fuser
     categories: dict[str, Any] | None = None
     attributes: dict[str, Any] | None = None
+    biases = fuser.biases_.tolist() if isinstance(fuser, Biased) else None
+    fuser = fuser.fuser if isinstance(fuser, Biased) else fuser
     if fuser is not None:
         names = [expert.expert for expert in inputs.posterior_experts]
         categories = {"experts": names, "labels": list(inputs.labels)}
@@ -99,11 +103,13 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
             categories["weights"] = dict(zip(names, fuser.weights_.tolist(), strict=True))
             if len(fuser.tried_):  # of one expert alone nothing was fitted
                 categories[f"{settings.objective}_on_{settings.tuning}"] = fuser.score_
-        else:
+        elif isinstance(fuser, Stacked):
             categories["models"] = [
                 {"experts": [names[index] for index in indices], **_listed(state(model))}
                 for indices, model in sorted(fuser.models_.items())
             ]
+        if biases is not None:
+            categories["class_biases"] = dict(zip(inputs.labels, biases, strict=True))
     if attribute_fuser is not None:
         names = [expert.expert for expert in inputs.attribute_experts]
         rows = zip(attribute_fuser.names, attribute_fuser.weights_.tolist(), strict=True)
@@ -123,19 +129,20 @@ def _listed(learned: dict[str, Any]) -> dict[str, Any]:
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in learned.items()}
 
 
-def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Interpolation | Stacked:
-    if len(settings.experts) == 1:
+def _fuser_from(categories: dict[str, Any], settings: FusionSettings) -> Fuser | Biased:
+    if settings.passes_through:
         return Interpolation.of_one()
     fuser = make(settings)
     if isinstance(fuser, Interpolation):
         fuser.weights_ = np.array(list(categories["weights"].values()))
-        return fuser
-    fuser.models_ = {}
-    for record in categories["models"]:
-        model = restore(fuser.classifier(), record)
-        indices = tuple(categories["experts"].index(name) for name in record["experts"])
-        fuser.models_[indices] = model
-    return fuser
+    elif isinstance(fuser, Stacked):
+        fuser.models_ = {}
+        for record in categories["models"]:
+            model = restore(fuser.classifier(), record)
+            indices = tuple(categories["experts"].index(name) for name in record["experts"])
+            fuser.models_[indices] = model
+    biases = categories.get("class_biases")
+    return fuser if biases is None else Biased(fuser, np.array([biases[label] for label in categories["labels"]]))
 
 
 def _attribute_fuser_from(attributes: dict[str, Any], settings: FusionSettings) -> AttributeInterpolation:
@@ -149,9 +156,9 @@ def _curve(fusion: Fusion) -> str:
     names = list(dict.fromkeys(e.expert for e in (*fusion.inputs.posterior_experts, *fusion.inputs.attribute_experts)))
     rows: list[list[Any]] = []
     searches: list[tuple[str, tuple, np.ndarray, np.ndarray]] = []
-    if isinstance(fusion.fuser, Interpolation):
-        experts = fusion.inputs.posterior_experts
-        searches.append(("categories", experts, fusion.fuser.tried_, fusion.fuser.criteria_))
+    fuser = fusion.fuser.fuser if isinstance(fusion.fuser, Biased) else fusion.fuser
+    if isinstance(fuser, Interpolation):
+        searches.append(("categories", fusion.inputs.posterior_experts, fuser.tried_, fuser.criteria_))
     if fusion.attribute_fuser is not None:
         fitted = fusion.attribute_fuser
         experts = fusion.inputs.attribute_experts

@@ -134,8 +134,16 @@ def _write_member(
     if project.machine.finetuning.threads is not None:
         torch.set_num_threads(project.machine.finetuning.threads)
     expert, shards = Expert.load(folder, device), project.work / "inference" / name / digest
-    options = {"batch_size": batch_size, "machine": project.machine.finetuning, "folder": shards, "name": name}
     for combination, stem in stems.items():
-        predictions.write(out / member.table(stem), predict(expert, read, combination=combination, **options))
+        table = predict(
+            expert,
+            read,
+            batch_size=batch_size,
+            machine=project.machine.finetuning,
+            folder=shards,
+            combination=combination,
+            name=name,
+        )
+        predictions.write(out / member.table(stem), table)
         record.add(member.table(stem), digest)
     store.discard(shards)

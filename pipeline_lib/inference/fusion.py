@@ -7,8 +7,10 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.fusion.availability import available, patterns
+from pipeline_lib.fusion.biases import Biased, biased
+from pipeline_lib.fusion.fuse import Fuser, contained_prior
 from pipeline_lib.fusion.inputs import Inputs, gather
-from pipeline_lib.fusion.interpolation import Interpolation
+from pipeline_lib.fusion.logreg import StackedLogisticRegression
 from pipeline_lib.fusion.model import Loaded
 from pipeline_lib.fusion.stacking import Stacked
 from pipeline_lib.tables.manifest import Manifest
@@ -25,7 +27,7 @@ def apply(fitted: Loaded, experts: Sequence[Predictions], manifest: Manifest, tu
         tuning: the set that the fusion was fitted on, for ``fitted_on``; of one expert nothing was fitted
 
     Returns:
-        the table ``fused``; ``training_prior`` is None but of an interpolation
+        the table ``fused``; ``training_prior`` is None of logistic regression, whose prior is that of its tuning set
 
     Raises:
         InputError: the experts are not those of the fitted fusion, or an utterance has a set of experts that no
@@ -42,8 +44,9 @@ def apply(fitted: Loaded, experts: Sequence[Predictions], manifest: Manifest, tu
         fitted_on=before if len(experts) == 1 else tuple(dict.fromkeys([*before, tuning])),
     )
     if fitted.fuser is not None and inputs.posteriors is not None:
-        if isinstance(fitted.fuser, Stacked):
-            _refuse_sets(fitted.fuser, inputs)
+        stacked = fitted.fuser.fuser if isinstance(fitted.fuser, Biased) else fitted.fuser
+        if isinstance(stacked, Stacked):
+            _refuse_sets(stacked, inputs)
         posterior = fitted.fuser.predict_proba(inputs.posteriors)
         fused = replace(fused, posterior=posterior, training_prior=_prior(fitted.fuser, inputs))
     if fitted.attribute_fuser is not None and inputs.attributes is not None:
@@ -85,9 +88,13 @@ def _refuse_sets(fuser: Stacked, inputs: Inputs) -> None:
         )
 
 
-def _prior(fuser: Interpolation | Stacked, inputs: Inputs) -> np.ndarray | None:
-    """Return the class prior that an interpolation's posterior contains, shape ``(n_labels,)``; None of others."""
-    priors = [expert.training_prior for expert in inputs.posterior_experts if expert.training_prior is not None]
-    if not isinstance(fuser, Interpolation) or len(priors) < len(inputs.posterior_experts):
-        return None
-    return fuser.weights_ @ np.stack(priors)
+def _prior(fuser: Fuser | Biased, inputs: Inputs) -> np.ndarray | None:
+    """Return the class prior that the posterior contains; None where it is that of what the fusion was fitted on."""
+    match fuser:
+        case Biased():
+            prior = _prior(fuser.fuser, inputs)
+            return None if prior is None else biased(prior[None], fuser.biases_)[0]
+        case StackedLogisticRegression(class_weights="none"):
+            return None
+        case _:
+            return contained_prior(inputs, fuser)

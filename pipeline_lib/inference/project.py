@@ -28,15 +28,21 @@ class Project:
         folder: of params.yaml, ``models/`` and machine.yaml
         params: params.yaml
         machine: machine.yaml of the folder, or the one that SER_MACHINE names
+        cached_in: folder of the cache and of unfinished work, None for ``work/`` of the project
     """
 
     folder: Path
     params: Params
     machine: MachineSettings
+    cached_in: Path | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, work: Path | None = None) -> Self:
         """Return the project of a folder.
+
+        Args:
+            folder: of params.yaml
+            work: folder of the cache and of unfinished work, None for that of the project
 
         Raises:
             InputError: params.yaml or machine.yaml is missing or wrong
@@ -45,7 +51,7 @@ class Project:
         if not path.is_file():
             raise InputError(f"{folder} has no {PARAMS}, expected the folder of a project whose stages have run")
         machine = read_machine(None if environ.get(VARIABLE) else folder / MACHINE)
-        return cls(folder, read_all(read_params(path), path), machine)
+        return cls(folder, read_all(read_params(path), path), machine, work)
 
     @property
     def models(self) -> Path:
@@ -55,7 +61,7 @@ class Project:
     @property
     def work(self) -> Path:
         """Folder of the cache and of unfinished work."""
-        return self.folder / "work"
+        return self.folder / "work" if self.cached_in is None else self.cached_in
 
     @property
     def root(self) -> Path:

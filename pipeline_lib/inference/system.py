@@ -40,7 +40,9 @@ from pipeline_lib.transcription.transcribe import transcribe as recognise
 FUSED, CROSSFITTED = "data/fused.parquet", "data/fused_crossfitted.parquet"
 
 
-def apply(project: Path, manifest: Manifest, out: Path, root: Path | None = None) -> dict[str, Path]:
+def apply(
+    project: Path, manifest: Manifest, out: Path, root: Path | None = None, work: Path | None = None
+) -> dict[str, Path]:
     """Write the tables of the systems that the project's ``scoring.tables`` names, and of its fusion.
 
     Args:
@@ -48,6 +50,7 @@ def apply(project: Path, manifest: Manifest, out: Path, root: Path | None = None
         manifest: the utterances, of the project's corpus or any other; no label of it is read
         out: folder of the tables
         root: folder that the manifest's audio paths start from; None for the project's ``corpus.root``
+        work: folder of the cache, None for ``work/`` of the project, which would then hold these recordings too
 
     Returns:
         the tables by the names of ``scoring.tables``; a cross-fitted row, since nothing is fitted, only where no other
@@ -57,7 +60,7 @@ def apply(project: Path, manifest: Manifest, out: Path, root: Path | None = None
         InputError: a model is missing, damaged or of other parameters, a table depends on more than recordings and
             texts, or see the stages' packages
     """
-    run = _Run(Project.read(project), manifest, out, root)
+    run = _Run(Project.read(project, work), manifest, out, root)
     tables = run.project.params.scoring.tables
     fused = [f"data/rebalanced/{name}.parquet" for name in run.project.params.fusion.experts]
     run.make([*tables.values(), *fused])
@@ -69,7 +72,9 @@ def apply(project: Path, manifest: Manifest, out: Path, root: Path | None = None
     return {name: paths[name] for name in tables if name in paths}
 
 
-def transcribe(project: Path, manifest: Manifest, out: Path, root: Path | None = None) -> Path:
+def transcribe(
+    project: Path, manifest: Manifest, out: Path, root: Path | None = None, work: Path | None = None
+) -> Path:
     """Write the transcripts by the project's recogniser alone, and return their table.
 
     Args:
@@ -77,11 +82,12 @@ def transcribe(project: Path, manifest: Manifest, out: Path, root: Path | None =
         manifest: the utterances
         out: folder of the tables
         root: see ``apply``
+        work: see ``apply``
 
     Raises:
         InputError: see ``transcription.transcribe.transcribe``
     """
-    run = _Run(Project.read(project), manifest, out, root)
+    run = _Run(Project.read(project, work), manifest, out, root)
     run.texts()
     return out / "transcripts.parquet"
 

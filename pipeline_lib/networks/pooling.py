@@ -185,9 +185,10 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
         settings: the kind and its options
         width: of a frame
     """
-    pooling = _pooling(settings, settings.projection or width)
-    if settings.projection is not None:
-        pooling = ProjectedPooling(width, pooling, settings.projection)
+    if settings.projection is None:
+        pooling = _pooling(settings, width)
+    else:
+        pooling = ProjectedPooling(width, _pooling(settings, settings.projection), settings.projection)
     return NormalisedPooling(pooling) if settings.batch_norm else pooling
 
 

@@ -1,6 +1,7 @@
 """Read the whole of params.yaml and refuse what no stage could run with, before the first model loads."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from pipeline_lib.params.inputs import (
     made_by_stages,
     missing_checkpoints,
     missing_packages,
+    missing_posteriors,
     missing_sounds,
     sources,
     unsupported_language,
     wrong_slots,
 )
+from pipeline_lib.params.posteriors import POSTERIORS
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
@@ -36,27 +39,35 @@ def check(path: Path = PARAMS, present: bool = True) -> Params:
     Raises:
         ParameterError: every mistake of every section, a line each
     """
-    params = read_all(read_params(path), path)
-    mistakes = [*_unknown_names(params), *wrong_folds(params), *wrong_slots(params), *foresight.wrong_values(params)]
-    if present:
-        made = params.corpus.root in made_by_stages(params)
-        tables = [] if made else foresight.wrong_table(params)
-        mistakes += [*absent(params), *tables, *foresight.unknown_splits(params)]
+    sections, mistakes = _read_sections(read_params(path), path)
+    params: Any = _Readable(sections) if mistakes else Params(**sections)
+    for cross_check in (*BETWEEN_SECTIONS, *(OF_THIS_MACHINE if present else ())):
+        try:
+            mistakes += [f"{path}: {mistake}" for mistake in cross_check(params)]
+        except _UnreadSectionError:
+            continue  # its mistakes are listed already
     if mistakes:
-        raise ParameterError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+        raise ParameterError("\n".join(mistakes))
     return params
+
+
+class _UnreadSectionError(Exception):
+    """A check needs a section that could not be read."""
+
+
+class _Readable:
+    """The sections that could be read; access to another one ends the check."""
+
+    def __init__(self, sections: dict[str, Any]) -> None:
+        self.__dict__.update(sections)
+
+    def __getattr__(self, name: str) -> Any:
+        raise _UnreadSectionError(name)
 
 
 def absent(params: Params) -> list[str]:
     """Return, a line each, what is read and neither there nor made by a stage."""
-    made = params.corpus.root in made_by_stages(params)
-    return [
-        *([] if made else _root_mistakes(params)),
-        *missing_sounds(params),
-        *missing_checkpoints(params),
-        *missing_packages(params),
-        *unsupported_language(params),
-    ]
+    return [line for check_one in ABSENT for line in check_one(params)]
 
 
 def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
@@ -69,6 +80,14 @@ def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
     Raises:
         ParameterError: a section is missing or unknown, or a key or value of one is wrong
     """
+    sections, mistakes = _read_sections(values, path)
+    if mistakes:
+        raise ParameterError("\n".join(mistakes))
+    return Params(**sections)
+
+
+def _read_sections(values: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the sections that can be read, and the mistakes in the others, each with the file's name before it."""
     mistakes = [f"{path}: section '{name}' is missing" for name in ORDER if name not in values]
     mistakes += [
         f"{path}: '{name}' is not a section, expected one of {list(ORDER)}" for name in values if name not in ORDER
@@ -79,9 +98,7 @@ def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
             found[name] = _read_section(name, values[name], path)
         except ParameterError as error:
             mistakes.append(str(error))
-    if mistakes:
-        raise ParameterError("\n".join(mistakes))
-    return Params(**found)
+    return found, mistakes
 
 
 def _read_section(name: str, value: Any, path: Path) -> Any:
@@ -104,41 +121,51 @@ def _read_section(name: str, value: Any, path: Path) -> Any:
     return entries
 
 
-def _unknown_names(params: Params) -> list[str]:
-    """Return the experts and tables that one section names and no other makes."""
-    mistakes = [
+def _unknown_sources(params: Params) -> list[str]:
+    """Return what an entry of rebalancing reads and no entry makes."""
+    return [
         f"rebalancing.{name}.reads.source is {entry.reads.source!r}, which is no table of predictions and no embedding"
-        f" that an entry makes, expected one of {sources(params)}"
+        f" that an entry makes, expected one of {sources(params)} or {POSTERIORS}<table>.csv"
         for name, entry in params.rebalancing.items()
         if entry.reads.source not in sources(params)
+        and not entry.reads.source.startswith(POSTERIORS)
         and not (entry.reads.source == FILLER and name in params.finetuning)  # a slot to fill: ``wrong_slots``
     ]
-    mistakes += _absent_layers(params)
-    mistakes += [
+
+
+def _unknown_experts(params: Params) -> list[str]:
+    """Return the experts that fusion names and no entry of rebalancing makes."""
+    return [
         f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
         for name in params.fusion.experts
         if name not in params.rebalancing
     ]
-    mistakes += [
+
+
+def _wrong_branches(params: Params) -> list[str]:
+    """Return the branches that cannot read the expert or embedding that they name."""
+    mistakes = [
         f"finetuning.{name}.branches.{modality}.expert is {branch.expert!r}, {why}"
         for name, expert in params.finetuning.items()
         for modality, branch in expert.branches.items()
         if (why := _misfit(params, branch.expert, modality))
     ]
-    mistakes += [
+    return mistakes + [
         f"{where}.embedding is {branch.embedding!r}, {why}"
         for name, expert in params.finetuning.items()
         for where, modality, branch in branches_of(name, expert)
         if branch.embedding is not None and (why := _mismatch(params, expert, where, modality))
     ]
-    mistakes += demonstration_left(params.corpus)
+
+
+def _unknown_tables(params: Params) -> list[str]:
+    """Return the tables that scoring names and no stage writes."""
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
-    mistakes += [
+    return [
         f"scoring.tables.{system} is {table!r}, which no stage writes, expected one of {tables}"
         for system, table in params.scoring.tables.items()
         if table not in tables
     ]
-    return mistakes
 
 
 def _absent_layers(params: Params) -> list[str]:
@@ -194,8 +221,36 @@ def _mismatch(params: Params, expert: FinetuningSettings, where: str, modality: 
 
 
 def _root_mistakes(params: Params) -> list[str]:
+    if params.corpus.root in made_by_stages(params):
+        return []
     try:
         check_root(params.corpus)
     except ValueError as error:
         return [str(error)]
     return []
+
+
+def _table_mistakes(params: Params) -> list[str]:
+    return [] if params.corpus.root in made_by_stages(params) else foresight.wrong_table(params)
+
+
+BETWEEN_SECTIONS: tuple[Callable[[Params], list[str]], ...] = (
+    _unknown_sources,
+    _absent_layers,
+    _unknown_experts,
+    _wrong_branches,
+    lambda params: demonstration_left(params.corpus),
+    _unknown_tables,
+    wrong_folds,
+    wrong_slots,
+    foresight.wrong_values,
+)
+ABSENT: tuple[Callable[[Params], list[str]], ...] = (
+    _root_mistakes,
+    missing_sounds,
+    missing_checkpoints,
+    missing_packages,
+    missing_posteriors,
+    unsupported_language,
+)
+OF_THIS_MACHINE = (*ABSENT, _table_mistakes, foresight.unknown_splits)

@@ -15,7 +15,7 @@ from pipeline_lib.params.split import Seed, SplitSettings
 
 Reader = Literal[SingleReader, "several"]
 WITH_OFFICIAL_SPLIT = ("msp_podcast", "meld", "table", "several")  # several: where each corpus has one
-WITH_DIALOGUES = ("iemocap", "meld", "table", "several")  # a table: by its columns dialogue and turn
+WITH_DIALOGUES = ("iemocap", "meld", "table")  # a table: by its columns dialogue and turn
 WITH_GROUPS = ("iemocap", "table", "several")  # IEMOCAP's sessions, a column of a table, which of several corpora
 CORPUS = "corpus"  # of several corpora: the column of folds that names them
 
@@ -84,7 +84,7 @@ class CorpusSettings(Settings):
     meld: MeldSettings = MeldSettings()
     table: TableSettings = TableSettings()
     corpora: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], PartSettings],
+        dict[str, PartSettings],
         Field(
             description="several: name of each corpus, which begins its utterances' and speakers' names, and how read"
         ),
@@ -97,6 +97,9 @@ class CorpusSettings(Settings):
             raise ValueError(f"reader is {self.reader} and corpora names {list(self.corpora)}, expected {expected}")
         if self.reader != "several":
             return self
+        odd = sorted(name for name in self.corpora if not re.fullmatch(r"[a-z][a-z0-9_]*", name))
+        if odd:
+            raise ValueError(f"corpora names {odd}, expected lower-case letters, digits and _, a letter first")
         folders = [part.folder or name for name, part in self.corpora.items()]
         if len(folders) < 2 or len({*folders}) < len(folders):
             raise ValueError(f"corpora has the folders {folders}, expected two or more, each another")

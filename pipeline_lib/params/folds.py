@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline_lib.params.inputs import parts_with_encoder
+from pipeline_lib.params.posteriors import POSTERIORS
 from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
@@ -17,10 +18,11 @@ def wrong_folds(params: Params) -> list[str]:
 
 
 def _of_the_corpus(params: Params) -> Iterator[str]:
-    """Yield the experts and the entries on embeddings that have folds where the corpus has none, or the reverse."""
+    """Yield experts, and entries on embeddings or given probabilities, whose folds are not those of the corpus."""
     entries: dict[str, bool] = {f"finetuning.{name}": expert.folds for name, expert in params.finetuning.items()}
-    on_embeddings = {n: entry for n, entry in params.rebalancing.items() if entry.reads.source.startswith(EMBEDDINGS)}
-    entries |= {f"rebalancing.{name}": entry.folds for name, entry in on_embeddings.items()}
+    without_expert = (EMBEDDINGS, POSTERIORS)
+    own = {n: entry for n, entry in params.rebalancing.items() if entry.reads.source.startswith(without_expert)}
+    entries |= {f"rebalancing.{name}": entry.folds for name, entry in own.items()}
     method = params.corpus.split.method
     for where, folds in entries.items():
         if folds and method != METHOD:
@@ -59,6 +61,12 @@ def _of_experts(params: Params) -> Iterator[str]:
 def _of_fusion(params: Params) -> Iterator[str]:
     """Yield why the fusion cannot have, or cannot do without, folds."""
     known = {name: params.rebalancing[name].folds for name in params.fusion.experts if name in params.rebalancing}
+    refitted = [name for name in known if params.rebalancing[name].refit]
+    if refitted and len(params.fusion.experts) > 1:
+        yield (
+            f"fusion.experts names {refitted}, fitted on dev too (rebalancing.<entry>.refit), where a fusion would take"
+            " them for better than they are: fuse entries with refit: false, or one expert"
+        )
     if len(set(known.values())) > 1:
         without = [name for name, folds in known.items() if not folds]
         yield f"fusion.experts {without} have no folds and the others have: fuse experts with folds, or without"
@@ -97,7 +105,8 @@ def _expert_of(source: str, name: str, params: Params) -> str | None:
         tables = (f"data/predictions/{expert}.parquet", f"{PREDICTIONS_FOLDS}{expert}")
         if source in tables or source.startswith(f"data/predictions_alone/{expert}/"):
             return expert
-    return name if name in params.finetuning and not source.startswith(("data/predictions", EMBEDDINGS)) else None
+    others = ("data/predictions", EMBEDDINGS, POSTERIORS)
+    return name if name in params.finetuning and not source.startswith(others) else None
 
 
 def _reads_a_split(entry: RebalancingSettings) -> bool:

@@ -59,12 +59,16 @@ def _named_splits(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("scoring.splits", name) for name in params.scoring.splits)
     if params.scoring.comparison.against:
         yield "scoring.comparison.chosen_on", params.scoring.comparison.chosen_on
+    if params.scoring.expected.on is not None:
+        yield "scoring.expected.on", params.scoring.expected.on
     yield "fusion.tuning", params.fusion.tuning
     for name, entry in params.rebalancing.items():
         if entry.prior == "em":
             yield f"rebalancing.{name}.em.on", entry.em.on
         if entry.calibration == "temperature":
             yield f"rebalancing.{name}.temperature.on", entry.temperature.on
+        for each in entry.posteriors.fitted_on if entry.posteriors is not None else ():
+            yield f"rebalancing.{name}.posteriors.fitted_on", each
 
 
 def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:
@@ -200,13 +204,14 @@ def _rates(params: Params) -> list[str]:
 
 
 def _contexts(params: Params) -> list[str]:
-    """Return the entries that read previous turns of a corpus whose reader gives no dialogues."""
-    reader = params.corpus.reader
+    """Return the entries that read previous turns where no reader of the corpus, or of several corpora, gives any."""
+    corpora = params.corpus.corpora
+    readers = sorted({part.reader for part in corpora.values()} if corpora else {params.corpus.reader})
     return [
-        f"{where}.context is {context}, and the corpora of reader {reader} have no dialogues; expected 0, or one of the"
-        f" readers {list(WITH_DIALOGUES)}"
+        f"{where}.context is {context}, and the corpora of reader {' and '.join(readers)} have no dialogues; expected"
+        f" 0, or one of the readers {list(WITH_DIALOGUES)}"
         for where, context in _with_context(params)
-        if context and reader not in WITH_DIALOGUES
+        if context and not {*readers} & {*WITH_DIALOGUES}
     ]
 
 

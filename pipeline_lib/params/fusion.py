@@ -1,8 +1,8 @@
 """The section ``fusion`` of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.params.base import Settings
 from pipeline_lib.params.classifier import Shrinkage
@@ -27,6 +27,9 @@ class LogregSettings(Settings):
     penalty: Annotated[float, Field(gt=0, description="L2 penalty of the weights; scikit-learn's C is its inverse")] = (
         1.0
     )
+    class_weights: Annotated[
+        Literal["none", "balanced"], Field(description="balanced: every label weighs alike, however rare")
+    ] = "none"
 
 
 class PldaSettings(Settings):
@@ -38,12 +41,42 @@ class PldaSettings(Settings):
     )
 
 
+class SelectionSettings(Settings):
+    """Greedy selection of experts with replacement (Caruana et al. 2004), for many experts."""
+
+    rounds: Annotated[
+        int, Field(ge=1, le=1000, description="experts added to a bag at most; the best round counts")
+    ] = 20
+    initial: Annotated[int, Field(ge=0, description="best single experts that a bag begins with")] = 1
+    bags: Annotated[int, Field(ge=1, le=1000, description="selections that are averaged, each from other experts")] = 10
+    bag_share: Annotated[float, Field(gt=0, le=1, description="share of the experts that a bag chooses from")] = 0.5
+
+
+class ClassBiasesSettings(Settings):
+    """A bias a label, added to the logarithm of the fused posterior; tuned by coordinate ascent."""
+
+    objective: Annotated[
+        Literal["none", "macro_f1", "unweighted_accuracy"],
+        Field(description="what the biases make largest on the tuning set, fused by fusers of other speakers"),
+    ] = "none"
+    step: Annotated[float, Field(gt=0, description="between tried biases")] = 0.1
+    largest: Annotated[float, Field(gt=0, le=20, description="size of a bias")] = 2.0
+    sweeps: Annotated[int, Field(ge=1, description="over the labels, at most")] = 10
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.step > self.largest:
+            raise ValueError(f"step is {self.step}, expected at most largest, {self.largest}")
+        return self
+
+
 class FusionSettings(Settings):
     """Each method keeps its own options; ``method`` chooses. Attributes are always interpolated."""
 
-    method: Annotated[Literal["interpolation", "logreg", "plda"], Field(description="how posteriors become one")] = (
-        "interpolation"
-    )
+    method: Annotated[
+        Literal["interpolation", "logreg", "plda", "selection", "vote"],
+        Field(description="how posteriors become one; vote: the label most experts choose, of ties the more probable"),
+    ] = "interpolation"
     experts: Annotated[
         list[str], Field(min_length=1, description="entries of rebalancing, in the order of the weights")
     ]
@@ -56,15 +89,29 @@ class FusionSettings(Settings):
     ] = "dev_bal"
     objective: Annotated[
         Literal["macro_f1", "unweighted_accuracy", "log_likelihood"],
-        Field(description="what the weights of interpolation make largest; attributes take the concordance"),
+        Field(
+            description="what the weights of interpolation and selection make largest; attributes take the concordance"
+        ),
     ] = "macro_f1"
     crossfit_folds: Annotated[
         int, Field(ge=2, description="folds of the cross-fitted posterior of the tuning set; speakers stay together")
     ] = 5
-    seed: Annotated[int, Field(ge=0, description="of the folds")] = 1
+    seed: Annotated[int, Field(ge=0, description="of the folds, and of the bags of selection")] = 1
     interpolation: InterpolationSettings = InterpolationSettings()
     logreg: LogregSettings = LogregSettings()
     plda: PldaSettings = PldaSettings()
+    selection: SelectionSettings = SelectionSettings()
+    class_biases: ClassBiasesSettings = ClassBiasesSettings()
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether class biases are tuned on the fused posterior."""
+        return self.class_biases.objective != "none"
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether one expert is passed through unchanged: nothing is fitted."""
+        return len(self.experts) == 1 and not self.has_biases
 
     @field_validator("experts")
     @classmethod

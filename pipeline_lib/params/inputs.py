@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipeline_lib.errors import InputError
 from pipeline_lib.modalities import MODALITIES, parts_of
 from pipeline_lib.params.base import FILLER, Settings
 from pipeline_lib.params.branches import BranchSettings
@@ -16,6 +17,7 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import FUNCTIONALS, NOT_INSTALLED
 from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.posteriors import POSTERIORS, table_path
 from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
 from pipeline_lib.params.sections import Params
 
@@ -149,6 +151,18 @@ def missing_packages(params: Params) -> list[str]:
         for name, entry in params.embedding.items()
         if entry.encoder is not None and entry.encoder.is_functionals
     ]
+
+
+def missing_posteriors(params: Params) -> list[str]:
+    """Return, a line each, the tables of other systems' probabilities that are not there."""
+    mistakes = []
+    for name, entry in params.rebalancing.items():
+        if entry.reads.source.startswith(POSTERIORS):
+            try:
+                table_path(entry.reads.source, f"rebalancing.{name}.reads.source")
+            except InputError as error:
+                mistakes.append(str(error))
+    return mistakes
 
 
 def missing_sounds(params: Params) -> list[str]:

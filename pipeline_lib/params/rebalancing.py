@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.params.base import FILLER, Settings, Slot
 from pipeline_lib.params.classifier import Shrinkage
+from pipeline_lib.params.posteriors import POSTERIORS, PosteriorsSettings, misplaced
 
 EMBEDDINGS = "data/embeddings/"
 PREDICTIONS_FOLDS = "data/predictions_folds/"
@@ -79,7 +80,8 @@ class RebalancingReads(Settings):
         Slot,
         Field(
             description="a table of predictions, data/predictions/<expert>.parquet (of an expert with folds their"
-            " folder, data/predictions_folds/<expert>), or data/embeddings/<name>"
+            " folder, data/predictions_folds/<expert>), data/embeddings/<name>, or probabilities of another system,"
+            " posteriors/<table>.csv or .parquet"
         ),
     ] = FILLER
 
@@ -144,6 +146,10 @@ class RebalancingSettings(Settings):
     source: Annotated[
         SourceSettings | None, Field(description="of an embedding: its layers and normalisation; of predictions null")
     ] = None
+    posteriors: Annotated[
+        PosteriorsSettings | None,
+        Field(description="of probabilities of another system: how their table is read; null: as its defaults say"),
+    ] = None
 
     normalise: Annotated[
         Literal["none", "speaker"],
@@ -155,6 +161,10 @@ class RebalancingSettings(Settings):
     ] = "none"
     lda_logistic: LdaLogisticSettings = LdaLogisticSettings()
     plda: PldaSettings = PldaSettings()
+    refit: Annotated[
+        bool,
+        Field(description="fit the back end on train and dev together, once dev has chosen its layer where it does"),
+    ] = False
     calibration: Annotated[
         Literal["none", "temperature"],
         Field(description="of the method's posterior, before its prior is replaced; temperature: its evidence ^ (1/T)"),
@@ -195,6 +205,17 @@ class RebalancingSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _refit_leaves_nothing_to_fit_on_dev(self) -> Self:
+        if self.refit and self.method == "none":
+            raise ValueError("refit is true and method 'none', which fits nothing: set refit to false, or a method")
+        if self.refit and self.calibration != "none":
+            raise ValueError(
+                f"refit is true and calibration {self.calibration!r}, which would be fitted on what the back end was"
+                " fitted on: set refit to false, or calibration to none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _an_embedding_has_a_back_end(self) -> Self:
         is_embedding = self.reads.source.startswith(EMBEDDINGS)
         if is_embedding and self.source is None:
@@ -207,5 +228,31 @@ class RebalancingSettings(Settings):
         if is_embedding and self.method == "none":
             raise ValueError(
                 "method is 'none', but an embedding has no posterior of its own; expected 'lda_logistic' or 'plda'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_used_as_they_are(self) -> Self:
+        source = self.reads.source
+        if not source.startswith(POSTERIORS):
+            if self.posteriors is not None:
+                raise ValueError(
+                    f"posteriors is for a table of probabilities, and reads.source is {source!r}: set posteriors to"
+                    f" null, or reads.source to {POSTERIORS}<table>.csv"
+                )
+            return self
+        if why := misplaced(source):
+            raise ValueError(f"reads.source is {source!r}, {why}")
+        if self.method != "none":
+            raise ValueError(f"method is {self.method!r}, and {source} holds no embeddings; expected 'none'")
+        given = self.posteriors or PosteriorsSettings()
+        if self.folds and given.fitted_on:
+            raise ValueError(
+                "folds is true, and a table of probabilities is then taken as out of fold: set posteriors.fitted_on: []"
+            )
+        if self.prior != "none" and given.training_prior == "unknown":
+            raise ValueError(
+                f"prior is {self.prior!r}, and the training prior of {source} is unknown: set"
+                " posteriors.training_prior, or prior: none"
             )
         return self

@@ -1,7 +1,7 @@
 """The section ``scoring`` of params.yaml."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,15 @@ from pipeline_lib.params.base import Settings
 
 Metric = Literal["macro_f1", "ua", "wa", "weighted_f1", "ccc_arousal", "ccc_valence", "ccc_dominance", "ccc_mean"]
 
-RESERVED = ("corpus", "notice", "chance", "over_folds", "beside_baselines")  # keys beside the splits' in details.json
+FUSED = ("data/fused.parquet", "data/fused_crossfitted.parquet")
+RESERVED = (
+    "corpus",
+    "notice",
+    "chance",
+    "over_folds",
+    "beside_baselines",
+    "expected",
+)  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 
 
@@ -37,6 +45,14 @@ class ComparisonSettings(Settings):
     seed: Annotated[int, Field(ge=0)] = 1
 
 
+class ExpectedSettings(Settings):
+    """The macro-F1 to expect on a hidden test with as many utterances of each label."""
+
+    on: str | None = Field(
+        None, description="split or subset of labelled development data that it is predicted from; null: not predicted"
+    )
+
+
 class AuditSettings(Settings):
     """The labels that are most likely wrong, as a table and a page with players."""
 
@@ -61,6 +77,7 @@ class ScoringSettings(Settings):
     bootstrap: BootstrapSettings = BootstrapSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     calibration_bins: Annotated[int, Field(ge=2)] = 10
+    expected: ExpectedSettings = ExpectedSettings()
     audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
@@ -95,3 +112,28 @@ class ScoringSettings(Settings):
             if self.comparison.system in self.comparison.against:
                 raise ValueError(f"comparison.against names {self.comparison.system!r} itself")
         return self
+
+
+def leave_out_fusion(values: dict[str, Any]) -> list[str]:
+    """Leave the fused rows out of the report where fusion has one expert: they would be that expert once more.
+
+    Args:
+        values: all sections of params.yaml, changed in place: scoring's tables, and its comparison and baselines where
+            they name a fused row
+
+    Returns:
+        the names of the rows that were left out
+    """
+    experts, scoring = values.get("fusion", {}).get("experts", []), values["scoring"]
+    tables, comparison = scoring["tables"], scoring.get("comparison", {})
+    fused = [name for name, table in tables.items() if table in FUSED]
+    if len(experts) != 1 or not fused or len(fused) == len(tables):
+        return []
+    own = [name for name, table in tables.items() if table == f"data/rebalanced/{experts[0]}.parquet"]
+    for name in fused:
+        del tables[name]
+    if comparison.get("system", "fused") in fused:
+        comparison.update({"system": (own or [*tables])[0], "against": []})
+    comparison["against"] = [name for name in comparison.get("against", []) if name not in fused]
+    scoring |= {"comparison": comparison, "baselines": [n for n in scoring.get("baselines", []) if n not in fused]}
+    return fused

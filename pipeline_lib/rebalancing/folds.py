@@ -2,7 +2,8 @@
 
 A fold is fitted as a single split is, on its view of the manifest (``tables.folds.view``), so that its model and table
 are those of an entry without folds on that split. An expert has a table of predictions a fold, which its model of that
-fold wrote; a stored embedding learned nothing of the corpus and is the same for all, read once.
+fold wrote; a stored embedding learned nothing of the corpus and is the same for all, read once. Every fold reads the
+one table of another system's probabilities, which is taken as out of fold.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
+from pipeline_lib.params.posteriors import POSTERIORS
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing import model, source
 from pipeline_lib.rebalancing.model import Model
@@ -58,10 +60,10 @@ def fit_parts(settings: RebalancingSettings, manifest: Manifest, name: str) -> l
     if not settings.folds:
         return [_part(source.read(settings, manifest, name), manifest, settings, name)]
     number = folds.required(manifest, f"rebalancing.{name}.folds is true")
-    of_all = None
+    of_all, is_given = None, settings.reads.source.startswith(POSTERIORS)
     if settings.source is not None:
         of_all = source.read(settings, manifest, name)
-    elif not Path(settings.reads.source).is_dir():
+    elif not is_given and not Path(settings.reads.source).is_dir():
         raise InputError(
             f"rebalancing.{name}.folds is true, and its reads.source {settings.reads.source!r} is not a folder with a"
             " table a fold: expected data/predictions_folds/<expert>, of an expert whose folds is true"
@@ -76,14 +78,14 @@ def fit_parts(settings: RebalancingSettings, manifest: Manifest, name: str) -> l
 
 
 def of_fold(settings: RebalancingSettings, fold: int) -> RebalancingSettings:
-    """Return the settings of one fold: those of an entry without folds, which reads that fold's table.
+    """Return the settings of one fold: those of an entry without folds, which reads that fold's table, or the only one.
 
     Args:
         settings: of an entry with folds
         fold: number from 0
     """
     reads = settings.reads
-    if settings.source is None:
+    if settings.source is None and not reads.source.startswith(POSTERIORS):
         reads = reads.model_copy(update={"source": f"{reads.source}/{folds.name_of(fold)}.parquet"})
     return settings.model_copy(update={"folds": False, "reads": reads})
 
@@ -147,7 +149,9 @@ def _part(read: Source, manifest: Manifest, settings: RebalancingSettings, name:
 
 
 def _on_dev(part: Part) -> dict[str, float]:
-    """Return macro-F1 and UA on the labelled utterances of dev, nothing where there are none."""
+    """Return macro-F1 and UA on the labelled utterances of dev; nothing where there are none, or it was fitted on."""
+    if part.model.settings.refit:  # fitted on dev: no score of what is held out
+        return {}
     rows, posterior = part.source.rows(part.manifest), part.table.posterior
     truth = part.manifest.truth()[rows]
     dev = part.manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)

@@ -6,6 +6,8 @@ temperature on its evidence (``temperature.temper``), which leaves the prior tha
 prior is divided out and the target prior multiplied in (``prior.rebalance``). PLDA's posterior contains a uniform
 prior, so that a uniform target prior changes nothing there.
 
+With ``refit`` the back end is fitted on train and dev together, after dev has chosen its layer where it does.
+
 Afterwards the labels are the manifest's, in its order. O and X are removed, their share goes to the others in
 proportion. An expert's attributes pass through, those of a stored embedding are ridge regressions on the same vectors;
 embeddings do not pass, no later stage reads them.
@@ -89,7 +91,7 @@ def fit(source: Source, manifest: Manifest, settings: RebalancingSettings, name:
 
 
 def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.ndarray) -> Model:
-    """Return the model with back ends, and of an embedding regressions, fitted on the labelled utterances of train."""
+    """Return the model with back ends, and of an embedding regressions, fitted on what is labelled of train or both."""
     settings, read = model.settings, model.settings.source
     where = f"rebalancing.{model.name}"
     if read is None:
@@ -106,10 +108,8 @@ def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.n
     def fitted(together: Layers) -> BackEnd:
         return BackEnd(getattr(settings, settings.method)).fit(source.vectors(together)[fitting], truth[fitting])
 
-    if read is None:
-        return replace(model, back_ends={(): fitted(())})
-    every = layers.read_together(read, source)
-    if read.layers == layers.BEST:
+    every: list[Layers] = [()] if read is None else layers.read_together(read, source)
+    if read is not None and read.layers == layers.BEST:
         dev = manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)
         layers.refuse_without_labels(dev, where)
         tried = {together: fitted(together) for together in every}
@@ -117,8 +117,14 @@ def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.n
         chosen = layers.best(on_dev, where)
         extended = _extended(model.fitted_on, DEVELOPMENT, manifest)
         model, every = replace(model, back_ends={chosen: tried[chosen]}, on_dev=on_dev, fitted_on=extended), [chosen]
-    else:
+    if settings.refit:
+        train |= manifest.mask(DEVELOPMENT)[rows]
+        fitting = train & (truth >= 0)
+        model = replace(model, fitted_on=_extended(model.fitted_on, DEVELOPMENT, manifest))
+    if settings.refit or not model.back_ends:
         model = replace(model, back_ends={together: fitted(together) for together in every})
+    if read is None:
+        return model
     values = {name: manifest.attributes([name])[:, 0][rows] for name in ATTRIBUTES}
     return replace(model, regressions=layers.regressions(every, source, values, train, read.ridge))
 

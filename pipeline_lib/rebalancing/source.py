@@ -1,4 +1,4 @@
-"""What an entry reads, an utterance a row: a table of an expert's predictions, or the stored layers of an embedding."""
+"""What an entry reads, an utterance a row: an expert's predictions, another system's probabilities, stored layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,9 @@ import numpy as np
 
 from pipeline_lib.classifiers.normalisation import Normalisation
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.posteriors import POSTERIORS, PosteriorsSettings
 from pipeline_lib.params.rebalancing import RebalancingSettings, SourceSettings
+from pipeline_lib.rebalancing import posteriors
 from pipeline_lib.tables import embeddings, predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
@@ -61,6 +63,10 @@ def read(settings: RebalancingSettings, manifest: Manifest, name: str) -> Source
     path = Path(settings.reads.source)
     if settings.source is not None:
         return of_embedding(path, manifest, settings.source, name)
+    if settings.reads.source.startswith(POSTERIORS):
+        layout = settings.posteriors or PosteriorsSettings()
+        given = posteriors.read(settings.reads.source, manifest, layout, name)
+        return of_predictions(posteriors.with_prior(given, manifest, layout, name))
     if path.is_dir():
         raise InputError(
             f"rebalancing.{name}.reads.source is {str(path)!r}, a folder with a table a fold, and"

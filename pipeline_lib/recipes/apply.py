@@ -14,8 +14,9 @@ from ruamel.yaml.error import YAMLError
 from pipeline_lib.params import outputs
 from pipeline_lib.params.base import PARAMS, ParameterError, read_params
 from pipeline_lib.params.check import absent, check, read_all
+from pipeline_lib.params.scoring import leave_out_fusion
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.compose import compose, fill_slots, leave_out_fusion, write_yaml
+from pipeline_lib.recipes.compose import compose, fill_slots, write_yaml
 from pipeline_lib.storage import atomic
 
 
@@ -55,11 +56,11 @@ def replace_path(params: Any, assignment: str) -> None:
         ParameterError: it is no assignment, or the recipe names no such path
     """
     old, equals, new = assignment.partition("=")
-    if not (old and equals and new) or not _replaced(params, old, new):
+    if not (old and equals and new) or not replaced(params, old, new):
         raise ParameterError(f"--path {assignment!r}: expected OLD=NEW with a path OLD that the recipe names")
 
 
-def _replaced(params: Any, old: str, new: str) -> int:
+def replaced(params: Any, old: str, new: str) -> int:
     """Replace a path in nested mappings and lists; return how often."""
     items: list[tuple[Any, Any]] = []
     if isinstance(params, dict):
@@ -72,7 +73,7 @@ def _replaced(params: Any, old: str, new: str) -> int:
             params[key] = new
             count += 1
         else:
-            count += _replaced(value, old, new)
+            count += replaced(value, old, new)
     return count
 
 

@@ -10,6 +10,7 @@ folded at 80 characters. DVC replaces every value by a plain one; so comments be
 """
 
 import copy
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from pipeline_lib.params.sections import ORDER, Params
 FOLDER = Path(__file__).parent
 ENTRIES = FOLDER / "entries"
 DEFAULT = "default"
-FUSED = ("data/fused.parquet", "data/fused_crossfitted.parquet")
 NAMED = (
     "demonstration",
     "corpora",
@@ -91,7 +91,12 @@ def merge(params: CommentedMap, overlay: dict[str, Any], source: str) -> None:
 
 def read_yaml(path: Path) -> CommentedMap:
     """Return a YAML file with its comments."""
-    return YAML().load(path.read_text(encoding="utf-8"))
+    return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _parsed(text: str) -> CommentedMap:
+    return YAML().load(text)
 
 
 def fill_slots(values: CommentedMap, params: Params) -> None:
@@ -111,30 +116,6 @@ def fill_slots(values: CommentedMap, params: Params) -> None:
             entry.insert(0, "reads", CommentedMap(reads))
         else:
             slots.update(reads)
-
-
-def leave_out_fusion(values: dict[str, Any]) -> list[str]:
-    """Leave the fused rows out of the report where fusion has one expert: they would be that expert once more.
-
-    Args:
-        values: the parameters, changed in place: scoring's tables, and its comparison where that names a fused row
-
-    Returns:
-        the names of the rows that were left out
-    """
-    experts, scoring = values["fusion"]["experts"], values["scoring"]
-    tables, comparison = scoring["tables"], scoring["comparison"]
-    fused = [name for name, table in tables.items() if table in FUSED]
-    if len(experts) != 1 or not fused or len(fused) == len(tables):
-        return []
-    own = [name for name, table in tables.items() if table == f"data/rebalanced/{experts[0]}.parquet"]
-    for name in fused:
-        del tables[name]
-    if comparison["system"] in fused:
-        comparison.update({"system": (own or [*tables])[0], "against": []})
-    comparison["against"] = [name for name in comparison["against"] if name not in fused]
-    scoring["baselines"] = [name for name in scoring["baselines"] if name not in fused]
-    return fused
 
 
 def write_yaml(params: CommentedMap) -> str:

@@ -3,6 +3,8 @@
 Searches the workspace and every experiment of ``dvc exp`` for runs whose parameters are those of a row, takes their
 scores, and writes ``metrics/paper_tables/<paper>.md``. The results of earlier calls stay in ``<paper>.json`` beside it.
 A run on stand-ins (``ser apply --small``) fills a table of its own: its numbers are no result of the paper's system.
+A paper with ``match: system`` fills a row from any run in which what the row's own system depends on is as the row
+says, whatever other systems that run has.
 """
 
 import copy
@@ -10,7 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,16 @@ from ruamel.yaml import YAML
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, ParameterError
 from pipeline_lib.recipes import small as stand_ins
-from pipeline_lib.recipes.apply import change
+from pipeline_lib.recipes.apply import change, replaced
 from pipeline_lib.recipes.compose import FOLDER, compose
-from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score
+from pipeline_lib.recipes.system_params import params_of
+from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score, system_of
 from pipeline_lib.reports.paper_page import key_of, page, run_of
 from pipeline_lib.storage import atomic
 
 PAPERS = FOLDER / "papers"
 FREE_SECTIONS = ("embedding", "scoring")  # no expert of these recipes reads the one, no score depends on the other
+FREE_OF_EMBEDDINGS = ("frames", "batch", "shard_size")  # beside FREE_KEYS, where a system reads an embedding
 FREE_KEYS = (  # paths and speed, at any depth
     *("notice", "reads", "revision", "cache_embeddings", "gradient_checkpointing", "predict"),
 )
@@ -39,11 +43,19 @@ FINISHED = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its experiment's name, its parameters without those that change no score, its metrics by file."""
+    """A finished run.
+
+    Attributes:
+        name: of its experiment
+        params: its parameters without those that change no score
+        metrics: by file, parsed
+        whole: its parameters as they are written
+    """
 
     name: str
     params: dict[str, Any]
     metrics: dict[str, Any]
+    whole: dict[str, Any] = field(default_factory=dict)
 
 
 def read_paper(path: Path) -> dict[str, Any]:
@@ -76,10 +88,16 @@ def expected(recipe: str, sets: dict[str, Any], small: bool) -> dict[str, Any]:
         sets: the row's values by dotted key
         small: on stand-ins
     """
+    return _bound(_expected(recipe, sets, small))
+
+
+def _expected(recipe: str, sets: dict[str, Any], small: bool, paths: Sequence[str] = ()) -> dict[str, Any]:
     params = copy.deepcopy(_composed(recipe, small))
     for key, value in sets.items():
         change(params, f"{key}={json.dumps(value)}")
-    return _bound(params)
+    for path in paths:
+        replaced(params, *path.partition("=")[::2])
+    return params
 
 
 @cache
@@ -97,13 +115,16 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def fill(paper: dict[str, Any], finished: list[Run], earlier: dict[str, Any]) -> dict[str, Any]:
+def fill(
+    paper: dict[str, Any], finished: list[Run], earlier: dict[str, Any], paths: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the obtained scores: ``{row's key: {"run", "corpus", "notice", "scores"}}``, new over earlier ones.
 
     Args:
         paper: a file of papers/
         finished: runs
         earlier: what an earlier call returned
+        paths: ``OLD=NEW``, as they were given to ``ser apply``
     """
     obtained = dict(earlier)
     for table, row in rows(paper):
@@ -111,11 +132,20 @@ def fill(paper: dict[str, Any], finished: list[Run], earlier: dict[str, Any]) ->
         for small in (False, True):
             key = key_of(table, row, small)
             for sets, columns in _by_run(columns_of(table, row)):
-                params = expected(recipe, own | sets, small)
-                match = next((run for run in finished if run.params == params), None)
+                params = _expected(recipe, own | sets, small, paths)
+                system = system_of(row) if paper.get("match") == "system" else None
+                match = next((run for run in finished if _is_row(run, params, system)), None)
                 if match:
                     obtained |= _filled(key, columns, row, match, obtained.get(key, {}))
     return obtained
+
+
+def _is_row(run: Run, params: dict[str, Any], system: str | None) -> bool:
+    """Return whether a run has a row's parameters: all that change a score, or those that its system depends on."""
+    if system is None:
+        return run.params == _bound(params)
+    of_run = params_of(system, run.whole)
+    return bool(of_run) and _system_bound(of_run) == _system_bound(params_of(system, params))
 
 
 def rows(paper: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -180,10 +210,11 @@ def _text(path: Path) -> str | None:
 
 def _run(name: str, texts: dict[str, str | None]) -> Run:
     """Return the run without the metrics that record other parameters than the run's."""
-    params = _bound(YAML(typ="safe", pure=True).load(texts[PARAMS.as_posix()] or ""))
+    whole = YAML(typ="safe", pure=True).load(texts[PARAMS.as_posix()] or "")
+    params = _bound(whole)
     metrics = {file: json.loads(text) for file, text in texts.items() if text is not None and file.endswith(".json")}
     own = {file: values for file, values in metrics.items() if _is_of(values.get("params", {}), params)}
-    return Run(name, params, own)
+    return Run(name, params, own, whole)
 
 
 def _is_of(recorded: dict[str, Any], params: dict[str, Any]) -> bool:
@@ -199,6 +230,15 @@ def _bound(params: dict[str, Any]) -> dict[str, Any]:
     return {name: _strip(value, name) for name, value in params.items() if name not in FREE_SECTIONS}
 
 
+def _system_bound(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of one system that its scores depend on."""
+    bound = {name: _strip(value, name) for name, value in params.items()}
+    for entry in bound.get("embedding", {}).values():
+        for key in FREE_OF_EMBEDDINGS:
+            entry.pop(key, None)
+    return bound
+
+
 def _strip(value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         return value
@@ -211,15 +251,16 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def write_tables(paper: str, out: Path = Path("metrics/paper_tables")) -> None:
+def write_tables(paper: str, out: Path = Path("metrics/paper_tables"), paths: Sequence[str] = ()) -> None:
     """Write a paper's tables, published next to obtained, and print how many rows there are.
 
     Args:
         paper: a file of papers/, without .yaml
         out: folder of the tables and of the results of earlier calls
+        paths: ``OLD=NEW``, as they were given to ``ser apply``: a checkpoint's folder in place of its name on the hub
 
     Raises:
-        ParameterError: there is no such paper
+        ParameterError: there is no such paper, or no recipe of its rows names such a path
         InputError: the results of earlier calls cannot be read
     """
     known = sorted(path.stem for path in PAPERS.glob("*.yaml"))
@@ -230,8 +271,13 @@ def write_tables(paper: str, out: Path = Path("metrics/paper_tables")) -> None:
         earlier = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
     except ValueError as error:
         raise InputError(f"{store} is not JSON: {error} (was it cut short?); remove it to begin anew") from None
+    for path in paths:
+        recipes = {run_of(content, table, row)[0] for table, row in rows(content)}
+        old, equals, new = path.partition("=")
+        if not (old and equals and new) or not any(replaced(_expected(name, {}, False), old, new) for name in recipes):
+            raise ParameterError(f"--path {path!r}: expected OLD=NEW with a path OLD that a recipe of {paper} names")
     finished = list(runs(files_of(content)))
-    obtained = fill(content, finished, earlier)
+    obtained = fill(content, finished, earlier, paths)
     atomic.write_file(store, json.dumps(obtained, indent=1, sort_keys=True) + "\n")
     atomic.write_file(out / f"{paper}.md", page(content, obtained))
     print(f"{out / paper}.md: {len(obtained)} rows obtained, from {len(finished)} runs and earlier calls")

@@ -5,6 +5,7 @@ A column is a place, or a mapping that has one under ``place``:
 - ``test.macro_f1``: split and metric of ``metrics/details.json``, of the row's ``system``.
 - ``test.audio.ua``: the same of what the expert says from audio alone: the system ``<system>_audio``, or the one that a
   row's ``system: {audio: ..., text: ..., both: ...}`` names. ``both`` is what it says from all that an utterance has.
+- ``over_folds.ua``: the mean over the folds of a cross-validation; ``folds.ua`` is of all predictions pooled.
 - ``metrics/finetuning/{system}.json:parameters.total``: a number in another file of metrics.
 
 Beside ``place`` may stand ``set``, parameters of this column's run; ``times`` and ``form``, how the number is printed
@@ -18,6 +19,7 @@ from typing import Any
 SCORES = "metrics/details.json"
 SUFFIXES = {"": "", "_resubstitution": " (resubstitution)", "_crossfitted": " (cross-fitted)"}
 EVERYTHING = "both"
+OVER_FOLDS = "over_folds"
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def score(column: Column, row: dict[str, Any], metrics: Mapping[str, Any]) -> di
     scores = {}
     for suffix in SUFFIXES:
         values = metrics[SCORES].get(split, {}).get(system_of(row, *view) + suffix, {})
-        if metric in values:
+        if split == OVER_FOLDS and metric in values:
+            scores[suffix] = [values[metric]["mean"]]
+        elif metric in values:
             scores[suffix] = [values[metric + end] for end in ("", "_lo", "_hi") if metric + end in values]
     return scores
 

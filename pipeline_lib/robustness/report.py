@@ -13,7 +13,6 @@ from pipeline_lib.robustness.levels import CLEAN, Level
 from pipeline_lib.robustness.plan import Plan
 from pipeline_lib.robustness.results import Result
 from pipeline_lib.robustness.score import METRICS, system_scores, word_error_scores
-from pipeline_lib.scoring.score import name_on
 from pipeline_lib.scoring.splits import cautions
 from pipeline_lib.scoring.systems import System, align
 from pipeline_lib.storage import atomic
@@ -50,10 +49,13 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
     corpus, options = plan.manifest, plan.params.scoring.bootstrap
     systems = {level: _aligned(plan, result) for level, result in finished.items()}
     clean = systems[CLEAN]
+    parts = {*corpus.frame["split"], *(part for parts in corpus.frame["subsets"] for part in parts)}
     rows = []
     for level, result in finished.items():
         of_level = {
-            name_on(corpus, system, plan.split): system_scores(corpus, system, clean[name], options)
+            f"{name}_resubstitution" if parts & {*system.fitted_on} else name: system_scores(
+                corpus, system, clean[name], options
+            )
             for name, system in systems[level].items()
             if name in clean
         }
@@ -61,6 +63,7 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
         row |= {"losses": result.losses, "quieter": result.quieter, "seconds": result.seconds, "systems": of_level}
         row["wer"] = word_error_scores(corpus, result.texts, finished[CLEAN].texts, options)
         rows.append(row)
+    notes = [f"{name} is left out: without fitting it equals another row" for name in plan.tables if name not in clean]
     same = [name for name in clean if len(systems) > 1 and all(_same(of[name], clean[name]) for of in systems.values())]
     return {
         "corpus": corpus.corpus,
@@ -72,7 +75,11 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
         "bootstrap": options.model_dump(),
-        "notes": [*plan.notes, *(f"{name} predicts the same at every level: it reads no audio" for name in same)],
+        "notes": [
+            *plan.notes,
+            *notes,
+            *(f"{name} predicts the same at every level: it reads no audio" for name in same),
+        ],
         "warnings": cautions(corpus, plan.split),
         "stored": _beside_stored(plan, clean),
         "levels": rows,

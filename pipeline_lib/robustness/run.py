@@ -18,8 +18,8 @@ from pipeline_lib.tables import predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
 
 WORK = Path("work/robustness")  # below the project
-Apply = Callable[[Path, Manifest, Path, Path], dict[str, Path]]
-Transcribe = Callable[[Path, Manifest, Path, Path], Path]
+Apply = Callable[[Path, Manifest, Path, Path, Path], dict[str, Path]]
+Transcribe = Callable[[Path, Manifest, Path, Path, Path], Path]
 
 
 def run(
@@ -106,12 +106,13 @@ def compute(
 
 
 def _level(chosen: Plan, level: Level, folder: Path, apply: Apply, transcribe: Transcribe | None) -> Result:
-    """Compute one level; copies, layers and tables of it are removed afterwards."""
+    """Compute one level, after a kill on from its layers; copies, layers and tables are removed when it is finished."""
     begin = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
     root = Path(chosen.params.corpus.root)
     root = chosen.project / root if (chosen.project / root).exists() else root
-    audio, out = folder / "audio", folder / "data"
+    audio, out, work = (folder / name for name in ("audio", "data", "work"))
+    for earlier in (audio, out):
+        shutil.rmtree(earlier, ignore_errors=True)
     with progress(len(chosen.manifest), f"altering: {level.title}") as advance:
         copies = write_copies(chosen.manifest, root, level, chosen.sources, chosen.seed, audio, advance)
     for reason, lost in copies.losses.items():
@@ -119,11 +120,12 @@ def _level(chosen: Plan, level: Level, folder: Path, apply: Apply, transcribe: T
         print(f"{level.title}: {share}, {lost[0]!r} first: {reason}", file=sys.stderr)
     if not len(copies.manifest):
         raise InputError(f"no recording is left under {level.title}: {', '.join(copies.losses)}")
+    given = (chosen.project, copies.manifest, out, audio, work)
     texts: dict[str, str] = {}
     if transcribe is not None:
-        table = transcripts.read(transcribe(chosen.project, copies.manifest, out, audio))
+        table = transcripts.read(transcribe(*given))
         texts = dict(zip(table.utterance_ids, table.texts, strict=True))
-    tables = {name: predictions.read(path) for name, path in apply(chosen.project, copies.manifest, out, audio).items()}
+    tables = {name: predictions.read(path) for name, path in apply(*given).items()}
     shutil.rmtree(folder)
     return Result(
         tables=tables,

@@ -45,8 +45,8 @@ def system_scores(manifest: Manifest, system: System, clean: System, options: Bo
         rows, names = rows_for(metric, manifest, (system, clean), inside)
         if rows.any():
             values["n_attributes" if names else "n"] = int(rows.sum())
-            pair = tuple(tally(manifest, side, rows, names) for side in (system, clean))
-            values |= _compared(*pair, metric, options)
+            one, other = (tally(manifest, side, rows, names) for side in (system, clean))
+            values |= _compared(one, other, metric, options)
     return values
 
 
@@ -67,10 +67,9 @@ def word_error_scores(
     if not any(word_errors(references[name], "")[1] for name in ids):
         return {}
     known = [speaker if isinstance(speaker := speakers[name], str) else None for name in ids]
-    pair = tuple(
-        _tally_words([references[name] for name in ids], [side[name] for name in ids], known) for side in (texts, clean)
-    )
-    return {"n": len(ids), **_compared(*pair, "wer", options)}
+    spoken = [references[name] for name in ids]
+    one, other = (_tally_words(spoken, [side[name] for name in ids], known) for side in (texts, clean))
+    return {"n": len(ids), **_compared(one, other, "wer", options)}
 
 
 def _tally_words(references: Sequence[str], texts: Sequence[str], speakers: Sequence[str | None]) -> Tally:

@@ -1,11 +1,13 @@
-"""What a scored table comes from: a trained expert, layers of a frozen encoder, or the fusion."""
+"""What a scored table comes from: a trained expert, layers of a frozen encoder, another system, or the fusion."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pipeline_lib.modalities import members
 
+GIVEN = "posteriors/"
 EXPERTS = ("predictions", "predictions_alone", "predictions_folds")
 
 
@@ -14,12 +16,13 @@ class Lineage:
     """What a table comes from.
 
     Attributes:
-        kind: a trained expert, a stored embedding, or the fusion
-        source: name of the expert (of one combination of modalities: with it) or embedding, "fusion" for the fusion
+        kind: a trained expert, a stored embedding, probabilities that another system gave, or the fusion
+        source: name of the expert (of one combination of modalities: with it) or embedding, path of the probabilities,
+            "fusion" for the fusion
         modalities: that its predictions are made from; empty where the parameters do not tell
     """
 
-    kind: Literal["expert", "layers", "fusion"]
+    kind: Literal["expert", "layers", "given", "fusion"]
     source: str
     modalities: frozenset[str]
 
@@ -32,6 +35,8 @@ def lineage(table: str, params: dict[str, Any]) -> Lineage | None:
         params: params.yaml as read
     """
     parts = PurePosixPath(table).with_suffix("").parts
+    if table.startswith(GIVEN):
+        return Lineage("given", table, frozenset())
     if parts[:1] != ("data",) or len(parts) < 2:
         return None
     if parts == ("data", "fused"):
@@ -52,3 +57,19 @@ def lineage(table: str, params: dict[str, Any]) -> Lineage | None:
     if parts[1] == "predictions_alone" and len(parts) > 3:
         return Lineage("expert", "/".join(parts[2:4]), frozenset(members(parts[3], modalities)))
     return Lineage("expert", name, frozenset(modalities))
+
+
+def cautions_of_given(tables: Mapping[str, str], params: dict[str, Any]) -> list[str]:
+    """Return a warning of each scored table that holds probabilities of another system.
+
+    Args:
+        tables: name of a system to its path, as in ``scoring.tables``
+        params: params.yaml as read
+    """
+    origins = {name: lineage(table, params) for name, table in tables.items()}
+    return [
+        f"{name} holds probabilities that another system gave, {origin.source}: that it was trained on none of the"
+        " scored utterances (with folds: that each is out of fold) is taken at its word"
+        for name, origin in origins.items()
+        if origin is not None and origin.kind == "given"
+    ]

@@ -48,6 +48,7 @@ def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ())
         lines += _table(systems, CATEGORIES, "n") + _table(systems, CONCORDANCES, "n_attributes")
         if split == folds.SPLIT:
             lines += _folds(scores.get("over_folds", {}), settings)
+    lines += _expected(scores.get("expected", {}), settings)
     return "\n".join([*lines, *notes]).rstrip() + "\n"
 
 
@@ -98,6 +99,24 @@ def _chance(values: dict[str, Any]) -> str:
     if absent:
         sentence += f" Without {', '.join(absent)} no system exceeds UA and macro-F1 {values['ceiling']:.3f}."
     return sentence
+
+
+def _expected(systems: dict[str, dict[str, Any]], settings: ScoringSettings) -> list[str]:
+    """Return a table of what to expect of a balanced test, nothing where it was not predicted."""
+    if not systems:
+        return []
+    how = f"from {settings.expected.on} with every label weighing alike; intervals resample its speakers"
+    lines = [
+        "## A hidden test with as many utterances of each label",
+        "",
+        f"Macro-F1 to expect, {how}, and know nothing of other recordings or of how few a hidden test may have.",
+        "",
+        *_row(["system", "n", "macro-F1"]),
+        *_row(["---"] * 3),
+    ]
+    for name, values in systems.items():
+        lines += _row([_marked(name, settings), str(values["n"]), _number(values, "macro_f1", ".3f")])
+    return [*lines, ""]
 
 
 def _folds(over: dict[str, dict[str, Any]], settings: ScoringSettings) -> list[str]:

@@ -22,6 +22,7 @@ from pipeline_lib.scoring.baselines import beside_baselines
 from pipeline_lib.scoring.bootstrap import intervals
 from pipeline_lib.scoring.chance import chance
 from pipeline_lib.scoring.comparison import compare
+from pipeline_lib.scoring.expected import expected
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
 from pipeline_lib.scoring.splits import cautions, is_resubstitution
@@ -82,6 +83,9 @@ def score(
         named = {system.name: system for system in systems}
         scores["beside_baselines"], unlike = beside_baselines(manifest, named, settings, params)
         scored.warnings += unlike
+    if settings.expected.on is not None:
+        scores["expected"], left_out = expected(manifest, systems, settings)
+        scored.warnings += left_out
     if folds.SPLIT in settings.splits and folds.count(manifest):
         scores["over_folds"] = over_folds(manifest, systems)
         scored.warnings += cautions_of_folds(manifest)

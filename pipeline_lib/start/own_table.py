@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from pipeline_lib.corpus import cell_text, table_columns, table_rows
 from pipeline_lib.corpus import table as strict
+from pipeline_lib.corpus import table_columns, table_rows
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.start import labels, table_file
 from pipeline_lib.start.recordings import Recordings
 from pipeline_lib.start.splits import SPLIT_OF
+from pipeline_lib.storage import cell_text
 
 PLACE = ("utterance_id", "audio", "start_s", "end_s", "offset", "duration", "split", "fold", "speaker", "gender")
 ORDER = (*PLACE, "emotion", *ATTRIBUTES, "votes", "annotator", "reference_text", "video", "subsets")

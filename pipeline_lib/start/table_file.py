@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline_lib.corpus import cell_text, table_files
-from pipeline_lib.corpus.csv_files import MAX_BYTES, MAX_ROWS
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import cell_text, table_files
+from pipeline_lib.storage.csv_files import MAX_BYTES, MAX_ROWS
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".parquet")
 SEPARATORS = (",", ";", "\t", "|")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline_lib.corpus import cell_text, meld, table
+from pipeline_lib.corpus import meld, table
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import cell_text
 
 HEADER = "audio,emotion,split,reference_text"
 

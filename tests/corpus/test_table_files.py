@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.corpus import csv_files, layout, table, table_files
+from pipeline_lib.corpus import layout, table
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.corpus import check_root
+from pipeline_lib.storage import csv_files, table_files
 
 HEADER = "audio,emotion,split"
 

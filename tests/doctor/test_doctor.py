@@ -116,6 +116,27 @@ def test_the_estimate_is_utterances_times_layers_times_width_times_two_bytes_twi
     assert found.state == "problem" and "about 1000000000.0 GB" in found.message
 
 
+def test_the_estimate_of_an_expert_with_folds_has_its_checkpoints_once_and_each_model_twice(tmp_path):
+    params = read_all(read_params(DEFAULT))
+    weights = sum(file.stat().st_size for file in Path("models/demo/w2v_bert").iterdir())
+    full = params.finetuning["audio"].adaptation.model_copy(update={"method": "full"})
+    audio = params.finetuning["audio"].model_copy(update={"adaptation": full})
+    table = tmp_path / "data" / "manifest.parquet"
+
+    def of(expert, k=5):
+        folds = params.corpus.split.folds.model_copy(update={"k": k})
+        corpus = params.corpus.model_copy(update={"split": params.corpus.split.model_copy(update={"folds": folds})})
+        changed = {"corpus": corpus, "embedding": {}, "finetuning": {"audio": expert}}
+        return project.estimate(params.__class__(**{**vars(params), **changed}), table)
+
+    folded = audio.model_copy(update={"folds": True})
+    assert of(audio) == (8 * weights, [])
+    assert of(folded) == ((7 + 2 * 5) * weights, [])
+    assert of(folded, "loso") == (0, ["finetuning.audio (folds: loso)"])
+    frozen = full.model_copy(update={"method": "frozen"})
+    assert of(audio.model_copy(update={"adaptation": frozen})) == (0, [])
+
+
 def doctor(place: Path, *options: str) -> subprocess.CompletedProcess:
     env = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline_lib.cli", "doctor", *options]

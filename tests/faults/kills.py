@@ -1,9 +1,9 @@
 """kill -9 at random points of every stage, then the same command again: the same bytes, no manual step, nothing mixed.
 
 Killed are the stage's process, its whole group, the process twice in a row, or ``dvc`` alone, whose stage then goes on
-without it while the second ``dvc`` begins. Stages run in forked children (``scratch``); ``dvc`` is the real one, in a
-clone. Where an empty ``.dvc/tmp/rwlock`` or half a ``dvc.lock`` is left, which DVC refuses to read, ``ser doctor
---fix`` is run; how often is printed.
+without it while the second ``dvc`` begins. A tenth are kills in a project with folds, of what fits a model a fold.
+Stages run in forked children (``scratch``); ``dvc`` is the real one, in a clone. Where an empty ``.dvc/tmp/rwlock`` or
+half a ``dvc.lock`` is left, which DVC refuses to read, ``ser doctor --fix`` is run; how often is printed.
 """
 
 import os
@@ -21,11 +21,12 @@ from pathlib import Path
 
 from tests.faults import forked, scratch
 from tests.faults.cases import Case, command
-from tests.faults.scratch import ROOT, STAGES, Stage, Whole
+from tests.faults.scratch import OF_FOLDS, ROOT, STAGES, Stage, Whole
 
 LIMIT_S = 600.0
 HOW = ("process", "group", "twice")
 SHARE_OF_DVC = 0.1
+SHARE_OF_FOLDS = 0.1
 THROUGH_DVC = ("check", "corpus", "rebalancing@audio", "rebalancing@text", "fusion", "scoring", "embedding@text")
 MENDED: Counter[str] = Counter()
 
@@ -139,13 +140,18 @@ def group_lives(leader: int) -> bool:
     return True
 
 
-def stage_kills(count: int, draw: random.Random, place: Path, stages: Sequence[Stage] = STAGES) -> Iterator[Case]:
-    """Yield kills of stages, each stage in turn."""
-    made = scratch.whole(place / "whole", stages)
+def stage_kills(
+    count: int, draw: random.Random, place: Path, stages: Sequence[Stage] = STAGES, *, folded: bool = False
+) -> Iterator[Case]:
+    """Yield kills of stages, each stage in turn; with folds of those that fit a model a fold."""
+    made = scratch.whole(place / ("folds" if folded else "whole"), stages, folded=folded)
+    stages = [stage for stage in stages if not folded or stage in OF_FOLDS]
     for number in range(count):
         stage, how = stages[number % len(stages)], HOW[number // len(stages) % len(HOW)]
         shares = [draw.uniform(0, 1.05) for _ in range(2 if how == "twice" else 1)]
-        name = f"{stage.name}, {how}, at {', '.join(f'{share:.3f}' for share in shares)} of its time"
+        name = (
+            f"{stage.name}{' in folds' * folded}, {how}, at {', '.join(f'{share:.3f}' for share in shares)} of its time"
+        )
         yield Case(name, how, partial(killed, made, stage, how, shares))
 
 
@@ -172,9 +178,11 @@ def dvc_kills(count: int, draw: random.Random, place: Path) -> Iterator[Case]:
 def cases(count: int, seed: int) -> Iterator[Case]:
     """Yield kills of stages, and every tenth of DVC."""
     place, draw = Path(tempfile.mkdtemp(prefix="fault_kills_")), random.Random(seed)
-    through = int(count * SHARE_OF_DVC)
+    through, folded = int(count * SHARE_OF_DVC), int(count * SHARE_OF_FOLDS)
     try:
-        yield from stage_kills(count - through, draw, place)
+        yield from stage_kills(count - through - folded, draw, place)
+        if folded:
+            yield from stage_kills(folded, draw, place, folded=True)
         if through:
             yield from dvc_kills(through, draw, place)
     finally:

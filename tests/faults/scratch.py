@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
+from pipeline_lib.params.check import read_all
+from pipeline_lib.recipes.compose import fill_slots
 from tests.faults import forked
 
 ROOT = Path(__file__).parents[2]
@@ -107,22 +109,23 @@ STAGES = (
         ),
     ),
 )
+OF_FOLDS = tuple(stage for stage in STAGES if stage.name.split("@")[0] in ("finetuning", "rebalancing", "fusion"))
 LIGHT = STAGES[:3]  # without torch: for a fast cut
 
 
-def lay_out(folder: Path) -> None:
-    """Link the code, write params.yaml."""
+def lay_out(folder: Path, *, folded: bool = False) -> None:
+    """Link the code, write params.yaml, with folds or without."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("pipeline_lib", "stages"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "models").mkdir()
     (folder / "models/demo").symlink_to(ROOT / "models/demo")
-    write_params(folder / "params.yaml")
+    write_params(folder / "params.yaml", folded=folded)
     (folder / "machine.yaml").write_text("finetuning: {save_steps: 2}\n")
 
 
-def write_params(path: Path) -> None:
-    """Write the default recipe with small sizes."""
+def write_params(path: Path, *, folded: bool = False) -> None:
+    """Write the default recipe with small sizes; with folds what is trained is trained twice."""
     yaml = YAML()
     params = yaml.load(ROOT / "pipeline_lib/recipes/default.yaml")
     for dotted, value in SMALL.items():
@@ -132,7 +135,22 @@ def write_params(path: Path) -> None:
             inner = inner[part]
         assert last in inner, dotted
         inner[last] = value
+    if folded:
+        _fold(params)
     yaml.dump(params, path)
+
+
+def _fold(params: dict) -> None:
+    """Deal the corpus into two folds, and let every entry and the fusion fit one model a fold."""
+    split = params["corpus"]["split"]
+    split["method"], split["folds"]["k"] = "folds", 2
+    for section in ("finetuning", "rebalancing"):
+        for entry in params[section].values():
+            entry["folds"] = True
+    params["fusion"]["folds"] = True
+    params["scoring"] |= {"splits": ["folds"], "plotted_split": "folds"}
+    params["scoring"]["comparison"]["chosen_on"] = "folds"
+    fill_slots(params, read_all(params))
 
 
 def prepare() -> None:
@@ -208,11 +226,11 @@ class Whole:
     expected: dict[str, dict[str, bytes]]
 
 
-def whole(folder: Path, stages: Sequence[Stage] = STAGES) -> Whole:
-    """Run these stages, the first ones or all, once without harm."""
+def whole(folder: Path, stages: Sequence[Stage] = STAGES, *, folded: bool = False) -> Whole:
+    """Run these stages, the first ones or all, once without harm, with folds or without."""
     if {*stages} - {*LIGHT}:
         prepare()
-    lay_out(folder)
+    lay_out(folder, folded=folded)
     result = Whole(folder, {}, {})
     for stage in stages:
         began = time.monotonic()

@@ -14,7 +14,7 @@ from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning import finetune
 from pipeline_lib.finetuning.folds import joined_curves
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import manifest, predictions, transcripts
 from stages.finetuning import main
 from tests.finetuning import corpora
 from tests.finetuning.runs import BOTH
@@ -239,3 +239,23 @@ def test_curves_of_different_columns_are_joined():
         "fold1,1,nan,0.3",
         "fold1,2,nan,0.2",
     ]
+
+
+@pytest.mark.acceptance
+def test_predictions_of_a_joint_expert_from_one_modality_are_out_of_fold(tones, tmp_path):
+    corpus, joint = with_folds(tones.corpus), corpora.joint(tones, **SHORT)
+    metadata = {"engine": "none", "checkpoint": "", "decoding": {}}
+    for name in ("folds", *(f"hand{fold}" for fold in range(N_FOLDS))):
+        transcripts.write(tmp_path / name / "transcripts.parquet", corpus.ids, tones.texts, **metadata)
+    stage(tmp_path / "folds", tones, corpus, joint, folds=True)
+    for fold in range(N_FOLDS):
+        stage(tmp_path / f"hand{fold}", tones, by_hand(tones.corpus, fold), joint)
+    for modality in ("audio", "text"):
+        path = f"predictions_alone/tones/{modality}.parquet"
+        made = predictions.read(tmp_path / "folds" / path)
+        alone = [predictions.read(tmp_path / f"hand{fold}" / path) for fold in range(N_FOLDS)]
+        for row, name in enumerate(made.utterance_ids):
+            fold = fold_that_tests(name)
+            models = range(N_FOLDS) if fold is None else [fold]
+            expected = sum(alone[k].posterior[row] for k in models) / len(models)
+            np.testing.assert_allclose(made.posterior[row], expected, rtol=0, atol=1e-12)

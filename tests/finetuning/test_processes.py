@@ -18,6 +18,7 @@ from pipeline_lib.finetuning.processes import accelerator_of, check_same_start
 from pipeline_lib.tables import manifest, predictions, transcripts
 from tests.finetuning import corpora
 from tests.finetuning.launched import train
+from tests.finetuning.test_folds import N_FOLDS, with_folds
 
 RECIPES = Path("pipeline_lib/recipes/accelerate")
 SHORT = {"phases": {"only": {"epochs": 1}}}  # four steps
@@ -101,6 +102,23 @@ def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones,
     one, other = (load_file(folder / f"joint_{rank}.safetensors") for rank in (0, 1))
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
     assert len(predictions.read(folder / "predictions_alone" / "joint" / "text.parquet").utterance_ids) == 8
+
+
+@pytest.mark.acceptance
+def test_two_processes_train_a_joint_expert_with_folds(tones, tmp_path):
+    lora = {"adaptation": {"method": "lora", "lora": {"lora_dropout": 0.0}}}
+    settings = corpora.joint(tones, **SHORT, branches={"text": lora}).model_copy(update={"folds": True})
+    tones = SimpleNamespace(**{**vars(tones), "corpus": with_folds(tones.corpus)})
+    two, alone = (write(tmp_path / name, tones, joint=settings) for name in ("two", "alone"))
+    launched = launch((two, "joint", 0))
+    assert launched.returncode == 0, launched.stderr
+    train(alone, "joint", 0)
+    for path in ("predictions/joint", "predictions_alone/joint/audio", "predictions_alone/joint/text"):
+        tables = [predictions.read(folder / f"{path}.parquet") for folder in (two, alone)]
+        assert tables[0].utterance_ids.tolist() == tones.corpus.ids.tolist()
+        np.testing.assert_allclose(tables[0].posterior, tables[1].posterior, atol=1e-4)
+    names = {path.name for path in (two / "models" / "joint").iterdir()}
+    assert names == {"folds.json", *(f"fold{fold}" for fold in range(N_FOLDS))}
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,16 @@ from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
 LABELS = ("anger", "neutral", "sadness")
-METHODS = ("interpolation", "logreg", "plda")
+METHODS = ("interpolation", "logreg", "plda", "selection", "vote")
 
 
+FEW = {"bags": 2, "rounds": 3}  # of selection: enough to show what is fitted on what
 NO_ATTRIBUTES = {"attributes": None, "attribute_names": ()}
 NO_POSTERIOR = {"posterior": None, "labels": (), "training_prior": None}
 
 
 def settings(**values):
-    return FusionSettings.parse({"experts": ["audio", "text"]} | values, "fusion")
+    return FusionSettings.parse({"experts": ["audio", "text"], "selection": FEW} | values, "fusion")
 
 
 def corpus(n=120, seed=0):

@@ -51,7 +51,7 @@ def test_the_crossfitted_posterior_of_an_utterance_does_not_know_its_speakers_la
     tuning = np.flatnonzero(of.mask("dev_bal"))
     fitted = np.delete(tuning, np.flatnonzero(fold == 0))
     posteriors = np.stack([expert.posterior for expert in experts])
-    options = getattr(settings(), method).model_dump()
+    options = getattr(settings(), method).model_dump() if method != "vote" else {}
     alone = FUSERS[method](**options).fit(posteriors[:, fitted], of.truth()[fitted])
     expected = alone.predict_proba(posteriors[:, tuning[fold == 0]])
     np.testing.assert_allclose(result.posterior[fold == 0], expected, atol=1e-12)
@@ -78,7 +78,7 @@ def test_an_utterance_that_lacks_an_expert_is_fused_from_the_other(method):
     assert result.utterance_ids.tolist() == of.ids.tolist()
     np.testing.assert_allclose(result.posterior.sum(axis=1), 1)
     np.testing.assert_allclose(result.attributes[~few], experts[0].attributes[~few])
-    if method == "interpolation":
+    if method in ("interpolation", "selection"):
         np.testing.assert_allclose(result.posterior[~few], experts[0].posterior[~few])
 
 
@@ -210,3 +210,20 @@ def test_interpolation_is_what_its_class_gives_on_the_tuning_utterances():
     posteriors, tuning = np.stack([expert.posterior for expert in experts]), of.mask("dev_bal")
     alone = Interpolation(0.05).fit(posteriors[:, tuning], of.truth()[tuning])
     np.testing.assert_array_equal(fuse(experts, of, settings()).fused.posterior, alone.predict_proba(posteriors))
+
+
+def test_balanced_stacking_contains_a_uniform_prior_and_a_huge_grid_is_warned_of(capsys):
+    of = corpus()
+    given = settings(method="logreg", logreg={"class_weights": "balanced"})
+    np.testing.assert_allclose(fuse(pair(of), of, given).fused.training_prior, np.full(3, 1 / 3))
+    names = [f"e{i}" for i in range(9)]
+    experts = [expert(of, name, i, **NO_ATTRIBUTES) for i, name in enumerate(names)]
+    capsys.readouterr()
+    fuse(experts, of, settings(experts=names, interpolation={"step": 0.1}))
+    assert capsys.readouterr().out == ""  # 43,758 combinations
+    result = fuse(experts, of, settings(experts=names))
+    assert "warning: 9 experts at fusion.interpolation.step 0.05 are 3,108,105 combinations" in capsys.readouterr().out
+    assert result.fuser.weights_.sum() == pytest.approx(1)
+    selected = fuse(experts, of, settings(experts=names, method="selection"))
+    line = describe(selected, settings(experts=names, method="selection"))[0]
+    assert line.count(" 0,") == 0 and line.startswith("categories: selection of e")

@@ -83,7 +83,10 @@ def test_a_tuning_set_that_is_not_there_or_has_no_label_is_refused():
     [
         ({"experts": []}, "fusion.experts is"),
         ({"experts": ["audio", "audio"]}, r"\['audio'\] named twice"),
-        ({"method": "logreq"}, "fusion.method is 'logreq', expected 'interpolation', 'logreg' or 'plda'"),
+        (
+            {"method": "logreq"},
+            "fusion.method is 'logreq', expected 'interpolation', 'logreg', 'plda', 'selection' or 'vote'",
+        ),
         ({"interpolation": {"step": 0.3}}, "fusion.interpolation.step is 0.3: expected a step that divides 1"),
         ({"interpolation": {"step": 0.0}}, "fusion.interpolation.step is 0.0"),
         ({"logreg": {"penalty": -1.0}}, "fusion.logreg.penalty is -1.0"),

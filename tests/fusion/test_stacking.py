@@ -75,3 +75,28 @@ def test_fusing_two_experts_beats_each_on_unseen_utterances(fuser):
     fuser.fit(posteriors[:, :400], truth[:400])
     fused = (fuser.predict_proba(posteriors[:, 400:]).argmax(axis=1) == truth[400:]).mean()
     assert fused > (posteriors[:, 400:].argmax(axis=2) == truth[400:]).mean(axis=1).max() + 0.03
+
+
+def test_balanced_class_weights_are_copies_of_the_rarer_labels_rows():
+    posteriors, truth = drawn(n=90, n_labels=3)
+    rows = np.concatenate([np.flatnonzero(truth == k)[:n] for k, n in ((0, 24), (1, 12), (2, 6))])
+    posteriors, truth = posteriors[:, rows], truth[rows]
+    features = np.hstack([posteriors[0], posteriors[1]])
+    copies = np.repeat(np.arange(42), np.array([1, 2, 4])[truth])  # 24 rows a label
+    each = 42 / (3 * 24)  # a row of the most frequent label counts as much
+    reference = LogisticRegression(C=each / 0.5, tol=1e-10, max_iter=20_000).fit(features[copies], truth[copies])
+    fuser = StackedLogisticRegression(0.5, "balanced").fit(posteriors, truth)
+    fused = fuser.predict_proba(posteriors)
+    np.testing.assert_allclose(fused, reference.predict_proba(features), atol=1e-8)
+    weighted = np.stack([fused[truth == k].mean(axis=0) for k in range(3)]).mean(axis=0)
+    np.testing.assert_allclose(weighted, np.full(3, 1 / 3), atol=1e-7)  # the prior that it contains
+
+
+def test_balanced_weights_of_two_labels_are_scikit_learns():
+    posteriors, truth = drawn(n=120, n_labels=2)
+    kept = np.flatnonzero((truth == 0) | (np.arange(120) % 4 == 0))
+    posteriors, truth = posteriors[:, kept], truth[kept]
+    features = np.hstack([posteriors[0], posteriors[1]])
+    reference = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=20_000).fit(features, truth)
+    fused = StackedLogisticRegression(1.0, "balanced").fit(posteriors, truth).predict_proba(posteriors)
+    np.testing.assert_allclose(fused, reference.predict_proba(features), atol=1e-8)

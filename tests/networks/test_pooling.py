@@ -17,8 +17,8 @@ KINDS = [
     PoolingSettings(kind="mean_max_sum"),
     PoolingSettings(kind="mean_max"),
     PoolingSettings(kind="last_token"),
-    PoolingSettings(kind="mean", projection=3),
     PoolingSettings(kind="attentive", attention_width=4, statistics=True, batch_norm=True),
+    PoolingSettings(kind="mean", projection=3),
 ]
 
 
@@ -39,6 +39,19 @@ def test_the_mean_and_the_highest_are_added_or_stand_one_behind_the_other():
     torch.testing.assert_close(added, torch.tensor([[5.0, 10.0], [8.0, 4.0]]))
 
 
+def test_batch_norm_brings_each_feature_of_the_pooled_vectors_to_one_scale_by_hand():
+    # means over time are 2, 4 and 3, 2: each feature is the mean plus and minus its deviation, so 1, -1 but for eps
+    pooling = build(PoolingSettings(kind="mean", batch_norm=True), 2).train()
+    torch.testing.assert_close(pooling(FRAMES, MASK), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]), rtol=1e-4, atol=1e-4)
+    # running statistics take a tenth of the batch's: means 2.5 and 3, unbiased variances 0.5 and 2
+    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
+    torch.testing.assert_close(pooling.norm.running_var, torch.tensor([0.95, 1.1]))
+    alone = torch.tensor([[(2 - 0.25) / (0.95 + 1e-5) ** 0.5, (4 - 0.3) / (1.1 + 1e-5) ** 0.5]])
+    torch.testing.assert_close(pooling(FRAMES[:1], MASK[:1]), alone)  # has no statistics
+    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
+    torch.testing.assert_close(pooling.eval()(FRAMES, MASK)[:1], alone)
+
+
 def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean():
     torch.manual_seed(0)
     pooling = build(PoolingSettings(kind="mean", projection=3), 2)
@@ -48,21 +61,6 @@ def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean()
         expected = sum(np.maximum(w @ frame + b, 0) for frame in frames) / length
         np.testing.assert_allclose(pooling(FRAMES, MASK)[row].detach().numpy(), expected, rtol=1e-5)
     assert pooling.width == 3 and build(PoolingSettings(kind="mean_std", projection=3), 2).width == 6
-
-
-def test_batch_norm_brings_each_feature_of_the_pooled_vectors_to_one_scale_by_hand():
-    # means over time are 2, 4 and 3, 2: each feature is the mean plus and minus its deviation, so 1 and -1 (but eps)
-    pooling = build(PoolingSettings(kind="mean", batch_norm=True), 2).train()
-    torch.testing.assert_close(pooling(FRAMES, MASK), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]), rtol=1e-4, atol=1e-4)
-    # running statistics take a tenth of the batch's: means 2.5 and 3, unbiased variances 0.5 and 2
-    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
-    torch.testing.assert_close(pooling.norm.running_var, torch.tensor([0.95, 1.1]))
-    alone = torch.tensor([[(2 - 0.25) / (0.95 + 1e-5) ** 0.5, (4 - 0.3) / (1.1 + 1e-5) ** 0.5]])
-    torch.testing.assert_close(
-        pooling(FRAMES[:1], MASK[:1]), alone
-    )  # one utterance has no statistics: the running ones
-    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
-    torch.testing.assert_close(pooling.eval()(FRAMES, MASK)[:1], alone)
 
 
 def test_the_last_token_is_found_under_padding_on_either_side():

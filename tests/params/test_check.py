@@ -27,3 +27,32 @@ def test_an_encoder_of_an_expert_with_folds_is_refused(expert, tmp_path):
     YAML().dump(params, path)
     with pytest.raises(ParameterError, match=r"embedding\.audio\.expert is 'models/audio.*', an expert with folds"):
         check(path, present=False)
+
+
+def test_mistakes_within_sections_and_between_them_are_listed_in_one_go(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(text("default", False))
+    params = read_params(path)
+    params["corpus"]["readr"] = "table"  # within a section
+    params["finetuning"]["audio"]["phases"]["main"]["learning_rate"] = 5.0  # of finetuning alone
+    params["fusion"]["experts"] = ["audio", "txt"]  # between fusion and rebalancing
+    YAML().dump(params, path)
+    with pytest.raises(ParameterError) as error:
+        check(path, present=False)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3 and all(line.startswith(f"{path}: ") for line in lines)
+    assert "'readr'" in lines[0] or "readr" in lines[0]
+    assert any("fusion.experts names 'txt'" in line for line in lines)
+    assert any("learning_rate is 5" in line for line in lines)
+
+
+def test_a_check_that_needs_a_section_with_mistakes_is_left_out(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(text("default", False))
+    params = read_params(path)
+    params["rebalancing"]["audio"]["methd"] = "none"
+    params["fusion"]["experts"] = ["audio", "txt"]
+    YAML().dump(params, path)
+    with pytest.raises(ParameterError) as error:
+        check(path, present=False)
+    assert len(str(error.value).splitlines()) == 1 and "methd" in str(error.value)

@@ -52,6 +52,10 @@ def test_the_slots_of_folds_are_filled_and_held():
         (["rebalancing.text_layers.folds=false"], "rebalancing.text_layers.folds is false, but corpus.split.method"),
         (["rebalancing.audio.folds=false"], "rebalancing.audio.folds is false, but finetuning.audio.folds is true"),
         (["fusion.folds=false"], "fusion.folds is false, but folds of its experts ['audio', 'text'] is true"),
+        (
+            ["rebalancing.audio.method=plda", "rebalancing.audio.refit=true"],
+            "fusion.experts names ['audio'], fitted on dev too (rebalancing.<entry>.refit)",
+        ),
         (["rebalancing.audio.folds=false"], "fusion.experts ['audio'] have no folds and the others have"),
         (
             ["embedding.audio.encoder=null", "embedding.audio.expert=models/audio"],
@@ -72,3 +76,11 @@ def test_the_slots_of_folds_are_filled_and_held():
 )
 def test_a_misfit_is_refused_by_key(changes, expected):
     assert any(line.startswith(expected) for line in mistakes(*ALL, *changes))
+
+
+def test_probabilities_of_another_system_have_folds_where_the_corpus_has():
+    given = "rebalancing.other={reads: {source: posteriors/x.csv}, prior: none}"
+    assert mistakes(given) == []
+    (line,) = mistakes(*ALL, given)
+    assert line.startswith("rebalancing.other.folds is false, but corpus.split.method is 'folds'")
+    assert mistakes(*ALL, given.replace("prior", "folds: true, prior")) == []

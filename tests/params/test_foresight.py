@@ -109,11 +109,17 @@ def test_previous_turns_need_a_corpus_with_dialogues(values):
         f"mine/corpus.csv has no column 'turn', which is read by {readers}",
     ]
     values["corpus"] |= {"reader": "ravdess", "attribute_scale": None}
-    assert mistakes(values) == [
+    expected = [
         f"{entry}.text.context is {turns}, and the corpora of reader ravdess have no dialogues; expected 0, or one of"
         " the readers ['iemocap', 'meld', 'table']"
         for entry, turns in (("embedding", 1), ("finetuning", 3))
     ]
+    assert mistakes(values) == expected
+    values["corpus"] |= {"reader": "several", "corpora": {"acted": {"reader": "ravdess"}, "told": {"reader": "nemo"}}}
+    both = [line.replace("ravdess", "nemo and ravdess") for line in expected]
+    assert [line for line in mistakes(values) if ".context is" in line] == both
+    values["corpus"]["corpora"]["told"]["reader"] = "meld"  # the utterances of the other have no previous turns
+    assert [line for line in mistakes(values) if ".context is" in line] == []
 
 
 def test_a_relative_root_in_a_copy_of_dvc_exp_run_is_refused_by_its_reason(tmp_path, monkeypatch):

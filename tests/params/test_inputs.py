@@ -248,3 +248,22 @@ def test_frames_are_read_from_an_embedding_of_the_branchs_own_encoder(tmp_path, 
     else:
         with pytest.raises(ParameterError, match=message):
             check(path, present=False)
+
+
+def test_a_table_of_another_systems_probabilities_is_an_entrys_source_where_it_is_there(tmp_path, monkeypatch):
+    overlay = """rebalancing:
+  audio: {}
+  text: {}
+  audio_layers: {}
+  text_layers: {}
+  other: {like: text, reads: {source: posteriors/x.csv}, posteriors: {training_prior: uniform, fitted_on: [dev_fit]}}"""
+    params = filled(overlaid(overlay))
+    assert params["rebalancing"]["other"]["reads"]["source"] == "posteriors/x.csv"
+    path = tmp_path / "params.yaml"
+    YAML12.dump(params, path)
+    checked = check(path, present=False)
+    assert checked.rebalancing["other"].posteriors.training_prior == "uniform"
+    with pytest.raises(ParameterError) as error:
+        check(path)
+    assert "'posteriors/x.csv' does not exist; posteriors/ holds no .csv and no .parquet" in str(error.value)
+    assert "other.posteriors.fitted_on names 'dev_fit', which is no split and no subset" in str(error.value)

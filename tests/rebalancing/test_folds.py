@@ -129,6 +129,17 @@ def test_metrics_are_of_each_fold_and_their_mean_and_a_layer_is_read_once(tmp_pa
     assert "rebalancing.audio: fold2 of 3" in capsys.readouterr().out
 
 
+def test_what_is_fitted_on_dev_too_has_no_scores_of_dev_and_the_layers_that_dev_chose(tmp_path, monkeypatch):
+    entries = ENTRIES | {"again": ENTRIES["layers"] | {"refit": True}}
+    lay_down(tmp_path, monkeypatch, deal(corpus(n=180), N_FOLDS), entries)
+    metrics = {}
+    for name in ("layers", "again"):
+        rebalancing.main(name)
+        metrics[name] = json.loads(Path(f"metrics/rebalancing/{name}.json").read_text())
+    assert {*metrics["again"]} == {"best_on_dev", "folds"}
+    assert metrics["again"]["folds"] == {"layer": metrics["layers"]["folds"]["layer"]}
+
+
 def test_a_source_and_folds_that_do_not_fit_are_refused(tmp_path, monkeypatch):
     entries = {
         "one": ENTRIES["audio"] | {"reads": {"source": "data/predictions/audio.parquet"}},

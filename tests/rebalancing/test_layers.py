@@ -23,8 +23,10 @@ def made(tmp_path, monkeypatch):
     of = corpus(n=240)
     vectors = embed(tmp_path / "data/embeddings/audio", of)
 
-    def start(of=of, method="lda_logistic", prior="none", **source):
-        entry = settings(reads={"source": "data/embeddings/audio"}, source=source, method=method, prior=prior)
+    def start(of=of, method="lda_logistic", prior="none", refit=False, **source):
+        entry = settings(
+            reads={"source": "data/embeddings/audio"}, source=source, method=method, prior=prior, refit=refit
+        )
         opened = read(entry, of, "mine")
         fitted = fit(opened, of, entry, "mine")
         return fitted, model.apply(fitted, opened)
@@ -32,10 +34,10 @@ def made(tmp_path, monkeypatch):
     return of, vectors, start
 
 
-def by_scikit_learn(of, vectors):
-    """Return the posterior of standardised features, LDA and logistic regression, fitted on train."""
+def by_scikit_learn(of, vectors, splits=("train",)):
+    """Return the posterior of standardised features, LDA and logistic regression, fitted on these splits."""
     truth = of.truth()
-    fitting = of.mask("train") & (truth >= 0)
+    fitting = np.any([of.mask(split) for split in splits], axis=0) & (truth >= 0)
     lda, logistic = LinearDiscriminantAnalysis(n_components=2), LogisticRegression(tol=1e-10, max_iter=10_000)
     return make_pipeline(StandardScaler(), lda, logistic).fit(vectors[fitting], truth[fitting]).predict_proba(vectors)
 
@@ -62,6 +64,18 @@ def test_averaged_posteriors_are_the_mean_of_one_back_end_a_layer(made, layers):
     _, uniform = start(layers=layers, average="posteriors", prior="uniform")
     weighted = expected / np.bincount(of.truth()[of.mask("train") & (of.truth() >= 0)])
     np.testing.assert_allclose(uniform.posterior, weighted / weighted.sum(axis=1, keepdims=True), atol=1e-7)
+
+
+@pytest.mark.parametrize("layers", ["best_on_dev", "each", [2]])
+def test_with_refit_the_layer_is_chosen_as_without_and_the_back_end_is_fitted_on_dev_too(made, layers):
+    of, vectors, start = made
+    once, _ = start(layers=layers, average="posteriors")
+    again, table = start(layers=layers, average="posteriors", refit=True)
+    assert [*again.back_ends] == [*once.back_ends] and again.on_dev == once.on_dev
+    chosen = [layer for (layer,) in once.back_ends]
+    expected = np.mean([by_scikit_learn(of, vectors[layer], ("train", "dev")) for layer in chosen], axis=0)
+    np.testing.assert_allclose(table.posterior, expected, atol=1e-7)
+    assert table.fitted_on == ("dev", "dev_filt")
 
 
 def test_the_best_layer_on_dev_is_chosen_by_macro_f1_printed_kept_and_recorded(made, capsys):

@@ -9,9 +9,11 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.recipes import paper_table
+from pipeline_lib.recipes.apply import change
 from pipeline_lib.recipes.compose import compose, names, write_yaml
 from pipeline_lib.recipes.paper_table import PAPERS, Run, expected, files_of, fill, read_paper, rows, run_of, runs
 from pipeline_lib.recipes.small import shrink
+from pipeline_lib.recipes.system_params import params_of
 from pipeline_lib.reports.paper_cells import SCORES, columns_of, published, system_of
 from pipeline_lib.reports.paper_page import command, page
 
@@ -49,7 +51,69 @@ def test_every_row_is_a_recipe_and_a_table_of_it(paper):
             assert system_of(row, *column.place.split(".")[1:-1]) in tables, (row, column)
         for column in columns_of(table, row):
             expected(recipe, sets | column.sets, False)
-        assert laid_down["finetuning"]
+        assert {*laid_down} >= {"corpus", "finetuning", "rebalancing"}
+
+
+def of_open(systems=("layers",), **changes):
+    """Return a run of open_ravdess whose parameters are as written, but for changes by dotted key."""
+    whole = compose("open_ravdess")
+    for key, value in changes.items():
+        change(whole, f"{key.replace('__', '.')}={json.dumps(value)}")
+    scores = {"ua": 0.75, "ua_lo": 0.7, "ua_hi": 0.8, "wa": 0.74, "macro_f1": 0.73}
+    details = {"corpus": "ravdess", "notice": "", "folds": dict.fromkeys(systems, scores)}
+    details["over_folds"] = {name: {"ua": {"mean": 0.755, "deviation": 0.02, "by_fold": {}}} for name in systems}
+    return Run("one", {}, {SCORES: details}, YAML(typ="safe", pure=True).load(write_yaml(whole)))
+
+
+def test_a_row_is_filled_by_any_run_that_has_its_system_and_published_means_stand_beside_means_of_folds():
+    run = of_open(finetuning__weighted__seed=9, corpus__root="/elsewhere", embedding__audio__frames=False)
+    result = fill(ALL["emobox"], [run], {})
+    assert {key.rsplit(" ", 1)[1] for key in result} == {"#b"}  # of RAVDESS: nEMO's has another corpus
+    lines = page(ALL["emobox"], result).splitlines()
+    (row,) = [line for line in lines if line.startswith("| #b ") and "not run" not in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2:5] == ["–", "75.5", "75.0 [70.0, 80.0]"] and cells[6] == "74.0" and cells[8] == "73.0"
+    (published,) = [line for line in lines if "WavLM large" in line]
+    assert [cell.strip() for cell in published.strip("|").split("|")][2:4] == ["72.0", "–"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rebalancing__layers__lda_logistic__shrinkage": 0.9},
+        {"embedding__audio__pooling": "mean"},
+        {"embedding__audio__encoder__checkpoint": "openai/whisper-medium"},
+        {"corpus__split__folds__dev_share": 0.3},
+    ],
+)
+def test_a_run_whose_system_is_another_fills_no_row(changes):
+    assert fill(ALL["emobox"], [of_open(**changes)], {}) == {}
+
+
+def test_a_checkpoints_folder_counts_as_its_name_where_the_path_is_given():
+    run = of_open(("weighted", "layers"), embedding__audio__encoder__checkpoint="/mnt/w")
+    assert fill(ALL["emobox"], [run], {}) == {}
+    found = fill(ALL["emobox"], [run], {}, ["openai/whisper-base=/mnt/w"])
+    assert {key.rsplit(" ", 1)[1] for key in found} == {
+        "#b"
+    }  # finetuning.weighted has the name, its embedding the folder
+    with pytest.raises(ParameterError, match="--path 'openai/whisper=/mnt/w': expected OLD=NEW with a path OLD that a"):
+        paper_table.write_tables("emobox", paths=["openai/whisper=/mnt/w"])
+
+
+def test_a_system_depends_on_what_its_table_is_made_from():
+    params = compose("open_ravdess")
+    parts = {
+        system: {section: [*of[section]] if section != "corpus" else [] for section in of}
+        for system, of in ((name, params_of(name, params)) for name in ("layers", "weighted", "text"))
+    }
+    assert parts["layers"] == {"corpus": [], "rebalancing": ["layers"], "embedding": ["audio"]}
+    whole = {"rebalancing": ["weighted"], "finetuning": ["weighted"], "embedding": ["audio"]}
+    assert parts["weighted"] == {"corpus": [], **whole}
+    assert {*parts["text"]} == {"corpus", "rebalancing", "embedding", "transcription"}
+    assert params_of("nobody", params) == {}
+    fused = params_of("fused", compose("default"))
+    assert {*fused} == {"corpus", "fusion", "rebalancing", "finetuning", "transcription"}
 
 
 @pytest.mark.parametrize("paper", ALL)
@@ -156,7 +220,7 @@ def test_what_a_run_is_silent_of_stays_as_an_earlier_call_found_it():
 @pytest.mark.parametrize("paper", ALL)
 def test_the_page_says_not_run_where_nothing_was_run(paper):
     said = page(ALL[paper], {})
-    rows_of = [line for line in said.splitlines() if line.startswith("| #")]
+    rows_of = [line for line in said.splitlines() if line.startswith("| #")]  # published rows of others have none
     assert len(rows_of) == len(list(rows(ALL[paper])))
     assert all("not run" in line for line in rows_of)
     assert "stand-ins" not in said

@@ -11,8 +11,9 @@ from pipeline_lib.params.base import FILLER, ParameterError
 from pipeline_lib.params.check import check, read_all
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.inputs import entries_with_slots, parts_with_encoder, wrong_slots
+from pipeline_lib.params.scoring import leave_out_fusion
 from pipeline_lib.recipes import apply
-from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, leave_out_fusion, names, write_yaml
+from pipeline_lib.recipes.compose import FOLDER, NAMED, compose, names, write_yaml
 from pipeline_lib.recipes.small import SIZE_KEYS, shrink
 from tests.recipes.laid_down import YAML12, filled, overlaid, text
 

@@ -49,7 +49,7 @@ def project(folder: Path) -> Manifest:
     apply_recipe("small_corpus", out=folder / "params.yaml", sets=[f"corpus.root={folder / 'corpus'}"])
     corpus = recorded(folder / "corpus")
     manifest.write(folder / "data" / "manifest.parquet", corpus)
-    for name, path in apply(folder, corpus, folder / "data", folder / "corpus").items():
+    for name, path in apply(folder, corpus, folder / "data", folder / "corpus", folder / "work").items():
         (folder / "data" / "rebalanced").mkdir(exist_ok=True)
         path.rename(folder / "data" / "rebalanced" / f"{name}.parquet")
     for name, samples in (("noise/rain", speech(99, 1.0)), ("noise/tap", speech(98, 0.1)), ("rir/small", room(0.3))):
@@ -65,7 +65,7 @@ def room(rt60_s: float, direct: int = 20) -> np.ndarray:
     return np.concatenate([np.zeros(direct), tail]).astype(np.float32)
 
 
-def apply(project: Path, given: Manifest, out: Path, root: Path) -> dict[str, Path]:
+def apply(project: Path, given: Manifest, out: Path, root: Path, work: Path) -> dict[str, Path]:
     """Predict the label of the tone with that many zero crossings; ``best_layer`` predicts one label always."""
     posteriors = []
     for name in given.frame["audio"]:
@@ -80,7 +80,7 @@ def apply(project: Path, given: Manifest, out: Path, root: Path) -> dict[str, Pa
     return paths
 
 
-def transcribe(project: Path, given: Manifest, out: Path, root: Path) -> Path:
+def transcribe(project: Path, given: Manifest, out: Path, root: Path, work: Path) -> Path:
     """Leave the last word out where a recording has little above 1 kHz."""
     texts = []
     for name in given.frame["audio"]:

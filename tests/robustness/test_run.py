@@ -1,8 +1,10 @@
 """A run with a system of its own: refusals, numbers, what is computed again, the page."""
 
+import inspect
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,9 +46,9 @@ class Counted:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, project, given, out, root):
+    def __call__(self, project, given, *folders):
         self.calls.append(len(given))
-        return corpora.apply(project, given, out, root)
+        return corpora.apply(project, given, *folders)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,18 @@ def test_differences_are_those_of_the_scores_on_the_same_utterances(finished):
     clean = record["levels"][0]
     assert clean["condition"] == "clean"
     assert clean["systems"]["audio"]["ua_less_clean_lo"] == clean["systems"]["audio"]["ua_less_clean_hi"] == 0
+
+
+def test_a_system_that_was_fitted_on_what_is_altered_is_marked(finished):
+    chosen, levels = finished
+    fitted = {"audio": ("fold1",), "best_layer": ("dev_bal", "train")}  # the altered utterances have no dev_bal
+    marked = {
+        level: replace(result, tables={name: replace(result.tables[name], fitted_on=fitted[name]) for name in fitted})
+        for level, result in levels.items()
+    }
+    record = report.scored(chosen, marked)
+    assert all([*row["systems"]] == ["audio_resubstitution", "best_layer"] for row in record["levels"])
+    assert "egemaps is left out: without fitting it equals another row" in record["notes"]
 
 
 def test_word_errors_are_counted_over_all_words(finished):
@@ -114,12 +128,18 @@ def test_finished_levels_are_not_computed_again_and_a_killed_one_is(project, cap
         np.testing.assert_array_equal(result.tables["audio"].posterior, again[level].tables["audio"].posterior)
 
     def killed(*given):
+        given[-1].mkdir()
+        (given[-1] / "layers").touch()
         raise KeyboardInterrupt
+
+    def going_on(*given):
+        assert (given[-1] / "layers").exists()  # what the killed run computed
+        return system(*given)
 
     other = planned(project, conditions=["band"], given=["band=1,3.5"])
     with pytest.raises(KeyboardInterrupt):
         compute(other, wer=False, apply=killed, transcribe=corpora.transcribe)
-    compute(other, wer=False, apply=system, transcribe=corpora.transcribe)
+    compute(other, wer=False, apply=going_on, transcribe=corpora.transcribe)
     assert len(system.calls) == 5
     assert not (project / "work" / "robustness" / "unfinished").exists()
 
@@ -141,6 +161,14 @@ def test_another_input_is_another_level(project, changes):
         options |= changes
     compute(planned(project, **options), wer=False, apply=system, transcribe=corpora.transcribe)
     assert len(system.calls) == (3 if "noise" in changes else 4)  # clean draws from no noise
+
+
+def test_a_trained_system_is_applied_as_the_tests_own_is():
+    from pipeline_lib.inference import system
+
+    for own, real in ((corpora.apply, system.apply), (corpora.transcribe, system.transcribe)):
+        folders = [*inspect.signature(real).parameters][2:]
+        assert folders == [*inspect.signature(own).parameters][2:] == ["out", "root", "work"]
 
 
 def test_recordings_that_are_lost_are_printed_and_scored_without(project, capsys):

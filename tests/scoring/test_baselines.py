@@ -8,7 +8,7 @@ import pytest
 from pipeline_lib.metrics.categories import unweighted_accuracy
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.baselines import pairs
-from pipeline_lib.scoring.lineage import Lineage, lineage
+from pipeline_lib.scoring.lineage import Lineage, cautions_of_given, lineage
 from pipeline_lib.scoring.report import below_baselines, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
@@ -157,3 +157,13 @@ def test_a_baseline_that_was_not_computed_is_named_with_its_reason():
     reason = "opensmile is not installed: pip install 'speech-emotion[egemaps]'"
     _, chosen, _, result = scored({"audio": 1.0}, baselines=["egemaps"], not_computed={"egemaps": reason})
     assert f"- The baseline egemaps was not computed: {reason}" in report(result, chosen).splitlines()
+
+
+def test_probabilities_of_another_system_are_named_in_a_warning():
+    params = {"rebalancing": {"other": {"reads": {"source": "posteriors/x.csv"}}, **PARAMS["rebalancing"]}}
+    tables = {"audio": TABLES["audio"], "other": "data/rebalanced/other.parquet"}
+    assert lineage(tables["other"], params) == Lineage("given", "posteriors/x.csv", frozenset())
+    (warning,) = cautions_of_given(tables, params | {"finetuning": PARAMS["finetuning"]})
+    assert warning.startswith(
+        "other holds probabilities that another system gave, posteriors/x.csv: that it was trained"
+    )

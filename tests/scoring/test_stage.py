@@ -138,3 +138,17 @@ def test_it_starts_without_torch_scikit_learn_or_transformers():
     code = "import sys, stages.scoring; print(sorted({'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_fused_rows_of_one_expert_are_left_out_with_a_line(project, capsys):
+    yaml = YAML()
+    params = yaml.load((project / "params.yaml").read_text())
+    params["fusion"] = {"experts": ["audio"]}
+    yaml.dump(params, project / "params.yaml")
+    scoring.main()
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "left out of scoring.tables, since fusion has one expert: fused, fused_crossfitted"
+    )
+    scores = json.loads(Path("metrics/details.json").read_text())
+    assert set(scores["test"]) == {"audio_raw", "audio", "text"}
+    assert "fused" not in Path("metrics/report.md").read_text()

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.corpus import cell_text
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import cell_text
 
 MAX_BYTES = 1 << 30  # of a text file
 MAX_ROWS = 2_000_000  # of a table: some 5 GB of memory (2.5 kB a row)

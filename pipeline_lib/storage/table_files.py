@@ -14,17 +14,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.corpus import cell_text, csv_files
-from pipeline_lib.corpus.csv_files import MAX_BYTES, MAX_CELL, MAX_ROWS
 from pipeline_lib.errors import InputError
+from pipeline_lib.storage import cell_text, csv_files
+from pipeline_lib.storage.csv_files import MAX_BYTES, MAX_CELL, MAX_ROWS
 
 BATCH = 4096  # rows
 MAX_VALUES = 16 * MAX_ROWS  # of a column of lists
 Rows = Iterator[tuple[str, dict[str, str]]]
 
 
-def header(path: Path) -> list[str]:
+def header(path: Path, key: str = "audio") -> list[str]:
     """Return the names of the table's columns.
+
+    Args:
+        path: the table
+        key: a column that a table must have, for the message about one that has a single column of another name
 
     Raises:
         InputError: the file cannot be read, has no header, twice the same name, or more rows than ``MAX_ROWS``
@@ -38,7 +42,7 @@ def header(path: Path) -> list[str]:
         csv_files.check_header(path, names, [])
         return names
     names = csv_files.csv_header(path)
-    csv_files.check_header(path, names, ["audio"] if len(names) < 2 else [])  # one column: another separator?
+    csv_files.check_header(path, names, [key] if len(names) < 2 else [])  # one column: another separator?
     return names
 
 

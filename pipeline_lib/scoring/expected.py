@@ -1,0 +1,86 @@
+r"""Macro-F1 to expect of a hidden test set with as many utterances of each label, from labelled development data.
+
+MSP-Podcast's hidden test of Odyssey 2024 is balanced, its development data are not. Where a hidden utterance of a label
+is predicted as a development utterance of that label is, the test's confusion matrix has equal rows:
+
+.. math:: R_{kj} = \frac{c_{kj}}{\sum_l c_{kl}}, \qquad
+   F_k = \frac{2 R_{kk}}{1 + \sum_l R_{lk}}, \qquad F = \frac{1}{K} \sum_k F_k
+
+with :math:`c_{kj}` the development utterances of label :math:`k` predicted as :math:`j`. The share of right ones among
+those predicted as :math:`k` becomes :math:`R_{kk} / \sum_l R_{lk}`, the precision under a uniform prior; recalls stay.
+The reweighting takes labels alone into account: other speakers, topics and recordings than the development data's are
+no part of it. Intervals resample the development speakers, each time with the rows made equal anew; the chance of a
+small hidden test comes on top.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.metrics.arrays import ratio
+from pipeline_lib.metrics.categories import macro_f1_of
+from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.bootstrap import interval, resampled
+from pipeline_lib.scoring.scored_rows import category_rows, tally
+from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.systems import System
+from pipeline_lib.tables.manifest import Manifest
+
+
+def balanced_macro_f1_of(cells: np.ndarray) -> np.ndarray:
+    """Return macro-F1 with every label's row scaled to the same sum.
+
+    A label without utterances has an empty row and F1 0: it cannot be told how it would be predicted.
+
+    Args:
+        cells: confusion counts, rows are the truth, shape ``(..., n_labels, n_labels)``
+
+    Returns:
+        shape ``(...)``, in [0, 1]
+
+    Examples:
+        >>> float(balanced_macro_f1_of(np.array([[8, 2], [10, 30]])))  # (1.6 / 2.05 + 1.5 / 1.95) / 2
+        0.7748592870544091
+    """
+    return macro_f1_of(ratio(cells, np.broadcast_to(cells.sum(axis=-1, keepdims=True), cells.shape)))
+
+
+def expected(
+    manifest: Manifest, systems: Sequence[System], settings: ScoringSettings
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the macro-F1 to expect of each system on a balanced test.
+
+    Args:
+        manifest: truth, speakers and splits
+        systems: aligned with the manifest
+        settings: the development data (``expected.on``) and the intervals
+
+    Returns:
+        by system ``macro_f1``, ``macro_f1_lo``, ``macro_f1_hi`` and ``n``, the development utterances; a system of
+        which something was fitted on these is called ``<system>_resubstitution``, its number flatters; and warnings, a
+        sentence each, on systems that are left out since they do not predict an utterance of each label
+
+    Raises:
+        InputError: there is no such split or subset
+    """
+    split = settings.expected.on
+    if split is None:
+        return {}, []
+    inside, options = manifest.mask(split), settings.bootstrap
+    values: dict[str, dict[str, Any]] = {}
+    warnings = []
+    for system in systems:
+        if system.posterior is None:
+            continue
+        rows = category_rows(manifest, system, inside)
+        missing = [label for k, label in enumerate(manifest.labels) if not (manifest.truth()[rows] == k).any()]
+        if missing:
+            warnings.append(f"expected: {system.name} predicts no utterance of {missing} in {split} and is left out")
+            continue
+        sums = tally(manifest, system, rows).sums
+        low, high = interval(balanced_macro_f1_of(resampled(sums, options.samples, options.seed)), options.confidence)
+        score = float(balanced_macro_f1_of(sums.sum(axis=0)))
+        name = f"{system.name}_resubstitution" if is_resubstitution(manifest, system, inside) else system.name
+        values[name] = {"macro_f1": score, "macro_f1_lo": low, "macro_f1_hi": high, "n": int(rows.sum())}
+    return values, warnings
