@@ -185,6 +185,7 @@ def restore_statistics(network: nn.Module, saved: dict[str, Tensor]) -> None:
 
 
 def norm_statistics(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the statistics of all batch norms with their names, shape ``(width,)`` or scalars; no copies."""
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
             yield from ((f"{name}.{key}", values) for key, values in module.named_buffers())

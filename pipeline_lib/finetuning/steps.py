@@ -116,7 +116,7 @@ class Steps:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint holds beside the weights: the optimiser's state, and the moving average."""
+        """Return what a checkpoint holds beside the weights, of any shape: of the optimiser and the moving average."""
         average = {} if self.average is None else self.average.tensors()
         return optimisation.flatten(self.optimiser, self.context.network) | average
 
