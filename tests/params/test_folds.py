@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline_lib.params.check import read_all
-from pipeline_lib.params.folds import wrong_folds
+from pipeline_lib.params.folds import WRONG_FOLDS
 from pipeline_lib.params.inputs import sources, wrong_slots
 from pipeline_lib.recipes.apply import change
 from pipeline_lib.recipes.compose import compose, fill_slots
@@ -22,7 +22,8 @@ def mistakes(*assignments, filled=True):
         change(values, assignment)
     if filled:
         fill_slots(values, read_all(values))
-    return wrong_folds(read_all(values))
+    params = read_all(values)
+    return [line for rule in WRONG_FOLDS for line in rule(params)]
 
 
 def test_folds_everywhere_or_nowhere_fit():
