@@ -6,6 +6,7 @@ parameters, which with pooling and head comes near the paper's "around 8 million
 would be 22.0 M.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ FEED_FORWARD = (
     *("intermediate.dense", "output.dense"),  # BERT, RoBERTa
 )
 WHY_FLOAT32 = "bfloat16 rounds Adam's small updates away, 4 bit takes no gradient; set encoder.weights to float32"
+BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")  # of a linear layer's name, its block
 FIXED = ("embed_positions",)  # sinusoids of Whisper, which are a table and not weights
 
 
@@ -71,10 +73,11 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
 
     Args:
         model: the backbone
-        settings: ``target_modules``, a preset or the endings of the names of linear layers
+        settings: ``target_modules``, a preset or the endings of the names of linear layers, in
+            ``layers_to_transform`` alone
 
     Raises:
-        InputError: a name fits no linear layer, or names WavLM's attention
+        InputError: a name fits no linear layer, or names WavLM's attention, or the model lacks a block
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     endings: tuple[str, ...]
@@ -99,7 +102,7 @@ def targets(model: nn.Module, settings: LoraSettings) -> list[str]:
     if not layers:
         requested = settings.target_modules
         raise InputError(f"lora.target_modules is {requested!r}, expected layers of the encoder: {_leaves(linear)}")
-    return _without_idle(model, layers, settings)
+    return _without_idle(model, _in_blocks(layers, settings), settings)
 
 
 def trained_by_module(network: nn.Module) -> list[tuple[str, int, int]]:
@@ -154,6 +157,20 @@ def _with_lora(model: PreTrainedModel, settings: LoraSettings) -> nn.Module:
     with warnings.catch_warnings():  # peft calls transformers by a deprecated name
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, options)
+
+
+def _in_blocks(layers: list[str], settings: LoraSettings) -> list[str]:
+    """Return the layers that lie in the blocks of ``layers_to_transform``; null takes all."""
+    if settings.layers_to_transform is None:
+        return layers
+    matches = {name: BLOCK.search(name) for name in layers}
+    blocks = {name: int(match[1]) for name, match in matches.items() if match is not None}
+    there = sorted(set(blocks.values()))
+    absent = sorted(set(settings.layers_to_transform) - set(there))
+    if absent:
+        expected = f"blocks of the encoder, {there[0]} to {there[-1]}" if there else "null: the encoder has no blocks"
+        raise InputError(f"lora.layers_to_transform names {absent}, expected {expected}")
+    return [name for name, block in blocks.items() if block in settings.layers_to_transform]
 
 
 def _without_idle(model: nn.Module, layers: list[str], settings: LoraSettings) -> list[str]:

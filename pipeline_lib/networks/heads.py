@@ -5,9 +5,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline_lib.labels import GENDERS
+from pipeline_lib.networks.pooling import batch_normed
 from pipeline_lib.params.network import HeadSettings
 
 N_SENTIMENTS = 3  # negative, neutral, positive
@@ -91,10 +91,7 @@ class FeedForwardHead(nn.Module):
         return outputs
 
     def _normed(self, hidden: Tensor) -> Tensor:
-        if len(hidden) > 1 or not (self.training and self.kind == "dense"):
-            return self.norm(hidden)
-        norm = self.norm  # a batch of one has no statistics of its own: the running ones serve
-        return functional.batch_norm(hidden, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        return batch_normed(hidden, self.norm) if isinstance(self.norm, nn.BatchNorm1d) else hidden
 
 
 def build(

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline_lib.networks.frames import Frames, pooled, pooled_width
 from pipeline_lib.params.network import PoolingSettings
@@ -141,6 +142,42 @@ class ProjectedPooling(nn.Module):
         return self.pooling(torch.relu(self.projection(frames.float())), mask)
 
 
+class NormalisedPooling(nn.Module):
+    """Batch norm of another pooling's vectors, as Desplanques et al., "ECAPA-TDNN", Interspeech 2020, have it.
+
+    Features of an encoder differ in scale by orders of magnitude, and where they do a head learns slowly.
+
+    Args:
+        pooling: its ``width`` is that of its vectors
+    """
+
+    def __init__(self, pooling: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.width = pooling, pooling.width
+        self.norm = nn.BatchNorm1d(pooling.width)
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Return the pooled frames, shape ``(batch, self.width)``.
+
+        Args:
+            frames: shape ``(batch, time, width)``
+            mask: True where a frame is the utterance's own, bool, shape ``(batch, time)``
+        """
+        return batch_normed(self.pooling(frames, mask), self.norm)
+
+
+def batch_normed(vectors: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """Return the vectors under batch norm; one alone has no statistics of its own: the running ones serve.
+
+    Args:
+        vectors: shape ``(batch, width)``
+        norm: of that width, in training mode or not
+    """
+    if len(vectors) > 1 or not norm.training:
+        return norm(vectors)
+    return functional.batch_norm(vectors, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
 def build(settings: PoolingSettings, width: int) -> nn.Module:
     """Return the pooling that the settings choose; its ``width`` is that of the pooled vectors.
 
@@ -149,8 +186,10 @@ def build(settings: PoolingSettings, width: int) -> nn.Module:
         width: of a frame
     """
     if settings.projection is None:
-        return _pooling(settings, width)
-    return ProjectedPooling(width, _pooling(settings, settings.projection), settings.projection)
+        pooling = _pooling(settings, width)
+    else:
+        pooling = ProjectedPooling(width, _pooling(settings, settings.projection), settings.projection)
+    return NormalisedPooling(pooling) if settings.batch_norm else pooling
 
 
 def _pooling(settings: PoolingSettings, width: int) -> nn.Module:

@@ -21,6 +21,9 @@ class LoraSettings(Settings):
     target_modules: Literal["attention", "attention_and_feed_forward", "all-linear"] | list[str] = Field(
         "attention", description="which linear layers: a group by name, or the layers' own names"
     )
+    layers_to_transform: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
+        None, description="blocks that are adapted, by number from 0; blocks below the first run without gradient"
+    )
 
 
 class AdaptationSettings(Settings):
@@ -44,6 +47,7 @@ class PoolingSettings(Settings):
     statistics: bool = Field(
         False, description="attentive: append the weighted standard deviation to the weighted mean"
     )
+    batch_norm: bool = Field(False, description="batch norm of the vector, as ECAPA-TDNN has it behind its pooling")
 
 
 class HeadSettings(Settings):

@@ -145,6 +145,10 @@ class RebalancingSettings(Settings):
         SourceSettings | None, Field(description="of an embedding: its layers and normalisation; of predictions null")
     ] = None
 
+    normalise: Annotated[
+        Literal["none", "speaker"],
+        Field(description="of an expert's embeddings before the back end, as source.normalise of a stored embedding"),
+    ] = "none"
     method: Annotated[
         Literal["none", "lda_logistic", "plda"],
         Field(description="none: the expert's own posterior; else a back end on its embeddings or on a stored one"),
@@ -181,6 +185,16 @@ class RebalancingSettings(Settings):
         if self.prior == "given" and not self.given:
             raise ValueError(
                 "prior is 'given', expected shares in 'given', one a label, such as {anger: 0.5, neutral: 0.5}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_normalised_is_read(self) -> Self:
+        if self.normalise != "none" and (self.source is not None or self.method == "none"):
+            instead = "set source.normalise" if self.source is not None else "set method to lda_logistic or plda"
+            raise ValueError(
+                f"normalise is {self.normalise!r}, which is of an expert's embeddings before a back end; expected"
+                f" 'none', or {instead}"
             )
         return self
 

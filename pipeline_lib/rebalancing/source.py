@@ -1,7 +1,7 @@
 """What an entry reads, an utterance a row: a table of an expert's predictions, or the stored layers of an embedding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +66,22 @@ def read(settings: RebalancingSettings, manifest: Manifest, name: str) -> Source
             f"rebalancing.{name}.reads.source is {str(path)!r}, a folder with a table a fold, and"
             f" rebalancing.{name}.folds is false: set it to true"
         )
-    return of_predictions(predictions.read(path))
+    made = of_predictions(predictions.read(path))
+    if settings.normalise == "none":
+        return made
+    speakers = manifest.frame["speaker"].to_numpy()[made.rows(manifest)]
+    return of_predictions(made.predictions, _speakers(speakers, f"rebalancing.{name}", "normalise"))
 
 
-def of_predictions(predicted: Predictions) -> Source:
+def of_predictions(predicted: Predictions, groups: np.ndarray | None = None) -> Source:
     """Return an expert's predictions as a source, whose vectors are the expert's embeddings.
 
     Args:
         predicted: as fine-tuning wrote them
+        groups: the speaker's number of each row, by whom embeddings are normalised, shape ``(n,)``; None leaves them
     """
+    if groups is not None and predicted.embedding is not None:
+        predicted = replace(predicted, embedding=normalised(predicted.embedding, groups))
 
     def vectors(layers: Layers) -> np.ndarray:
         if layers or predicted.embedding is None:
@@ -110,7 +117,7 @@ def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, nam
             " leaves them out"
         )
     speakers = manifest.frame["speaker"].to_numpy()[[row_of[utterance] for utterance in ids]]
-    groups = _speakers(speakers, f"rebalancing.{name}") if settings.normalise == "speaker" else None
+    groups = _speakers(speakers, f"rebalancing.{name}", "source.normalise") if settings.normalise == "speaker" else None
     held = {info.layers[0]: first if groups is None else normalised(first, groups)}
 
     def values_of(layer: int) -> np.ndarray:
@@ -155,11 +162,11 @@ def normalised(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return result
 
 
-def _speakers(speakers: np.ndarray, where: str) -> np.ndarray:
+def _speakers(speakers: np.ndarray, where: str, key: str) -> np.ndarray:
     """Return each row's speaker as a number, shape ``(n,)``; rows without one are one speaker together."""
     known = np.array([isinstance(speaker, str) for speaker in speakers])
     if not known.any():
-        raise InputError(f"{where}.source.normalise is 'speaker', but no utterance has a speaker; expected 'none'")
+        raise InputError(f"{where}.{key} is 'speaker', but no utterance has a speaker; expected 'none'")
     names, groups = np.unique(np.where(known, speakers, "").astype(str), return_inverse=True)
     groups = np.where(known, groups, len(names))
     if not known.all():

@@ -78,7 +78,8 @@ def _size_down(entry: dict[str, Any], default: dict[str, Any]) -> None:
         entry["pooling"]["attention_width"] = default["pooling"]["attention_width"]
         parts = [(entry, default)]
     for part, like in parts:
-        part["adaptation"]["lora"] |= {key: like["adaptation"]["lora"][key] for key in ("r", "lora_alpha")}
+        sized = ("r", "lora_alpha", "layers_to_transform")
+        part["adaptation"]["lora"] |= {key: like["adaptation"]["lora"][key] for key in sized}
     entry["head"] |= {key: default["head"][key] for key in ("width", "dropout")}
     sizes = default["phases"]["main"]
     for phase in entry["phases"].values():

@@ -102,6 +102,34 @@ def test_all_linear_takes_every_linear_layer():
     assert targets(model, LoraSettings(target_modules="all-linear")) == linear
 
 
+@pytest.mark.parametrize("name", ["w2v_bert", "llama", "roberta"])
+def test_lora_in_some_blocks_is_what_it_is_there_in_all(name):
+    everywhere = targets(model_of(name), LoraSettings(target_modules="attention_and_feed_forward"))
+    upper = targets(model_of(name), LoraSettings(target_modules="attention_and_feed_forward", layers_to_transform=[2]))
+    assert upper == [layer for layer in everywhere if ".2." in f".{layer}"]
+    assert 3 * len(upper) == len(everywhere) > 0
+
+
+def test_blocks_below_the_first_that_is_adapted_run_without_gradient():
+    encoder = model_of("whisper").encoder
+    n_blocks = len(encoder.layers)
+    top = n_blocks - 1
+    model = attach(encoder, lora(r=2, lora_dropout=0.0, layers_to_transform=[top])).train()
+    mels = torch.randn(1, encoder.config.num_mel_bins, 2 * encoder.config.max_source_positions)
+    states = model(mels, output_hidden_states=True).hidden_states  # input of the first block, then outputs
+    assert [state.requires_grad for state in states[: top + 1]] == [False] * (top + 1)
+    states[-1].sum().backward()
+    changed = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert changed
+    assert all(f"layers.{top}." in name and "lora_" in name for name in changed)
+
+
+def test_a_block_that_the_encoder_lacks_is_refused_with_those_it_has():
+    settings = LoraSettings(layers_to_transform=[1, 7])
+    with pytest.raises(InputError, match=r"layers_to_transform names \[7\], expected blocks of the encoder, 0 to 2"):
+        targets(model_of("w2v_bert"), settings)
+
+
 @pytest.mark.parametrize("method", ["frozen", "full", "lora"])
 def test_before_training_the_output_is_the_encoders_own(method):
     model = model_of("llama").eval()

@@ -17,6 +17,7 @@ KINDS = [
     PoolingSettings(kind="mean_max_sum"),
     PoolingSettings(kind="mean_max"),
     PoolingSettings(kind="last_token"),
+    PoolingSettings(kind="attentive", attention_width=4, statistics=True, batch_norm=True),
     PoolingSettings(kind="mean", projection=3),
 ]
 
@@ -36,6 +37,19 @@ def test_the_mean_and_the_highest_are_added_or_stand_one_behind_the_other():
     torch.testing.assert_close(both, torch.tensor([[2.0, 4.0, 3.0, 6.0], [3.0, 2.0, 5.0, 2.0]]))
     added = build(PoolingSettings(kind="mean_max_sum"), 2)(FRAMES, MASK)
     torch.testing.assert_close(added, torch.tensor([[5.0, 10.0], [8.0, 4.0]]))
+
+
+def test_batch_norm_brings_each_feature_of_the_pooled_vectors_to_one_scale_by_hand():
+    # means over time are 2, 4 and 3, 2: each feature is the mean plus and minus its deviation, so 1, -1 but for eps
+    pooling = build(PoolingSettings(kind="mean", batch_norm=True), 2).train()
+    torch.testing.assert_close(pooling(FRAMES, MASK), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]), rtol=1e-4, atol=1e-4)
+    # running statistics take a tenth of the batch's: means 2.5 and 3, unbiased variances 0.5 and 2
+    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
+    torch.testing.assert_close(pooling.norm.running_var, torch.tensor([0.95, 1.1]))
+    alone = torch.tensor([[(2 - 0.25) / (0.95 + 1e-5) ** 0.5, (4 - 0.3) / (1.1 + 1e-5) ** 0.5]])
+    torch.testing.assert_close(pooling(FRAMES[:1], MASK[:1]), alone)  # has no statistics
+    torch.testing.assert_close(pooling.norm.running_mean, torch.tensor([0.25, 0.3]))
+    torch.testing.assert_close(pooling.eval()(FRAMES, MASK)[:1], alone)
 
 
 def test_a_projection_is_a_linear_layer_and_relu_on_each_frame_before_the_mean():

@@ -1,12 +1,14 @@
 """Normalisation by speaker: by hand, of utterances without one, and against an evidence that only it uncovers."""
 
 import numpy as np
+import pytest
 
+from pipeline_lib.params.base import ParameterError
 from pipeline_lib.rebalancing import model
 from pipeline_lib.rebalancing.rebalance import fit
 from pipeline_lib.rebalancing.source import normalised, read
-from pipeline_lib.tables import embeddings
-from tests.rebalancing.made import corpus, embed, settings
+from pipeline_lib.tables import embeddings, predictions
+from tests.rebalancing.made import corpus, embed, expert, settings
 
 
 def entry(normalise):
@@ -56,6 +58,38 @@ def test_the_speakers_own_offsets_no_longer_hide_the_labels(tmp_path, monkeypatc
         table = model.apply(fit(opened, of, entry(normalise), "mine"), opened)
         accuracy[normalise] = (table.posterior[test].argmax(axis=1) == truth[test]).mean()
     assert accuracy["speaker"] > accuracy["none"] + 0.15
+
+
+@pytest.mark.parametrize("normalise", ["none", "speaker"])
+def test_an_experts_embeddings_are_normalised_by_speaker_where_the_entry_says_so(tmp_path, normalise):
+    of = corpus(n=40)
+    of.frame["speaker"] = [f"s{row % 4}" for row in range(40)]
+    predicted = expert(of)
+    predictions.write(tmp_path / "audio.parquet", predicted)
+    given = {"reads": {"source": str(tmp_path / "audio.parquet")}, "method": "plda", "normalise": normalise}
+    result = read(settings(**given), of, "mine").vectors(())
+    expected = predicted.embedding.astype(np.float64)
+    if normalise == "speaker":
+        expected = np.empty((40, 6))
+        for first in range(4):  # every fourth row is of one speaker
+            own = predicted.embedding[first::4].astype(np.float64)
+            expected[first::4] = (own - own.mean(axis=0)) / own.std(axis=0)
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "expected 'none', or set method to lda_logistic or plda"),
+        (
+            {"reads": {"source": "data/embeddings/audio"}, "source": {"layers": [3]}, "method": "plda"},
+            "expected 'none', or set source.normalise",
+        ),
+    ],
+)
+def test_what_has_no_embedding_of_an_expert_is_not_normalised(values, message):
+    with pytest.raises(ParameterError, match=message):
+        settings(normalise="speaker", **values)
 
 
 def rewrite(folder, of, vectors):

@@ -10,7 +10,7 @@ from tests.recipes.laid_down import YAML12, text
 
 # EmoBox, data/ravdess/fold_<k>/ravdess_test_fold_<k>.jsonl of 2024: actors by fold
 EMOBOX = "1 11 20 21 · 4 10 12 14 · 8 9 19 23 · 3 5 7 24 · 2 15 16 18 · 6 13 17 22"
-OPEN = ("open_ravdess", "open_nemo")
+OPEN = ("open_ravdess", "open_ravdess_lora", "open_nemo")
 
 
 def test_the_folds_of_ravdess_are_those_of_emobox():
@@ -42,6 +42,8 @@ def test_only_what_is_named_so_reads_the_speakers_unlabelled_recordings(name):
     for entry, values in compose(name)["rebalancing"].items():
         if values["source"] is not None:
             assert (values["source"]["normalise"] == "speaker") == entry.endswith("_by_speaker"), entry
+        else:
+            assert (values["normalise"] == "speaker") == entry.endswith("_by_speaker"), entry
 
 
 @pytest.mark.parametrize("name", OPEN)
