@@ -40,7 +40,7 @@ def _chance(chance: Mapping[str, Any]) -> str:
     guess, most = chance["uniform"], chance["majority"]
     sentence = (
         f"Utterances: {counts}. Chance: UA {guess['ua']:.3f} and macro-F1 {guess['macro_f1']:.3f} by guessing, UA"
-        f" {most['ua']:.3f} and macro-F1 {most['macro_f1']:.3f} by always saying the most frequent label."
+        f" {most['ua']:.3f} and macro-F1 {most['macro_f1']:.3f} by always choosing the most frequent label."
     )
     return f"{sentence} No system exceeds UA and macro-F1 {chance['ceiling']:.3f}."
 
@@ -93,7 +93,7 @@ def _by_label(systems: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
         cells = [f"{of['recall']:.3f}, {of['f1']:.3f}" for of in each]
         lines += _row([label, str(each[0]["n"] if each else 0), *cells])
     for name, values in scored.items():
-        lines += ["", f"{name}: what is said (rows) and what is chosen (columns)", ""]
+        lines += ["", f"{name}: true labels (rows) and chosen ones (columns)", ""]
         lines += _row(["", *labels]) + _row(["---"] * (1 + len(labels)))
         for label, row in zip(labels, values["confusion"], strict=True):
             lines += _row([label, *map(str, row)])
