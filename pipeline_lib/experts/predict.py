@@ -127,6 +127,7 @@ def predict(
     folder: Path | None = None,
     combination: str = BOTH,
     name: str | None = None,
+    from_frames: bool = False,
 ) -> Predictions:
     """Return posteriors over the trained labels, attributes on the corpus's scale, and embeddings.
 
@@ -142,6 +143,7 @@ def predict(
         folder: for unfinished shards, which a run that was killed goes on from; None for a temporary one
         combination: modalities whose predictions are returned
         name: of the expert in the table; None for its folder's
+        from_frames: read the utterances' cached frames, which every row has, in place of running frozen encoders
 
     Raises:
         InputError: the expert cannot be loaded, reads other modalities, or memory does not suffice
@@ -164,7 +166,7 @@ def predict(
             return mean(of_folds)
         expert = Expert.load(expert, pick(machine.device))
     executor = machine.executor
-    job = _job(expert, utterances, batch_size, machine)
+    job = _job(expert, utterances if from_frames else utterances.with_frames({}), batch_size, machine)
     plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
     compute = None if executor.workers else job.predicting_with(expert.network)
     name = expert.folder.name if name is None else name
@@ -223,7 +225,7 @@ def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: Finet
             f"{expert.folder} reads {list(modalities)}, the utterances have {list(utterances.modalities)}; make them of"
             " the expert's modalities"
         )
-    utterances = utterances.without_cache() if executor.workers else utterances.with_frames({})  # those of training
+    utterances = utterances.without_cache() if executor.workers else utterances
     return PredictionJob(
         folder=expert.folder,
         device=machine.device if executor.is_remote else next(expert.network.parameters()).device.type,

@@ -81,6 +81,7 @@ def finetune(
         return None
     write_curve(curve, state.history)
     trained = _saved(context, built, state, expert)
+    context = replace(context, utterances=frame_cache.for_prediction(context))
     if alone is not None:
         _predict_alone(context, trained, alone)
     return _predictions(context, trained, BOTH), context.folder
@@ -222,6 +223,7 @@ def _predictions(context: TrainingContext, expert: Expert, combination: str) -> 
         folder=context.folder / "predictions",
         combination=combination,
         name=context.name,
+        from_frames=bool(context.utterances.read.frames),
     )
 
 

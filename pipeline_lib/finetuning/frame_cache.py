@@ -63,6 +63,33 @@ def with_frames(context: TrainingContext) -> Utterances:
     return utterances.with_frames(cached)
 
 
+def for_prediction(context: TrainingContext) -> Utterances:
+    """Return the utterances with the frames of every row, where embeddings have them all and they fit, else with none.
+
+    The encoders, which are frozen, then do not run to predict either. Longer audio than ``predict.max_s``, of which the
+    middle is predicted, is one reason to let them run.
+
+    Args:
+        context: the training, whose utterances have the frames of what is trained and developed on
+    """
+    utterances, branches, cached = context.utterances, context.settings.branches, context.utterances.read.frames
+    if context.machine.executor.workers or not all(cached.get(name) for name in utterances.modalities):
+        return utterances.with_frames({})
+    rows = {name: np.flatnonzero(utterances.present[:, i]) for i, name in enumerate(utterances.modalities)}
+    too_long = any(
+        MODALITIES[name].unit == "seconds" and (utterances.lengths[each] > context.settings.predict.max_s).any()
+        for name, each in rows.items()
+    )
+    size = sum(_size_gb(context, name, each) for name, each in rows.items())
+    if any(branches[name].embedding is None for name in rows) or too_long or size > context.machine.cache_embeddings_gb:
+        return utterances.with_frames({})
+    absent = {name: np.setdiff1d(each, list(cached[name])) for name, each in rows.items()}
+    layers = _stored_layers(context, absent)
+    return utterances.with_frames(
+        {name: {**cached[name], **_frames(context, name, each, layers[name])} for name, each in absent.items()}
+    )
+
+
 def _print(context: TrainingContext, line: str) -> None:
     if context.accelerator.is_main_process:
         print_line(f"{context.title}: {line}")

@@ -1,7 +1,7 @@
 """Frames of a frozen branch from ``data/embeddings/<name>/``: read once into memory in place of running the encoder.
 
-An embedding holds whole utterances, so its frames are those of training. Prediction runs the encoder itself: it sees
-every utterance once, and the middle of those over ``predict.max_s``.
+An embedding holds whole utterances, so its frames are those of training. Prediction reads them too, unless an utterance
+is longer than ``predict.max_s``: then the encoder runs, on the middle of those.
 """
 
 from collections.abc import Callable, Sequence

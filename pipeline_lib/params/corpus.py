@@ -117,7 +117,6 @@ class CremaDSettings(Settings):
 
 
 DEMONSTRATIONS = "data/demonstration/"  # folder of the corpora that the stage demonstration makes
-NOTICE = "Synthetic demonstration speech"  # how their notice begins
 TABLES = "corpora"  # the project's folder of tables that `ser start` writes
 
 
@@ -293,9 +292,9 @@ def demonstration_left(settings: CorpusSettings) -> list[str]:
     """Return, a line each, what says that another corpus is the demonstration: its name, its notice."""
     if settings.root.startswith(DEMONSTRATIONS):
         return []
-    other = f"and corpus.root {settings.root!r} is another corpus"
+    other = f"and corpus.root {settings.root!r} is another corpus: set"
     left = {
-        f"corpus.name is 'demonstration', {other}: set its name, or null": settings.name == "demonstration",
-        f"corpus.notice is the demonstration's, {other}: set corpus.notice: ''": settings.notice.startswith(NOTICE),
+        f"corpus.name is 'demonstration', {other} its name, or null": settings.name == "demonstration",
+        f"corpus.notice is the demonstration's, {other} corpus.notice: ''": settings.notice.startswith("Synthetic "),
     }
     return [line for line, holds in left.items() if holds]

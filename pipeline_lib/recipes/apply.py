@@ -60,7 +60,13 @@ def replace_path(params: Any, assignment: str) -> None:
 
 
 def replaced(params: Any, old: str, new: str) -> int:
-    """Replace a path in nested mappings and lists; return how often."""
+    """Replace a path in nested mappings and lists, in place; return how often.
+
+    Args:
+        params: mappings and lists
+        old: the path
+        new: what stands there afterwards
+    """
     items: list[tuple[Any, Any]] = []
     if isinstance(params, dict):
         items = list(params.items())

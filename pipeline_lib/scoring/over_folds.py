@@ -33,7 +33,7 @@ def over_folds(manifest: Manifest, systems: Sequence[System]) -> dict[str, dict[
     result: dict[str, dict[str, Any]] = {}
     for system in systems:
         metrics = {}
-        for metric in METRICS:
+        for metric in (*METRICS, "wa"):
             scores = {}
             for k in range(folds.count(manifest)):
                 rows, names = rows_for(metric, manifest, [system], fold == k)

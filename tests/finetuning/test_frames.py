@@ -181,3 +181,10 @@ def test_a_frozen_expert_that_caches_runs_its_encoder_once_and_to_predict(tones,
     assert sum(calls) == 36 + 48  # train and dev once, every utterance in the end
     runs.run(tones, tmp_path / "anew", corpora.settings(tones.w2v_bert, "audio", **ALONE))
     assert sum(calls) == 2 * 36 + 36 + 48 + 48  # two epochs of train and dev
+    folder = str(embedded(tones, tmp_path / "frames", "audio"))
+    before = len(calls)
+    stored = corpora.settings(tones.w2v_bert, "audio", cache_embeddings=True, embedding=folder, **ALONE)
+    runs.run(tones, tmp_path / "stored", stored)
+    assert len(calls) == before  # an embedding has all frames, those that are predicted too
+    runs.run(tones, tmp_path / "small", stored, cache_embeddings_gb=0.0)
+    assert len(calls) > before

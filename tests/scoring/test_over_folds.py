@@ -56,7 +56,9 @@ def test_each_fold_is_scored_by_itself_and_all_are_pooled():
     known = truth >= 0
     assert pooled["macro_f1"] == pytest.approx(f1_score(truth[known], guess[known], **OPTIONS))
     assert (pooled["n"], pooled["n_speakers"]) == (100, 10)
-    assert set(result["over_folds"]["audio"]) == {"macro_f1", "ua", "ccc_mean"}
+    assert set(result["over_folds"]["audio"]) == {"macro_f1", "ua", "wa", "ccc_mean"}
+    right = [(truth[rows] == guess[rows]).mean() for rows in ((fold == k) & (truth >= 0) for k in range(3))]
+    assert result["over_folds"]["audio"]["wa"]["mean"] == pytest.approx(sum(right) / 3)
 
 
 def test_the_report_says_what_pooled_means_and_has_the_mean_over_folds():

@@ -12,6 +12,9 @@ queue() {
 ser apply open_ravdess "$@"
 queue open-ravdess
 
+ser apply open_ravdess_lora "$@"
+queue open-ravdess-lora
+
 if [[ " $* " == *" --small "* ]]; then
   ser apply open_nemo --small
 else
