@@ -65,7 +65,7 @@ def test_sums_beyond_full_scale_are_made_quieter_not_clipped(corpus, tmp_path):
     copies = write_copies(given, tmp_path / "loud", Level("noise", "0"), sources, 1, tmp_path / "copies")
     sizes = [np.abs(decode(tmp_path / "copies" / name)) for name in copies.manifest.frame["audio"]]
     at_the_limit = [size for size in sizes if size.max() == pytest.approx(1, abs=1e-6)]
-    assert copies.quieter == len(at_the_limit) >= 4
+    assert copies.quieter == len(at_the_limit) >= 2
     assert all((size > 0.999).sum() < 5 for size in sizes)
 
 
