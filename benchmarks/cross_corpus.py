@@ -44,7 +44,7 @@ def main(ravdess: Path, nemo: Path, both: Path, out: Path = Path("metrics/paper_
     head = HEAD.format(labels=", ".join(evaluated["labels"]), chance=evaluated["chance"]["uniform"]["ua"])
     lines = [_row(COLUMNS), _row(["---"] * len(COLUMNS)), *map(_row, rows)]
     made = (
-        f"Measured by {datetime.date.today()}, by `python -m benchmarks.cross_corpus`, whose first lines say from what."
+        f"Put together on {datetime.date.today()}, by `python -m benchmarks.cross_corpus` (its first lines: from what)."
     )
     atomic.write_file(out, "\n".join([head, *lines, "", f"{made} {_processor()}"]) + "\n")
     print(f"{out} is written")

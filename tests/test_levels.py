@@ -17,7 +17,8 @@ LEVELS = (
     ("encoders", "networks", "shards", "corpus", "conversion", "demonstration", "rebalancing", "fusion", "scoring"),
     ("transcription", "experts"),
     ("embedding", "finetuning", "reports"),
-    ("recipes", "doctor", "rehearsal", "start", "inference", "evaluation", "robustness", "stages", "cli"),
+    ("recipes", "inference"),
+    ("doctor", "rehearsal", "start", "evaluation", "robustness", "stages", "cli"),
 )
 LEVEL = {"__init__": 0} | {name: level for level, names in enumerate(LEVELS) for name in names}
 SEPARATE = {  # packages that meet only through tables

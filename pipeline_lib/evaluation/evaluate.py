@@ -79,6 +79,9 @@ def evaluate(
     tables = apply(project, chosen, folder, Path(settings.root))
     read = {each: predictions.read(path) for each, path in tables.items()}
     systems = {each: table for each, table in read.items() if table.posterior is not None}
+    attributes = sorted({attribute for table in read.values() for attribute in table.attribute_names})
+    if attributes:
+        print(f"{', '.join(attributes)}: predicted, in the tables of {folder}, and not scored; labels alone are")
     bootstrap = system.params.scoring.bootstrap
     result: dict[str, Any] = {
         "system": system.params.corpus.name or system.params.corpus.reader,

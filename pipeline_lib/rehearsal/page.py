@@ -112,7 +112,7 @@ def tried_line(tried: Tried) -> str:
     if tried.killed_after_s is not None:
         same = "the same bytes" if tried.same_bytes else "OTHER BYTES"
         kill = f"; killed after {tried.killed_after_s:.1f} s and started again: {same}"
-    return f"{tried.stage}: {tried.seconds:.1f} s, {tried.written / 1e6:.1f} MB{kill}"
+    return f"{tried.stage}: {tried.seconds:.1f} s, {tried.written / 1e6:.3g} MB{kill}"
 
 
 def _tried_cells(tried: Mapping[str, Any]) -> list[str]:
