@@ -7,7 +7,7 @@ import pytest
 from pipeline_lib.doctor import hub, project
 from pipeline_lib.params.check import read_all
 from pipeline_lib.params.encoder import FUNCTIONALS
-from pipeline_lib.params.inputs import is_local
+from pipeline_lib.params.inputs import is_local, parts_with_encoder
 from pipeline_lib.recipes.compose import compose, names
 from pipeline_lib.recipes.small import shrink
 from pipeline_lib.scoring.contamination import checkpoints
@@ -36,9 +36,12 @@ def test_the_parameters_of_every_recipe_are_examined(name, tmp_path, monkeypatch
     assert {each.state for each in hub.hub(params)} <= {"ok"}
     assert asked >= {each for each in named if not is_local(each)} - {*FUNCTIONALS}  # at any depth
     shrink(recipe)
-    needed, unknown = project.estimate(read_all(recipe), tmp_path / "data" / "manifest.parquet")
+    params = read_all(recipe)
+    needed, unknown = project.estimate(params, tmp_path / "data" / "manifest.parquet")
     assert unknown == []
-    assert needed > 0 or not recipe["finetuning"]  # of layers alone nothing is known before the corpus is read
+    # of layers nothing is known before the corpus is read, and a frozen encoder is not saved
+    methods = {part.adaptation.method for _, _, part in parts_with_encoder(params) if hasattr(part, "adaptation")}
+    assert (needed > 0) == bool(methods & {"full", "lora"})
 
 
 def test_a_joint_expert_and_an_embedding_of_an_expert_are_estimated_by_their_own_encoders(tmp_path, monkeypatch):
@@ -51,5 +54,6 @@ def test_a_joint_expert_and_an_embedding_of_an_expert_are_estimated_by_their_own
             "rebalancing: {audio: {}}"
         )
     )
-    # one layer more than the demonstration's w2v-BERT has blocks, width 96; half of 100 twice, eight times 10
-    assert project.estimate(params, tmp_path / "data" / "m") == (2 * 2 * 5 * 96 * 1_000 + 50 + 50 + 80, [])
+    # one layer more than the demonstration's w2v-BERT has blocks, width 96; half of 100 by LoRA, nothing of the joint
+    # expert's frozen one, eight times 10
+    assert project.estimate(params, tmp_path / "data" / "m") == (2 * 2 * 5 * 96 * 1_000 + 50 + 80, [])
