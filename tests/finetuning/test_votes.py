@@ -183,7 +183,7 @@ def test_each_chunk_of_an_epoch_has_annotators_of_its_own_and_keeps_them(tones):
     soft = given(batch)["emotion"]
     assert soft.dtype == np.float32
     np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-6)
-    seen = {tuple(np.round(each, 4)) for each in soft}
+    seen = {tuple(np.round(each.astype(np.float64), 4).tolist()) for each in soft}
     assert seen == {(1, 0, 0, 0), (0, 0, 1, 0), (0.75, 0, 0.25, 0), (0.6667, 0, 0.3333, 0), (0.5, 0, 0.5, 0)}
     np.testing.assert_array_equal(given(batch.of_process(1, 2))["emotion"], soft[1::2])
     with pytest.raises(InputError, match="targets.annotator_dropout is 0.4 and targets.soft_labels false"):
