@@ -55,6 +55,7 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser start /data/mine": CORPUS,  # tests/start/ runs it on corpora of its own
     "dvc exp show --only-changed --drop '.*/|.*f1|Created'": EARLIER,
     "dvc metrics diff": EARLIER,
+    "ser robustness --noise /data/noise --conditions noise --levels noise=0 --largest 24": EARLIER,
     "ser robustness --noise /data/musan --rooms /data/rirs": EARLIER,  # tests/robustness/ has a system of its own
     "dvc plots show": EARLIER,  # tests/test_plots_page.py runs it on tables of one
     "dvc queue start": EARLIER,
