@@ -34,7 +34,7 @@ def shrink(params: CommentedMap) -> None:
         ParameterError: a checkpoint has no stand-in
     """
     default, stand_ins = compose("default"), read_yaml(STAND_INS)
-    checkpoints, labels = stand_ins.pop("checkpoints"), stand_ins.pop("labels")
+    checkpoints, labels, blocks = (stand_ins.pop(key) for key in ("checkpoints", "labels", "blocks"))
     if params["corpus"]["labels"] is not None:
         params["corpus"]["labels"] = [labels.get(label, label) for label in params["corpus"]["labels"]]
     if params["corpus"]["split"]["method"] == "folds":
@@ -46,6 +46,10 @@ def shrink(params: CommentedMap) -> None:
     merge(params, stand_ins, STAND_INS.name)
     for entry in params["embedding"].values():
         _load_small(entry, checkpoints)
+    for entry in params["rebalancing"].values():
+        source = entry.get("source")
+        if source and isinstance(source["layers"], list):
+            source["layers"] = [layer for layer in source["layers"] if layer <= blocks] or [blocks]
     for entry in params["finetuning"].values():
         _load_small(entry, checkpoints)
         known = default["finetuning"] | {JOINT: read_yaml(ENTRIES / "joint.yaml")}
