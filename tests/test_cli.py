@@ -19,6 +19,7 @@ COMMANDS = {
     "apply",
     "start",
     "evaluate",
+    "rehearse",
     "robustness",
     "check",
     "show",

@@ -37,6 +37,7 @@ NAMED = (
     "tables",
     "not_computed",
     "given",
+    "labels",
     "shares",
     "snr_db",
 )

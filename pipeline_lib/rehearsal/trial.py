@@ -184,7 +184,7 @@ def _killed(project: Path, stage: str, outs: list[Path], after_s: float) -> dict
 
 def _start(project: Path, stage: str) -> "subprocess.Popen[bytes]":
     module, _, name = stage.partition("@")
-    line = [sys.executable, "-m", "pipeline_lib.rehearsal.watched", "record.json", f"stages.{module}"]
+    line = [sys.executable, "-m", "pipeline_lib.rehearsal.watched", "record.json", module]
     with (project / "output.txt").open("wb") as output:
         return subprocess.Popen(
             [*line, *([name] if name else [])],

@@ -1,22 +1,31 @@
-"""A stage that records its highest memory: ``python -m pipeline_lib.rehearsal.watched RECORD stages.X ARG``."""
+"""A stage that records its highest memory: ``python -m pipeline_lib.rehearsal.watched RECORD STAGE ARG``."""
 
+import importlib
 import json
-import runpy
 import sys
 from pathlib import Path
 
+from pipeline_lib.command import run
 
-def main(record: str, module: str, *arguments: str) -> None:
+STAGES = ("corpus", "transcription", "embedding", "finetuning")
+
+
+def main(record: str, stage: str, *arguments: str) -> None:
     """Run a stage's command and write its highest memory, whether it succeeds or not.
 
     Args:
         record: file to write
-        module: of the stage
+        stage: one of ``STAGES``
         arguments: of its command
+
+    Raises:
+        ValueError: another stage
     """
-    sys.argv = [module, *arguments]
+    if stage not in STAGES:
+        raise ValueError(f"{stage!r} is no stage that is watched, expected one of {STAGES}")
+    sys.argv = [stage, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        run(importlib.import_module(f"stages.{stage}").main)
     finally:
         if "torch" in sys.modules:
             from pipeline_lib.encoders.device import pick

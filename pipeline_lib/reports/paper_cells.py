@@ -9,7 +9,7 @@ A column is a place, or a mapping that has one under ``place``:
 - ``metrics/finetuning/{system}.json:parameters.total``: a number in another file of metrics.
 
 Beside ``place`` may stand ``set``, parameters of this column's run; ``times`` and ``form``, how the number is printed
-(``percent: true`` is times 100, one digit); or instead of it ``mean_of``, other columns.
+(``percent: true`` is times 100, one digit).
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,6 @@ class Column:
     Attributes:
         name: as the paper prints it
         place: of the score in the metrics, None for a published column
-        mean_of: names of the scores whose mean it is
         sets: parameters of this column's run
         times: factor before printing
         form: format specification of the number
@@ -37,7 +36,6 @@ class Column:
 
     name: str
     place: str | None = None
-    mean_of: tuple[str, ...] = ()
     sets: dict[str, Any] = field(default_factory=dict)
     times: float = 1.0
     form: str = ".3f"
@@ -45,7 +43,7 @@ class Column:
     @property
     def is_ours(self) -> bool:
         """Whether a run of ours can fill it."""
-        return self.place is not None or bool(self.mean_of)
+        return self.place is not None
 
     def number(self, value: float) -> str:
         """Return a figure as the paper prints it, in the paper's unit."""
@@ -135,7 +133,6 @@ def _column(name: str, entry: Any, form: str) -> Column:
     return Column(
         name,
         entry.get("place"),
-        tuple(entry.get("mean_of", ())),
         entry.get("set", {}),
         100.0 if percent else entry.get("times", 1.0),
         ".1f" if percent else entry.get("form", form),

@@ -130,10 +130,6 @@ def _obtained(scores: dict[str, Any] | None, column: Column) -> str:
     """Return a cell: the score and its interval, or that there is none."""
     if scores is None:
         return "not run"
-    if column.mean_of:
-        if any(name not in scores for name in column.mean_of):
-            return "not run"
-        return column.number(column.times * sum(scores[name][0] for name in column.mean_of) / len(column.mean_of))
     named = {mark: scores[column.name + suffix] for suffix, mark in SUFFIXES.items() if column.name + suffix in scores}
     cells = [_number(column, values) + mark for mark, values in named.items()]
     return "; ".join(cells) or ("not run" if column.sets else "not scored")
