@@ -49,6 +49,7 @@ def test_the_first_stages_killed_go_on_to_the_same_bytes(tmp_path):
     assert not failed, "\n".join(failed)
 
 
+@pytest.mark.acceptance
 @pytest.mark.skipif(not disk_full.allowed(), reason="no tmpfs can be mounted here")
 def test_the_first_stages_on_a_full_disk_say_so_and_go_on():
     failed = [str(each) for each in map(cases.failure, disk_full.cases(5, 1, scratch.LIGHT)) if each is not None]

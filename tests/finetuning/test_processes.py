@@ -90,6 +90,7 @@ def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
         np.testing.assert_allclose(tables[0].posterior, tables[1].posterior, atol=tolerance)
 
 
+@pytest.mark.acceptance
 def test_two_processes_train_a_joint_expert_where_one_may_lack_a_modality(tones, tmp_path):
     lora = {"adaptation": {"method": "lora", "lora": {"lora_dropout": 0.0}}}
     changes = {"branches": {"text": lora}, "mixer": {"kind": "shared_transformer"}, "cache_embeddings": True}

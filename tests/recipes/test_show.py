@@ -11,7 +11,11 @@ from pipeline_lib.recipes.show import show
 from tests.recipes.laid_down import YAML12, text
 
 
-@pytest.mark.parametrize("name", names())
+# one of each kind: several experts, joint ones, folds, several corpora, stored embeddings
+SOME = {"default", "joint_large", "mersa_sessions", "open_cross_corpus", "open_ravdess", "taltech_postevaluation"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SOME else pytest.mark.acceptance) for n in names()])
 @pytest.mark.parametrize("changed", [False, True])
 def test_what_is_printed_reads_as_the_same_settings(name, changed, tmp_path):
     (tmp_path / "params.yaml").write_text(text(name))
