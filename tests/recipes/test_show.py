@@ -10,7 +10,6 @@ from pipeline_lib.recipes.compose import names
 from pipeline_lib.recipes.show import show
 from tests.recipes.laid_down import YAML12, text
 
-
 # one of each kind: several experts, joint ones, folds, several corpora, stored embeddings
 SOME = {"default", "joint_large", "mersa_sessions", "open_cross_corpus", "open_ravdess", "taltech_postevaluation"}
 
