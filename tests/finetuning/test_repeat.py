@@ -114,10 +114,8 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tones, tmp_path):
     assert all(checkpoints.latest(folder) is not None for folder in (tmp_path / "w" / "t").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("name", "modality", "changes"),
-    [("w2v_bert", "audio", BOTH), pytest.param("llama", "text", SCORED, marks=pytest.mark.acceptance)],
-)
+@pytest.mark.acceptance  # of a joint expert, test_joint.py has the same
+@pytest.mark.parametrize(("name", "modality", "changes"), [("w2v_bert", "audio", BOTH), ("llama", "text", SCORED)])
 def test_workers_that_load_the_saved_expert_predict_the_same_bytes(tones, tmp_path, name, modality, changes):
     settings = corpora.settings(getattr(tones, name), modality, **changes)
     _, alone = run(tones, tmp_path / "alone", settings)
