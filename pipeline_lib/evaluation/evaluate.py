@@ -76,12 +76,7 @@ def evaluate(
     notes = [*collected.notices, *_cautions(system, chosen, settings)]
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
-    tables = apply(project, chosen, folder, Path(settings.root))
-    read = {each: predictions.read(path) for each, path in tables.items()}
-    systems = {each: table for each, table in read.items() if table.posterior is not None}
-    attributes = sorted({attribute for table in read.values() for attribute in table.attribute_names})
-    if attributes:
-        print(f"{', '.join(attributes)}: predicted, in the tables of {folder}, and not scored; labels alone are")
+    systems = _applied(project, chosen, folder, Path(settings.root))
     bootstrap = system.params.scoring.bootstrap
     result: dict[str, Any] = {
         "system": system.params.corpus.name or system.params.corpus.reader,
@@ -101,6 +96,15 @@ def evaluate(
     atomic.write_file(out / f"{name}.json", json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     atomic.write_file(out / f"{name}.md", page(result, shared.sentence()))
     print(f"{out / name}.md is written")
+
+
+def _applied(project: Path, manifest: Manifest, folder: Path, root: Path) -> dict[str, Predictions]:
+    """Return the tables of the project's systems that have labels; attributes, which are not scored, are printed."""
+    tables = {name: predictions.read(path) for name, path in apply(project, manifest, folder, root).items()}
+    attributes = sorted({attribute for table in tables.values() for attribute in table.attribute_names})
+    if attributes:
+        print(f"{', '.join(attributes)}: predicted, in the tables of {folder}, and not scored; labels alone are")
+    return {name: table for name, table in tables.items() if table.posterior is not None}
 
 
 def _collected(settings: CorpusSettings, names: Mapping[str, str], system: Project) -> Collected:
