@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.command import run
 from pipeline_lib.recipes import apply
+from pipeline_lib.scoring.cells import number
 from pipeline_lib.tables import manifest
 
 BEFORE = ["check", "demonstration english", "corpus"]
@@ -66,14 +67,13 @@ def stages(folder: Path, names: list[str]) -> None:
 
 
 def row(seed: int, scores: dict[str, Any], transcription: dict[str, Any]) -> str:
-    """Return one line: WER, macro-F1 with its interval a system, the gain of fusion and its p-values."""
+    """Return one line: WER, macro-F1 with its interval a system, the gain of fusion and its p-value."""
     test = scores["test"]
     cells = [str(seed), f"{transcription['test']['wer']:.2%}"]
     for name in SHOWN:
-        value, low, high = (test[name][key] for key in ("macro_f1", "macro_f1_lo", "macro_f1_hi"))
-        cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+        cells.append(number(test[name], "macro_f1", ".3f"))
     gain = test["fused_minus_best"]
-    cells += [gain["best"], f"{gain['macro_f1']:+.3f}", f"{gain['p']:.4f}", f"{gain['p_mcnemar']:.4f}"]
+    cells += [gain["best"], number(gain, "macro_f1", "+.3f"), f"{gain['p']:.4f}"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -93,8 +93,8 @@ def main(
         stages(folder, AFTER)
         metrics = [json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("details", "transcription")]
         rows.append(row(seed, *metrics))
-    print("| seed | WER test | audio macro-F1 | text | fused | better expert | gain | p swapped | p McNemar |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| seed | WER test | audio macro-F1 | text | fused | better expert | gain | p swapped |")
+    print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
 
 

@@ -77,7 +77,7 @@ def evaluate(
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     systems = _applied(project, chosen, folder, Path(settings.root))
-    bootstrap = system.params.scoring.bootstrap
+    options = system.params.scoring.intervals
     result: dict[str, Any] = {
         "system": system.params.corpus.name or system.params.corpus.reader,
         "corpus": collected.manifest.corpus,
@@ -88,9 +88,9 @@ def evaluate(
         "merged": dict(shared.merged),
         "left_out": dict(shared.left_out),
         "unlabelled": shared.unlabelled,
-        "bootstrap": bootstrap.model_dump(),
+        "intervals": options.model_dump(),
         "notes": notes,
-        **scores(over_common(chosen, shared), systems, shared, bootstrap),
+        **scores(over_common(chosen, shared), systems, shared, options),
         "own": _own(system, shared),
     }
     atomic.write_file(out / f"{name}.json", json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
@@ -178,5 +178,5 @@ def _own(system: Project, shared: Common) -> dict[str, Any]:
         read = predictions.read(system.folder / table)
         if read.posterior is not None and not is_resubstitution(own, align(name, Path(table), read, own), inside):
             systems[name] = read
-    scored = scores(over_common(keep(own, inside), of_own), systems, of_own, settings.bootstrap)
+    scored = scores(over_common(keep(own, inside), of_own), systems, of_own, settings.intervals)
     return {"split": settings.plotted_split, "corpus": own.corpus, **scored}

@@ -35,7 +35,7 @@ SMALL = {
     "finetuning.text.phases.main.epochs": 2,
     "fusion.method": "interpolation",
     "rebalancing.audio.method": "none",
-    "scoring.bootstrap.samples": 100,
+    "scoring.intervals.samples": 100,
     "scoring.comparison.permutations": 100,
 }
 

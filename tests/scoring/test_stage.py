@@ -11,14 +11,14 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.tables import manifest, predictions
 from stages import scoring
-from tests.scoring.corpora import drawn_manifest, drawn_predictions
+from tests.scoring.corpora import ENOUGH, drawn_manifest, drawn_predictions
 
 NOTICE = "synthetic demonstration speech: these scores say nothing about people"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    corpus = drawn_manifest(notice=NOTICE)
+    corpus = drawn_manifest(notice=NOTICE, speakers=ENOUGH)
     manifest.write(tmp_path / "data/manifest.parquet", corpus)
     tables = {
         "audio_raw": drawn_predictions(corpus, "audio", 1, 1.0, ("anger", "X", "neutral", "sadness", "O")),
@@ -32,7 +32,6 @@ def project(tmp_path, monkeypatch):
     section = {
         "splits": ["dev_filt", "dev_bal", "test"],
         "tables": {name: f"data/{name}.parquet" for name in tables},
-        "bootstrap": {"samples": 200, "seed": 1, "confidence": 0.95},
     }
     trained = {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}
     params = {"scoring": section, "finetuning": trained, "embedding": {}, "corpus": {"root": "/corpora/drawn"}}
@@ -61,7 +60,7 @@ def test_the_stage_writes_scores_page_and_plots(project, capsys):
         scores["test"]["fused"]
     )
     assert all(math.isfinite(leaf) for leaf in leaves(scores) if not isinstance(leaf, str))
-    assert "warning: test: 4 speakers; intervals from fewer than 10 are too narrow" in capsys.readouterr().err
+    assert "speakers" not in capsys.readouterr().err  # there are enough
 
 
 def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(project):
@@ -78,11 +77,11 @@ def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(projec
 def test_plots_hold_every_scored_utterance_and_every_bin(project):
     scoring.main()
     pairs = Path("metrics/plots/confusion/fused.csv").read_text().splitlines()
-    assert pairs[0] == "actual,predicted" and len(pairs) == 41
+    assert pairs[0] == "actual,predicted" and len(pairs) == 61
     assert {leaf for row in pairs[1:] for leaf in row.split(",")} <= {"anger", "neutral", "sadness"}
     points = [row.split(",") for row in Path("metrics/plots/reliability/fused.csv").read_text().splitlines()]
     assert points[0] == ["confidence", "accuracy", "perfect", "n"]
-    assert sum(int(row[3]) for row in points[1:]) == 40
+    assert sum(int(row[3]) for row in points[1:]) == 60
     assert all(0 <= float(row[1]) <= 1 and row[0] == row[2] for row in points[1:])
     assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it has no predictions of the test split
     assert len(Path("metrics/plots/systems.csv").read_text().splitlines()) == 1 + 4
