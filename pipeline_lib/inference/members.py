@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.inference.project import Project
+from pipeline_lib.inference.system_protocol import System
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables.fold_names import name_of
 from pipeline_lib.tables.manifest import Manifest
@@ -63,7 +63,7 @@ class Member:
         return replace(table, **{name: value[rows] for name, value in values.items() if value is not None})
 
 
-def members_of(project: Project, manifest: Manifest) -> list[Member]:
+def members_of(project: System, manifest: Manifest) -> list[Member]:
     """Return the members that predict any utterance of the manifest.
 
     Args:
@@ -100,7 +100,7 @@ def _fold_of(manifest: Manifest) -> np.ndarray:
     return result
 
 
-def _refuse_other_folds(project: Project, manifest: Manifest, own: np.ndarray) -> None:
+def _refuse_other_folds(project: System, manifest: Manifest, own: np.ndarray) -> None:
     """Refuse folds that are not those of the project's manifest, as far as it is there."""
     path = project.folder / "data" / "manifest.parquet"
     if (own == OUTSIDE).all() or not path.is_file():
