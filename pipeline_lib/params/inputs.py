@@ -143,14 +143,21 @@ def missing_checkpoints(params: Params) -> list[str]:
 
 
 def missing_packages(params: Params) -> list[str]:
-    """Return, a line each, the entries that an optional package computes which is not installed."""
-    if find_spec("opensmile") is not None:
-        return []
-    return [
-        f"embedding.{name}.encoder.checkpoint is {entry.encoder.checkpoint!r}, and {NOT_INSTALLED}"
-        for name, entry in params.embedding.items()
-        if entry.encoder is not None and entry.encoder.is_functionals
-    ]
+    """Return, a line each, what an optional package computes that is not installed."""
+    mistakes = []
+    if params.transcription.engine == "canary" and find_spec("nemo") is None:
+        mistakes.append(
+            "transcription.engine is 'canary', which needs NeMo, and nemo_toolkit is not installed: pip install"
+            " 'speech-emotion-pipeline[asr]' (in a checkout: make install), or set the engine to 'whisper', or to"
+            " 'reference' where the corpus has its own transcripts"
+        )
+    if find_spec("opensmile") is None:
+        mistakes += [
+            f"embedding.{name}.encoder.checkpoint is {entry.encoder.checkpoint!r}, and {NOT_INSTALLED}"
+            for name, entry in params.embedding.items()
+            if entry.encoder is not None and entry.encoder.is_functionals
+        ]
+    return mistakes
 
 
 def missing_posteriors(params: Params) -> list[str]:
