@@ -1,4 +1,4 @@
-"""A system in memory predicts what its stages wrote: alone, in batches, from samples, out of fold, from another path."""
+"""A system in memory predicts what its stages wrote: alone, in batches, from samples, out of fold, elsewhere."""
 
 import shutil
 import subprocess
