@@ -10,8 +10,8 @@ encoders/<name>/             checkpoints of encoders and of Whisper, where they 
 scores/details.json          scores of the tables that the system was packed beside, where there are any
 ============================ =========================================================================================
 
-``README.md``, ``LICENSE`` and files whose name begins with a dot may lie beside, and copies of checkpoints that the record
-names without holding them; nothing else does.
+``README.md``, ``LICENSE`` and files whose name begins with a dot may lie beside, and copies of checkpoints that the
+record names without holding them; nothing else does.
 """
 
 import hashlib

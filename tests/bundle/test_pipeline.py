@@ -106,9 +106,9 @@ def test_samples_at_44_khz_in_stereo_are_the_same_sound_as_their_file(pipeline, 
     soundfile.write(tmp_path / "a.flac", samples, 44_100, subtype="PCM_24")
     decoded, rate = soundfile.read(tmp_path / "a.flac", dtype="float32")
     of_file, of_samples = pipeline.predict(tmp_path / "a.flac", "oh"), pipeline.predict((decoded, rate), "oh")
-    assert of_file.posterior == of_samples.posterior and of_samples.duration_s == pytest.approx(1.0)
+    assert of_file.experts == of_samples.experts and of_samples.duration_s == pytest.approx(1.0)
     part = next(pipeline.predict_many([Recording("part", tmp_path / "a.flac", "oh", start=0.25, end=0.75)]))
-    assert part.segments == [(0.25, 0.75)] and part.posterior != of_file.posterior
+    assert part.segments == [(0.25, 0.75)] and part.experts != of_file.experts
 
 
 def test_44_khz_stereo_is_predicted_as_by_the_system_applied_to_files(plain, pipeline, tmp_path):
@@ -122,7 +122,10 @@ def test_44_khz_stereo_is_predicted_as_by_the_system_applied_to_files(plain, pip
     wide = replace(corpus, frame=frame.assign(audio_sha256=[f"{row:064d}" for row in range(4)]))
     tables = system.apply(plain.project, wide, tmp_path / "out", tmp_path / "wide", tmp_path / "work")
     made = replace_root(recordings_of(plain, wide), plain.root, tmp_path / "wide")
-    same(pipeline.predict_many(made), predictions.read(tables["fused"]))
+    results = list(pipeline.predict_many(made))
+    same(results, predictions.read(tables["fused"]))
+    for name in ("expert", "frozen"):
+        same(results, predictions.read(tables[name]), name)
 
 
 def replace_root(recordings, old, new):
