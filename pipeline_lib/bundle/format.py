@@ -10,12 +10,13 @@ encoders/<name>/             checkpoints of encoders and of Whisper, where they 
 scores/details.json          scores of the tables that the system was packed beside, where there are any
 ============================ =========================================================================================
 
-``README.md``, ``LICENSE`` and files whose name begins with a dot may lie beside; nothing else does.
+``README.md``, ``LICENSE`` and files whose name begins with a dot may lie beside, and copies of checkpoints that the
+record names without holding them; nothing else does.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,7 +57,8 @@ def read(folder: Path) -> dict[str, Any]:
     if record.get("format") != FORMAT:
         raise InputError(f"{path} is of format {record.get('format')!r}, expected {FORMAT!r} (of another program?)")
     record = _converted(path, record)
-    verify(folder, digests)
+    encoders = record.get("encoders", {})
+    verify(folder, digests, [name for name, known in encoders.items() if not known["copied"]])
     return record
 
 
@@ -65,12 +67,13 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
 
 
-def verify(folder: Path, digests: dict[str, str]) -> None:
+def verify(folder: Path, digests: dict[str, str], beside: Sequence[str] = ()) -> None:
     """Refuse a bundle whose files are not those that its record names.
 
     Args:
         folder: of the bundle
         digests: SHA-256 by path below the folder
+        beside: names of checkpoints below ``encoders/`` that are no part of it, and verified when they are read
 
     Raises:
         InputError: see ``read``
@@ -87,7 +90,8 @@ def verify(folder: Path, digests: dict[str, str]) -> None:
             raise InputError(
                 f"{path} is damaged: it does not match the checksum in {RECORD}; pack or pull the bundle again"
             ) from None
-    unlisted = sorted({*files_of(folder)} - {*digests} - {RECORD, *BESIDE})
+    others = {*files_of(folder)} - {*digests} - {RECORD, *BESIDE}
+    unlisted = sorted(name for name in others if not (name.startswith(f"{ENCODERS}/") and name.split("/")[1] in beside))
     if unlisted:
         raise InputError(f"{folder} holds {unlisted[0]!r}, which {RECORD} does not name; remove it")
 

@@ -43,6 +43,8 @@ class Transcriber(Recognizer):
         Raises:
             InputError: the engine cannot be loaded, or memory does not suffice
         """
+        if not waveforms:
+            return []  # the engine stays unloaded
         self.load()
         size = self.batch_size
         batches = [waveforms[start : start + size] for start in range(0, len(waveforms), size)]

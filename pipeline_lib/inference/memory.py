@@ -63,7 +63,7 @@ class MemoryRun(Run):
     Args:
         models: of the system
         manifest: of the recordings, see ``manifest_of``
-        waveforms: one a recording, None where there is text alone
+        waveforms: one a recording, 16 kHz, each of shape ``(n_samples,)``, None where there is text alone
         transcripts: recognised or given, one a recording, None where there is none
     """
 
@@ -116,7 +116,14 @@ class MemoryRun(Run):
         )
 
     def predict(self, name: str, member: Member, stems: Mapping[str, str], by_member: bool) -> None:
-        """Keep what one member's expert predicts, see ``Run``; none of a recording that lacks its modalities."""
+        """Keep what one member's expert predicts, nothing of a recording that lacks its modalities.
+
+        Args:
+            name: of the expert
+            member: of the system
+            stems: of the tables by combination of modalities, ``both`` among them
+            by_member: whether the member predicts its own utterances alone
+        """
         expert = self.loaded.experts[folder_of(self.project, name, member)]
         rows = self._present(expert.settings) & (member.rows if by_member else True)
         if not rows.any():
@@ -160,7 +167,12 @@ class MemoryRun(Run):
         return rebalancing.apply(model, source) if len(source.predictions) else _nothing_rebalanced(model, source)
 
     def write(self, path: str, table: Predictions) -> None:
-        """Keep a table."""
+        """Keep a table.
+
+        Args:
+            path: below ``data/``
+            table: under that path
+        """
         self.tables[path] = table
 
     def read(self, path: str) -> Predictions:

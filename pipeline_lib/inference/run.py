@@ -58,7 +58,12 @@ class Run(ABC):
 
     @abstractmethod
     def write(self, path: str, table: Predictions) -> None:
-        """Keep a table, at its path below ``data/``."""
+        """Keep a table.
+
+        Args:
+            path: below ``data/``
+            table: under that path
+        """
 
     @abstractmethod
     def read(self, path: str) -> Predictions:

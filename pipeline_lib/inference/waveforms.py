@@ -35,12 +35,12 @@ class Waveforms(Recordings):
 
     @classmethod
     def of(cls, waveforms: list[np.ndarray | None]) -> Self:
-        """Return the reader of waveforms, None where an utterance has no audio."""
+        """Return the reader of waveforms, each of shape ``(n_samples,)``, None where an utterance has no audio."""
         return cls(waveforms, np.array([seconds(waveform) for waveform in waveforms]), [None] * len(waveforms))
 
 
 def seconds(waveform: np.ndarray | None) -> float:
-    """Return how long a waveform of 16 kHz lasts, NaN where there is none."""
+    """Return how long a waveform of 16 kHz, shape ``(n_samples,)``, lasts; NaN where there is none."""
     return float("nan") if waveform is None else len(waveform) / SAMPLE_RATE
 
 

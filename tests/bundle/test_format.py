@@ -166,6 +166,8 @@ def test_encoders_elsewhere_are_taken_by_name_where_they_are_the_same(plain, tmp
     for name in ("w2v_bert", "llama"):
         shutil.copytree(plain.bundle / "encoders" / name, tmp_path / "here" / name)
     pipeline = Pipeline.load(tmp_path / "small", encoders=tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "small/encoders")
+    Bundle.open(tmp_path / "small").embedding("frozen")
     assert pipeline.predict(None, "oh").posterior == Pipeline.load(plain.bundle).predict(None, "oh").posterior
     config = tmp_path / "here/llama/config.json"
     config.write_text(config.read_text() + " ")

@@ -1,15 +1,18 @@
-"""A system in memory predicts what its stages wrote: alone, in batches, from samples, out of fold, from another path."""
+"""A system in memory predicts what its stages wrote: alone, in batches, from samples, out of fold, elsewhere."""
 
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.inference import system
 from pipeline_lib.inference.pipeline import Pipeline
 from pipeline_lib.inference.prediction import Failure, Prediction, Recording
 from pipeline_lib.tables import manifest, predictions
@@ -103,9 +106,30 @@ def test_samples_at_44_khz_in_stereo_are_the_same_sound_as_their_file(pipeline, 
     soundfile.write(tmp_path / "a.flac", samples, 44_100, subtype="PCM_24")
     decoded, rate = soundfile.read(tmp_path / "a.flac", dtype="float32")
     of_file, of_samples = pipeline.predict(tmp_path / "a.flac", "oh"), pipeline.predict((decoded, rate), "oh")
-    assert of_file.posterior == of_samples.posterior and of_samples.duration_s == pytest.approx(1.0)
+    assert of_file.experts == of_samples.experts and of_samples.duration_s == pytest.approx(1.0)
     part = next(pipeline.predict_many([Recording("part", tmp_path / "a.flac", "oh", start=0.25, end=0.75)]))
-    assert part.segments == [(0.25, 0.75)] and part.posterior != of_file.posterior
+    assert part.segments == [(0.25, 0.75)] and part.experts != of_file.experts
+
+
+def test_44_khz_stereo_is_predicted_as_by_the_system_applied_to_files(plain, pipeline, tmp_path):
+    corpus = manifest.read(plain.project / "data/manifest.parquet")
+    frame = corpus.frame.head(4).copy()
+    for name in frame["audio"]:
+        samples, rate = soundfile.read(plain.root / name)
+        wide = soxr.resample(np.column_stack([samples, 0.5 * samples]), rate, 44_100)
+        (tmp_path / "wide" / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "wide" / name, wide, 44_100, subtype="FLOAT")
+    wide = replace(corpus, frame=frame.assign(audio_sha256=[f"{row:064d}" for row in range(4)]))
+    tables = system.apply(plain.project, wide, tmp_path / "out", tmp_path / "wide", tmp_path / "work")
+    made = replace_root(recordings_of(plain, wide), plain.root, tmp_path / "wide")
+    results = list(pipeline.predict_many(made))
+    same(results, predictions.read(tables["fused"]))
+    for name in ("expert", "frozen"):
+        same(results, predictions.read(tables[name]), name)
+
+
+def replace_root(recordings, old, new):
+    return [replace(each, audio=new / each.audio.relative_to(old)) for each in recordings]
 
 
 def test_what_cannot_be_read_is_a_failure_in_its_position(plain, pipeline, tmp_path):
