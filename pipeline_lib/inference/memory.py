@@ -74,7 +74,7 @@ class MemoryRun(Run):
         waveforms: Sequence[np.ndarray | None],
         transcripts: Sequence[str | None],
     ) -> None:
-        super().__init__(models.system, manifest, members_of(models.system, manifest))
+        super().__init__(models.system, manifest, members_of(models.system, manifest, named=False))
         self.loaded, self.waveforms, self.transcripts = models, list(waveforms), list(transcripts)
         self.tables: dict[str, Predictions] = {}
         self.layers: dict[str, tuple[np.ndarray, dict[int, np.ndarray]]] = {}

@@ -79,6 +79,8 @@ def test_out_of_fold_an_utterance_is_predicted_by_the_member_that_has_not_seen_i
     np.testing.assert_allclose([*new.experts["expert"]["posterior"].values()], expected, **EXACT)
     (result,) = pipeline.predict_many([Recording("new", given[0].audio, "no", fold=3)])
     assert result == Failure("new", "'new' is of fold 3, and the system has 3 folds")
+    (of_project,) = Pipeline.load(folded.project).predict_many(given[:1])
+    same([of_project], predictions.read(folded.project / "data/fused.parquet"))
 
 
 def test_without_text_the_fusion_takes_the_entries_that_read_audio(plain, pipeline):
