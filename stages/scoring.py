@@ -1,4 +1,4 @@
-"""scoring: data/manifest.parquet, tables of predictions -> metrics/{scores,details}.json, report.md, audit.*, plots/"""
+"""scoring: data/{manifest,leaks}.parquet, predictions -> metrics/{scores,details}.json, report.md, audit.*, plots/"""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import leaks, manifest, predictions
 
 
 def main(
@@ -32,11 +32,13 @@ def main(
         print(f"left out of scoring.tables, since fusion has one expert: {', '.join(unfused)}")
     settings = ScoringSettings.parse(params["scoring"], "scoring")
     corpus = manifest.read(manifest_path)
+    crossed = leaks.read(manifest_path.with_name("leaks.parquet"))
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings, params)
     scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
+    scored.warnings[:0] = crossed.sentences()
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):
@@ -47,7 +49,8 @@ def main(
     atomic.write_file(out / "audit.csv", table(listed, corpus.labels))
     root = read_value("corpus.root")
     atomic.write_file(out / "audit.html", page(audited, listed, corpus.corpus, corpus.notice, root, out))
-    notes = section(read_curves(settings.tables, rebalancing), sentence(audited))
+    notes = [crossed.protocol, ""] if crossed.protocol else []
+    notes += section(read_curves(settings.tables, rebalancing), sentence(audited))
     atomic.write_file(out / "report.md", report(scored, settings, notes))
     write_plots(out / "plots", corpus, systems, settings)
     write_systems(out / "plots" / "systems.csv", scored.scores, settings)

@@ -30,6 +30,7 @@ def made_by_stages(params: Params) -> set[str]:
     return {
         FILLER,
         "data/quarantine.parquet",
+        "data/leaks.parquet",
         TRANSCRIPTS,
         "data/fused.parquet",
         "data/fused_crossfitted.parquet",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import leaks, manifest, predictions
 from stages import scoring
 from tests.scoring.corpora import ENOUGH, drawn_manifest, drawn_predictions
 
@@ -20,6 +20,7 @@ NOTICE = "synthetic demonstration speech: these scores say nothing about people"
 def project(tmp_path, monkeypatch):
     corpus = drawn_manifest(notice=NOTICE, speakers=ENOUGH)
     manifest.write(tmp_path / "data/manifest.parquet", corpus)
+    leaks.write(tmp_path / "data/leaks.parquet", leaks.Leaks())
     tables = {
         "audio_raw": drawn_predictions(corpus, "audio", 1, 1.0, ("anger", "X", "neutral", "sadness", "O")),
         "audio": drawn_predictions(corpus, "audio", 1, 1.0),
@@ -151,3 +152,17 @@ def test_fused_rows_of_one_expert_are_left_out_with_a_line(project, capsys):
     scores = json.loads(Path("metrics/details.json").read_text())
     assert set(scores["test"]) == {"audio_raw", "audio", "text"}
     assert "fused" not in Path("metrics/report.md").read_text()
+
+
+def test_leaks_are_counted_on_the_page_with_a_pair_and_a_script_is_told_once(project, capsys):
+    rows = [leaks.Leak("sound", f"b{i}", "test", f"a{i}", "train", 0.1) for i in range(3)]
+    rows.append(leaks.Leak("text", "c", "test", "d", "dev"))
+    leaks.write(project / "data/leaks.parquet", leaks.Leaks(tuple(rows), "Scripted corpus: one."))
+    scoring.main()
+    page, printed = Path("metrics/report.md").read_text(), capsys.readouterr().err
+    for sentence in (
+        "3 utterances of test are recordings in another encoding of train (data/leaks.parquet): 'b0' and 'a0'.",
+        "1 utterances of test have the same text of six words or more as one of dev (data/leaks.parquet): 'c' and 'd'.",
+    ):
+        assert f"> Warning: {sentence}" in page and f"warning: {sentence}" in printed
+    assert page.count("Scripted corpus: one.") == 1 and "Scripted" not in printed
