@@ -7,6 +7,7 @@ from pipeline_lib.command import run
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.encoders.text import Text
 from pipeline_lib.experts.utterances import in_context, reference_texts
+from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine
@@ -24,6 +25,7 @@ def main(
     """Embed every utterance with the encoder that params.yaml names."""
     settings, machine = EmbeddingSettings.read(f"embedding.{name}"), read_machine()
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     texts: Sequence[Text | None] | None = None
     if settings.modality == "text":
         by_engine = settings.text == "transcripts"

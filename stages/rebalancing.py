@@ -10,6 +10,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from pipeline_lib.command import run
+from pipeline_lib.params import named_splits
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing import folds, learning, probe
 from pipeline_lib.tables import manifest
@@ -28,6 +29,7 @@ def main(
     """Fit the entry that params.yaml names on its source, and write its tables and its curves."""
     settings = RebalancingSettings.read(f"rebalancing.{entry}")
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     with threadpool_limits(1, "blas") if len(corpus) < FEW else nullcontext():
         parts = folds.fit_parts(settings, corpus, entry)
         tables = out.with_name(f"{out.name}_folds") / entry

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline_lib.command import run
+from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_params, read_value
 from pipeline_lib.params.scoring import ScoringSettings, leave_out_fusion
 from pipeline_lib.scoring.audit import audit, records, sentence
@@ -17,6 +18,7 @@ from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
+from pipeline_lib.scoring.tuning import cautions_of_tuning
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest, predictions
 
@@ -32,11 +34,13 @@ def main(
         print(f"left out of scoring.tables, since fusion has one expert: {', '.join(unfused)}")
     settings = ScoringSettings.parse(params["scoring"], "scoring")
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings, params)
     scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
+    scored.warnings[:0] = cautions_of_tuning(params)
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline_lib.command import run
+from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
@@ -21,6 +22,7 @@ def main(
     """Transcribe every utterance with the engine that params.yaml names."""
     settings, machine = TranscriptionSettings.read("transcription"), read_machine()
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     result = transcribe(corpus, Path(read_value("corpus.root")), settings, work, machine=machine.transcription)
     transcripts.write(
         out,

@@ -117,7 +117,7 @@ def write_tables(
     if members[0].fold is not None:
         for stem in stems.values():
             tables = [member.own(predictions.read(out / member.table(stem)), inputs.manifest) for member in members]
-            predictions.write(out / f"{stem}.parquet", joined(tables))
+            predictions.write(out / f"{stem}.parquet", joined(tables, manifest=inputs.manifest))
 
 
 def _write_member(

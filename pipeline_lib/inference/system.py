@@ -187,7 +187,8 @@ class _Run:
                 predictions.write(self.out / member.table(stem), table)
             tables.append(table)
         of_folds = self._models(name)[0][0] is not None
-        predictions.write(self.out / f"{stem}.parquet", joined(tables) if of_folds else tables[0])
+        table = joined(tables, manifest=self.manifest) if of_folds else tables[0]
+        predictions.write(self.out / f"{stem}.parquet", table)
 
     def _fuse(self) -> None:
         settings, tables = self.project.params.fusion, []
@@ -196,7 +197,7 @@ class _Run:
             paths = [self.out / member.table(f"rebalanced/{name}") for name in settings.experts]
             given = [predictions.read(path) for path in paths]
             tables.append(fusions.apply(fitted, given, keep(self.manifest, member.rows), settings.tuning))
-        fused = tables[0] if self.members[0].fold is None else joined(tables)
+        fused = tables[0] if self.members[0].fold is None else joined(tables, manifest=self.manifest)
         predictions.write(self.out / _relative(FUSED), fused)
 
 

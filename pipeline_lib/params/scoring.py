@@ -17,6 +17,7 @@ RESERVED = (
     "over_folds",
     "beside_baselines",
     "expected",
+    "provenance",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 
@@ -37,6 +38,9 @@ class ComparisonSettings(Settings):
     chosen_on: str = Field(
         "dev_filt",
         description="the split that decides which of several is better: no test split; of a corpus in folds: folds",
+    )
+    allow_test_tuning: bool = Field(
+        False, description="choose on utterances of a test split if 'chosen_on' holds any; every report then says so"
     )
     metric: Metric = "macro_f1"
     permutations: Annotated[int, Field(ge=100)] = Field(

@@ -13,7 +13,7 @@ from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.lineage import Lineage, lineage
 from pipeline_lib.scoring.permutation import difference, difference_interval
 from pipeline_lib.scoring.scored_rows import rows_for, tally
-from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.splits import overlap, refusal
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -56,20 +56,21 @@ def beside_baselines(
 
     Returns:
         system to baseline to ``metric``, ``score``, ``baseline``, ``difference`` with ``difference_lo`` and ``_hi``,
-        and ``n``; and warnings about pairs that cannot be compared, a sentence each
+        ``n``, and ``chosen_on`` where something of a side was chosen there; and warnings about pairs that cannot be
+        compared, a sentence each
     """
     split, warnings = settings.plotted_split, []
     result: dict[str, dict[str, Any]] = {}
     inside = manifest.mask(split)
     for name, baseline in pairs(settings, params):
         both = [systems[name], systems[baseline]]
-        fitted = [each.name for each in both if is_resubstitution(manifest, each, inside)]
-        if fitted:
-            why = f"{fitted[0]} was fitted there"
+        if why := refusal(manifest, both, inside):
             warnings.append(f"{split}: {name} is not compared with the baseline {baseline}: {why}")
             continue
         values = _compared(manifest, both, inside, settings)
+        chosen = {name for each in both for name in overlap(manifest, each.provenance.chosen_on, inside)}
         if values:
+            values |= {"chosen_on": sorted(chosen)} if chosen else {}
             result.setdefault(name, {})[baseline] = values
         else:
             warnings.append(f"{split}: {name} and the baseline {baseline} have no scored utterance in common")

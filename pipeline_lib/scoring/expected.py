@@ -23,7 +23,7 @@ from pipeline_lib.metrics.categories import macro_f1_of
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import interval, resampled
 from pipeline_lib.scoring.scored_rows import category_rows, tally
-from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.splits import name_on
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -58,8 +58,8 @@ def expected(
 
     Returns:
         by system ``macro_f1``, ``macro_f1_lo``, ``macro_f1_hi`` and ``n``, the development utterances; a system of
-        which something was fitted on these is called ``<system>_resubstitution``, its number flatters; and warnings, a
-        sentence each, on systems that are left out since they do not predict an utterance of each label
+        which something was fitted or chosen on these carries its mark (``splits``), its number flatters; and warnings,
+        a sentence each, on systems that are left out since they do not predict an utterance of each label
 
     Raises:
         InputError: there is no such split or subset
@@ -81,6 +81,6 @@ def expected(
         sums = tally(manifest, system, rows).sums
         low, high = interval(balanced_macro_f1_of(resampled(sums, options.samples, options.seed)), options.confidence)
         score = float(balanced_macro_f1_of(sums.sum(axis=0)))
-        name = f"{system.name}_resubstitution" if is_resubstitution(manifest, system, inside) else system.name
+        name = name_on(manifest, system, split)
         values[name] = {"macro_f1": score, "macro_f1_lo": low, "macro_f1_hi": high, "n": int(rows.sum())}
     return values, warnings

@@ -3,7 +3,9 @@
 Categories are scored on utterances whose emotion is among the manifest's labels: X and O never are. Attributes are
 scored on utterances that have a value. ``ccc_mean`` is given by systems that predict every attribute of the split.
 
-- A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there.
+- A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there, one of
+  which something was only chosen there ``<system>_selection`` (``splits``). ``provenance`` holds what each was fitted
+  and chosen on.
 - A system is scored on the utterances it predicts, ``n`` of them. Where it predicts none it is left out; where it
   predicts fewer than ``least_coverage`` it is left out with a warning, since the others may differ.
 """
@@ -25,7 +27,7 @@ from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.expected import expected
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
-from pipeline_lib.scoring.splits import cautions, is_resubstitution
+from pipeline_lib.scoring.splits import cautions, name_on, unrecorded
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
@@ -62,7 +64,8 @@ def score(
     scores["chance"] = {"ua": 1 / len(manifest.labels)} if manifest.labels else {}
     if manifest.labels:
         scores["chance"]["splits"] = {split: chance(manifest, split) for split in settings.splits}
-    scored = Scored(scores)
+    scores["provenance"] = {system.name: system.provenance.entries() for system in systems}
+    scored = Scored(scores, unrecorded(systems))
     for split in settings.splits:
         scored.warnings += cautions(manifest, split)
         scores[split] = {}
@@ -91,18 +94,6 @@ def score(
         scored.warnings += cautions_of_folds(manifest)
     _check_finite("scores", scores)
     return scored
-
-
-def name_on(manifest: Manifest, system: System, split: str) -> str:
-    """Return the system's name on a split, ``<system>_resubstitution`` where something of it was fitted there.
-
-    Args:
-        manifest: splits and subsets
-        system: as in ``scoring.tables``
-        split: a split or subset
-    """
-    fitted = is_resubstitution(manifest, system, manifest.mask(split))
-    return f"{system.name}_resubstitution" if fitted else system.name
 
 
 def _score_one(
@@ -153,7 +144,7 @@ def _compare(manifest: Manifest, systems: Sequence[System], settings: ScoringSet
     for split, values in comparisons.items():
         scored.scores[split][f"{name}_minus_best"] = values
     if not comparisons and not notes:
-        scored.warnings.append(f"{name} is compared on no split: each of {settings.splits} tuned something or is empty")
+        scored.warnings.append(f"{name} is compared on no split: none of {settings.splits} has predictions of both")
 
 
 def _check_finite(name: str, value: Any) -> None:
