@@ -7,12 +7,11 @@ from pipeline_lib.command import run
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.encoders.text import Text
 from pipeline_lib.experts.utterances import in_context, reference_texts
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.shards import packs
-from pipeline_lib.tables import dialogues, manifest, transcripts
+from pipeline_lib.tables import dialogues, manifest, named_splits, transcripts
 
 
 def main(

@@ -14,11 +14,10 @@ import typer
 
 from pipeline_lib.command import run
 from pipeline_lib.errors import InputError
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import PARAMS, read_value
 from pipeline_lib.params.finetuning import read_entry
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.tables import folds, manifest, predictions, transcripts
+from pipeline_lib.tables import folds, manifest, named_splits, predictions, transcripts
 
 
 def main(

@@ -9,9 +9,8 @@ from pipeline_lib.command import run
 from pipeline_lib.fusion import cross_validation, model
 from pipeline_lib.fusion.describe import describe
 from pipeline_lib.fusion.fuse import fuse
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.fusion import FusionSettings
-from pipeline_lib.tables import folds, manifest, predictions
+from pipeline_lib.tables import folds, manifest, named_splits, predictions
 
 
 def main(

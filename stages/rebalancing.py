@@ -10,10 +10,9 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from pipeline_lib.command import run
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing import folds, learning, probe
-from pipeline_lib.tables import manifest
+from pipeline_lib.tables import manifest, named_splits
 
 FEW = 20_000  # utterances: of fewer, products are so small that BLAS's threads wait longer than they compute
 

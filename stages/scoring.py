@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from pipeline_lib.command import run
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_params, read_value
 from pipeline_lib.params.scoring import ScoringSettings, leave_out_fusion
 from pipeline_lib.scoring.audit import audit, records, sentence
@@ -20,7 +19,7 @@ from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.scoring.tuning import cautions_of_tuning
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import manifest, named_splits, predictions
 
 
 def main(

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from pipeline_lib.command import run
-from pipeline_lib.params import named_splits
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import packs
-from pipeline_lib.tables import manifest, transcripts
+from pipeline_lib.tables import manifest, named_splits, transcripts
 from pipeline_lib.transcription.quality import measure, report
 from pipeline_lib.transcription.transcribe import transcribe
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import FILLER, read_params
-from pipeline_lib.params.named_splits import wrong
 from pipeline_lib.tables import manifest
+from pipeline_lib.tables.named_splits import wrong
 
 
 def warn_of_splits(params: Path, path: Path = Path(FILLER)) -> None:

@@ -31,6 +31,7 @@ class Targets:
         range: lowest and highest trained value
         soft: with soft labels, distributions over ``labels``, float32, shape ``(n, n_labels)``, zeros where missing
         votes: with soft labels, the annotators' votes that they are of, float64, shape ``(n, n_labels)``
+        voted: with soft labels, whether annotators' votes themselves are known, bool, shape ``(n,)``
         gender: where it is trained, index in ``labels.GENDERS``, int64, shape ``(n,)``, -1 where missing
         sentiment: where it is trained, 0 negative, 1 neutral, 2 positive, int64, shape ``(n,)``, -1 where missing
         classes: labels that a balanced sampler evens out: those trained, or where none are, the corpus's; int64, shape
@@ -47,6 +48,7 @@ class Targets:
     range: tuple[float, float]
     soft: np.ndarray | None = None
     votes: np.ndarray | None = None
+    voted: np.ndarray | None = None
     gender: np.ndarray | None = None
     sentiment: np.ndarray | None = None
     classes: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -95,10 +97,10 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     in_train = {emotion for emotion, inside in zip(read.emotions(), corpus.mask("train"), strict=True) if inside}
     pseudo = tuple(label for label in PSEUDO if options.pseudo_labels and label in in_train)
     labels, soft = (*corpus.labels, *pseudo) if options.emotion else (), None
-    cast = None
+    cast, voted = None, None
     if options.soft_labels:
         labels, cast = votes.trained_votes(read, pseudo_labels=options.pseudo_labels)
-        soft = votes.shares(cast)
+        soft, voted = votes.shares(cast), votes.vote_counts(read, labels).any(axis=1)
     bounds = RANGES[options.attribute_range]
     names = tuple(options.attributes)
     values = to_scale(read.values(names), corpus.attribute_scale, bounds)
@@ -112,6 +114,7 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         range=bounds,
         soft=soft,
         votes=cast,
+        voted=voted,
         gender=indices(corpus.frame["gender"].tolist(), GENDERS) if options.gender else None,
         sentiment=_sentiment(read, settings) if options.sentiment.enabled else None,
         classes=read.classes(labels or None),
@@ -220,8 +223,7 @@ def _check_passes(
 
 
 def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
-    read = labels_of(corpus, fit=["train"])
-    if targets.soft is not None and not votes.vote_counts(read, targets.labels)[train].any():
+    if targets.voted is not None and not targets.voted[train].any():
         raise InputError(
             f"{corpus.corpus} has no annotators' votes for {list(targets.labels)} in its training split; set"
             " targets.soft_labels to false"
