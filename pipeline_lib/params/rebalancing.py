@@ -251,9 +251,10 @@ class RebalancingSettings(Settings):
         if self.method != "none":
             raise ValueError(f"method is {self.method!r}, and {source} holds no embeddings; expected 'none'")
         given = self.posteriors or PosteriorsSettings()
-        if self.folds and given.fitted_on:
+        if self.folds and (given.fitted_on or given.chosen_on):
             raise ValueError(
                 "folds is true, and a table of probabilities is then taken as out of fold: set posteriors.fitted_on: []"
+                " and posteriors.chosen_on: []"
             )
         if self.prior != "none" and given.training_prior == "unknown":
             raise ValueError(

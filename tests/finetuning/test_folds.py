@@ -16,6 +16,7 @@ from pipeline_lib.finetuning import finetune
 from pipeline_lib.finetuning.folds import joined_curves
 from pipeline_lib.finetuning.steps import Steps
 from pipeline_lib.tables import folds, manifest, predictions, transcripts
+from pipeline_lib.tables.provenance import Provenance
 from stages.finetuning import main
 from tests.finetuning import corpora
 from tests.finetuning.runs import BOTH
@@ -137,6 +138,8 @@ def test_the_table_is_out_of_fold(tones, folded):
     tables = [predictions.read(folder / f"predictions_folds/tones/fold{fold}.parquet") for fold in range(N_FOLDS)]
     assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert result.embedding is None and tables[0].embedding is not None
+    assert tables[0].provenance == Provenance(("fold1", "fold2"), ("fold0_dev",))
+    assert result.provenance == Provenance(out_of_fold=True)
     assert (result.device, result.precision) == ("cpu", "float32")
     for row, name in enumerate(result.utterance_ids):
         fold = fold_that_tests(name)
