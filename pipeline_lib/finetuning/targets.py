@@ -100,7 +100,7 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
     cast, voted = None, None
     if options.soft_labels:
         labels, cast = votes.trained_votes(read, pseudo_labels=options.pseudo_labels)
-        soft, voted = votes.shares(cast), votes.vote_counts(read, labels).any(axis=1)
+        soft, voted = votes.shares(cast), np.asarray(votes.vote_counts(read, labels).any(axis=1))
     bounds = RANGES[options.attribute_range]
     names = tuple(options.attributes)
     values = to_scale(read.values(names), corpus.attribute_scale, bounds)

@@ -47,15 +47,17 @@ class Provenance:
         """
         if not isinstance(metadata.get("chosen_on"), list | tuple):
             return cls(tuple(metadata.get("fitted_on") or ()), not_recorded=(name,))
-        lists = (tuple(metadata.get(key) or ()) for key in NAMES)
-        return cls(*lists, out_of_fold=bool(metadata.get("out_of_fold", False)))
+        fitted_on, chosen_on, not_recorded = (tuple(metadata.get(key) or ()) for key in NAMES)
+        return cls(fitted_on, chosen_on, not_recorded, bool(metadata.get("out_of_fold", False)))
 
     @classmethod
     def joined(cls, records: Iterable["Provenance"]) -> Self:
         """Return the record of what is made of several artifacts: all that any of them depends on."""
         every = list(records)
-        lists = (tuple(name for each in every for name in getattr(each, key)) for key in NAMES)
-        return cls(*lists, out_of_fold=bool(every) and all(each.out_of_fold for each in every))
+        fitted_on, chosen_on, not_recorded = (
+            tuple(name for each in every for name in getattr(each, key)) for key in NAMES
+        )
+        return cls(fitted_on, chosen_on, not_recorded, bool(every) and all(each.out_of_fold for each in every))
 
     def entries(self) -> dict[str, Any]:
         """Return the record as entries of metadata."""
