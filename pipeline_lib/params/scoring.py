@@ -20,6 +20,7 @@ RESERVED = (
     "provenance",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
+MARKS = ("_resubstitution", "_selection")  # of a system's name on a split: fitted there, only chosen there
 
 
 class BootstrapSettings(Settings):
@@ -94,6 +95,12 @@ class ScoringSettings(Settings):
         taken = [name for name in self.tables if name in RESERVED_SYSTEMS]
         if taken:
             raise ValueError(f"tables names {taken[0]!r}, a key of metrics/scores.json: name that system otherwise")
+        marked = [name for name in self.tables if name.endswith(MARKS)]
+        if marked:
+            raise ValueError(
+                f"tables names {marked[0]!r}; {' and '.join(MARKS)} mark what was fitted or chosen on a split: name"
+                " that system otherwise"
+            )
         reserved = [name for name in self.splits if name in RESERVED]
         if reserved:
             raise ValueError(f"splits names {reserved[0]!r}, a key of metrics/details.json: name that split otherwise")

@@ -5,8 +5,7 @@ DVC takes every number of a metrics file for a column of ``dvc exp show`` and a 
 
 from typing import Any
 
-from pipeline_lib.params.scoring import ScoringSettings
-from pipeline_lib.scoring.splits import MARKS
+from pipeline_lib.params.scoring import MARKS, ScoringSettings
 
 METRICS = {"macro_f1": "f1", "ua": "ua", "ccc_mean": "ccc"}  # of each system, under names that leave columns narrow
 SYSTEMS = 6  # with three numbers each, and the headline and chance: 20

@@ -27,7 +27,7 @@ from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.expected import expected
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
-from pipeline_lib.scoring.splits import cautions, name_on, unrecorded
+from pipeline_lib.scoring.splits import cautions, name_on, unmarked, unrecorded
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
@@ -73,8 +73,9 @@ def score(
             values = _score_one(manifest, system, split, settings, scored.warnings)
             if values:
                 scores[split][name_on(manifest, system, split)] = values
+    scored_names = {unmarked(name) for split in settings.splits for name in scores[split]}
     for system in systems:
-        if not any(name_on(manifest, system, split) in scores[split] for split in settings.splits):
+        if system.name not in scored_names:
             raise InputError(
                 f"scoring.tables.{system.name} is scored on none of {settings.splits}: it predicts too few of their"
                 f" utterances (do they lack what it reads? lower scoring.least_coverage {settings.least_coverage:g}, or"

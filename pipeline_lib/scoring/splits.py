@@ -12,12 +12,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pipeline_lib.params.scoring import MARKS
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
 FEW_SPEAKERS = 10
-RESUBSTITUTION, SELECTION = "_resubstitution", "_selection"
-MARKS = (RESUBSTITUTION, SELECTION)
+RESUBSTITUTION, SELECTION = MARKS
 
 
 def is_resubstitution(manifest: Manifest, system: System, rows: np.ndarray) -> bool:
@@ -50,9 +50,15 @@ def overlap(manifest: Manifest, names: Iterable[str], rows: np.ndarray) -> list[
         names: of splits and subsets, of this corpus or a larger one
         rows: bool, shape ``(n,)``
     """
-    frame = manifest.frame[rows]
-    here = {*frame["split"], *(name for subsets in frame["subsets"] for name in subsets)}
-    return sorted(here & {*names})
+    splits = manifest.frame["split"].to_numpy(dtype=object)
+    subsets = manifest.frame["subsets"].to_numpy(dtype=object)[rows]
+
+    def is_here(name: str) -> bool:
+        if (splits == name).any():
+            return bool((splits[rows] == name).any())
+        return any(name in each for each in subsets)
+
+    return sorted(name for name in {*names} if is_here(name))
 
 
 def mark_on(manifest: Manifest, system: System, rows: np.ndarray) -> str:

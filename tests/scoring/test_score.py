@@ -206,6 +206,7 @@ def test_a_comparison_on_what_a_side_was_fitted_on_is_refused_and_a_warning_says
         ({"plotted_split": "test2"}, "plotted_split is 'test2', expected one of splits"),
         ({"comparison": {"against": ["video"]}}, "comparison names the system 'fused', expected one of tables"),
         ({"tables": {"a/b": "x.parquet"}}, "tables names the system 'a/b'"),
+        ({"tables": {"a_selection": "x.parquet"}}, "tables names 'a_selection'; _resubstitution and _selection mark"),
         ({"tables": {}}, "scoring.tables"),
         ({"bootstrap": {"confidence": 1.5}}, "scoring.bootstrap.confidence is 1.5"),
         ({"comparison": {"metric": "f1"}}, "scoring.comparison.metric is 'f1', expected 'macro_f1'"),
