@@ -80,10 +80,12 @@ def _start(
 def _check(params: Path = PARAMS) -> None:
     """Check params.yaml and machine.yaml, and that corpus and checkpoints are there; warn where devices would mix."""
     from pipeline_lib.doctor import mixing
+    from pipeline_lib.doctor.splits import warn_of_splits
     from pipeline_lib.params.check import check
     from pipeline_lib.params.machine import read_machine
 
     mixing.warn(check(params), read_machine())
+    warn_of_splits(params)
     print(f"{params} can be run")
 
 

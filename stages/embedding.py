@@ -11,7 +11,7 @@ from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.shards import packs
-from pipeline_lib.tables import dialogues, manifest, transcripts
+from pipeline_lib.tables import dialogues, manifest, named_splits, transcripts
 
 
 def main(
@@ -24,6 +24,7 @@ def main(
     """Embed every utterance with the encoder that params.yaml names."""
     settings, machine = EmbeddingSettings.read(f"embedding.{name}"), read_machine()
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     texts: Sequence[Text | None] | None = None
     if settings.modality == "text":
         by_engine = settings.text == "transcripts"

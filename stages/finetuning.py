@@ -17,7 +17,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, read_value
 from pipeline_lib.params.finetuning import read_entry
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.tables import folds, manifest, predictions, transcripts
+from pipeline_lib.tables import folds, manifest, named_splits, predictions, transcripts
 
 
 def main(
@@ -34,6 +34,7 @@ def main(
     """Train one expert and let it predict every utterance."""
     settings, machine = read_entry(f"finetuning.{expert}", params), read_machine(machine_path).finetuning
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus, params)
     texts = None
     if "text" in settings.branches and settings.text == "transcripts":
         texts = transcripts.read(transcripts_path).aligned(list(corpus.ids))

@@ -10,7 +10,7 @@ from pipeline_lib.fusion import cross_validation, model
 from pipeline_lib.fusion.describe import describe
 from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.params.fusion import FusionSettings
-from pipeline_lib.tables import folds, manifest, predictions
+from pipeline_lib.tables import folds, manifest, named_splits, predictions
 
 
 def main(
@@ -22,6 +22,7 @@ def main(
 ) -> None:
     """Fuse the experts that params.yaml names into one posterior an utterance."""
     settings, corpus = FusionSettings.read("fusion"), manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     if settings.folds:
         tables = rebalanced.with_name(f"{rebalanced.name}_folds")
         fusions, joined = cross_validation.fuse_folds(tables, corpus, settings)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from pipeline_lib.command import run
 from pipeline_lib.params.rebalancing import RebalancingSettings
 from pipeline_lib.rebalancing import folds, learning, probe
-from pipeline_lib.tables import manifest
+from pipeline_lib.tables import manifest, named_splits
 
 FEW = 20_000  # utterances: of fewer, products are so small that BLAS's threads wait longer than they compute
 
@@ -28,6 +28,7 @@ def main(
     """Fit the entry that params.yaml names on its source, and write its tables and its curves."""
     settings = RebalancingSettings.read(f"rebalancing.{entry}")
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     with threadpool_limits(1, "blas") if len(corpus) < FEW else nullcontext():
         parts = folds.fit_parts(settings, corpus, entry)
         tables = out.with_name(f"{out.name}_folds") / entry

@@ -17,8 +17,9 @@ from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
+from pipeline_lib.scoring.tuning import cautions_of_tuning
 from pipeline_lib.storage import atomic
-from pipeline_lib.tables import leaks, manifest, predictions
+from pipeline_lib.tables import leaks, manifest, named_splits, predictions
 
 
 def main(
@@ -33,12 +34,13 @@ def main(
     settings = ScoringSettings.parse(params["scoring"], "scoring")
     corpus = manifest.read(manifest_path)
     crossed = leaks.read(manifest_path.with_name("leaks.parquet"))
+    named_splits.refuse_wrong(corpus)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
     used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
     scored = score(corpus, systems, settings, params)
     scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
-    scored.warnings[:0] = crossed.sentences()
+    scored.warnings[:0] = [*crossed.sentences(), *cautions_of_tuning(params)]
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):

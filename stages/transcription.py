@@ -7,7 +7,7 @@ from pipeline_lib.params.base import read_value
 from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import packs
-from pipeline_lib.tables import manifest, transcripts
+from pipeline_lib.tables import manifest, named_splits, transcripts
 from pipeline_lib.transcription.quality import measure, report
 from pipeline_lib.transcription.transcribe import transcribe
 
@@ -21,6 +21,7 @@ def main(
     """Transcribe every utterance with the engine that params.yaml names."""
     settings, machine = TranscriptionSettings.read("transcription"), read_machine()
     corpus = manifest.read(manifest_path)
+    named_splits.refuse_wrong(corpus)
     result = transcribe(corpus, Path(read_value("corpus.root")), settings, work, machine=machine.transcription)
     transcripts.write(
         out,

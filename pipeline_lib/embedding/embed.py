@@ -22,7 +22,7 @@ from pipeline_lib.encoders.device import pick
 from pipeline_lib.encoders.speech import SpeechEncoder
 from pipeline_lib.encoders.text import Text, TextEncoder
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import readers
+from pipeline_lib.experts import disk, readers
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.machine import EMBEDDING, EmbeddingMachine
 from pipeline_lib.shards import batches, items
@@ -30,6 +30,7 @@ from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerpri
 from pipeline_lib.tables import embeddings, segments
 from pipeline_lib.tables.embeddings import Info
 from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.provenance import Provenance
 
 IRRELEVANT = {"reads", "text", "context", "batch", "shard_size"}  # to the values of an utterance
 RESOLVED = {"encoder", "expert", "layers"}  # what they mean is a dependency
@@ -132,7 +133,16 @@ def _info(
         n_utterances=n,
         n_without=n_without,
         dtype=stored_as(encoder),
+        provenance=_provenance(settings),
     )
+
+
+def _provenance(settings: EmbeddingSettings) -> Provenance:
+    """Return the splits that a stage tuned the encoder on: those of its expert, none of a checkpoint."""
+    if settings.expert is None:
+        return Provenance()
+    folder = Path(settings.expert)
+    return disk.read_settings(folder).provenance(folder.name)
 
 
 def _dependencies(

@@ -23,6 +23,7 @@ from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.scoring.contamination import checkpoints, contamination
 from pipeline_lib.scoring.splits import is_resubstitution
 from pipeline_lib.scoring.systems import align
+from pipeline_lib.scoring.tuning import cautions_of_tuning
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables import predictions
@@ -137,6 +138,7 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     cautions = []
     params = read_params(system.folder / PARAMS)
     used = [each for key in ("finetuning", "embedding") for each in checkpoints(params[key])]
+    cautions += cautions_of_tuning(params)
     cautions += contamination(used, settings.reader if settings.reader != "table" else manifest.corpus)
     own = system.folder / "data" / "manifest.parquet"
     if own.is_file():

@@ -51,7 +51,7 @@ def build(
     if folder is not None:
         project = project or _project(folder)
         settings = checkpoints.located(settings, project)
-    for name, origin in _origins(settings).items():
+    for name, origin in origins(settings).items():
         source = origin if folder is None else folder / name
         modalities = read_settings(source).modalities
         if modalities != (name,):
@@ -77,7 +77,7 @@ def save_expert(folder: Path, network: nn.Module, settings: ExpertSettings) -> N
     with atomic.replace_folder(folder) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
-        for name, origin in _origins(settings).items():
+        for name, origin in origins(settings).items():
             (temporary / name).mkdir()
             for file in FILES:
                 if (origin / file).exists():
@@ -167,7 +167,7 @@ def _project(folder: Path) -> Path:
     return (resolved.parent if folds.is_fold(resolved) else resolved).parent.parent
 
 
-def _origins(settings: ExpertSettings) -> dict[str, Path]:
+def origins(settings: ExpertSettings) -> dict[str, Path]:
     """Return by modality the folders of the experts that an expert's encoders are taken from."""
     return {name: Path(branch.expert) for name, branch in settings.branches.items() if branch.expert is not None}
 

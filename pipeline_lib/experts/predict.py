@@ -32,6 +32,7 @@ from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.folds import name_of
 from pipeline_lib.tables.origin import Origin, Origins, join
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 SHARD = 256
 OUTPUTS = ("logits", "attributes", "embedding")
@@ -241,6 +242,7 @@ def mean(tables: Sequence[Predictions]) -> Predictions:
         training_prior=_mean([table.training_prior for table in tables]),
         attributes=_mean([table.attributes for table in tables]),
         embedding=None,
+        provenance=Provenance.joined(table.provenance for table in tables),
         device=join(table.device for table in tables if table.device is not None),
         precision=join(table.precision for table in tables if table.precision is not None),
     )
@@ -300,6 +302,7 @@ def _predictions(
         attribute_names=tuple(settings.attributes),
         attributes=attributes,
         embedding=outputs["embedding"],
+        provenance=settings.provenance(name),
         device=origin.device,
         precision=origin.precision,
     )

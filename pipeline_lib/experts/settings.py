@@ -11,6 +11,7 @@ from pipeline_lib.params.base import Settings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.modality import ModalityName
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, MixerSettings, PoolingSettings
+from pipeline_lib.tables.provenance import NAMES, Provenance
 
 FORMAT_VERSION = 2  # of an expert's folder
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -57,6 +58,8 @@ class ExpertSettings(Settings):
         context: previous turns of the dialogue that it reads before a text, at most
         prior: class prior that the posterior contains, sums to 1, one a label; None without labels and before training
         device, precision: that it was trained with, for information
+        fitted_on, chosen_on, not_recorded: splits whose labels it depends on, ``tables.provenance``; None before
+            training, and of experts of older code
     """
 
     branches: Annotated[dict[ModalityName, ExpertBranch], Field(min_length=1)]
@@ -78,6 +81,17 @@ class ExpertSettings(Settings):
     prior: list[Share] | None = None
     device: str | None = None
     precision: str | None = None
+    fitted_on: list[str] | None = None
+    chosen_on: list[str] | None = None
+    not_recorded: list[str] | None = None
+
+    def provenance(self, name: str) -> Provenance:
+        """Return the splits whose labels it depends on.
+
+        Args:
+            name: of the expert, which stands in the record where its settings hold none
+        """
+        return Provenance.of({key: getattr(self, key) for key in NAMES}, name)
 
     @property
     def modalities(self) -> tuple[str, ...]:

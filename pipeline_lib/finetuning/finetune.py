@@ -20,7 +20,7 @@ from pipeline_lib.finetuning.checkpoints import State
 from pipeline_lib.finetuning.context import TrainingContext
 from pipeline_lib.finetuning.logs import NoLogs, logs, parameter_table, print_line, write_curve
 from pipeline_lib.finetuning.processes import accelerator_of
-from pipeline_lib.finetuning.targets import check_data, classes_of, targets_of
+from pipeline_lib.finetuning.targets import check_data, targets_of
 from pipeline_lib.finetuning.train import Training
 from pipeline_lib.modalities import BOTH, parts_of
 from pipeline_lib.networks.network import Network
@@ -132,7 +132,7 @@ def _begun(
         settings=settings,
         utterances=utterances.fitted(network.encoder.branches),
         targets=targets,
-        classes=classes_of(corpus, targets),
+        classes=targets.classes,
         train=train,
         dev=dev,
         accelerator=accelerator,
@@ -158,7 +158,8 @@ def _trained(context: TrainingContext) -> State:
 def _saved(context: TrainingContext, built: ExpertSettings, state: State, folder: Path) -> Expert:
     """Save the expert and return it, merged."""
     origin = Origin(join(state.devices), join(state.precisions))
-    saved = identity.as_trained(built, context.network, _prior(context, state.best_epoch - 1), origin)
+    prior = _prior(context, state.best_epoch - 1)
+    saved = identity.as_trained(built, context.network, prior, origin, context.targets.read)
     disk.save_expert(folder, context.network, saved)
     return Expert(folder, saved, merge(context.network))
 

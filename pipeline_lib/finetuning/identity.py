@@ -23,6 +23,7 @@ from pipeline_lib.storage.fingerprint import code_digest, file_digest
 from pipeline_lib.tables import dialogues, segments
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import Origin
+from pipeline_lib.tables.provenance import NAMES, Provenance
 
 
 def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSettings:
@@ -55,14 +56,17 @@ def expert_settings(settings: FinetuningSettings, targets: Targets) -> ExpertSet
     )
 
 
-def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None, origin: Origin) -> ExpertSettings:
-    """Return the settings with the encoders' commits, the prior that the posterior contains, device and precision.
+def as_trained(
+    built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | None, origin: Origin, read: Provenance
+) -> ExpertSettings:
+    """Return the settings with the encoders' commits, the posterior's prior, device, precision and provenance.
 
     Args:
         built: settings that the network was built from
         network: with its encoders
         prior: of the labels, shape ``(n_labels,)``, None without labels
         origin: device and precision of the training
+        read: splits whose labels the training read; those of experts that its encoders are from come on top
     """
     branches = {}
     for name, branch in built.branches.items():
@@ -71,7 +75,10 @@ def as_trained(built: ExpertSettings, network: AnyNetwork, prior: np.ndarray | N
             encoder = encoder.model_copy(update={"revision": network.encoder.branches[name].revision})
         branches[name] = branch.model_copy(update={"encoder": encoder})
     prior_values = None if prior is None else prior.tolist()
-    return built.model_copy(update={"branches": branches, "prior": prior_values, **asdict(origin)})
+    before = [disk.read_settings(path).provenance(path.name) for path in disk.origins(built).values()]
+    record = Provenance.joined([read, *before])
+    lists = {name: list(getattr(record, name)) for name in NAMES}
+    return built.model_copy(update={"branches": branches, "prior": prior_values, **asdict(origin), **lists})
 
 
 def identity(
@@ -105,7 +112,7 @@ def identity(
             read.content,
             targets.labels,
             targets.emotion.tolist(),
-            corpus.truth().tolist(),
+            targets.classes.tolist(),
             attributes,
             further,
         ],

@@ -1,7 +1,7 @@
 """Targets of an expert; checked before a model is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from pipeline_lib.labels import GENDERS, PSEUDO, indices
 from pipeline_lib.metrics.attributes import RANGES, to_scale
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.provenance import UNKNOWN, Provenance
+from pipeline_lib.tables.truth import Labels, labels_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,12 @@ class Targets:
         range: lowest and highest trained value
         soft: with soft labels, distributions over ``labels``, float32, shape ``(n, n_labels)``, zeros where missing
         votes: with soft labels, the annotators' votes that they are of, float64, shape ``(n, n_labels)``
+        voted: with soft labels, whether annotators' votes themselves are known, bool, shape ``(n,)``
         gender: where it is trained, index in ``labels.GENDERS``, int64, shape ``(n,)``, -1 where missing
         sentiment: where it is trained, 0 negative, 1 neutral, 2 positive, int64, shape ``(n,)``, -1 where missing
+        classes: labels that a balanced sampler evens out: those trained, or where none are, the corpus's; int64, shape
+            ``(n,)``, -1 where missing
+        read: the splits whose labels these are; utterances of others have no target
     """
 
     labels: tuple[str, ...]
@@ -42,8 +48,11 @@ class Targets:
     range: tuple[float, float]
     soft: np.ndarray | None = None
     votes: np.ndarray | None = None
+    voted: np.ndarray | None = None
     gender: np.ndarray | None = None
     sentiment: np.ndarray | None = None
+    classes: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    read: Provenance = UNKNOWN
 
     def known(self) -> np.ndarray:
         """Return which utterances have any target, bool, shape ``(n,)``."""
@@ -73,7 +82,7 @@ class Targets:
 
 
 def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
-    """Return the corpus's labels and attributes as they are trained.
+    """Return the labels and attributes of train, to fit on, and of dev, to choose the epoch on, as they are trained.
 
     Attributes are mapped from the corpus's scale to [-1, 1] or [0, 1]. CCC changes when one of truth and prediction is
     mapped and the other not: predictions are mapped back before they are scored or written.
@@ -83,29 +92,33 @@ def targets_of(corpus: Manifest, settings: FinetuningSettings) -> Targets:
         settings: the entry
     """
     options = settings.targets
-    train = corpus.mask("train")
-    in_train = set(corpus.frame["emotion"][train])
+    has_dev = (corpus.frame["split"] == "dev").any()  # without it ``check_data`` refuses the corpus
+    read = labels_of(corpus, fit=["train"], choose=["dev"] if has_dev else [])
+    in_train = {emotion for emotion, inside in zip(read.emotions(), corpus.mask("train"), strict=True) if inside}
     pseudo = tuple(label for label in PSEUDO if options.pseudo_labels and label in in_train)
     labels, soft = (*corpus.labels, *pseudo) if options.emotion else (), None
-    cast = None
+    cast, voted = None, None
     if options.soft_labels:
-        labels, cast = votes.trained_votes(corpus, pseudo_labels=options.pseudo_labels)
-        soft = votes.shares(cast)
+        labels, cast = votes.trained_votes(read, pseudo_labels=options.pseudo_labels)
+        soft, voted = votes.shares(cast), np.asarray(votes.vote_counts(read, labels).any(axis=1))
     bounds = RANGES[options.attribute_range]
     names = tuple(options.attributes)
-    values = to_scale(corpus.attributes(names), corpus.attribute_scale, bounds)
+    values = to_scale(read.values(names), corpus.attribute_scale, bounds)
     return Targets(
         labels=labels,
         n_scored=len(corpus.labels) if labels else 0,
-        emotion=corpus.truth(labels),
+        emotion=read.classes(labels),
         attribute_names=names,
         attributes=values.astype(np.float32).reshape(len(corpus), len(names)),
         scale=corpus.attribute_scale,
         range=bounds,
         soft=soft,
         votes=cast,
+        voted=voted,
         gender=indices(corpus.frame["gender"].tolist(), GENDERS) if options.gender else None,
-        sentiment=_sentiment(corpus, settings) if options.sentiment.enabled else None,
+        sentiment=_sentiment(read, settings) if options.sentiment.enabled else None,
+        classes=read.classes(labels or None),
+        read=read.record,
     )
 
 
@@ -123,8 +136,8 @@ def sentiments(valence: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     return np.where(np.isnan(valence), -1, classes).astype(np.int64)
 
 
-def _sentiment(corpus: Manifest, settings: FinetuningSettings) -> np.ndarray:
-    return sentiments(corpus.attributes(["valence"])[:, 0], settings.targets.sentiment.thresholds)
+def _sentiment(read: Labels, settings: FinetuningSettings) -> np.ndarray:
+    return sentiments(read.values(["valence"])[:, 0], settings.targets.sentiment.thresholds)
 
 
 def check_data(
@@ -165,19 +178,6 @@ def check_data(
         _check_balance(corpus, targets, train)
     _check_passes(corpus, targets, settings, utterances, train)
     return train, _development(corpus, targets, settings, usable)
-
-
-def classes_of(corpus: Manifest, targets: Targets) -> np.ndarray:
-    """Return the labels that a balanced sampler evens out: those trained, or where none are, the corpus's.
-
-    Args:
-        corpus: the manifest
-        targets: of its rows
-
-    Returns:
-        label indices, int64, shape ``(n,)``, -1 where missing
-    """
-    return targets.emotion if targets.labels else corpus.truth()
 
 
 def _development(corpus: Manifest, targets: Targets, settings: FinetuningSettings, usable: np.ndarray) -> np.ndarray:
@@ -223,7 +223,7 @@ def _check_passes(
 
 
 def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
-    if targets.soft is not None and not votes.vote_counts(corpus, targets.labels)[train].any():
+    if targets.voted is not None and not targets.voted[train].any():
         raise InputError(
             f"{corpus.corpus} has no annotators' votes for {list(targets.labels)} in its training split; set"
             " targets.soft_labels to false"
@@ -243,7 +243,7 @@ def _check_beyond_consensus(corpus: Manifest, targets: Targets, train: np.ndarra
 
 
 def _check_balance(corpus: Manifest, targets: Targets, train: np.ndarray) -> None:
-    classes = classes_of(corpus, targets)[train]
+    classes = targets.classes[train]
     unseen = [label for i, label in enumerate(targets.labels or corpus.labels) if not (classes == i).any()]
     if unseen:
         raise InputError(

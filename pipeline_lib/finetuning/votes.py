@@ -7,25 +7,25 @@ without a consensus train too.
 
 import numpy as np
 
-from pipeline_lib.labels import OTHER, indices
-from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.labels import OTHER
+from pipeline_lib.tables.truth import Labels
 
 
-def vote_counts(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
+def vote_counts(read: Labels, labels: tuple[str, ...]) -> np.ndarray:
     """Return how many annotators chose each label; votes for other labels are left out.
 
     Args:
-        corpus: the manifest, with the column ``votes``
+        read: labels of the corpus, with the column ``votes``
         labels: to count
 
     Returns:
         float64, shape ``(n, n_labels)``
     """
-    cast = [votes if isinstance(votes, dict) else {} for votes in corpus.frame["votes"]]
+    cast = [votes if isinstance(votes, dict) else {} for votes in read.votes()]
     return np.array([[votes.get(label, 0) for label in labels] for votes in cast], dtype=np.float64)
 
 
-def trained_votes(corpus: Manifest, *, pseudo_labels: bool) -> tuple[tuple[str, ...], np.ndarray]:
+def trained_votes(read: Labels, *, pseudo_labels: bool) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the labels to train on and each utterance's votes for them.
 
     X is never one of them: it means that the votes do not agree, which they show themselves. O is one where it is
@@ -33,18 +33,19 @@ def trained_votes(corpus: Manifest, *, pseudo_labels: bool) -> tuple[tuple[str, 
     where that is not trained either, none.
 
     Args:
-        corpus: the manifest
+        read: labels of train and dev
         pseudo_labels: whether O may be a label
 
     Returns:
         labels, the corpus's first, and counts, float64, shape ``(n, n_labels)``
     """
+    corpus = read.manifest
     if pseudo_labels:
         labels = (*corpus.labels, OTHER)
-        votes = _with_consensus(corpus, labels)
+        votes = _with_consensus(read, labels)
         if votes[corpus.mask("train"), -1].any():
             return labels, votes
-    return corpus.labels, _with_consensus(corpus, corpus.labels)
+    return corpus.labels, _with_consensus(read, corpus.labels)
 
 
 def shares(votes: np.ndarray) -> np.ndarray:
@@ -85,8 +86,8 @@ def some_annotators(votes: np.ndarray, dropout: float, rng: np.random.Generator)
     return left
 
 
-def _with_consensus(corpus: Manifest, labels: tuple[str, ...]) -> np.ndarray:
-    votes, truth = vote_counts(corpus, labels), indices(corpus.frame["emotion"].tolist(), labels)
+def _with_consensus(read: Labels, labels: tuple[str, ...]) -> np.ndarray:
+    votes, truth = vote_counts(read, labels), read.classes(labels)
     unvoted = np.flatnonzero((votes.sum(axis=1) == 0) & (truth >= 0))
     votes[unvoted, truth[unvoted]] = 1.0
     return votes

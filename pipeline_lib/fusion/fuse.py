@@ -6,7 +6,7 @@ that lacks an utterance has NaN there; ``expert_sets`` are the sets of present e
 
 Härm and Alumäe fit the fusion on dev_bal and print its score on dev_bal: resubstitution, too high (by 0.03 of macro-F1
 for logistic regression in their table 3). ``crossfitted`` holds the same utterances, fused by weights fitted on other
-speakers; print both. Experts whose own prior was fitted on the tuning set keep that in ``fitted_on``. Class biases are
+speakers; print both. What the experts were fitted and chosen on stays in the ``provenance`` of both. Class biases are
 tuned on what fusers of other speakers predict of what is fitted on: neither weights nor biases of the cross-fitted
 posterior know the utterance's speaker.
 """
@@ -34,6 +34,7 @@ from pipeline_lib.fusion.vote import Vote
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 Fuser = Interpolation | StackedLogisticRegression | StackedPLDA | Selection | Vote
 FUSERS: dict[str, type[Fuser]] = {
@@ -96,12 +97,12 @@ def fuse(
     """
     if len(experts) == 1 and not settings.has_biases:
         return _passed_through(experts[0], manifest)
-    inputs = gather(experts, manifest, settings.tuning)
-    before = tuple(dict.fromkeys(subset for expert in experts for subset in expert.fitted_on))
+    inputs = gather(experts, manifest, settings.tuning, allow_test=settings.allow_test_tuning)
+    before = Provenance.joined(expert.provenance for expert in experts)
     fits = settings.method != "vote" or settings.has_biases or inputs.attributes is not None
-    after = tuple(dict.fromkeys([*before, *([settings.tuning] if fits else [])]))
+    after = Provenance.joined([before, *([inputs.read] if fits else [])])
     common: dict[str, Any] = {"expert": "fused", "labels": inputs.labels, "attribute_names": inputs.attribute_names}
-    fused = Predictions(inputs.ids, fitted_on=after, **common)
+    fused = Predictions(inputs.ids, provenance=after, **common)
     fuser, attribute_fuser = None, None
     if (posteriors := inputs.posteriors) is not None:
         _refuse_absent_labels(inputs, available(posteriors), settings)
@@ -113,7 +114,8 @@ def fuse(
         fused = replace(fused, attributes=attribute_fuser.predict(attributes))
     crossfitted = None
     if crossfit:
-        crossfitted = _crossfitted(Predictions(inputs.ids[inputs.tuning], fitted_on=before, **common), inputs, settings)
+        table = Predictions(inputs.ids[inputs.tuning], provenance=before, **common)
+        crossfitted = _crossfitted(table, inputs, settings)
     return Fusion(fused, crossfitted, inputs, fuser, attribute_fuser)
 
 
@@ -126,7 +128,7 @@ def _passed_through(expert: Predictions, manifest: Manifest) -> Fusion:
         labels=inputs.labels,
         attribute_names=inputs.attribute_names,
         training_prior=expert.training_prior,
-        fitted_on=expert.fitted_on,
+        provenance=expert.provenance,
     )
     fuser, attribute_fuser = None, None
     if inputs.posteriors is not None:

@@ -1,7 +1,7 @@
 """Inputs of fusion, aligned by utterance and checked once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from pipeline_lib.fusion.availability import available
 from pipeline_lib.tables import predictions
 from pipeline_lib.tables.manifest import Manifest, keep
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
+from pipeline_lib.tables.truth import labels_of
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,12 @@ class Inputs:
         labels: of the posteriors
         posteriors: shape ``(n_with_posterior, n, n_labels)``, NaN rows where absent; None where no expert has any
         posterior_experts: in the order of the first axis
-        truth: label indices, -1 where there is none, shape ``(n,)``
+        truth: label indices of the tuning set, -1 elsewhere and where there is none, shape ``(n,)``
         attribute_names: of the attributes' last axis
         attributes: shape ``(n_with_attributes, n, n_attributes)``, NaN rows where absent; None where no expert has any
         attribute_experts: in the order of the first axis
-        attribute_truth: shape ``(n, n_attributes)``, NaN where there is none
+        attribute_truth: of the tuning set, shape ``(n, n_attributes)``, NaN elsewhere and where there is none
+        read: the tuning set, as what labels were read of
     """
 
     ids: np.ndarray
@@ -41,19 +44,23 @@ class Inputs:
     attributes: np.ndarray | None
     attribute_experts: tuple[Predictions, ...]
     attribute_truth: np.ndarray
+    read: Provenance = field(default_factory=Provenance)
 
 
-def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str | None) -> Inputs:
+def gather(
+    experts: Sequence[Predictions], manifest: Manifest, tuning: str | None, *, allow_test: bool = False
+) -> Inputs:
     """Return the experts side by side, in the order of the manifest; utterances without an expert are left out.
 
     Args:
         experts: rebalanced predictions, in the order of ``fusion.experts``
         manifest: utterances, truth and speakers
         tuning: split or subset to fit on; None where nothing is fitted
+        allow_test: whether it may hold utterances of a test split
 
     Raises:
         InputError: experts differ in labels or attributes, predict unknown utterances, or have none in common; or the
-            tuning set does not exist or has no labelled utterance
+            tuning set does not exist, has no labelled utterance or holds utterances of a test split
     """
     ids = manifest.ids
     _refuse_unknown(experts, ids)
@@ -75,18 +82,21 @@ def gather(experts: Sequence[Predictions], manifest: Manifest, tuning: str | Non
     if not seen.any():
         raise InputError(f"no utterance has every kind of prediction that experts {expert_names} give; nothing to fuse")
     manifest = keep(manifest, seen)
+    fit = [] if tuning is None else [tuning]
+    read = labels_of(manifest, fit=fit, where="fusion.tuning", allow_test=allow_test)
     inputs = Inputs(
         ids=manifest.ids,
         speakers=[None if s is None or s != s else str(s) for s in manifest.frame["speaker"]],
-        tuning=np.zeros(len(manifest), dtype=bool) if tuning is None else manifest.mask(tuning),
+        tuning=read.inside,
         labels=labels,
         posteriors=None if posteriors is None else posteriors[:, seen],
         posterior_experts=with_posterior,
-        truth=manifest.truth(labels),
+        truth=read.classes(labels),
         attribute_names=names,
         attributes=None if attributes is None else attributes[:, seen],
         attribute_experts=with_attributes,
-        attribute_truth=manifest.attributes(names),
+        attribute_truth=read.values(names),
+        read=read.record,
     )
     if tuning is not None and with_posterior and not (inputs.tuning & (inputs.truth >= 0)).any():
         raise InputError(

@@ -7,7 +7,7 @@ that the search tried with its criteria, a row a trial: the grid curve.
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.fusion.stacking import Stacked
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.storage import atomic, checksummed_json
+from pipeline_lib.tables.provenance import Provenance
 
 FORMAT_VERSION = 1
 
@@ -37,6 +38,7 @@ class Loaded:
         attribute_names: of the attributes
         attribute_experts: the order of the first axis of ``attribute_fuser``'s inputs
         attribute_fuser: fitted; None without attributes
+        provenance: splits that the fusion and its experts were fitted or chosen on
     """
 
     labels: tuple[str, ...]
@@ -45,6 +47,7 @@ class Loaded:
     attribute_names: tuple[str, ...]
     attribute_experts: tuple[str, ...]
     attribute_fuser: AttributeInterpolation | None
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 def write(folder: Path, fusion: Fusion, settings: FusionSettings) -> None:
@@ -86,6 +89,7 @@ def read(folder: Path) -> Loaded:
         attribute_names=tuple(attributes["weights"]) if attributes else (),
         attribute_experts=tuple(attributes["experts"]) if attributes else (),
         attribute_fuser=_attribute_fuser_from(attributes, settings) if attributes else None,
+        provenance=Provenance.of(record, "fusion"),
     )
 
 
@@ -122,6 +126,7 @@ def _record(fusion: Fusion, settings: FusionSettings) -> dict[str, Any]:
         "settings": settings.model_dump(),
         "categories": categories,
         "attributes": attributes,
+        **fusion.fused.provenance.entries(),
     }
 
 

@@ -15,6 +15,7 @@ from pipeline_lib.fusion.model import Loaded
 from pipeline_lib.fusion.stacking import Stacked
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 
 def apply(fitted: Loaded, experts: Sequence[Predictions], manifest: Manifest, tuning: str) -> Predictions:
@@ -24,7 +25,7 @@ def apply(fitted: Loaded, experts: Sequence[Predictions], manifest: Manifest, tu
         fitted: read from models/fusion
         experts: rebalanced, in the order of ``fusion.experts``
         manifest: the utterances; its labels need not be those of the fusion
-        tuning: the set that the fusion was fitted on, for ``fitted_on``; of one expert nothing was fitted
+        tuning: the set that the fusion was fitted on, recorded of a model of older code, which does not say
 
     Returns:
         the table ``fused``; ``training_prior`` is None of logistic regression, whose prior is that of its tuning set
@@ -35,13 +36,15 @@ def apply(fitted: Loaded, experts: Sequence[Predictions], manifest: Manifest, tu
     """
     inputs = gather(experts, replace(manifest, labels=fitted.labels or manifest.labels), None)
     _refuse_others(fitted, inputs)
-    before = tuple(dict.fromkeys(subset for expert in experts for subset in expert.fitted_on))
+    own = fitted.provenance
+    if not own.is_recorded and len(experts) > 1:
+        own = replace(own, fitted_on=(*own.fitted_on, tuning))
     fused = Predictions(
         inputs.ids,
         expert="fused",
         labels=inputs.labels,
         attribute_names=inputs.attribute_names,
-        fitted_on=before if len(experts) == 1 else tuple(dict.fromkeys([*before, tuning])),
+        provenance=Provenance.joined([own, *(expert.provenance for expert in experts)]),
     )
     if fitted.fuser is not None and inputs.posteriors is not None:
         stacked = fitted.fuser.fuser if isinstance(fitted.fuser, Biased) else fitted.fuser

@@ -116,7 +116,7 @@ class Run(ABC):
         if self.members[0].fold is not None:
             for stem in stems.values():
                 tables = [member.own(self.read(member.table(stem)), self.manifest) for member in self.members]
-                self.write(f"{stem}.parquet", joined(tables))
+                self.write(f"{stem}.parquet", joined(tables, manifest=self.manifest))
 
     def _by_member(self, name: str, rebalanced: Sequence[str]) -> bool:
         """Return whether members predict their own utterances alone, which a normalisation by speaker forbids."""
@@ -134,7 +134,7 @@ class Run(ABC):
                 self.write(member.table(stem), table)
             tables.append(table)
         of_folds = self.models_of(name)[0][0] is not None
-        self.write(f"{stem}.parquet", joined(tables) if of_folds else tables[0])
+        self.write(f"{stem}.parquet", joined(tables, manifest=self.manifest) if of_folds else tables[0])
 
     def rebalanced(self, model: models.Model) -> Predictions:
         """Return the table that a model of rebalancing makes of what it reads."""
@@ -146,7 +146,9 @@ class Run(ABC):
             fitted = self.fusion_of(member.folder(self.project.models / "fusion"))
             given = [self.read(member.table(f"rebalanced/{name}")) for name in settings.experts]
             tables.append(fusions.apply(fitted, given, keep(self.manifest, member.rows), settings.tuning))
-        self.write(relative(FUSED), tables[0] if self.members[0].fold is None else joined(tables))
+        self.write(
+            relative(FUSED), tables[0] if self.members[0].fold is None else joined(tables, manifest=self.manifest)
+        )
 
 
 def relative(path: str) -> str:

@@ -243,6 +243,7 @@ BETWEEN_SECTIONS: tuple[Callable[[Params], Iterable[str]], ...] = (
     _unknown_tables,
     *WRONG_FOLDS,
     wrong_slots,
+    foresight.tuned_on_test,
     *foresight.WRONG_VALUES,
 )
 ABSENT: tuple[Callable[[Params], list[str]], ...] = (

@@ -4,12 +4,13 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import WITH_DIALOGUES, table_path
+from pipeline_lib.params.named_splits import TEST, meant, named, on_test
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import Params
 
@@ -28,7 +29,7 @@ def wrong_table(params: Params) -> list[str]:
     if len(header) < 2:
         return []
     table = f"{Path(params.corpus.root) / params.corpus.table.file} has no column"
-    return [f"{table} {name!r}{_meant(name, header)}, which {why}" for name, why in _needed(params, header)]
+    return [f"{table} {name!r}{meant(name, header)}, which {why}" for name, why in _needed(params, header)]
 
 
 def unknown_splits(params: Params) -> list[str]:
@@ -43,27 +44,26 @@ def unknown_splits(params: Params) -> list[str]:
         return []
     known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
-        f"{where} names {name!r}, which is no split and no subset{_meant(name, known)}; expected one of {known},"
-        " or test2, fold0 ..."
-        for where, name in _named_splits(params)
-        if name not in known and not NUMBERED.fullmatch(name)
+        f"{each.where} names {each.name!r}, which is no split and no subset{meant(each.name, known)}; expected one of"
+        f" {known}, or test2, fold0 ..."
+        for each in named(_values(params))
+        if each.name not in known and not NUMBERED.fullmatch(each.name)
     ]
 
 
-def _named_splits(params: Params) -> Iterator[tuple[str, str]]:
-    yield from (("scoring.splits", name) for name in params.scoring.splits)
-    if params.scoring.comparison.against:
-        yield "scoring.comparison.chosen_on", params.scoring.comparison.chosen_on
-    if params.scoring.expected.on is not None:
-        yield "scoring.expected.on", params.scoring.expected.on
-    yield "fusion.tuning", params.fusion.tuning
-    for name, entry in params.rebalancing.items():
-        if entry.prior == "em":
-            yield f"rebalancing.{name}.em.on", entry.em.on
-        if entry.calibration == "temperature":
-            yield f"rebalancing.{name}.temperature.on", entry.temperature.on
-        for each in entry.posteriors.fitted_on if entry.posteriors is not None else ():
-            yield f"rebalancing.{name}.posteriors.fitted_on", each
+def tuned_on_test(params: Params) -> list[str]:
+    """Return, a line each, the keys that name a test split where something is fitted or chosen."""
+    return [
+        on_test(each)
+        for each in named(_values(params))
+        if each.is_tuned_on and not each.may_be_test and each.name.startswith(TEST)
+    ]
+
+
+def _values(params: Params) -> dict[str, Any]:
+    """Return the sections that name splits, with their defaults."""
+    entries = {name: entry.model_dump() for name, entry in params.rebalancing.items()}
+    return {"scoring": params.scoring.model_dump(), "fusion": params.fusion.model_dump(), "rebalancing": entries}
 
 
 def _needed(params: Params, header: list[str]) -> Iterator[tuple[str, str]]:
@@ -138,11 +138,6 @@ def _subsets(params: Params) -> set[str] | None:
     except (OSError, ValueError, csv.Error):
         return None
     return {name.strip() for cell in cells for name in cell.split(";") if name.strip()}
-
-
-def _meant(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _layers(params: Params) -> list[str]:

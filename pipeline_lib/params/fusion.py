@@ -87,6 +87,9 @@ class FusionSettings(Settings):
         str,
         Field(min_length=1, description="split or subset that fusion is fitted on; a score there is resubstitution"),
     ] = "dev_bal"
+    allow_test_tuning: Annotated[
+        bool, Field(description="fit it on utterances of a test split if 'tuning' holds any; every report then says so")
+    ] = False
     objective: Annotated[
         Literal["macro_f1", "unweighted_accuracy", "log_likelihood"],
         Field(

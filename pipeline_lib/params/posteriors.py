@@ -41,7 +41,11 @@ class PosteriorsSettings(Settings):
     ] = {}
     fitted_on: Annotated[
         list[str],
-        Field(description="splits and subsets that the system was tuned on: a score there is resubstitution"),
+        Field(description="splits and subsets that the system was fitted on: a score there is resubstitution"),
+    ] = []
+    chosen_on: Annotated[
+        list[str],
+        Field(description="splits and subsets on which something of it was only chosen: its epoch, its layer"),
     ] = []
 
     @field_validator("given")

@@ -64,13 +64,18 @@ class TemperatureSettings(Settings):
     on: Annotated[
         str, Field(min_length=1, description="split or subset on whose labels it is fitted; not one of the test splits")
     ] = "dev"
+    allow_test_tuning: Annotated[
+        bool, Field(description="fit it on utterances of a test split if 'on' holds any; every report then says so")
+    ] = False
 
-    @field_validator("on")
-    @classmethod
-    def _is_development_data(cls, on: str) -> str:
-        if on.startswith(TEST):
-            raise ValueError("a temperature is fitted on development data only, expected 'dev' or a subset of it")
-        return on
+    @model_validator(mode="after")
+    def _is_development_data(self) -> Self:
+        if self.on.startswith(TEST) and not self.allow_test_tuning:
+            raise ValueError(
+                f"on is {self.on!r}, and a temperature is fitted on development data only, expected 'dev' or a subset"
+                " of it (allow_test_tuning: true fits it there all the same, and every report says so)"
+            )
+        return self
 
 
 class RebalancingReads(Settings):
@@ -246,9 +251,10 @@ class RebalancingSettings(Settings):
         if self.method != "none":
             raise ValueError(f"method is {self.method!r}, and {source} holds no embeddings; expected 'none'")
         given = self.posteriors or PosteriorsSettings()
-        if self.folds and given.fitted_on:
+        if self.folds and (given.fitted_on or given.chosen_on):
             raise ValueError(
                 "folds is true, and a table of probabilities is then taken as out of fold: set posteriors.fitted_on: []"
+                " and posteriors.chosen_on: []"
             )
         if self.prior != "none" and given.training_prior == "unknown":
             raise ValueError(

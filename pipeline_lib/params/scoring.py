@@ -18,8 +18,10 @@ RESERVED = (
     "beside_baselines",
     "expected",
     "intervals",
+    "provenance",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
+MARKS = ("_resubstitution", "_selection")  # of a system's name on a split: fitted there, only chosen there
 
 
 class IntervalSettings(Settings):
@@ -41,6 +43,9 @@ class ComparisonSettings(Settings):
     chosen_on: str = Field(
         "dev_filt",
         description="the split that decides which of several is better: no test split; of a corpus in folds: folds",
+    )
+    allow_test_tuning: bool = Field(
+        False, description="choose on utterances of a test split if 'chosen_on' holds any; every report then says so"
     )
     metric: Metric = "macro_f1"
     permutations: Annotated[int, Field(ge=100)] = Field(
@@ -96,6 +101,12 @@ class ScoringSettings(Settings):
         taken = [name for name in self.tables if name in RESERVED_SYSTEMS]
         if taken:
             raise ValueError(f"tables names {taken[0]!r}, a key of metrics/scores.json: name that system otherwise")
+        marked = [name for name in self.tables if name.endswith(MARKS)]
+        if marked:
+            raise ValueError(
+                f"tables names {marked[0]!r}; {' and '.join(MARKS)} mark what was fitted or chosen on a split: name"
+                " that system otherwise"
+            )
         reserved = [name for name in self.splits if name in RESERVED]
         if reserved:
             raise ValueError(f"splits names {reserved[0]!r}, a key of metrics/details.json: name that split otherwise")

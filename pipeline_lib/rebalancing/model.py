@@ -23,6 +23,7 @@ from pipeline_lib.rebalancing.regression import AttributeRegression
 from pipeline_lib.rebalancing.source import Layers, Source
 from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 FORMAT_VERSION = 1
 RECORD, ARRAYS = "model.json", "back_ends.safetensors"
@@ -43,7 +44,7 @@ class Model:
             it is not known
         temperature: of the evidence, None without calibration
         target_prior: the prior that the table's posterior contains, shape ``(n_labels,)``, None where none is put in
-        fitted_on: subsets on which something was fitted, those of the source among them
+        provenance: splits on which something was fitted or chosen, those of the source among them
         on_dev: macro-F1 on dev by layer, where a layer was chosen by it
     """
 
@@ -55,7 +56,7 @@ class Model:
     training_prior: np.ndarray | None = None
     temperature: float | None = None
     target_prior: np.ndarray | None = None
-    fitted_on: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
     on_dev: dict[int, float] = field(default_factory=dict)
 
 
@@ -73,7 +74,7 @@ def apply(model: Model, source: Source) -> Predictions:
     Raises:
         InputError: the source has other labels than the model
     """
-    table = replace(source.predictions, expert=model.name, embedding=None, fitted_on=model.fitted_on)
+    table = replace(source.predictions, expert=model.name, embedding=None, provenance=model.provenance)
     if model.regressions:
         names = tuple(next(iter(model.regressions.values())))
         parts = (
@@ -182,7 +183,7 @@ def write(folder: Path, model: Model) -> None:
         "training_prior": None if model.training_prior is None else model.training_prior.tolist(),
         "temperature": model.temperature,
         "target_prior": None if model.target_prior is None else model.target_prior.tolist(),
-        "fitted_on": list(model.fitted_on),
+        **model.provenance.entries(),
         "macro_f1_on_dev": {str(layer): score for layer, score in model.on_dev.items()},
     }
     with atomic.replace_folder(folder) as temporary:
@@ -227,7 +228,7 @@ def read(folder: Path) -> Model:
         training_prior=_array(record["training_prior"]),
         temperature=record["temperature"],
         target_prior=_array(record["target_prior"]),
-        fitted_on=tuple(record["fitted_on"]),
+        provenance=Provenance.of(record, record["name"]),
         on_dev={int(layer): score for layer, score in record["macro_f1_on_dev"].items()},
     )
 

@@ -26,6 +26,8 @@ from pipeline_lib.params.posteriors import PosteriorsSettings, table_path
 from pipeline_lib.storage import table_files
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import SUM_TOLERANCE, Predictions
+from pipeline_lib.tables.provenance import Provenance
+from pipeline_lib.tables.truth import labels_of
 
 MEDIA = frozenset(
     (*(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aif", ".aiff"), ".au", ".caf", ".sph", ".mp4")
@@ -83,7 +85,7 @@ def read(source: str, manifest: Manifest, settings: PosteriorsSettings, name: st
         expert=name,
         labels=tuple(columns),
         posterior=posterior,
-        fitted_on=tuple(settings.fitted_on),
+        provenance=Provenance(tuple(settings.fitted_on), tuple(settings.chosen_on)),
     )
 
 
@@ -106,7 +108,9 @@ def with_prior(predictions: Predictions, manifest: Manifest, settings: Posterior
         case "uniform":
             shares = np.ones(len(scored))
         case "train":
-            truth = manifest.truth()[manifest.mask(TRAIN)]
+            read = labels_of(manifest, fit=[TRAIN])
+            truth = read.classes()
+            predictions = replace(predictions, provenance=Provenance.joined([predictions.provenance, read.record]))
             shares = np.bincount(truth[truth >= 0], minlength=len(scored)).astype(np.float64)
             if not shares.sum():
                 raise InputError(f"{where}.training_prior is 'train', but no utterance of {TRAIN!r} has a label")

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.params.rebalancing import TEST, EmSettings, RebalancingSettings
+from pipeline_lib.params.rebalancing import EmSettings, RebalancingSettings
 from pipeline_lib.rebalancing import layers, temperature
 from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.em import estimate
@@ -27,6 +27,8 @@ from pipeline_lib.rebalancing.model import Model, apply, contained, evidence
 from pipeline_lib.rebalancing.source import Layers, Source, of_predictions
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
+from pipeline_lib.tables.truth import Labels, labels_of
 
 TRAIN, DEVELOPMENT = "train", "dev"
 LOST = 0.05  # of an even share: less is worth a warning
@@ -57,16 +59,16 @@ def fit(source: Source, manifest: Manifest, settings: RebalancingSettings, name:
         name: of the entry
 
     Returns:
-        the model; ``fitted_on`` is that of the source, extended by the set where a temperature was fitted, a layer
-        chosen or a prior counted, and by the subsets that share utterances with it. EM reads no labels and extends
-        nothing, though the prior then fits those very utterances.
+        the model; its ``provenance`` is that of the source, and the sets where a back end or temperature was fitted, a
+        prior counted or a layer chosen. EM reads no labels and is not recorded, though the prior then fits those very
+        utterances.
 
     Raises:
         InputError: the method or calibration needs embeddings or labels that are not there or not to be read, a label
             was never trained on, the given prior names other labels, or an utterance is unknown to the manifest
     """
     rows, where = source.rows(manifest), f"rebalancing.{name}"
-    model = Model(name, settings, manifest.labels, fitted_on=source.predictions.fitted_on)
+    model = Model(name, settings, manifest.labels, provenance=source.predictions.provenance)
     if settings.method != "none":
         model = _with_back_ends(model, source, manifest, rows)
     elif source.predictions.posterior is None:
@@ -74,20 +76,24 @@ def fit(source: Source, manifest: Manifest, settings: RebalancingSettings, name:
     posterior, training_prior = evidence(model, source)
     model = replace(model, training_prior=training_prior)
     if settings.calibration == "temperature":
-        on = settings.temperature.on
-        fitted = _temperature(posterior, model, manifest, rows, f"{where}.temperature", on)
+        options, on = settings.temperature, f"{where}.temperature.on"
+        read = labels_of(manifest, fit=[options.on], where=on, allow_test=options.allow_test_tuning)
+        fitted = _temperature(posterior, model, read.classes()[rows], f"{where}.temperature", options.on)
         posterior = temperature.temper(posterior, contained(model), fitted)
-        model = replace(model, temperature=fitted, fitted_on=_extended(model.fitted_on, on, manifest))
+        model = _recording(replace(model, temperature=fitted), read)
     if settings.prior == "none":
         return model
     if training_prior is None:
         raise InputError(
             f"{where}.prior is {settings.prior!r}, but the expert's predictions hold no training prior; expected 'none'"
         )
-    model = replace(model, target_prior=_target_prior(posterior, training_prior, manifest, rows, where, settings))
     if settings.prior == "development":
-        model = replace(model, fitted_on=_extended(model.fitted_on, DEVELOPMENT, manifest))
-    return model
+        read = labels_of(manifest, fit=[DEVELOPMENT])
+        shares, model = _shares(read.classes(), len(manifest.labels), where), _recording(model, read)
+    else:
+        shares = _shares_named(manifest.labels, where, settings)
+    target_prior = _target_prior(shares, posterior, training_prior, manifest, rows, where, settings)
+    return replace(model, target_prior=target_prior)
 
 
 def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.ndarray) -> Model:
@@ -96,8 +102,9 @@ def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.n
     where = f"rebalancing.{model.name}"
     if read is None:
         _refuse_without_embedding(source.predictions, f"{where}.method is {settings.method!r}")
-    truth, train = manifest.truth()[rows], manifest.mask(TRAIN)[rows]
-    fitting = train & (truth >= 0)
+    read_labels = labels_of(manifest, fit=[TRAIN])
+    truth, model = read_labels.classes()[rows], _recording(model, read_labels)
+    fitting = truth >= 0
     unseen = [label for k, label in enumerate(manifest.labels) if not (truth[fitting] == k).any()]
     if unseen:
         raise InputError(
@@ -110,23 +117,28 @@ def _with_back_ends(model: Model, source: Source, manifest: Manifest, rows: np.n
 
     every: list[Layers] = [()] if read is None else layers.read_together(read, source)
     if read is not None and read.layers == layers.BEST:
-        dev = manifest.mask(DEVELOPMENT)[rows] & (truth >= 0)
-        layers.refuse_without_labels(dev, where)
+        of_dev = labels_of(manifest, choose=[DEVELOPMENT])
+        on_rows = of_dev.classes()[rows]
+        layers.refuse_without_labels(on_rows >= 0, where)
         tried = {together: fitted(together) for together in every}
-        on_dev = layers.scores_on(dev, tried, source, truth, len(manifest.labels))
+        on_dev = layers.scores_on(on_rows >= 0, tried, source, on_rows, len(manifest.labels))
         chosen = layers.best(on_dev, where)
-        extended = _extended(model.fitted_on, DEVELOPMENT, manifest)
-        model, every = replace(model, back_ends={chosen: tried[chosen]}, on_dev=on_dev, fitted_on=extended), [chosen]
+        model, every = _recording(replace(model, back_ends={chosen: tried[chosen]}, on_dev=on_dev), of_dev), [chosen]
     if settings.refit:
-        train |= manifest.mask(DEVELOPMENT)[rows]
-        fitting = train & (truth >= 0)
-        model = replace(model, fitted_on=_extended(model.fitted_on, DEVELOPMENT, manifest))
+        read_labels = labels_of(manifest, fit=[TRAIN, DEVELOPMENT])
+        truth, model = read_labels.classes()[rows], _recording(model, read_labels)
+        fitting = truth >= 0
     if settings.refit or not model.back_ends:
         model = replace(model, back_ends={together: fitted(together) for together in every})
     if read is None:
         return model
-    values = {name: manifest.attributes([name])[:, 0][rows] for name in ATTRIBUTES}
-    return replace(model, regressions=layers.regressions(every, source, values, train, read.ridge))
+    values = {name: read_labels.values([name])[:, 0][rows] for name in ATTRIBUTES}
+    return replace(model, regressions=layers.regressions(every, source, values, read_labels.inside[rows], read.ridge))
+
+
+def _recording(model: Model, read: Labels) -> Model:
+    """Return the model with the record of labels that it depends on besides."""
+    return replace(model, provenance=Provenance.joined([model.provenance, read.record]))
 
 
 def _refuse_without_embedding(predictions: Predictions, where: str) -> None:
@@ -136,18 +148,18 @@ def _refuse_without_embedding(predictions: Predictions, where: str) -> None:
         raise InputError(f"{where}, but the expert's predictions hold no embeddings; expected 'none'")
 
 
-def _temperature(
-    posterior: np.ndarray, model: Model, manifest: Manifest, rows: np.ndarray, where: str, on: str
-) -> float:
-    """Return the temperature that fits the labels of a set; it and its effect are printed."""
-    inside = manifest.mask(on)
-    held_out = sorted({split for split in manifest.frame["split"][inside] if split.startswith(TEST)})
-    if held_out:
-        raise InputError(
-            f"{where}.on is {on!r}, which shares utterances with {held_out}; expected development data only"
-        )
-    truth, training_prior = manifest.truth()[rows], contained(model)
-    labelled = inside[rows] & (truth >= 0) & (training_prior[truth] > 0)
+def _temperature(posterior: np.ndarray, model: Model, truth: np.ndarray, where: str, on: str) -> float:
+    """Return the temperature that fits the labels of a set; it and its effect are printed.
+
+    Args:
+        posterior: of the method, shape ``(n, n_labels)``
+        model: with its training prior
+        truth: label indices of the set, shape ``(n,)``, -1 elsewhere
+        where: dotted name of the calibration
+        on: the set
+    """
+    training_prior = contained(model)
+    labelled = (truth >= 0) & (training_prior[truth] > 0)
     if not labelled.any():
         raise InputError(
             f"{where}.on is {on!r}, of which the expert predicts no utterance with a label it was trained on"
@@ -168,7 +180,25 @@ def _temperature(
     return fitted.temperature
 
 
+def _shares(truth: np.ndarray, n_labels: int, where: str) -> np.ndarray:
+    """Return how many utterances of the development data have each label, shape ``(n_labels,)``."""
+    counts = np.bincount(truth[truth >= 0], minlength=n_labels).astype(np.float64)
+    if not counts.sum():
+        raise InputError(f"{where}.prior is 'development', but no utterance of {DEVELOPMENT!r} has a label")
+    return counts
+
+
+def _shares_named(labels: tuple[str, ...], where: str, settings: RebalancingSettings) -> np.ndarray:
+    """Return the shares that the settings name, of the same size where they name none, shape ``(n_labels,)``."""
+    if settings.prior != "given":
+        return np.ones(len(labels))
+    if set(settings.given) != set(labels):
+        raise InputError(f"{where}.given names {sorted(settings.given)}, expected exactly {list(labels)}")
+    return np.array([settings.given[label] for label in labels], dtype=np.float64)
+
+
 def _target_prior(
+    target_prior: np.ndarray,
     posterior: np.ndarray,
     training_prior: np.ndarray,
     manifest: Manifest,
@@ -178,18 +208,6 @@ def _target_prior(
 ) -> np.ndarray:
     """Return the prior that the posterior is to contain, in the manifest's order of labels, shape ``(n_labels,)``."""
     labels = manifest.labels
-    match settings.prior:
-        case "given":
-            if set(settings.given) != set(labels):
-                raise InputError(f"{where}.given names {sorted(settings.given)}, expected exactly {list(labels)}")
-            target_prior = np.array([settings.given[label] for label in labels], dtype=np.float64)
-        case "development":
-            truth = manifest.truth()[manifest.mask(DEVELOPMENT)]
-            target_prior = np.bincount(truth[truth >= 0], minlength=len(labels)).astype(np.float64)
-            if not target_prior.sum():
-                raise InputError(f"{where}.prior is 'development', but no utterance of {DEVELOPMENT!r} has a label")
-        case _:
-            target_prior = np.ones(len(labels))
     unseen = [label for k, label in enumerate(labels) if training_prior[k] <= 0 < target_prior[k]]
     if unseen:
         raise InputError(f"{where}.prior is {settings.prior!r}, but {unseen} have no training example")
@@ -219,9 +237,3 @@ def _estimated(
             f" tell them apart too poorly for an estimate? {where}.smoothing holds it back)"
         )
     return result.prior
-
-
-def _extended(fitted_on: tuple[str, ...], name: str, manifest: Manifest) -> tuple[str, ...]:
-    """Return ``fitted_on`` extended by a split or subset and every subset that shares an utterance with it."""
-    subsets = manifest.frame["subsets"][manifest.mask(name)]
-    return tuple(dict.fromkeys([*fitted_on, name, *sorted({subset for row in subsets for subset in row})]))

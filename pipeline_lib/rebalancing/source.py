@@ -143,7 +143,7 @@ def of_embedding(folder: Path, manifest: Manifest, settings: SourceSettings, nam
             total += values_of(layer)
         return total / len(layers)
 
-    table = Predictions(ids, name, device=info.device, precision=info.precision)
+    table = Predictions(ids, name, provenance=info.provenance, device=info.device, precision=info.precision)
     return Source(table, vectors, info.layers)
 
 

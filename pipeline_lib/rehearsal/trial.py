@@ -75,6 +75,8 @@ def lay_down(project: Path, values: Any, utterances: int, steps: int, mean_s: fl
     }
     values["corpus"]["split"]["method"] = "folds" if values["corpus"]["split"]["method"] == "folds" else "official"
     values["corpus"]["dev_bal"]["per_class"] = 1
+    scored = "folds" if values["corpus"]["split"]["method"] == "folds" else "test"  # the noise has no test2
+    values["scoring"] |= {"splits": [scored], "plotted_split": scored}
     values["transcription"]["engine"] = "reference"
     for entry in values["embedding"].values():
         _without_weights(entry, project)

@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCORES = "metrics/details.json"
-SUFFIXES = {"": "", "_resubstitution": " (resubstitution)", "_crossfitted": " (cross-fitted)"}
+SUFFIXES = {
+    "": "",
+    "_resubstitution": " (resubstitution)",
+    "_selection": " (selection)",
+    "_crossfitted": " (cross-fitted)",
+    "_crossfitted_selection": " (cross-fitted, selection)",
+}
 EVERYTHING = "both"
 OVER_FOLDS = "over_folds"
 
@@ -109,7 +115,7 @@ def score(column: Column, row: dict[str, Any], metrics: Mapping[str, Any]) -> di
         metrics: the run's files of metrics by path, parsed
 
     Returns:
-        by suffix (resubstitution, cross-fitted) the score and the bounds of its interval
+        by suffix (resubstitution, selection, cross-fitted) the score and the bounds of its interval
     """
     name, dotted = file_of(column.place or "", row)
     if name != SCORES:

@@ -41,7 +41,8 @@ def page(paper: dict[str, Any], obtained: dict[str, Any]) -> str:
     """
     lines = [f"# {paper['paper']}", ""]
     lines += ["Brackets are intervals over speakers. A score on what something was fitted on is marked", ""]
-    lines[-2] += " *resubstitution*, as the paper prints it; *cross-fitted* is the same utterances fitted on others."
+    lines[-2] += " *resubstitution*, as the paper prints it; *cross-fitted* is the same utterances fitted on others;"
+    lines[-2] += " *selection*: an epoch or a layer was chosen there."
     for table in paper["tables"]:
         lines += [f"## {table['title']}", "", *([table["note"].strip(), ""] if "note" in table else [])]
         lines += [*_published(paper, table, obtained), ""]

@@ -17,6 +17,7 @@ from pipeline_lib.robustness.conditions import Sources
 from pipeline_lib.robustness.draw import drawn
 from pipeline_lib.robustness.levels import CLEAN, DEFAULT_LEVELS, Level, levels_of
 from pipeline_lib.scoring.lineage import lineage
+from pipeline_lib.scoring.tuning import cautions_of_tuning
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables.manifest import Manifest, keep
 
@@ -107,7 +108,9 @@ def plan(
     chosen = keep(corpus, drawn(corpus, split, largest, seed))
     _refuse_without_space(chosen, project)
     sources, further = _sources(levels, noise, responses)
-    return Plan(project, params, split, chosen, (CLEAN, *levels), sources, seed, (*notes, *further))
+    return Plan(
+        project, params, split, chosen, (CLEAN, *levels), sources, seed, (*cautions_of_tuning(raw), *notes, *further)
+    )
 
 
 def _refuse_without_audio(params: Params, raw: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pipeline_lib.scoring.intervals import difference_bounds, named
 from pipeline_lib.scoring.lineage import Lineage, lineage
 from pipeline_lib.scoring.permutation import difference
 from pipeline_lib.scoring.scored_rows import rows_for, tally
-from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.splits import overlap, refusal
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -58,7 +58,8 @@ def beside_baselines(
 
     Returns:
         system to baseline to ``metric``, ``score``, ``baseline``, ``difference``, with ``difference_lo`` and ``_hi``
-        where there is an interval, and ``n``; and warnings about pairs that cannot be compared, a sentence each
+        where there is an interval, ``n``, and ``chosen_on`` where something of a side was chosen there; and warnings
+        about pairs that cannot be compared, a sentence each
     """
     split, warnings = settings.plotted_split, []
     result: dict[str, dict[str, Any]] = {}
@@ -68,13 +69,13 @@ def beside_baselines(
         if same_predictions(*both):
             warnings.append(f"{name} and the baseline {baseline} predict the same of every utterance: not compared")
             continue
-        fitted = [each.name for each in both if is_resubstitution(manifest, each, inside)]
-        if fitted:
-            why = f"{fitted[0]} was fitted there"
+        if why := refusal(manifest, both, inside):
             warnings.append(f"{split}: {name} is not compared with the baseline {baseline}: {why}")
             continue
         values = _compared(manifest, both, inside, settings)
+        chosen = {name for each in both for name in overlap(manifest, each.provenance.chosen_on, inside)}
         if values:
+            values |= {"chosen_on": sorted(chosen)} if chosen else {}
             result.setdefault(name, {})[baseline] = values
         else:
             warnings.append(f"{split}: {name} and the baseline {baseline} have no scored utterance in common")

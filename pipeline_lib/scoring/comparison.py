@@ -1,4 +1,8 @@
-"""Comparison of one system with the better of others, on splits that tuned nothing.
+"""Comparison of one system with the better of others, on splits on which neither was fitted.
+
+On a split that a side was fitted on without cross-fitting the comparison is refused, which a note says. On one that
+only chose something (the epoch of early stopping, a layer, the better one of several) it is made, and ``chosen_on``
+marks it: development data are often the only labels that there are.
 
 The better one is chosen on the development split, not on the split of the comparison: the better of two *on the test
 split* would be a harder, but a tuned, opponent. A corpus in folds has no development split of its own: there the better
@@ -15,17 +19,18 @@ from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.intervals import difference_bounds, named
 from pipeline_lib.scoring.permutation import detectable, difference, least_p, permutation_p
 from pipeline_lib.scoring.scored_rows import rows_for, tally
-from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.splits import overlap, refusal
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.truth import held_out_splits
 
 
 def compare(
     manifest: Manifest, systems: dict[str, System], settings: ScoringSettings
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the difference and its significance, for each split on which neither side nor the choice was tuned.
+    """Return the difference and its significance, for each split on which neither side was fitted.
 
     Args:
         manifest: truth and speakers
@@ -36,11 +41,13 @@ def compare(
         split to ``best`` (the opponent), ``n_speakers``, ``<metric>`` of the difference, with ``_lo`` and ``_hi`` where
         there is an interval, and of two speakers or more ``p`` of the permutation test, ``p_least``, the smallest that
         they allow, and ``detectable`` (see ``permutation.detectable``) where there is such a difference; a split
-        without predictions of a system left out; and a sentence where the two systems are one and the same, which is
-        not compared
+        without predictions of a system left out; ``chosen_on`` where a side or the opponent was chosen there: the
+        splits that it was chosen on; and a sentence for each split where the comparison is refused, and where the two
+        systems are one and the same, which is not compared
 
     Raises:
-        InputError: on the development split the metric cannot be taken of all opponents
+        InputError: on the development split the metric cannot be taken of all opponents, or it holds utterances of a
+            test split
     """
     options, comparisons = settings.comparison, {}
     system, best = systems[options.system], better(manifest, [systems[name] for name in options.against], settings)
@@ -49,16 +56,21 @@ def compare(
         note = f"{system.name} and {best.name} predict the same of every utterance: they are not compared"
         return {}, [f"{note} (is scoring.comparison.system the fusion of {best.name} alone?)"]
     choice = len(options.against) > 1 and options.chosen_on != folds.SPLIT
-    chosen_on = manifest.mask(options.chosen_on) if choice else np.zeros(len(manifest), dtype=bool)
+    chosen_on, notes = manifest.mask(options.chosen_on) if choice else np.zeros(len(manifest), dtype=bool), []
     for split in settings.splits:
         inside = manifest.mask(split)
         rows, names = rows_for(options.metric, manifest, pair, inside)
-        tuned = (inside & chosen_on).any() or any(is_resubstitution(manifest, side, inside) for side in pair)
-        if tuned or not rows.any():
+        if not rows.any():
+            continue
+        if why := refusal(manifest, pair, inside):
+            notes.append(f"{split}: {system.name} is not compared with {best.name}: {why}")
             continue
         one, other = (tally(manifest, side, rows, names) for side in pair)
         comparisons[split] = {"best": best.name, **_difference(one, other, settings)}
-    return comparisons, []
+        chosen = {name for side in pair for name in overlap(manifest, side.provenance.chosen_on, inside)}
+        chosen |= {options.chosen_on} if (inside & chosen_on).any() else set()
+        comparisons[split] |= {"chosen_on": sorted(chosen)} if chosen else {}
+    return comparisons, notes
 
 
 def same_predictions(one: System, other: System) -> bool:
@@ -86,6 +98,12 @@ def better(manifest: Manifest, candidates: Sequence[System], settings: ScoringSe
     if len(candidates) == 1:
         return candidates[0]
     split, metric = settings.comparison.chosen_on, settings.comparison.metric
+    held_out = held_out_splits(manifest, manifest.mask(split))
+    if held_out and not settings.comparison.allow_test_tuning:
+        raise InputError(
+            f"scoring.comparison.chosen_on is {split!r}, which shares utterances with {held_out}; expected development"
+            " data only (allow_test_tuning: true beside it chooses there all the same, and every report says so)"
+        )
     rows, names = rows_for(metric, manifest, candidates, manifest.mask(split))
     if not rows.any():
         systems = [system.name for system in candidates]

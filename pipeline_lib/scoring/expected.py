@@ -23,7 +23,7 @@ from pipeline_lib.metrics.categories import macro_f1_of
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.intervals import intervals
 from pipeline_lib.scoring.scored_rows import category_rows, tally
-from pipeline_lib.scoring.splits import is_resubstitution
+from pipeline_lib.scoring.splits import name_on
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables.manifest import Manifest
@@ -59,7 +59,7 @@ def expected(
 
     Returns:
         by system ``macro_f1``, with ``_lo`` and ``_hi`` where there is an interval, and ``n``, the development
-        utterances; a system of which something was fitted on these is called ``<system>_resubstitution``, its number
+        utterances; a system of which something was fitted or chosen on these carries its mark (``splits``), its number
         flatters; and warnings, a sentence each, on systems that are left out since they do not predict an utterance of
         each label
 
@@ -80,7 +80,7 @@ def expected(
         if missing:
             warnings.append(f"expected: {system.name} predicts no utterance of {missing} in {split} and is left out")
             continue
-        name = f"{system.name}_resubstitution" if is_resubstitution(manifest, system, inside) else system.name
+        name = name_on(manifest, system, split)
         values[name] = {**intervals(_balanced(tally(manifest, system, rows)), settings.intervals), "n": int(rows.sum())}
     return values, warnings
 

@@ -5,11 +5,10 @@ DVC takes every number of a metrics file for a column of ``dvc exp show`` and a 
 
 from typing import Any
 
-from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.params.scoring import MARKS, ScoringSettings
 
 METRICS = {"macro_f1": "f1", "ua": "ua", "ccc_mean": "ccc"}  # of each system, under names that leave columns narrow
 SYSTEMS = 6  # with three numbers each, and the headline and chance: 20
-_MARK = "_resubstitution"
 
 
 def headline_system(settings: ScoringSettings) -> str:
@@ -55,18 +54,18 @@ def summary(scores: dict[str, Any], settings: ScoringSettings) -> dict[str, Any]
         settings: the plotted split, the comparison and the baselines
 
     Returns:
-        ``headline``, what it is ``of``, ``chance`` (UA), and by system its ``METRICS``; a system that was fitted on a
-        part of the split has the name ``<system>_resubstitution``, one that is not scored there is left out
+        ``headline``, what it is ``of``, ``chance`` (UA), and by system its ``METRICS``; a system that was fitted or
+        chosen on a part of the split has its mark (``splits``), one that is not scored there is left out
     """
     split = settings.plotted_split
     chosen: dict[str, Any] = {}
     for system in systems_of(settings):
-        for name in (system, system + _MARK):
+        for name in _names(system):
             if name in scores[split] and len(chosen) < SYSTEMS:
                 chosen[name] = scores[split][name]
     result: dict[str, Any] = {}
     first = headline_system(settings)
-    name = first if first in chosen else first + _MARK
+    name = next((each for each in _names(first) if each in chosen), first)
     metric = headline_metric(chosen.get(name, {}), settings)
     if metric:
         result |= {"headline": chosen[name][metric], "of": f"{metric} of {name} on {split}"}
@@ -76,3 +75,8 @@ def summary(scores: dict[str, Any], settings: ScoringSettings) -> dict[str, Any]
         name: {short: values[key] for key, short in METRICS.items() if key in values} for name, values in chosen.items()
     }
     return result | systems
+
+
+def _names(system: str) -> list[str]:
+    """Return the names that a system may have on a split."""
+    return [system, *(system + mark for mark in MARKS)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline_lib.metrics.calibration import calibration
 from pipeline_lib.params.scoring import ScoringSettings
-from pipeline_lib.scoring.score import name_on
 from pipeline_lib.scoring.scored_rows import category_rows, posterior_of
+from pipeline_lib.scoring.splits import name_on
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest

@@ -9,10 +9,15 @@ from pipeline_lib.scoring.cells import brackets, number
 from pipeline_lib.scoring.headline import METRICS
 from pipeline_lib.scoring.permutation import LEVEL, POWER
 from pipeline_lib.scoring.score import Scored
-from pipeline_lib.scoring.splits import FOLDS
+from pipeline_lib.scoring.splits import FOLDS, unmarked
 from pipeline_lib.tables import folds
 
 CATEGORIES = {"macro_f1": "macro-F1", "ua": "UA", "wa": "WA", "weighted_f1": "weighted F1", "ece": "ECE"}
+MEANINGS = (
+    "`_resubstitution` marks a system that was fitted on a part of what it is scored on: the score says nothing of"
+    " other utterances. `_selection` marks one of which something was only chosen there (an epoch, a layer): the score"
+    " is optimistic by that choice."
+)
 POOLED = (
     "Pooled: each utterance is predicted by the model of its own fold, which was neither trained, chosen nor stopped on"
     " it, and all of them are one test set; intervals are over all speakers."
@@ -37,8 +42,7 @@ def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ())
     chance = ""
     if "ua" in scores["chance"]:
         chance = f" Chance is UA {scores['chance']['ua']:.3f} on {settings.plotted_split}."
-    fitted = "`_resubstitution` marks a system that was fitted on a part of what it is scored on"
-    lines += [f"{brackets(scores['intervals'])}{chance} {fitted}.", ""]
+    lines += [f"{brackets(scores['intervals'])}{chance} {MEANINGS}", ""]
     lines += [f"- {sentence}" for sentence in not_computed(settings)] + ([""] if settings.not_computed else [])
     for split in settings.splits:
         lines += [f"## {split}", ""]
@@ -55,6 +59,7 @@ def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ())
         if split == folds.SPLIT:
             lines += _folds(scores.get("over_folds", {}), settings)
     lines += _expected(scores.get("expected", {}), settings)
+    lines += _provenance(scores.get("provenance", {}))
     return "\n".join([*lines, *notes]).rstrip() + "\n"
 
 
@@ -76,7 +81,8 @@ def below_baselines(scores: dict[str, Any]) -> list[str]:
             )
             sentence += f"; difference {number(values, 'difference', '+.3f')}"
             may_be = values.get("difference_hi", 0) >= 0  # without an interval nothing says that it is not
-            sentences.append(sentence + (", which may be chance." if may_be else "."))
+            sentence += ", which may be chance" if may_be else ""
+            sentences.append(f"{sentence}{_chosen(values)}.")
     return sentences
 
 
@@ -90,7 +96,27 @@ def not_computed(settings: ScoringSettings) -> list[str]:
 
 
 def _marked(name: str, settings: ScoringSettings) -> str:
-    return f"{name} (baseline)" if name.removesuffix("_resubstitution") in settings.baselines else name
+    return f"{name} (baseline)" if unmarked(name) in settings.baselines else name
+
+
+def _chosen(values: dict[str, Any]) -> str:
+    """Return the mark of a comparison on a split where something of a side was chosen, empty elsewhere."""
+    if "chosen_on" not in values:
+        return ""
+    return f" (selection: a side or the opponent was chosen on {', '.join(values['chosen_on'])}, which flatters it)"
+
+
+def _provenance(systems: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a table of what each system was fitted and chosen on, nothing where there is none."""
+    if not systems:
+        return []
+    lines = ["## What was fitted and chosen on which labels", "", *_row(["system", "fitted on", "chosen on"])]
+    lines += _row(["---"] * 3)
+    for name, values in systems.items():
+        rest = f"not recorded of {', '.join(values['not_recorded'])}" if values["not_recorded"] else ""
+        cells = (", ".join(filter(None, [*values[key], rest])) or "nothing" for key in ("fitted_on", "chosen_on"))
+        lines += _row([f"{name} (out of fold)" if values.get("out_of_fold") else name, *cells])
+    return [*lines, ""]
 
 
 def _chance(values: dict[str, Any]) -> str:
@@ -149,7 +175,7 @@ def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:
     if len(options.against) > 1:
         harder = ", the harder opponent: chosen on what is compared" if options.chosen_on == folds.SPLIT else ""
         sentence += f" (the better of {names} on {options.chosen_on}{harder})"
-    sentence += f": {metric} {number(difference, options.metric, '+.3f')}"
+    sentence += f": {metric} {number(difference, options.metric, '+.3f')}{_chosen(difference)}"
     return f"{sentence}, {_tested(difference)}"
 
 

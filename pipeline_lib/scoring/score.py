@@ -3,7 +3,9 @@
 Categories are scored on utterances whose emotion is among the manifest's labels: X and O never are. Attributes are
 scored on utterances that have a value. ``ccc_mean`` is given by systems that predict every attribute of the split.
 
-- A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there.
+- A system of which something was fitted on a part of the split is called ``<system>_resubstitution`` there, one of
+  which something was only chosen there ``<system>_selection`` (``splits``). ``provenance`` holds what each was fitted
+  and chosen on.
 - A system is scored on the utterances it predicts, ``n`` of them. Where it predicts none it is left out; where it
   predicts fewer than ``least_coverage`` it is left out with a warning, since the others may differ.
 - Where the split lacks labels, ``labels_present`` is how many of how many occur in it, and ``macro_f1_present`` and
@@ -34,7 +36,7 @@ from pipeline_lib.scoring.scored_rows import (
     speakers_of,
     tally,
 )
-from pipeline_lib.scoring.splits import cautions, is_resubstitution
+from pipeline_lib.scoring.splits import cautions, name_on, unmarked, unrecorded
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Score, Tally, by_label, tally_calibration
 from pipeline_lib.tables import folds
@@ -71,7 +73,8 @@ def score(
     scores: dict[str, Any] = {"corpus": manifest.corpus, "notice": manifest.notice}
     scores["intervals"] = settings.intervals.model_dump()
     scores["chance"] = _chance(manifest, settings) if manifest.labels else {}
-    scored = Scored(scores)
+    scores["provenance"] = {system.name: system.provenance.entries() for system in systems}
+    scored = Scored(scores, unrecorded(systems))
     for split in settings.splits:
         scored.warnings += cautions(manifest, split, settings.intervals)
         scores[split] = {}
@@ -79,8 +82,9 @@ def score(
             values = _score_one(manifest, system, split, settings, scored.warnings)
             if values:
                 scores[split][name_on(manifest, system, split)] = values
+    scored_names = {unmarked(name) for split in settings.splits for name in scores[split]}
     for system in systems:
-        if not any(name_on(manifest, system, split) in scores[split] for split in settings.splits):
+        if system.name not in scored_names:
             raise InputError(
                 f"scoring.tables.{system.name} is scored on none of {settings.splits}: it predicts too few of their"
                 f" utterances (do they lack what it reads? lower scoring.least_coverage {settings.least_coverage:g}, or"
@@ -100,18 +104,6 @@ def score(
         scored.warnings += cautions_of_folds(manifest)
     _check_finite("scores", scores)
     return scored
-
-
-def name_on(manifest: Manifest, system: System, split: str) -> str:
-    """Return the system's name on a split, ``<system>_resubstitution`` where something of it was fitted there.
-
-    Args:
-        manifest: splits and subsets
-        system: as in ``scoring.tables``
-        split: a split or subset
-    """
-    fitted = is_resubstitution(manifest, system, manifest.mask(split))
-    return f"{system.name}_resubstitution" if fitted else system.name
 
 
 def _chance(manifest: Manifest, settings: ScoringSettings) -> dict[str, Any]:
@@ -204,7 +196,7 @@ def _compare(manifest: Manifest, systems: Sequence[System], settings: ScoringSet
     for split, values in comparisons.items():
         scored.scores[split][f"{name}_minus_best"] = values
     if not comparisons and not notes:
-        scored.warnings.append(f"{name} is compared on no split: each of {settings.splits} tuned something or is empty")
+        scored.warnings.append(f"{name} is compared on no split: none of {settings.splits} has predictions of both")
 
 
 def _check_finite(name: str, value: Any) -> None:

@@ -1,14 +1,25 @@
-"""Resubstitution, and warnings about a split's scores."""
+"""What of a system was fitted or chosen on a split, and warnings about the split's scores.
+
+Two marks, which a system's name carries on a split in the report, the plots and details.json:
+
+- ``_resubstitution``: something was fitted on a part of the split (weights, a back end, a temperature, a prior, the
+  fusion) and not cross-fitted. Its score there says nothing of other utterances, and comparisons are refused.
+- ``_selection``: nothing was fitted there, but something was chosen (the epoch of early stopping, a layer). Its score
+  there is optimistic by that choice, and comparisons carry the mark.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
-from pipeline_lib.params.scoring import IntervalSettings
+from pipeline_lib.params.scoring import MARKS, IntervalSettings
 from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
 FEW_SPEAKERS = 24  # below these the percentile bootstrap covers less than .93 of what it says to cover .95 of
 FOLDS = "test every speaker out of fold (corpus.split.method: folds, docs/own_corpus.md)"
+RESUBSTITUTION, SELECTION = MARKS
 
 
 def is_resubstitution(manifest: Manifest, system: System, rows: np.ndarray) -> bool:
@@ -16,10 +27,100 @@ def is_resubstitution(manifest: Manifest, system: System, rows: np.ndarray) -> b
 
     Args:
         manifest: splits and subsets
-        system: with the subsets that it was fitted on
+        system: with the splits that it was fitted on
         rows: bool, shape ``(n,)``
     """
-    return any((manifest.mask(name) & rows).any() for name in system.fitted_on)
+    return bool(overlap(manifest, system.provenance.fitted_on, rows))
+
+
+def is_selection(manifest: Manifest, system: System, rows: np.ndarray) -> bool:
+    """Return whether something of the system was chosen on one of these rows.
+
+    Args:
+        manifest: splits and subsets
+        system: with the splits that it was chosen on
+        rows: bool, shape ``(n,)``
+    """
+    return bool(overlap(manifest, system.provenance.chosen_on, rows))
+
+
+def overlap(manifest: Manifest, names: Iterable[str], rows: np.ndarray) -> list[str]:
+    """Return which of these splits and subsets hold one of these rows, sorted.
+
+    Args:
+        manifest: splits and subsets
+        names: of splits and subsets, of this corpus or a larger one
+        rows: bool, shape ``(n,)``
+    """
+    splits = manifest.frame["split"].to_numpy(dtype=object)
+    subsets = manifest.frame["subsets"].to_numpy(dtype=object)[rows]
+
+    def is_here(name: str) -> bool:
+        if (splits == name).any():
+            return bool((splits[rows] == name).any())
+        return any(name in each for each in subsets)
+
+    return sorted(name for name in {*names} if is_here(name))
+
+
+def mark_on(manifest: Manifest, system: System, rows: np.ndarray) -> str:
+    """Return the mark of a system on these rows, empty where nothing of it was fitted or chosen there.
+
+    Args:
+        manifest: splits and subsets
+        system: as in ``scoring.tables``
+        rows: bool, shape ``(n,)``
+    """
+    if is_resubstitution(manifest, system, rows):
+        return RESUBSTITUTION
+    return SELECTION if is_selection(manifest, system, rows) else ""
+
+
+def name_on(manifest: Manifest, system: System, split: str) -> str:
+    """Return the system's name on a split, with its mark there.
+
+    Args:
+        manifest: splits and subsets
+        system: as in ``scoring.tables``
+        split: a split or subset
+    """
+    return system.name + mark_on(manifest, system, manifest.mask(split))
+
+
+def unmarked(name: str) -> str:
+    """Return a system's name without its mark on a split."""
+    return next((name.removesuffix(mark) for mark in MARKS if name.endswith(mark)), name)
+
+
+def refusal(manifest: Manifest, systems: Iterable[System], rows: np.ndarray) -> str | None:
+    """Return why systems are not compared on these rows, None where they can be.
+
+    Args:
+        manifest: splits and subsets
+        systems: that are to be compared
+        rows: bool, shape ``(n,)``
+    """
+    for system in systems:
+        if fitted := overlap(manifest, system.provenance.fitted_on, rows):
+            return f"{system.name} was fitted there ({', '.join(fitted)}) and not cross-fitted"
+        if not system.provenance.is_recorded:
+            sources = ", ".join(system.provenance.not_recorded)
+            return f"what {system.name} was fitted on is not recorded ({sources}: run dvc repro)"
+    return None
+
+
+def unrecorded(systems: Iterable[System]) -> list[str]:
+    """Return a warning of each system of which it is not recorded what it was fitted and chosen on.
+
+    Args:
+        systems: as in ``scoring.tables``
+    """
+    return [
+        f"{system.name}: what it was fitted and chosen on is not recorded ({', '.join(system.provenance.not_recorded)},"
+        " of older code): marks may be missing; run dvc repro"
+        for system in systems
+        if not system.provenance.is_recorded
+    ]
 
 
 def cautions(manifest: Manifest, split: str, settings: IntervalSettings) -> list[str]:

@@ -6,7 +6,7 @@ it changes the calibration error but no choice of label. A row with nothing left
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES, PSEUDO
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,18 @@ class System:
         posterior: over the manifest's labels, a row an utterance of the manifest, shape ``(n, n_labels)``, NaN where
             the system has no prediction; None for a system without categories
         attributes: shape ``(n, 3)``, NaN likewise; None for a system without attributes
-        fitted_on: subsets on which something of it was fitted
+        provenance: splits and subsets on which something of it was fitted or chosen
     """
 
     name: str
     posterior: np.ndarray | None
     attributes: np.ndarray | None
-    fitted_on: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def fitted_on(self) -> tuple[str, ...]:
+        """Splits and subsets on which something of it was fitted."""
+        return self.provenance.fitted_on
 
 
 def align(name: str, path: Path, predictions: Predictions, manifest: Manifest) -> System:
@@ -65,7 +71,7 @@ def align(name: str, path: Path, predictions: Predictions, manifest: Manifest) -
             attributes[:, ATTRIBUTES.index(attribute)] = _spread(predictions.attributes[:, i], rows)
     if posterior is None and attributes is None:
         raise InputError(f"{path} holds neither posterior nor attributes, there is nothing to score")
-    return System(name, posterior, attributes, predictions.fitted_on)
+    return System(name, posterior, attributes, predictions.provenance)
 
 
 def scored_posterior(

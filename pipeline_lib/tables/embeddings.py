@@ -28,6 +28,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.storage import atomic, checksummed_json
 from pipeline_lib.tables import _parquet
 from pipeline_lib.tables.origin import Origin
+from pipeline_lib.tables.provenance import NAMES, UNKNOWN, Provenance
 
 INFO = "embedding.json"
 DTYPE = "float16"
@@ -53,6 +54,8 @@ class Info:
         device: kind of device that the encoder ran on, None in files of older code
         precision: of its forward pass, None likewise
         dtype: of the stored values, float16 in files of older code
+        provenance: splits that the encoder was tuned on; of a checkpoint that no stage tuned none, whatever it was
+            trained on before
     """
 
     encoder: str
@@ -69,6 +72,7 @@ class Info:
     device: str | None = None
     precision: str | None = None
     dtype: str = DTYPE
+    provenance: Provenance = UNKNOWN
 
     @property
     def vector_width(self) -> int:
@@ -185,7 +189,9 @@ def read_info(folder: Path) -> Info:
         raise InputError(
             f"{path} has format version {version}, this code reads {_parquet.FORMAT_VERSION}; run its stage again"
         )
-    info = Info(**{**metadata, "layers": tuple(metadata["layers"])})
+    record = Provenance.of(metadata, folder.name)
+    described = {key: value for key, value in metadata.items() if key not in (*NAMES, "out_of_fold")}
+    info = Info(**{**described, "layers": tuple(metadata["layers"]), "provenance": record})
     if info.dtype not in DTYPES:
         raise InputError(
             f"{path} says values of type {info.dtype!r}, expected one of {list(DTYPES)}; run its stage again"
@@ -286,4 +292,6 @@ def _arrow(info: Info) -> pa.DataType:
 
 def _write_info(path: Path, info: Info) -> None:
     metadata = {**asdict(info), "format_version": _parquet.FORMAT_VERSION}
+    del metadata["provenance"]
+    metadata |= {} if info.provenance is UNKNOWN else info.provenance.entries()
     atomic.write_file(path, checksummed_json.dumps(metadata, indent=2, sort_keys=True) + "\n")

@@ -18,6 +18,7 @@ from pipeline_lib.tables.fold_names import DEVELOPMENT, SPLIT, name_of
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.origin import join
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import NAMES, Provenance
 
 __all__ = ["DEVELOPMENT", "SPLIT", "count", "fold_of", "joined", "name_of", "out_of_fold", "required", "view"]
 
@@ -81,7 +82,21 @@ def view(manifest: Manifest, fold: int) -> Manifest:
         general = [name for name in names if name.split("_", 1)[0] not in others]
         subsets.append([*general, *(part for part in DEVELOPMENT[1:] if f"{own}_{part}" in names)])
     frame = manifest.frame.assign(split=splits, subsets=pd.Series(subsets, dtype=object))
-    return replace(manifest, frame=frame)
+    return replace(manifest, frame=frame, names_in_corpus=_names_in_corpus(manifest, own, splits))
+
+
+def _names_in_corpus(manifest: Manifest, own: str, splits: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """Return what the splits and subsets of a fold's view are called in the corpus.
+
+    Its training part, which has no name, is named by the other folds that it is of: all of them, its development part
+    included, without the utterances of its test.
+    """
+    fold = fold_of(manifest)
+    names = {"train": [name_of(int(each)) for each in np.unique(fold[(splits == "train") & (fold >= 0)])]}
+    names |= {"test": [own]} | {part: [f"{own}_{part}"] for part in DEVELOPMENT}
+    outside = manifest.frame[fold < 0]
+    kept = {*outside["split"], *(name for row in outside["subsets"] for name in row)}
+    return {name: (*of_folds, *({name} & kept)) for name, of_folds in names.items()}
 
 
 def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Predictions:
@@ -89,7 +104,8 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
 
     An utterance outside of the folds has the mean of the models' posteriors and of their attributes. Embeddings of
     different models share no space: there are none. ``training_prior`` is the mean of the folds' priors;
-    ``fitted_on`` is empty, since nothing was fitted on an utterance's own fold; device and precision are all folds'.
+    Of a model's ``provenance`` only what holds an utterance that it predicts here remains: nothing, unless a model read
+    labels of its own fold. Device and precision are all folds'.
 
     Args:
         manifest: with folds
@@ -104,16 +120,19 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
     folds = pd.Series(fold_of(manifest), index=manifest.ids)
     ids = _ids(tables)
     own = folds.reindex(ids).to_numpy()
-    return joined(tables, np.stack([(own == fold) | (own == -1) for fold in range(number)]))
+    return joined(tables, np.stack([(own == fold) | (own == -1) for fold in range(number)]), manifest)
 
 
-def joined(tables: Sequence[Predictions], may_take: np.ndarray | None = None) -> Predictions:
+def joined(
+    tables: Sequence[Predictions], may_take: np.ndarray | None = None, manifest: Manifest | None = None
+) -> Predictions:
     """Return one table of several members' tables: of each utterance the mean of those that have it and may be taken.
 
     Args:
         tables: predictions of each fold's model, in the order of the folds; a table may lack utterances
         may_take: of each table and each utterance of any table, sorted, whether it counts, bool, shape
             ``(n_folds, n)``; None for all
+        manifest: tells which utterances the labels are of that a model read; None: all of them are recorded
 
     Returns:
         without utterances of which no table counts; see ``out_of_fold``
@@ -141,10 +160,32 @@ def joined(tables: Sequence[Predictions], may_take: np.ndarray | None = None) ->
         attributes=_mean(tables, "attributes", ids, takes),
         training_prior=np.mean(priors, axis=0) if len(priors) == len(tables) else None,
         embedding=None,
-        fitted_on=(),
+        provenance=_provenance(tables, ids, takes, manifest),
         device=join(table.device for table in tables if table.device is not None),
         precision=join(table.precision for table in tables if table.precision is not None),
     )
+
+
+def _provenance(
+    tables: Sequence[Predictions], ids: np.ndarray, takes: np.ndarray, manifest: Manifest | None
+) -> Provenance:
+    """Return the record of the joined table: of each model's the splits that hold an utterance which it is taken for.
+
+    Args:
+        tables: of the models
+        ids: of the joined table, shape ``(n,)``
+        takes: of each table and utterance whether it is taken, bool, shape ``(n_folds, n)``
+        manifest: of the corpus; None: all that any model read
+    """
+    if manifest is None:
+        return Provenance.joined(table.provenance for table in tables)
+    records = []
+    for table, taken in zip(tables, takes, strict=True):
+        rows = manifest.frame[np.isin(manifest.ids.astype(str), ids[taken].astype(str))]
+        here = {*rows["split"], *(name for row in rows["subsets"] for name in row)}
+        fitted, chosen = ({*getattr(table.provenance, name)} & here for name in NAMES[:2])
+        records.append(Provenance(tuple(fitted), tuple(chosen), table.provenance.not_recorded, out_of_fold=True))
+    return Provenance.joined(records)
 
 
 def _ids(tables: Sequence[Predictions]) -> np.ndarray:

@@ -8,9 +8,9 @@ and ``turn`` are in the file where the corpus has dialogues, and null in memory 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Manifest:
         notice: a sentence shown with all scores of the corpus, may be empty
         labels: scored emotions in order, without O and X
         attribute_scale: lowest and highest value of arousal, valence and dominance
+        names_in_corpus: of the view of a fold, what its splits and subsets are called in the corpus
     """
 
     frame: pd.DataFrame
@@ -66,6 +67,7 @@ class Manifest:
     labels: tuple[str, ...]
     attribute_scale: tuple[float, float] = (1.0, 7.0)
     notice: str = ""
+    names_in_corpus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -95,12 +97,22 @@ class Manifest:
             raise InputError(f"the manifest has no split or subset {name!r}, it has {known}")
         return inside
 
+    def own_names(self, name: str) -> tuple[str, ...]:
+        """Return what a split or subset is called in the corpus; of the view of a fold, the parts that hold it."""
+        return self.names_in_corpus.get(name, (name,))
+
     def truth(self, labels: Sequence[str] | None = None) -> np.ndarray:
-        """Return label indices, shape ``(n,)``; -1 where the emotion is missing or not among ``labels``."""
+        """Return label indices, shape ``(n,)``; -1 where the emotion is missing or not among ``labels``.
+
+        For scores: nothing is recorded. What is fitted or chosen reads labels by ``tables.truth.labels_of``.
+        """
         return indices(self.frame["emotion"].tolist(), self.labels if labels is None else labels)
 
     def attributes(self, names: Sequence[str] = ATTRIBUTES) -> np.ndarray:
-        """Return attribute values on the corpus's scale, float64, shape ``(n, n_names)``, NaN where missing."""
+        """Return attribute values on the corpus's scale, float64, shape ``(n, n_names)``, NaN where missing.
+
+        For scores, as ``truth``.
+        """
         return self.frame[list(names)].to_numpy(dtype=np.float64)
 
 
@@ -117,15 +129,13 @@ def write(path: Path, manifest: Manifest) -> None:
     frame = manifest.frame.sort_values("utterance_id", kind="stable").reset_index(drop=True)
     _parquet.check_ids(path, frame["utterance_id"].tolist())
     fields, columns = [], []
-    for field in SCHEMA:
-        values: list[Any] = (
-            [_plain(value) for value in frame[field.name]] if field.name in frame else [None] * len(frame)
-        )
-        if field.name == "votes":
+    for each in SCHEMA:
+        values: list[Any] = [_plain(value) for value in frame[each.name]] if each.name in frame else [None] * len(frame)
+        if each.name == "votes":
             values = [None if v is None else json.dumps({k: int(v[k]) for k in sorted(v)}) for v in values]
-        if field.name not in OPTIONAL or any(value is not None for value in values):
-            fields.append(field)
-            columns.append(pa.array(values, type=field.type))
+        if each.name not in OPTIONAL or any(value is not None for value in values):
+            fields.append(each)
+            columns.append(pa.array(values, type=each.type))
     metadata = {
         "corpus": manifest.corpus,
         "notice": manifest.notice,

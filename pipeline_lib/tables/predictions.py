@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import _parquet
+from pipeline_lib.tables.provenance import UNKNOWN, Provenance
 
 SUM_TOLERANCE = 1e-6
 
@@ -30,7 +31,7 @@ class Predictions:
         attribute_names: the attributes' columns
         attributes: on the corpus's scale, float64, shape ``(n, n_attributes)``
         embedding: float32, shape ``(n, width)``
-        fitted_on: subsets on which something of it was fitted; a score there is resubstitution
+        provenance: splits whose labels it was fitted or chosen on; without one, that it is not recorded
         device: kind of device that the expert predicted on; None of a fused table, and in files of older code
         precision: of its forward pass, None likewise
     """
@@ -43,9 +44,24 @@ class Predictions:
     attribute_names: tuple[str, ...] = ()
     attributes: np.ndarray | None = None
     embedding: np.ndarray | None = None
-    fitted_on: tuple[str, ...] = ()
+    provenance: Provenance = UNKNOWN
     device: str | None = None
     precision: str | None = None
+
+    def __post_init__(self) -> None:
+        """Name the table where it is made without a record."""
+        if self.provenance is UNKNOWN:
+            object.__setattr__(self, "provenance", Provenance(not_recorded=(self.expert,)))
+
+    @property
+    def fitted_on(self) -> tuple[str, ...]:
+        """Splits and subsets on which something of it was fitted; a score there is resubstitution."""
+        return self.provenance.fitted_on
+
+    @property
+    def chosen_on(self) -> tuple[str, ...]:
+        """Splits and subsets on which something of it was chosen."""
+        return self.provenance.chosen_on
 
     def __len__(self) -> int:
         return len(self.utterance_ids)
@@ -79,7 +95,7 @@ def write(path: Path, predictions: Predictions) -> None:
         "labels": list(predictions.labels),
         "trained_prior": None if prior is None else [float(p) for p in prior],
         "attribute_names": list(predictions.attribute_names),
-        "fitted_on": list(predictions.fitted_on),
+        **predictions.provenance.entries(),
         "device": predictions.device,
         "precision": predictions.precision,
     }
@@ -101,7 +117,7 @@ def read(path: Path) -> Predictions:
         labels=tuple(metadata["labels"]),
         training_prior=None if prior is None else np.array(prior, dtype=np.float64),
         attribute_names=tuple(metadata["attribute_names"]),
-        fitted_on=tuple(metadata["fitted_on"]),
+        provenance=Provenance.of(metadata, metadata["expert"]),
         device=metadata.get("device"),
         precision=metadata.get("precision"),
         **arrays,

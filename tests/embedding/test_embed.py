@@ -20,6 +20,7 @@ from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.network import AdaptationSettings, HeadSettings, PoolingSettings
 from pipeline_lib.tables import embeddings
+from pipeline_lib.tables.provenance import Provenance
 from tests.embedding.conftest import TEXTS
 from tests.embedding.runs import run
 
@@ -159,10 +160,14 @@ def test_a_tuned_encoder_is_embedded_just_like_a_frozen_one(method, corpus, entr
         for key, parameter in network.named_parameters():
             if parameter.requires_grad and key.startswith("encoder."):
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(key))))
-    save_expert(tmp_path / "expert", network, settings)
+    record = {"fitted_on": ["train"], "chosen_on": ["dev"], "not_recorded": []} if method == "lora" else {}
+    save_expert(tmp_path / "expert", network, settings.model_copy(update=record))
     folder = run(corpus, entry("w2v_bert", encoder=None, expert=str(tmp_path / "expert")), tmp_path)
     frozen = run(corpus, entry("w2v_bert"), tmp_path, "frozen")
-    assert embeddings.read_info(folder).checkpoint == str(tmp_path / "expert")
+    info, inherited = embeddings.read_info(folder), Provenance(("train",), ("dev",))
+    assert info.checkpoint == str(tmp_path / "expert")
+    assert info.provenance == (inherited if record else Provenance(not_recorded=("expert",)))  # of older code
+    assert embeddings.read_info(frozen).provenance == Provenance()
     waveform = decoding.decode(tmp_path / "audio" / "u1.wav")
     with torch.no_grad():
         hidden = network.encoder(**network.encoder.prepare([(waveform,)]))["audio"]

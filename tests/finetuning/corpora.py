@@ -114,3 +114,8 @@ def joint(tones, **changes) -> FinetuningSettings:
         "predict": {"batch_size": 5},
     }
     return FinetuningSettings.parse(merged(entry, changes), "finetuning.joint")
+
+
+def is_read(corpus):
+    """Return which utterances' labels a training reads: those of train and dev."""
+    return corpus.mask("train") | corpus.mask("dev")

@@ -1,5 +1,6 @@
 """An expert a fold: each is what a hand-made run on the same split trains, killed or not, and sees none of its fold."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning import finetune
 from pipeline_lib.finetuning.folds import joined_curves
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.tables import manifest, predictions, transcripts
+from pipeline_lib.tables import folds, manifest, predictions, transcripts
+from pipeline_lib.tables.provenance import Provenance
 from stages.finetuning import main
 from tests.finetuning import corpora
 from tests.finetuning.runs import BOTH
@@ -56,6 +58,15 @@ def by_hand(corpus, fold):
     return replace(corpus, frame=corpus.frame.assign(split=splits, subsets=empty))
 
 
+@contextmanager
+def named_as_fold(corpus, fold):
+    """Let the record of labels name hand-made splits as the fold that they are."""
+    names = folds.view(corpus, fold).names_in_corpus
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest.Manifest, "own_names", lambda _, part: names[part])
+        yield
+
+
 def stage(folder, tones, corpus, entry, **changes):
     """Run the stage in a folder on a corpus and return the bytes of what it wrote, by path."""
     folder.mkdir(exist_ok=True)
@@ -93,7 +104,11 @@ def folded(tones, entry, tmp_path_factory):
 @pytest.fixture(scope="module")
 def hand_made(tones, entry, tmp_path_factory):
     """Return the bytes of one run a fold, whose splits are written out by hand."""
-    return [stage(tmp_path_factory.mktemp("hand"), tones, by_hand(tones.corpus, k), entry) for k in range(N_FOLDS)]
+    written = []
+    for fold in range(N_FOLDS):
+        with named_as_fold(with_folds(tones.corpus), fold):
+            written.append(stage(tmp_path_factory.mktemp("hand"), tones, by_hand(tones.corpus, fold), entry))
+    return written
 
 
 def test_the_folds_of_one_entry_equal_hand_made_runs_to_the_byte(folded, hand_made):
@@ -123,6 +138,8 @@ def test_the_table_is_out_of_fold(tones, folded):
     tables = [predictions.read(folder / f"predictions_folds/tones/fold{fold}.parquet") for fold in range(N_FOLDS)]
     assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert result.embedding is None and tables[0].embedding is not None
+    assert tables[0].provenance == Provenance(("fold1", "fold2"), ("fold0_dev",))
+    assert result.provenance == Provenance(out_of_fold=True)
     assert (result.device, result.precision) == ("cpu", "float32")
     for row, name in enumerate(result.utterance_ids):
         fold = fold_that_tests(name)

@@ -11,7 +11,7 @@ from pipeline_lib.finetuning.finetune import finetune
 from pipeline_lib.tables import folds, predictions
 from tests.finetuning import corpora
 from tests.finetuning.runs import BOTH
-from tests.finetuning.test_folds import N_FOLDS, SHORT, by_hand, with_folds
+from tests.finetuning.test_folds import N_FOLDS, SHORT, by_hand, named_as_fold, with_folds
 
 
 def paths(folder, name):
@@ -41,9 +41,10 @@ def test_each_fold_takes_its_own_encoder_and_what_one_modality_predicts_is_out_o
     alone = []
     for fold in range(N_FOLDS):
         hand = tmp_path / f"hand{fold}"
-        done = finetune(
-            "joint", joint(tuned / f"fold{fold}"), by_hand(corpus, fold), tones.root, None, **paths(hand, "joint")
-        )
+        with named_as_fold(folded, fold):
+            done = finetune(
+                "joint", joint(tuned / f"fold{fold}"), by_hand(corpus, fold), tones.root, None, **paths(hand, "joint")
+            )
         assert done is not None
         predictions.write(hand / "joint.parquet", done[0])
         assert (tables["joint"] / f"fold{fold}.parquet").read_bytes() == (hand / "joint.parquet").read_bytes()

@@ -16,7 +16,7 @@ from pipeline_lib.finetuning.logs import logs
 from pipeline_lib.finetuning.objective import Objective
 from pipeline_lib.finetuning.processes import accelerator_of
 from pipeline_lib.finetuning.steps import Steps
-from pipeline_lib.finetuning.targets import classes_of, targets_of
+from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.params.network import ImaginationSettings, MixerSettings, SharedTransformerSettings
 from tests.finetuning import corpora
 from tests.networks import joint_networks
@@ -202,7 +202,7 @@ def job_of(tones, settings, folder):
             settings=settings,
             utterances=utterances.fitted(network.encoder.branches),
             targets=targets,
-            classes=classes_of(tones.corpus, targets),
+            classes=targets.classes,
             train=train,
             dev=dev,
             accelerator=accelerator_of(settings, "cpu"),

@@ -1,10 +1,13 @@
 """The command, as DVC calls it."""
 
+import json
+
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import manifest, predictions, transcripts
+from pipeline_lib.tables.provenance import Provenance
 from stages.finetuning import main
 from tests.finetuning import corpora
 
@@ -34,6 +37,9 @@ def test_the_stage_writes_expert_predictions_and_curve(tones, paths, tmp_path):
     main("text", **paths)
     result = predictions.read(paths["out"] / "text.parquet")
     assert (result.expert, result.device, result.precision) == ("text", "cpu", "float32")
+    assert result.provenance == Provenance(("train",), ("dev",))
+    saved = json.loads((paths["models"] / "text" / "settings.json").read_text())
+    assert (saved["fitted_on"], saved["chosen_on"], saved["not_recorded"]) == (["train"], ["dev"], [])
     assert [file.name for file in (tmp_path / "predictions_alone" / "text").iterdir()] == ["none.txt"]  # not empty
     assert result.utterance_ids.tolist() == tones.corpus.ids.tolist()
     assert (paths["models"] / "text" / "adapter.safetensors").is_file()

@@ -10,6 +10,7 @@ from pipeline_lib.experts.utterances import from_manifest
 from pipeline_lib.finetuning.evaluation import Tally
 from pipeline_lib.finetuning.targets import targets_of
 from pipeline_lib.metrics.attributes import to_scale
+from pipeline_lib.tables.provenance import Provenance
 from tests.finetuning import corpora
 
 ATTRIBUTES = {"targets": {"attributes": ["arousal", "valence"]}, "losses": {"concordance": 1.0}}
@@ -43,9 +44,10 @@ def test_attributes_are_trained_on_a_range_and_predicted_on_the_corpuss_scale(to
     targets = {**ATTRIBUTES["targets"], "attribute_range": name}
     settings = corpora.settings(tones.w2v_bert, "audio", **{**ATTRIBUTES, "targets": targets})
     result = targets_of(tones.corpus, settings)
-    np.testing.assert_allclose(
-        result.on_scale(result.attributes), tones.corpus.attributes(["arousal", "valence"]), atol=1e-6
-    )
+    truth, read = tones.corpus.attributes(["arousal", "valence"]), corpora.is_read(tones.corpus)
+    np.testing.assert_allclose(result.on_scale(result.attributes)[read], truth[read], atol=1e-6)
+    assert np.isnan(result.attributes[~read]).all() and np.isfinite(truth[~read]).any()  # labels of test are not read
+    assert (result.emotion[~read] == -1).all() and result.read == Provenance(("train",), ("dev",))
 
 
 def test_an_utterance_without_any_target_is_not_trained_on(tones, audio):
@@ -163,11 +165,12 @@ def test_scores_are_the_metrics_of_the_scored_labels(tones):
     outputs = {"logits": rng.normal(size=(48, 4)), "attributes": rng.normal(size=(48, 2))}
     tally = Tally.empty(targets)
     tally.add(targets, np.arange(48), outputs, 0.0)
-    truth = tones.corpus.truth()
+    read = corpora.is_read(tones.corpus)
+    truth = np.where(read, tones.corpus.truth(), -1)
     guess = outputs["logits"][:, :3].argmax(axis=1)
     result = tally.scores()
     assert result["macro_f1"] == pytest.approx(macro_f1(truth[truth >= 0], guess[truth >= 0], 3))
     attributes, predicted = tones.corpus.attributes(["arousal", "valence"]), 4 + 3 * outputs["attributes"]
-    known = np.isfinite(attributes)
+    known = np.isfinite(attributes) & read[:, None]
     expected = np.mean([concordance(attributes[known[:, i], i], predicted[known[:, i], i]) for i in range(2)])
     assert result["mean_ccc"] == pytest.approx(expected, abs=1e-6)

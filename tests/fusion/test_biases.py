@@ -16,6 +16,7 @@ from pipeline_lib.fusion.fuse import fuse
 from pipeline_lib.fusion.interpolation import Interpolation
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.tables import predictions
+from pipeline_lib.tables.provenance import Provenance
 from tests.fusion.drawn import drawn
 from tests.fusion.experts import METHODS, NO_ATTRIBUTES, corpus, expert, pair, settings
 
@@ -153,7 +154,10 @@ def test_one_expert_may_have_biases(tmp_path):
 
 def test_a_vote_without_biases_and_attributes_is_fitted_on_nothing():
     of = corpus()
-    experts = [expert(of, name, i, fitted_on=("dev",), **NO_ATTRIBUTES) for i, name in enumerate(("audio", "text"))]
+    experts = [
+        expert(of, name, i, provenance=Provenance(("dev",)), **NO_ATTRIBUTES)
+        for i, name in enumerate(("audio", "text"))
+    ]
     result = fuse(experts, of, settings(method="vote"))
     assert result.fused.fitted_on == ("dev",) and result.fused.training_prior is None
     assert fuse(experts, of, settings(method="vote", class_biases=BIASES)).fused.fitted_on == ("dev", "dev_bal")

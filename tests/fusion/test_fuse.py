@@ -17,6 +17,7 @@ from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.provenance import Provenance
 from stages import fusion
 from tests.fusion.experts import LABELS, METHODS, NO_ATTRIBUTES, NO_POSTERIOR, corpus, expert, pair, settings
 
@@ -109,8 +110,10 @@ def test_attributes_alone_and_a_posterior_alone_can_be_fused():
 
 def test_what_an_experts_prior_was_fitted_on_is_passed_on():
     of = corpus()
-    result = fuse(pair(of, fitted_on=("dev", "dev_bal")), of, settings())
-    assert result.fused.fitted_on == ("dev", "dev_bal") and result.crossfitted.fitted_on == ("dev", "dev_bal")
+    result = fuse(pair(of, provenance=Provenance(("dev", "train"), ("dev_bal",))), of, settings())
+    assert result.fused.fitted_on == ("dev", "dev_bal", "train") and result.crossfitted.fitted_on == ("dev", "train")
+    assert result.fused.chosen_on == result.crossfitted.chosen_on == ("dev_bal",)
+    assert result.fused.provenance.not_recorded == ("text",)  # made without a record
 
 
 def test_the_fused_prior_is_mixed_counted_or_uniform():

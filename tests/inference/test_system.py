@@ -41,7 +41,8 @@ def folded(tones, tmp_path_factory):  # noqa: F811
 
 def same(table, expected):
     assert table.utterance_ids.tolist() == expected.utterance_ids.tolist()
-    assert (table.expert, table.labels, table.fitted_on) == (expected.expert, expected.labels, expected.fitted_on)
+    assert (table.expert, table.labels, table.provenance) == (expected.expert, expected.labels, expected.provenance)
+    assert table.provenance.is_recorded
     np.testing.assert_allclose(table.posterior, expected.posterior, rtol=0, atol=1e-6)
     if expected.attributes is not None:
         np.testing.assert_allclose(table.attributes, expected.attributes, rtol=0, atol=1e-4)

@@ -130,3 +130,20 @@ def test_a_relative_root_in_a_copy_of_dvc_exp_run_is_refused_by_its_reason(tmp_p
         with pytest.raises(InputError, match="does not exist") as error:
             check_root(CorpusSettings(reader="table", root="mine"))
         assert str(error.value).endswith("of the files that git tracks alone: give an absolute path") == is_copy
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "where"),
+    [
+        ("fusion", {"tuning": "test"}, "fusion.tuning is 'test', a test split; expected development data"),
+        ("fusion", {"tuning": "test2"}, "fusion.tuning is 'test2', a test split; expected development data"),
+        ("fusion", {"tuning": "test", "allow_test_tuning": True}, None),
+        ("scoring", {"chosen_on": "test"}, "scoring.comparison.chosen_on is 'test', a test split"),
+        ("scoring", {"chosen_on": "test", "allow_test_tuning": True}, None),
+    ],
+)
+def test_nothing_is_tuned_on_a_test_split(values, section, change, where):
+    settings = values["scoring"]["comparison"] if section == "scoring" else values["fusion"]
+    settings.update(change)
+    lines = [line for line in mistakes(values) if "a test split" in line]
+    assert lines == [] if where is None else lines[0].startswith(where)

@@ -50,7 +50,7 @@ def test_averaged_vectors_have_one_back_end_on_their_mean(made, layers):
     expected = by_scikit_learn(of, np.mean([vectors[layer] for layer in numbers], axis=0))
     np.testing.assert_allclose(table.posterior, expected, atol=1e-7)
     assert [*fitted.back_ends] == [tuple(numbers)]
-    assert (table.expert, table.labels, table.fitted_on, table.embedding) == ("mine", LABELS, (), None)
+    assert (table.expert, table.labels, table.fitted_on, table.embedding) == ("mine", LABELS, ("train",), None)
     np.testing.assert_array_equal(table.utterance_ids, of.ids)
 
 
@@ -75,7 +75,7 @@ def test_with_refit_the_layer_is_chosen_as_without_and_the_back_end_is_fitted_on
     chosen = [layer for (layer,) in once.back_ends]
     expected = np.mean([by_scikit_learn(of, vectors[layer], ("train", "dev")) for layer in chosen], axis=0)
     np.testing.assert_allclose(table.posterior, expected, atol=1e-7)
-    assert table.fitted_on == ("dev", "dev_filt")
+    assert table.fitted_on == ("dev", "train") and table.chosen_on == (("dev",) if layers == "best_on_dev" else ())
 
 
 def test_the_best_layer_on_dev_is_chosen_by_macro_f1_printed_kept_and_recorded(made, capsys):
@@ -87,7 +87,7 @@ def test_the_best_layer_on_dev_is_chosen_by_macro_f1_printed_kept_and_recorded(m
     assert scores[3] == max(scores.values()) and [*fitted.back_ends] == [(3,)]
     assert fitted.on_dev == pytest.approx(scores, abs=1e-12)
     np.testing.assert_allclose(table.posterior, posteriors[3], atol=1e-7)
-    assert table.fitted_on == ("dev", "dev_filt")
+    assert (table.fitted_on, table.chosen_on) == (("train",), ("dev",))
     line = f"rebalancing.mine.source.layers: 3 has the best macro-F1 on dev of the layers {{0: {scores[0]:.6f}, 2: "
     assert line in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def test_the_model_read_again_gives_the_same_bytes(made, tmp_path, method, sourc
     fitted, table = start(method=method, prior="uniform", **source)
     model.write(tmp_path / "m", fitted)
     again = model.read(tmp_path / "m")
-    assert (again.on_dev, again.fitted_on, again.settings) == (fitted.on_dev, fitted.fitted_on, fitted.settings)
+    assert (again.on_dev, again.provenance, again.settings) == (fitted.on_dev, fitted.provenance, fitted.settings)
     predictions.write(tmp_path / "first.parquet", table)
     predictions.write(tmp_path / "again.parquet", model.apply(again, read(again.settings, of, "mine")))
     assert (tmp_path / "first.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()

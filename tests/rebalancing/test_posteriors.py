@@ -231,7 +231,8 @@ def test_the_prior_that_the_probabilities_contain_is_replaced(tmp_path, monkeypa
     weighted = probabilities[:, [3, 2, 1]] / np.array(expected)
     np.testing.assert_allclose(table.posterior, weighted / weighted.sum(axis=1, keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(table.training_prior, np.full(3, 1 / 3))
-    assert table.expert == "other" and table.fitted_on == ()
+    assert table.expert == "other"
+    assert table.fitted_on == (("train",) if values["training_prior"] == "train" else ()) and table.chosen_on == ()
 
 
 def test_with_folds_the_table_is_that_of_every_fold(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from pipeline_lib.rebalancing.backend import BackEnd
 from pipeline_lib.rebalancing.rebalance import rebalance
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 from tests.rebalancing.made import LABELS, corpus, expert, settings
 
 
@@ -73,11 +74,11 @@ def test_given_shares_are_divided_by_their_sum():
 
 def test_the_developments_prior_is_counted_without_o_and_x_and_recorded_as_fitted_there():
     of = corpus()
-    result = rebalance(expert(of, fitted_on=("elsewhere",)), of, settings(prior="development"))
+    result = rebalance(expert(of, provenance=Provenance(("elsewhere",), ("dev",))), of, settings(prior="development"))
     emotions = of.frame["emotion"][of.frame["split"] == "dev"]
     counts = np.array([(emotions == label).sum() for label in LABELS])
     np.testing.assert_allclose(result.training_prior, counts / counts.sum())
-    assert result.fitted_on == ("elsewhere", "dev", "dev_filt")
+    assert result.provenance == Provenance(("dev", "elsewhere"), ("dev",))
 
 
 def test_em_estimates_the_prior_of_the_split_without_its_labels():

@@ -74,7 +74,7 @@ def test_an_embedding_has_a_table_a_model_a_curve_and_metrics(tmp_path, monkeypa
     table = model.apply(fitted, read(fitted.settings, of, "layers"))
     stored = predictions.read(Path("data/rebalanced/layers.parquet"))
     np.testing.assert_array_equal(table.posterior, stored.posterior)
-    assert stored.fitted_on == ("dev", "dev_filt")
+    assert (stored.fitted_on, stored.chosen_on) == (("dev", "train"), ())
     lines = Path("metrics/plots/layers/layers.csv").read_text().splitlines()
     assert lines[0] == "layer,macro_f1,ua" and [line.split(",")[0] for line in lines[1:]] == ["0", "2", "3"]
     metrics = json.loads(Path("metrics/rebalancing/layers.json").read_text())

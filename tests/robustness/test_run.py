@@ -16,6 +16,7 @@ from pipeline_lib.robustness import report
 from pipeline_lib.robustness.levels import CLEAN, Level
 from pipeline_lib.robustness.plan import plan
 from pipeline_lib.robustness.run import compute
+from pipeline_lib.tables.provenance import Provenance
 from tests.robustness import corpora
 
 NOTHING = {"split": None, "conditions": None, "given": (), "noise": None, "responses": None, "seed": 1, "largest": None}
@@ -84,7 +85,10 @@ def test_a_system_that_was_fitted_on_what_is_altered_is_marked(finished):
     chosen, levels = finished
     fitted = {"audio": ("fold1",), "best_layer": ("dev_bal", "train")}  # the altered utterances have no dev_bal
     marked = {
-        level: replace(result, tables={name: replace(result.tables[name], fitted_on=fitted[name]) for name in fitted})
+        level: replace(
+            result,
+            tables={name: replace(result.tables[name], provenance=Provenance(fitted[name])) for name in fitted},
+        )
         for level, result in levels.items()
     }
     record = report.scored(chosen, marked)

@@ -5,6 +5,7 @@ import pandas as pd
 
 from pipeline_lib.tables.manifest import SCHEMA, Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 LABELS = ("anger", "neutral", "sadness")
 SPLITS = {"train": 3, "dev": 3, "test": 4}  # speakers of each
@@ -27,7 +28,9 @@ def drawn_manifest(seed=1, utterances=12, notice="drawn numbers", speakers=SPLIT
     return Manifest(frame.astype({"audio_sha256": object}), "drawn", LABELS, (1.0, 7.0), notice)
 
 
-def drawn_predictions(manifest, name, seed, skill=2.0, labels=LABELS, fitted_on=(), attributes=True, rows=None):
+def drawn_predictions(
+    manifest, name, seed, skill=2.0, labels=LABELS, fitted_on=(), attributes=True, rows=None, chosen_on=()
+):
     """Return a posterior that leans to the truth by ``skill`` logits, and noisy attributes."""
     generator = np.random.default_rng(seed)
     n, truth = len(manifest), manifest.truth(labels)
@@ -37,4 +40,5 @@ def drawn_predictions(manifest, name, seed, skill=2.0, labels=LABELS, fitted_on=
     noisy = manifest.attributes() + generator.normal(size=(n, 3))
     rows = np.ones(n, dtype=bool) if rows is None else rows
     columns = {"attribute_names": ("arousal", "valence", "dominance"), "attributes": noisy[rows]} if attributes else {}
-    return Predictions(manifest.ids[rows], name, tuple(labels), posterior[rows], fitted_on=fitted_on, **columns)
+    columns["provenance"] = Provenance(fitted_on, chosen_on)
+    return Predictions(manifest.ids[rows], name, tuple(labels), posterior[rows], **columns)

@@ -178,9 +178,11 @@ def test_the_better_expert_is_chosen_on_development_and_compared_on_the_other_sp
     assert "fused_minus_best" not in scores["dev_filt"] and "fused_minus_best" not in scores["dev_bal"]
 
 
-def test_the_split_that_chose_the_better_expert_is_not_compared_on_even_where_nothing_was_fitted():
+def test_a_split_that_only_chose_the_better_expert_is_compared_on_with_a_mark():
     scores = compared(["dev_filt", "dev_bal", "test"], fitted_on=()).scores
-    assert [split for split in ("dev_filt", "dev_bal", "test") if "fused_minus_best" in scores[split]] == ["test"]
+    differences = {split: scores[split]["fused_minus_best"] for split in ("dev_filt", "dev_bal", "test")}
+    marks = {split: values.get("chosen_on") for split, values in differences.items()}
+    assert marks == {"dev_filt": ["dev_filt"], "dev_bal": ["dev_filt"], "test": None}
 
 
 def test_concordances_are_compared_alike():
@@ -261,11 +263,12 @@ def test_f1_by_label_is_scikit_learns_with_an_interval_where_five_speakers_have_
     assert f"| a | {labels['anger']['f1']:.3f} [—] | {labels['neutral']['f1']:.3f} [" in report(scored, options)
 
 
-def test_a_comparison_on_tuned_splits_only_is_not_made_and_said():
+def test_a_comparison_on_what_a_side_was_fitted_on_is_refused_and_a_warning_says_so():
     scored = compared(["dev_filt", "dev_bal"])
-    assert (
-        "fused is compared on no split: each of ['dev_filt', 'dev_bal'] tuned something or is empty" in scored.warnings
-    )
+    why = "fused was fitted there (dev_bal) and not cross-fitted"
+    for split in ("dev_filt", "dev_bal"):
+        assert f"{split}: fused is not compared with audio: {why}" in scored.warnings
+        assert "fused_minus_best" not in scored.scores[split]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +277,7 @@ def test_a_comparison_on_tuned_splits_only_is_not_made_and_said():
         ({"plotted_split": "test2"}, "plotted_split is 'test2', expected one of splits"),
         ({"comparison": {"against": ["video"]}}, "comparison names the system 'fused', expected one of tables"),
         ({"tables": {"a/b": "x.parquet"}}, "tables names the system 'a/b'"),
+        ({"tables": {"a_selection": "x.parquet"}}, "tables names 'a_selection'; _resubstitution and _selection mark"),
         ({"tables": {}}, "scoring.tables"),
         ({"intervals": {"confidence": 1.5}}, "scoring.intervals.confidence is 1.5"),
         ({"intervals": {"method": "bca"}}, "scoring.intervals.method is 'bca', expected 'jackknife_t' or 'percentile'"),

@@ -13,8 +13,21 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.storage import checksummed_json
 from pipeline_lib.tables import embeddings
 from pipeline_lib.tables.embeddings import Info, to_dtype
+from pipeline_lib.tables.provenance import Provenance
 
-INFO = Info("hubert", "org/model", "abc", "audio", 4, 50.0, (0, 2), "mean_std", True, 5)
+INFO = Info(
+    "hubert",
+    "org/model",
+    "abc",
+    "audio",
+    4,
+    50.0,
+    (0, 2),
+    "mean_std",
+    True,
+    5,
+    provenance=Provenance(("train",), ("dev",)),
+)
 IDS = ["a", "b", "c", "d", "e"]
 
 

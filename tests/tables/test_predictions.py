@@ -9,6 +9,7 @@ import pytest
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables import _parquet, predictions
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 
 WHOLE = Predictions(
     utterance_ids=np.array(["a", "b", "c"], dtype=object),
@@ -19,14 +20,14 @@ WHOLE = Predictions(
     attribute_names=("arousal", "valence"),
     attributes=np.array([[1.0, 7.0], [2.5, 3.5], [4.0, 4.0]]),
     embedding=np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
-    fitted_on=("dev_bal",),
+    provenance=Provenance(("dev_bal", "train"), ("dev",)),
 )
 ARRAYS = ("posterior", "training_prior", "attributes", "embedding")
 
 
 def same(found, expected):
     assert found.utterance_ids.tolist() == expected.utterance_ids.tolist()
-    for name in ("expert", "labels", "attribute_names", "fitted_on"):
+    for name in ("expert", "labels", "attribute_names", "provenance"):
         assert getattr(found, name) == getattr(expected, name)
     for name in ARRAYS:
         one, two = getattr(found, name), getattr(expected, name)
