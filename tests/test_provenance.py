@@ -237,6 +237,18 @@ def test_train_carries_a_mark_and_no_p_and_what_was_chosen_another_mark_and_a_ma
     assert result.scores["provenance"]["fused"] == {"fitted_on": ["train"], "chosen_on": ["dev"], "not_recorded": []}
 
 
+def test_the_crossfitted_half_is_left_out_where_no_split_is_its_tuning_set():
+    of, names = drawn_manifest(), ("audio", "fused_crossfitted")
+    tables = [drawn_predictions(of, "audio", 1), drawn_predictions(of, "fused", 2, rows=of.mask("dev_bal"))]
+    values = {"splits": ["train", "test"], "tables": {name: f"data/{name}.parquet" for name in names}}
+    options = ScoringSettings.parse(values | {"comparison": {"against": []}, "bootstrap": {"samples": 100}}, "scoring")
+    systems = [align(name, Path(name), table, of) for name, table in zip(names, tables)]
+    result = score(of, systems, options)
+    assert {*result.scores["test"]} == {"audio"} and any(
+        warning.startswith("fused_crossfitted is left out") for warning in result.warnings
+    )
+
+
 def test_what_was_fitted_without_crossfitting_is_not_compared():
     result, _ = scored(["dev_bal", "test"], RECORDS)
     assert "fused_minus_best" not in result.scores["dev_bal"] and "fused_minus_best" in result.scores["test"]

@@ -76,25 +76,25 @@ def view(manifest: Manifest, fold: int) -> Manifest:
     others = {name_of(number) for number in range(count(manifest))}
     splits = manifest.frame["split"].to_numpy(dtype=object).copy()
     subsets: list[list[str]] = []
+    trained: set[str] = set()
     for row, names in enumerate(manifest.frame["subsets"]):
         if inside[row]:
             splits[row] = "test" if own in names else "dev" if f"{own}_dev" in names else "train"
+            trained |= others & {*names} if splits[row] == "train" else set()
         general = [name for name in names if name.split("_", 1)[0] not in others]
         subsets.append([*general, *(part for part in DEVELOPMENT[1:] if f"{own}_{part}" in names)])
     frame = manifest.frame.assign(split=splits, subsets=pd.Series(subsets, dtype=object))
-    return replace(manifest, frame=frame, names_in_corpus=_names_in_corpus(manifest, own, splits))
+    return replace(manifest, frame=frame, names_in_corpus=_names_in_corpus(manifest, own, trained))
 
 
-def _names_in_corpus(manifest: Manifest, own: str, splits: np.ndarray) -> dict[str, tuple[str, ...]]:
+def _names_in_corpus(manifest: Manifest, own: str, trained: set[str]) -> dict[str, tuple[str, ...]]:
     """Return what the splits and subsets of a fold's view are called in the corpus.
 
     Its training part, which has no name, is named by the other folds that it is of: all of them, its development part
     included, without the utterances of its test.
     """
-    fold = fold_of(manifest)
-    names = {"train": [name_of(int(each)) for each in np.unique(fold[(splits == "train") & (fold >= 0)])]}
-    names |= {"test": [own]} | {part: [f"{own}_{part}"] for part in DEVELOPMENT}
-    outside = manifest.frame[fold < 0]
+    names = {"train": sorted(trained), "test": [own]} | {part: [f"{own}_{part}"] for part in DEVELOPMENT}
+    outside = manifest.frame[manifest.frame["split"] != SPLIT]
     kept = {*outside["split"], *(name for row in outside["subsets"] for name in row)}
     return {name: (*of_folds, *({name} & kept)) for name, of_folds in names.items()}
 
@@ -103,7 +103,7 @@ def out_of_fold(manifest: Manifest, tables: Sequence[Predictions]) -> Prediction
     """Return one table of all folds: every utterance as the model that was not trained on it predicts it.
 
     An utterance outside of the folds has the mean of the models' posteriors and of their attributes. Embeddings of
-    different models share no space: there are none. ``training_prior`` is the mean of the folds' priors;
+    different models share no space: there are none. ``training_prior`` is the mean of the folds' priors.
     Of a model's ``provenance`` only what holds an utterance that it predicts here remains: nothing, unless a model read
     labels of its own fold. Device and precision are all folds'.
 
