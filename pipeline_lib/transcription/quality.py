@@ -71,8 +71,8 @@ def measure(
     metrics["all"] = _of(references, texts, speakers, normaliser)
     for split in sorted(set(splits)):
         rows = [i for i, name in enumerate(splits) if name == split]
-        chosen = ([column[i] for i in rows] for column in (references, texts, speakers))
-        metrics[split] = _of(*chosen, normaliser)
+        of_references, of_texts, of_speakers = ([column[i] for i in rows] for column in (references, texts, speakers))
+        metrics[split] = _of(of_references, of_texts, of_speakers, normaliser)
     return metrics
 
 
