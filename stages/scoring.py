@@ -9,7 +9,7 @@ from pipeline_lib.params.base import read_params, read_value
 from pipeline_lib.params.scoring import ScoringSettings, leave_out_fusion
 from pipeline_lib.scoring.audit import audit, records, sentence
 from pipeline_lib.scoring.audit_page import page, table
-from pipeline_lib.scoring.contamination import checkpoints, contamination
+from pipeline_lib.scoring.contamination import contamination, names_of, used_checkpoints
 from pipeline_lib.scoring.headline import headline_system, summary
 from pipeline_lib.scoring.learning import read_curves, section
 from pipeline_lib.scoring.lineage import cautions_of_given
@@ -37,9 +37,9 @@ def main(
     named_splits.refuse_wrong(corpus)
     tables = {name: Path(path) for name, path in settings.tables.items()}
     systems = [align(name, path, predictions.read(path), corpus) for name, path in tables.items()]
-    used = [name for section in ("finetuning", "embedding") for name in checkpoints(params[section])]
+    seen = contamination(used_checkpoints(params), names_of(params["corpus"], corpus.corpus))
     scored = score(corpus, systems, settings, params)
-    scored.warnings[:0] = [*contamination(used, corpus.corpus), *cautions_of_given(settings.tables, params)]
+    scored.warnings[:0] = [*seen.warnings, *cautions_of_given(settings.tables, params)]
     scored.warnings[:0] = [*crossed.sentences(), *cautions_of_tuning(params)]
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
@@ -51,7 +51,7 @@ def main(
     atomic.write_file(out / "audit.csv", table(listed, corpus.labels))
     root = read_value("corpus.root")
     atomic.write_file(out / "audit.html", page(audited, listed, corpus.corpus, corpus.notice, root, out))
-    notes = [crossed.protocol, ""] if crossed.protocol else []
+    notes = [line for note in (crossed.protocol, *seen.notes) if note for line in (note, "")]
     notes += section(read_curves(settings.tables, rebalancing), sentence(audited))
     atomic.write_file(out / "report.md", report(scored, settings, notes))
     write_plots(out / "plots", corpus, systems, settings)

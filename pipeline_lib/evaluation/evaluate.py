@@ -20,7 +20,7 @@ from pipeline_lib.inference.system import CROSSFITTED, apply
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.corpus import CorpusSettings
-from pipeline_lib.scoring.contamination import checkpoints, contamination
+from pipeline_lib.scoring.contamination import contamination, used_checkpoints
 from pipeline_lib.scoring.splits import is_resubstitution
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.scoring.tuning import cautions_of_tuning
@@ -137,9 +137,8 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     """Return what makes the score another than that of an unseen corpus."""
     cautions = []
     params = read_params(system.folder / PARAMS)
-    used = [each for key in ("finetuning", "embedding") for each in checkpoints(params[key])]
-    cautions += cautions_of_tuning(params)
-    cautions += contamination(used, settings.reader if settings.reader != "table" else manifest.corpus)
+    seen = contamination(used_checkpoints(params), [manifest.corpus, settings.reader])
+    cautions += [*cautions_of_tuning(params), *seen.warnings, *seen.notes]
     own = system.folder / "data" / "manifest.parquet"
     if own.is_file():
         known = {*manifests.read(own).frame["audio_sha256"].dropna()}

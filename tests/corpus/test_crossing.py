@@ -93,7 +93,7 @@ def test_texts_of_six_words_and_speakers_in_two_spellings_are_named(tmp_path, ow
     long, short = "I never said that I would go", "no I will not go"
     rows = [(0, "train", "TRAINS0", long), (1, "train", "b", short), (2, "dev", "c", f"[sigh] {long.upper()}!"),
             (3, "dev", "d", short), (4, "test", "trains0", "we met him by the old mill"), (5, "test", "f", long),
-            (6, "train", "b", "one of six words in it"), (7, "test", "f", "another of six words or more")]  # fmt: skip
+            (6, "train", "b", "one with six words in it"), (7, "test", "f", "another one of six words")]  # fmt: skip
     own([(f"{i}.wav", *row) for i, *row in rows])
     collected = collect(settings("table"))
     assert rows_of(collected) == [
