@@ -4,12 +4,12 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import WITH_DIALOGUES, table_path
+from pipeline_lib.params.mistakes import choose, nearest
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import Params
 
@@ -28,7 +28,18 @@ def wrong_table(params: Params) -> list[str]:
     if len(header) < 2:
         return []
     table = f"{Path(params.corpus.root) / params.corpus.table.file} has no column"
-    return [f"{table} {name!r}{_meant(name, header)}, which {why}" for name, why in _needed(params, header)]
+    return [
+        f"{table} {name!r}, which {why}; expected it among {header}{_column(name, header)}"
+        for name, why in _needed(params, header)
+    ]
+
+
+def _column(name: str, header: list[str]) -> str:
+    """Return cause and fix for a column that the header lacks."""
+    near = nearest(name, header)
+    if near is None:
+        return f" (a column of another name?); rename the one that holds it to {name!r}, or change what reads it"
+    return f" (misspelt as {near!r}?); rename it to {name!r}"
 
 
 def unknown_splits(params: Params) -> list[str]:
@@ -43,8 +54,8 @@ def unknown_splits(params: Params) -> list[str]:
         return []
     known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
-        f"{where} names {name!r}, which is no split and no subset{_meant(name, known)}; expected one of {known},"
-        " or test2, fold0 ..."
+        f"{where} names {name!r}, which is no split and no subset, expected one of {known} or test2, fold0 ..."
+        f"{choose(name, known, ' (a split of another corpus?); name one of these')}"
         for where, name in _named_splits(params)
         if name not in known and not NUMBERED.fullmatch(name)
     ]
@@ -140,11 +151,6 @@ def _subsets(params: Params) -> set[str] | None:
     return {name.strip() for cell in cells for name in cell.split(";") if name.strip()}
 
 
-def _meant(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def _layers(params: Params) -> list[str]:
     """Return the layers beyond those of an encoder in a local folder; 0 is what enters its first block."""
     depths = {name: _depth(params, name) for name in params.embedding}
@@ -182,6 +188,7 @@ def _epochs(params: Params) -> list[str]:
     return [
         f"finetuning.{name}.early_stopping.every is {expert.early_stopping.every}, and its phases have {epochs} epochs"
         f" in all; expected at most {epochs}"
+        " (more than are trained?); lower it, or train longer"
         for name, expert in params.finetuning.items()
         if expert.early_stopping.every > (epochs := sum(phase.epochs for phase in expert.phases.values()))
     ]
@@ -191,6 +198,7 @@ def _rates(params: Params) -> list[str]:
     low, high = LEARNING_RATES
     return [
         f"finetuning.{name}.phases.{phase}.{key} is {rate:g}, expected between {low:g} and {high:g}"
+        f" (a power of ten, or a minus in the exponent?); write it as 1e-4 for example"
         for name, expert in params.finetuning.items()
         for phase, settings in expert.phases.items()
         for key in ("learning_rate", "head_learning_rate")

@@ -17,6 +17,7 @@ RESERVED = (
     "over_folds",
     "beside_baselines",
     "expected",
+    "made_on",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 
@@ -102,7 +103,10 @@ class ScoringSettings(Settings):
                 where = "also among tables" if name in self.tables else "not among baselines"
                 raise ValueError(f"not_computed names {name!r}, which is {where}: remove it there")
         if self.plotted_split not in self.splits:
-            raise ValueError(f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits}")
+            raise ValueError(
+                f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits} (a split that was"
+                " renamed or left out?); set plotted_split to one of them"
+            )
         if self.comparison.against:
             for name in (self.comparison.system, *self.comparison.against):
                 if name not in self.tables:
