@@ -79,6 +79,7 @@ def test_processor_threads_and_libraries_are_described(tmp_path, monkeypatch):
     values = made_on(tmp_path / "cpuinfo")
     assert values["processor"] == "Some CPU" and values["instructions"] == ["avx", "avx2", "avx512f"]
     assert values["environment"]["OMP_NUM_THREADS"] == "3" and values["libraries"]["numpy"] == np.__version__
+    assert any(pool.startswith("openblas") and pool.endswith(" threads") for pool in values["pools"])
     assert json.loads(json.dumps(made_on(tmp_path / "none")))["instructions"] == []
 
 

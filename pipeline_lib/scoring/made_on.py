@@ -32,7 +32,7 @@ def made_on(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
         "instructions": [name for name in INSTRUCTIONS if name in flags],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
-        "blas": sorted({f"{each['internal_api']} {each.get('version')}" for each in threadpool_info()}),
+        "pools": sorted({_pool(each) for each in threadpool_info()}),
         "python": platform.python_version(),
         "libraries": {name: installed for name in LIBRARIES if (installed := _version(name))},
     }
@@ -46,6 +46,12 @@ def _described(cpuinfo: Path) -> dict[str, str]:
         return {}
     fields = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in fields}
+
+
+def _pool(info: dict[str, Any]) -> str:
+    """Return a library that computes in threads, in a phrase: "openblas 0.3.33 Zen, 2 threads"."""
+    named = (info["internal_api"], info.get("version"), info.get("architecture"))
+    return f"{' '.join(str(each) for each in named if each)}, {info['num_threads']} threads"
 
 
 def _version(name: str) -> str | None:
