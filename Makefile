@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 RECIPES ?= taltech
 NEMO ?= yes
 LOCK ?= yes
-BIN := .venv/bin
-INSTALLED := .venv/installed$(if $(filter no,$(NEMO)),_without_nemo)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed$(if $(filter no,$(NEMO)),_without_nemo)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WITHOUT_NEMO := pipeline,qlora,cluster,egemaps,predict,test
 LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation
@@ -19,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # LOCK=no: the same versions without hashes, where there is no lock (macOS, ARM).
 # `make install NEMO=no` leaves out NeMo (Canary) and what it alone brings, for transcription.engine whisper or reference.
 $(INSTALLED): pyproject.toml constraints.txt requirements/build.txt requirements/base.txt requirements/asr.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 ifneq ($(LOCK),no)
 	$(LOCKED) -r requirements/build.txt
 	$(LOCKED) -r requirements/base.txt $(if $(filter no,$(NEMO)),,-r requirements/asr.txt)

@@ -13,6 +13,7 @@ from pipeline_lib.scoring.contamination import contamination, names_of, used_che
 from pipeline_lib.scoring.headline import headline_system, summary
 from pipeline_lib.scoring.learning import read_curves, section
 from pipeline_lib.scoring.lineage import cautions_of_given
+from pipeline_lib.scoring.made_on import KEY, made_on
 from pipeline_lib.scoring.plots import write_plots, write_systems
 from pipeline_lib.scoring.report import below_baselines, not_computed, report
 from pipeline_lib.scoring.score import score
@@ -43,7 +44,8 @@ def main(
     scored.warnings[:0] = [*crossed.sentences(), *cautions_of_tuning(params)]
     for warning in [*below_baselines(scored.scores), *not_computed(settings), *scored.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
-    for name, values in (("details", scored.scores), ("scores", summary(scored.scores, settings))):
+    details = scored.scores | {KEY: made_on()}
+    for name, values in (("details", details), ("scores", summary(scored.scores, settings))):
         atomic.write_file(out / f"{name}.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     headline = next(system for system in systems if system.name == headline_system(settings))
     audited = audit(corpus, headline, settings.splits, settings.audit.recordings)

@@ -66,7 +66,10 @@ def test_every_input_error_is_one_sentence(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "params.yaml can be run\n", "")
     done = CliRunner().invoke(app, ["check", "--params", str(tmp_path / "none.yaml")])
     assert done.exit_code == 1
-    assert done.stderr == f"error: {tmp_path}/none.yaml does not exist; commands are run from the project's root\n"
+    assert done.stderr == (
+        f"error: {tmp_path}/none.yaml does not exist, expected below the project's root, where dvc.yaml is and commands"
+        f" are run (is {Path.cwd()} another folder?); cd to the project, or write the file by ser apply default\n"
+    )
 
 
 def test_the_schema_is_written_where_asked(tmp_path):

@@ -16,6 +16,7 @@ NOT_RESULTS = {
     Path("pipeline_lib/interrupt.py"),
     Path("pipeline_lib/params/executor.py"),
     Path("pipeline_lib/params/machine.py"),
+    Path("pipeline_lib/params/mistakes.py"),
     Path("pipeline_lib/telemetry.py"),
     Path("pipeline_lib/params/named_splits.py"),
     Path("pipeline_lib/tables/named_splits.py"),

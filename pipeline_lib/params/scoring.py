@@ -19,6 +19,7 @@ RESERVED = (
     "expected",
     "intervals",
     "provenance",
+    "made_on",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 MARKS = ("_resubstitution", "_selection")  # of a system's name on a split: fitted there, only chosen there
@@ -119,7 +120,10 @@ class ScoringSettings(Settings):
                 where = "also among tables" if name in self.tables else "not among baselines"
                 raise ValueError(f"not_computed names {name!r}, which is {where}: remove it there")
         if self.plotted_split not in self.splits:
-            raise ValueError(f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits}")
+            raise ValueError(
+                f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits} (a split that was"
+                " renamed or left out?); set plotted_split to one of them"
+            )
         if self.comparison.against:
             for name in (self.comparison.system, *self.comparison.against):
                 if name not in self.tables:
