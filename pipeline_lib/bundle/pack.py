@@ -30,7 +30,7 @@ PACKAGE = "speech-emotion-pipeline"
 LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "peft", "soxr", "soundfile")
 ENGINES = {"canary": ("nemo_toolkit",), "whisper": (), "reference": ()}
 DETAILS = ("metrics/scoring/details.json", "metrics/details.json")
-PROVENANCE = ("fitted_on", "chosen_on", "out_of_fold")
+PROVENANCE = ("fitted_on", "chosen_on", "not_recorded", "out_of_fold")
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ def _nothing(name: str, settings: ExpertSettings) -> Predictions:
 
 def _nothing_rebalanced(model: rebalancing.Model, source: Source) -> Predictions:
     """Return the table of an entry whose source has no utterance."""
-    table = replace(source.predictions, expert=model.name, embedding=None, fitted_on=model.fitted_on)
+    table = replace(source.predictions, expert=model.name, embedding=None)
     if model.regressions:
         names = tuple(next(iter(model.regressions.values())))
         table = replace(table, attribute_names=names, attributes=np.zeros((0, len(names))))
