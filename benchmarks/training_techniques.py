@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from ruamel.yaml import YAML
 
-from benchmarks.demonstration_seeds import BEFORE, lay, stages
+from benchmarks.demonstration_seeds import lay, run_stages, seeded, stages_of
 from pipeline_lib.command import run
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.params.base import read_value
@@ -174,8 +174,10 @@ def main(
     if project is None:
         project = Path("work/techniques")
         if not (project / "data/manifest.parquet").exists():
-            lay(project, 1)
-            stages(project, BEFORE)
+            params = seeded(1, [])
+            names = stages_of(params)
+            lay(project, params)
+            run_stages(project, names[: names.index("corpus") + 1], fingerprint(params), threads=1, shuffle_seed=None)
     changes = YAML(typ="safe").load(base)
     with chdir(project):
         corpus = manifest.read(Path("data/manifest.parquet"))
