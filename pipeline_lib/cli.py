@@ -11,6 +11,7 @@ import typer
 
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
+from pipeline_lib.prediction import command as prediction
 from pipeline_lib.rehearsal import command as rehearsal
 from pipeline_lib.robustness.command import robustness
 
@@ -269,6 +270,7 @@ def _plot_offline(
 
 
 app.command("evaluate")(guarded(evaluation.evaluate))
+app.command("predict")(guarded(prediction.predict))
 app.command("rehearse")(guarded(rehearsal.rehearse))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")
