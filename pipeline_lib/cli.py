@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
 from pipeline_lib.prediction import command as prediction
@@ -269,6 +270,7 @@ def _plot_offline(
     print(f"dvc plots show draws by {out}")
 
 
+app.command("bundle")(guarded(bundle))
 app.command("evaluate")(guarded(evaluation.evaluate))
 app.command("predict")(guarded(prediction.predict))
 app.command("rehearse")(guarded(rehearsal.rehearse))

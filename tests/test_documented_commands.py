@@ -28,6 +28,7 @@ COMMANDS = {  # command: run by this test, or what it needs
     "ser evaluate /data/nemo": CORPUS,  # tests/evaluation/ runs it on a corpus of its own
     "ser evaluate /data/theirs/labels.csv --reader table --map rage=anger,joy=happiness --merge calm=neutral": CORPUS,
     "ser evaluate ../other/params.yaml --split test --name theirs": CORPUS,
+    "ser bundle --out bundle --with-encoders": EARLIER,  # tests/bundle/ packs systems of its own
     "less metrics/evaluation/nemo.md": EARLIER,
     "ser apply open_ravdess --path /data/ravdess=/mnt/ravdess --path openai/whisper-base=/mnt/whisper_base": RUN,
     "ser table emobox --path openai/whisper-base=/mnt/whisper_base": EARLIER,

@@ -17,7 +17,7 @@ LEVELS = (
     ("encoders", "networks", "shards", "corpus", "conversion", "demonstration", "rebalancing", "fusion", "scoring"),
     ("transcription", "experts"),
     ("embedding", "finetuning", "reports"),
-    ("recipes", "inference"),
+    ("recipes", "inference", "bundle"),
     ("doctor", "rehearsal", "start", "evaluation", "robustness", "prediction", "stages", "cli"),
 )
 LEVEL = {"__init__": 0} | {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -38,6 +38,7 @@ WITH_TORCH = (
     "conversion",
     "doctor",
     "inference",
+    "bundle",
     "reports",
     "rehearsal",
 )

@@ -174,11 +174,49 @@ def predict(
         tables = run_shards(Path(shards), plan, compute, f"predicting {name}", job=job, executor=executor)
         watched = (origins := Origins()).watch(tables)
         outputs = _gathered(watched, job.rows, "" if combination == BOTH else f"{combination}.")
+    return _shown(name, expert, job, outputs, combination, origins.joined)
+
+
+def predict_here(
+    expert: Expert,
+    utterances: Utterances,
+    combinations: Sequence[str],
+    *,
+    batch_size: int,
+    machine: FinetuningMachine,
+    name: str,
+) -> dict[str, Predictions]:
+    """Return the predictions of a few utterances from each combination of modalities, computed at once in this process.
+
+    Args:
+        expert: loaded
+        utterances: of its modalities, any of which some utterance has
+        combinations: whose predictions are returned
+        batch_size: utterances of like length in a forward pass
+        machine: workers and threads; the device is the expert's
+        name: of the expert in the tables
+
+    Raises:
+        InputError: the expert reads other modalities, or memory does not suffice
+    """
+    job = _job(expert, utterances.with_frames({}), batch_size, machine)
+    (rows,) = by_length(utterances.lengths[job.rows], len(job.rows), batch_size)
+    table = job.predicting_with(expert.network)(rows)
+    origin = Origin(job.device, precision(expert.network))
+    gathered = {each: _gathered([table], job.rows, "" if each == BOTH else f"{each}.") for each in combinations}
+    return {each: _shown(name, expert, job, outputs, each, origin) for each, outputs in gathered.items()}
+
+
+def _shown(
+    name: str, expert: Expert, job: PredictionJob, outputs: dict[str, np.ndarray], combination: str, origin: Origin
+) -> Predictions:
+    """Return the predictions of the utterances that have all modalities of a combination."""
+    utterances = job.utterances
     has = availability.shows(utterances.present[job.rows], utterances.modalities, combination)
     if not has.all():
         for key in outputs:
             outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
-    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origins.joined)
+    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origin)
 
 
 def mean(tables: Sequence[Predictions]) -> Predictions:
