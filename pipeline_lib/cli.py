@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipeline_lib.bundle import hub_command as hub
 from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
@@ -273,6 +274,8 @@ def _plot_offline(
 app.command("bundle")(guarded(bundle))
 app.command("evaluate")(guarded(evaluation.evaluate))
 app.command("predict")(guarded(prediction.predict))
+app.command("pull")(guarded(hub.pull))
+app.command("push")(guarded(hub.push))
 app.command("rehearse")(guarded(rehearsal.rehearse))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")

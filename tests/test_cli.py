@@ -22,6 +22,8 @@ COMMANDS = {
     "rehearse",
     "robustness",
     "predict",
+    "pull",
+    "push",
     "check",
     "show",
     "doctor",
