@@ -29,7 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 convert = typer.Typer(
-    help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", no_args_is_help=True
+    help="Convert a published checkpoint for encoder.checkpoint, or parts of a bundle to ONNX.",
+    no_args_is_help=True,
 )
 plot = typer.Typer(
     help="Draw the layer weights of experts, or embeddings in the plane; let dvc plots draw offline.",
@@ -225,6 +226,19 @@ def _convert_vggish(
 
     for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
         print(sentence)
+
+
+@convert.command("onnx")
+@guarded
+def _convert_onnx(
+    bundle: Annotated[Path, typer.Argument(help="folder that ser bundle wrote")],
+    out: Annotated[Path, typer.Argument(help="folder of the .onnx files")],
+) -> None:
+    """Write the heads, back ends and fusion of BUNDLE as ONNX into OUT; encoders are not among them."""
+    from pipeline_lib.bundle.onnx_export import export
+
+    for path in export(bundle, out):
+        print(path)
 
 
 @plot.command("layer-weights")

@@ -28,6 +28,7 @@ EXTRAS = {  # packages that the core does not install, and which extra of pyproj
     "opensmile": "egemaps",
     **dict.fromkeys(("ray", "submitit"), "cluster"),
     **dict.fromkeys(("onnxruntime", "silero_vad"), "predict"),
+    "onnx": "onnx",
 }
 
 

@@ -202,7 +202,7 @@ def _hub(request: Callable[[], Result], repo: str) -> Result:
         try:
             return request()
         except RepositoryNotFoundError:
-            text = f"{repo} is not on the hub for this account; check the name, or log in: hf auth login"
+            text = f"{repo} is no folder here, and not on the hub for this account; check it, or log in: hf auth login"
             raise _MissingError(text) from None
         except RevisionNotFoundError:
             raise InputError(f"{repo} has no such revision, expected a commit, branch or tag of it") from None

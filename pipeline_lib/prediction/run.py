@@ -1,5 +1,6 @@
 """One call of ``ser predict``: its options read, the bundle opened, its rows written."""
 
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.inference import segmentation
+from pipeline_lib.params.base import PARAMS
 from pipeline_lib.params.machine import Device
 from pipeline_lib.prediction import inputs, job
 from pipeline_lib.prediction.output import Output, Printed
@@ -88,10 +90,20 @@ def _load(chosen: Chosen) -> Any:
 def _record(given: Sequence[inputs.Input], chosen: Chosen, system: Any) -> dict[str, Any]:
     """Return what rows are made from; another run that shares all of it may go on."""
     return {
-        "bundle": system.digest,
+        "bundle": system.digest or _of_project(Path(chosen.bundle)),
         "inputs": inputs.digest(given),
         "recordings": len(given),
         "segment": chosen.segment,
         "prior": chosen.prior,
         "device": chosen.device,
     }
+
+
+def _of_project(folder: Path) -> str:
+    """Return a SHA-256 of the paths, sizes and times of change of a project's parameters and models."""
+    total = hashlib.sha256()
+    for path in [folder / PARAMS, *sorted((folder / "models").rglob("*"))]:
+        if path.is_file():
+            status = path.stat()
+            total.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return total.hexdigest()

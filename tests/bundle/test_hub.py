@@ -165,7 +165,7 @@ def test_what_would_do_harm_is_refused(packed, tmp_path, there, api):
         hub.push(packed, "me/other", api=api)
     with pytest.raises(InputError, match="me/other has no bundle.json"):
         hub.pull("me/other", tmp_path / "out", api=api)
-    with pytest.raises(InputError, match="me/none is not on the hub for this account"):
+    with pytest.raises(InputError, match="me/none is no folder here, and not on the hub for this account"):
         hub.pull("me/none", tmp_path / "out", api=api)
     with pytest.raises(InputError, match="has no such revision"):
         hub.pull("me/open", tmp_path / "out", revision="v9", api=api)
