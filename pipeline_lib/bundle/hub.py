@@ -201,23 +201,11 @@ def _hub(request: Callable[[], Result], repo: str) -> Result:
     for wait_s in _waits():
         try:
             return request()
-        except RepositoryNotFoundError:
-            text = f"{repo} is no folder here, and not on the hub for this account; check it, or log in: hf auth login"
-            raise _MissingError(text) from None
-        except RevisionNotFoundError:
-            raise InputError(f"{repo} has no such revision, expected a commit, branch or tag of it") from None
-        except OfflineModeIsEnabled:
-            raise InputError(f"{repo} cannot be reached: HF_HUB_OFFLINE is set; unset it once") from None
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            if status in TRANSIENT and wait_s is not None:
-                time.sleep(wait_s)
-                continue
-            raise InputError(_refusal(repo, status, error)) from None
-        except (OSError, TransportError) as error:  # no network
-            if wait_s is None:
-                raise InputError(f"{repo} cannot be reached: {_first_line(error)}; the same command goes on") from None
-            time.sleep(wait_s)
+        except (OSError, TransportError, RuntimeError) as error:
+            cause = _cause(error)
+            if wait_s is None or not _is_transient(cause):
+                raise _refusal(repo, cause) from None
+        time.sleep(wait_s)
     raise AssertionError("the last try returns or raises")
 
 
@@ -226,16 +214,47 @@ def _waits() -> Iterator[float | None]:
     yield None
 
 
-def _refusal(repo: str, status: int, error: HfHubHTTPError) -> str:
-    match status:
+def _cause(error: BaseException) -> BaseException:
+    """Return what the hub or the network answered; huggingface_hub wraps it where files are uploaded.
+
+    Raises:
+        RuntimeError: the error is none of theirs
+    """
+    if not isinstance(error, RuntimeError):
+        return error
+    if not isinstance(error.__cause__, (OSError, TransportError)):
+        raise error
+    return error.__cause__
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in TRANSIENT
+    return not isinstance(error, OfflineModeIsEnabled)
+
+
+def _refusal(repo: str, error: BaseException) -> InputError:
+    """Return the sentence on an error of the hub or of the network."""
+    if isinstance(error, RepositoryNotFoundError):
+        return _MissingError(
+            f"{repo} is no folder here, and not on the hub for this account; check it, or log in: hf auth login"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return InputError(f"{repo} has no such revision, expected a commit, branch or tag of it")
+    if isinstance(error, OfflineModeIsEnabled):
+        return InputError(f"{repo} cannot be reached: HF_HUB_OFFLINE is set; unset it once")
+    if not isinstance(error, HfHubHTTPError):
+        return InputError(f"{repo} cannot be reached: {_first_line(error)}; the same command goes on")
+    match error.response.status_code:
         case 401:
-            return f"{repo}: the hub does not know the token; log in with one that may write: hf auth login"
+            return InputError(f"{repo}: the hub does not know the token; log in with one that may write: hf auth login")
         case 403:
-            return f"{repo}: this account may not do that; use a token that may write, or another owner"
-        case _ if status in TRANSIENT:
-            return f"{repo}: the hub is out of order (status {status}) after {TRIES} tries; the same command goes on"
-        case _:
-            return f"{repo}: the hub refuses (status {status}): {_first_line(error)}"
+            return InputError(f"{repo}: this account may not do that; use a token that may write, or another owner")
+        case status if status in TRANSIENT:
+            tried = f"(status {status}) after {TRIES} tries"
+            return InputError(f"{repo}: the hub is out of order {tried}; the same command goes on")
+        case status:
+            return InputError(f"{repo}: the hub refuses (status {status}): {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:
