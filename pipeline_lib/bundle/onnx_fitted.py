@@ -37,8 +37,8 @@ def back_end(model: Model, labels: tuple[str, ...]) -> tuple[Graph, dict[str, st
         of_each = [_classified(graph, vectors[layers], part) for layers, part in model.back_ends.items()]
         posterior = graph.add("Div", _summed(graph, of_each), float(len(of_each)))
     elif labels:
-        given = graph.input("posterior", len(labels))
-        metadata |= {"inputs": json.dumps(["posterior"]), "columns": json.dumps(labels)}
+        given = graph.input("given", len(labels))
+        metadata |= {"inputs": json.dumps(["given"]), "columns": json.dumps(labels)}
         order = graph.constant([labels.index(label) for label in model.labels], np.int64)
         posterior = graph.add("Gather", given, order, axis=1)
     if posterior is not None:

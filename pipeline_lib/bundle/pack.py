@@ -30,7 +30,7 @@ PACKAGE = "speech-emotion-pipeline"
 LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "peft", "soxr", "soundfile")
 ENGINES = {"canary": ("nemo_toolkit",), "whisper": (), "reference": ()}
 DETAILS = ("metrics/scoring/details.json", "metrics/details.json")
-PROVENANCE = ("fitted_on", "chosen_on", "out_of_fold")
+PROVENANCE = ("fitted_on", "chosen_on", "not_recorded", "out_of_fold")
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,9 @@ def _system(project: Project, parts: Parts, checkpoints: Checkpoints) -> dict[st
         else:
             values["expert"] = f"{format.MODELS}/{Path(values['expert']).name}"
         embedding[name] = values
-    fitted = {name: project.fitted_to(name) for name in parts.embeddings}
-    for values in fitted.values():
-        if values is not None:
-            values.pop("revision")  # the commit is the checkpoint's own
+    known = {name: project.fitted_to(name) for name in parts.embeddings}
+    # without the revision: the commit is the checkpoint's own, and a copy has none
+    fitted = {name: each and {k: v for k, v in each.items() if k != "revision"} for name, each in known.items()}
     return {
         "transcription": transcription,
         "embedding": embedding,

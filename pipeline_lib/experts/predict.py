@@ -6,7 +6,7 @@ and the prior are saved with the expert. Without autocast: in float32, or where 
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +17,16 @@ import pyarrow as pa
 import torch
 from scipy.special import softmax
 
-from pipeline_lib.encoders.device import Device, pick
+from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import availability, disk, folds
 from pipeline_lib.experts.build import AnyNetwork, precision
-from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
+from pipeline_lib.experts.prediction_job import PredictionJob
 from pipeline_lib.experts.settings import ExpertSettings
 from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.metrics.attributes import RANGES, to_scale
 from pipeline_lib.modalities import BOTH
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
-from pipeline_lib.shards.batches import Halving
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.folds import name_of
 from pipeline_lib.tables.origin import Origin, Origins, join
@@ -63,59 +62,6 @@ class Expert:
             InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
         """
         return cls(folder, disk.read_settings(folder), disk.load(folder, device))
-
-
-@dataclass(frozen=True)
-class PredictionJob:
-    """Job of a worker: the saved expert, and what it predicts.
-
-    Attributes:
-        folder: of the expert
-        device: auto, cpu, cuda or mps
-        utterances: all of them
-        rows: those to predict; the plan numbers the positions in this array
-        batch_size: utterances in a forward pass
-        max_s: longest audio that is read whole, in seconds
-        workers: processes that load batches
-        threads: of the CPU's arithmetic in a worker, None as torch chooses
-    """
-
-    folder: Path
-    device: Device
-    utterances: Utterances
-    rows: np.ndarray
-    batch_size: int
-    max_s: float
-    workers: int = 0
-    threads: int | None = None
-
-    @property
-    def ids(self) -> list[str]:
-        """Identifiers of the rows to predict."""
-        return self.utterances.ids[self.rows].tolist()
-
-    def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the expert and return a function that predicts rows."""
-        device = pick(self.device)
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        repeatable(device)
-        return self.predicting_with(disk.load(self.folder, device))
-
-    def predicting_with(self, network: AnyNetwork) -> Callable[[list[int]], pa.Table]:
-        """Return a function that predicts rows, by all views of a trained network on its device."""
-        halving = Halving(torch.cuda.empty_cache)
-        origin = Origin(next(network.parameters()).device.type, precision(network))
-
-        def compute(positions: list[int]) -> pa.Table:
-            plan = [self.rows[batch] for batch in in_batches(positions, self.batch_size)]
-            given = (network, plan, self.utterances, self.max_s)
-            parts = list(outputs_of(*given, workers=self.workers, forward=network.views, halving=halving))
-            outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-            columns = {key: _column(values) for key, values in outputs.items()}
-            return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))
-
-        return compute
 
 
 def predict(
@@ -316,10 +262,6 @@ def _gathered(tables: Iterable[pa.Table], rows: np.ndarray, prefix: str) -> dict
                 outputs[name] = np.empty((len(rows), values.shape[1]), values.dtype)
             outputs[name][positions] = values
     return outputs
-
-
-def _column(values: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

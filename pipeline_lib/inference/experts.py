@@ -40,7 +40,7 @@ class Inputs:
 
     manifest: Manifest
     root: Path
-    transcripts: Sequence[str] | None
+    transcripts: Sequence[str | None] | None
     by_member: bool = True
 
     def of(self, member: Member, settings: ExpertSettings) -> Utterances:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline_lib.command import EXTRAS
 from pipeline_lib.embedding.job import load
 from pipeline_lib.embedding.pool import stored_as
 from pipeline_lib.encoders.device import pick
@@ -146,7 +147,16 @@ class Models:
 
     def _engine(self) -> Engine:
         self.system.check_recogniser()
-        return recognition.load(self.system.transcription, self.system.machine.transcription.device)
+        try:
+            return recognition.load(self.system.transcription, self.system.machine.transcription.device)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            raise InputError(
+                f"{package} is not installed, which recognises the words of a recording without a text: pip install"
+                f" 'speech-emotion-pipeline[{EXTRAS[package]}]', or give the text"
+            ) from None
 
 
 def _refuse_by_speaker(entries: list[Model]) -> None:

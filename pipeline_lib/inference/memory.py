@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,34 +86,32 @@ class MemoryRun(Run):
 
     def embed(self, name: str) -> None:
         """Compute the layers of an entry of embedding that are read, of the recordings that have its modality."""
-        settings, encoder, layers = (
-            of[name] for of in (self.loaded.embeddings, self.loaded.encoders, self.loaded.layers)
-        )
-        given = self.waveforms if settings.modality == "audio" else self._texts(settings.text, settings.context)
+        settings, layers = self.loaded.embeddings[name], self.loaded.layers[name]
+        given: Sequence[Any] = self.waveforms
+        if settings.modality == "text":
+            given = self._texts(settings.text, settings.context)
         rows = [row for row, part in enumerate(given) if part is not None]
         ids, parts = self.manifest.ids[rows], [given[row] for row in rows]
-        width = encoder.width * (2 if settings.pooling == "mean_std" else 1)
-        if not rows:
+        if parts:
+            self.layers[name] = ids, self._embedded(name, ids.tolist(), parts)
+        else:
+            width = self.loaded.encoders[name].width * (2 if settings.pooling == "mean_std" else 1)
             self.layers[name] = ids, {layer: np.zeros((0, width), np.float32) for layer in layers}
-            return
+
+    def _embedded(self, name: str, ids: list[str], parts: list[Any]) -> dict[int, np.ndarray]:
+        """Return layers of waveforms or texts, as the stage embedding stores and reads them, ``(n, width)`` each."""
+        settings, encoder, layers = self.loaded.embeddings[name], self.loaded.encoders[name], self.loaded.layers[name]
         if settings.modality == "audio":
             read = Waveforms.of(parts).fitted(encoder)
             source = EmbeddingSource(read, read.lengths.tolist(), [1] * len(parts), [None] * len(parts))
         else:
-            source = from_texts(cast(list[Text], parts), encoder)
+            source = from_texts(parts, encoder)
         device = next((weights.device for weights in encoder.parameters()), self.loaded.device)
-        job = EmbeddingJob(settings, device.type, layers, source, ids.tolist(), self.project.machine.embedding.workers)
-        table = job.embedding_with(encoder, device)(list(range(len(parts))))
-        dtype = stored_as(encoder)
-        self.layers[name] = (
-            ids,
-            {
-                layer: np.stack(
-                    [np.frombuffer(value.as_buffer(), dtype) for value in table.column(f"vector_{layer}")]
-                ).astype(np.float32)
-                for layer in layers
-            },
-        )
+        job = EmbeddingJob(settings, device.type, layers, source, ids, self.project.machine.embedding.workers)
+        table, dtype = job.embedding_with(encoder, device)(list(range(len(parts)))), stored_as(encoder)
+        columns = {layer: table.column(f"vector_{layer}") for layer in layers}
+        stacked = {k: np.stack([np.frombuffer(v.as_buffer(), dtype) for v in column]) for k, column in columns.items()}
+        return {layer: values.astype(np.float32) for layer, values in stacked.items()}
 
     def predict(self, name: str, member: Member, stems: Mapping[str, str], by_member: bool) -> None:
         """Keep what one member's expert predicts, nothing of a recording that lacks its modalities.
@@ -219,7 +217,7 @@ def _nothing(name: str, settings: ExpertSettings) -> Predictions:
 
 def _nothing_rebalanced(model: rebalancing.Model, source: Source) -> Predictions:
     """Return the table of an entry whose source has no utterance."""
-    table = replace(source.predictions, expert=model.name, embedding=None, fitted_on=model.fitted_on)
+    table = replace(source.predictions, expert=model.name, embedding=None)
     if model.regressions:
         names = tuple(next(iter(model.regressions.values())))
         table = replace(table, attribute_names=names, attributes=np.zeros((0, len(names))))

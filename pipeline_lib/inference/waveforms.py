@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import soundfile
@@ -10,7 +10,7 @@ import soundfile
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio, examine
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts.readers import Recordings
-from pipeline_lib.inference.prediction import Audio, Recording
+from pipeline_lib.inference.prediction import Recording
 
 SUBTYPES = {"int16": "PCM_16", "int32": "PCM_32", "float32": "FLOAT", "float64": "DOUBLE"}  # WAV's, by type of samples
 
@@ -36,7 +36,8 @@ class Waveforms(Recordings):
     @classmethod
     def of(cls, waveforms: list[np.ndarray | None]) -> Self:
         """Return the reader of waveforms, each of shape ``(n_samples,)``, None where an utterance has no audio."""
-        return cls(waveforms, np.array([seconds(waveform) for waveform in waveforms]), [None] * len(waveforms))
+        parts: list[Any] = waveforms  # read by __call__ alone
+        return cls(parts, np.array([seconds(waveform) for waveform in waveforms]), [None] * len(waveforms))
 
 
 def seconds(waveform: np.ndarray | None) -> float:
@@ -65,7 +66,7 @@ def _examined(path: Path, recording: Recording) -> np.ndarray:
     return examine(path, allow_silent=True, segment=(recording.start, recording.end)).samples
 
 
-def _of_samples(recording: Recording, audio: Audio) -> np.ndarray:
+def _of_samples(recording: Recording, audio: Any) -> np.ndarray:
     """Return samples as the waveform of a file that holds them: channels become one, and rates 16 kHz, as a file's."""
     try:
         samples, rate = audio

@@ -56,7 +56,6 @@ def sha(repo: str, number: int) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
-    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_) -> None:
         pass

@@ -181,3 +181,22 @@ def test_another_folder_is_not_written_over(plain, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="exists and is no bundle, expected another --out"):
         pack(plain.project, tmp_path, with_encoders=False)
+
+
+def test_the_command_says_what_was_packed_and_what_is_no_part_of_it(plain, tmp_path, monkeypatch, capsys):
+    from pipeline_lib.bundle import command
+    from pipeline_lib.bundle import pack as packing
+
+    with pytest.raises(InputError, match=r"has no dvc\.lock, expected a project whose stages have run"):
+        command.bundle(tmp_path / "out", False, plain.project)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(packing, "refuse_stale", lambda *_: None)
+    command.bundle(tmp_path / "out", False, plain.project)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r".*/out: version 1, 0\.\d MB, predicts anger, happiness, sadness", first)
+    assert [line.split(" is no part of it: ")[0] for line in others] == ["w2v_bert", "llama"]
+    monkeypatch.setattr(packing, "_record", lambda *_: {}["killed"])
+    before = (tmp_path / "out/bundle.json").read_bytes()
+    with pytest.raises(KeyError):
+        command.bundle(tmp_path / "out", True, plain.project)
+    assert (tmp_path / "out/bundle.json").read_bytes() == before  # a pack that ends early leaves the earlier bundle

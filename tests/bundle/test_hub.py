@@ -157,7 +157,7 @@ def test_only_what_the_record_names_is_downloaded(packed, tmp_path, there, api):
 
 def test_what_would_do_harm_is_refused(packed, tmp_path, there, api):
     there.add("me/open", {}, private=False)
-    with pytest.raises(InputError, match="me/open is public, expected a private one"):
+    with pytest.raises(InputError, match="me/open is public, expected a private repository"):
         hub.push(packed, "me/open", api=api)
     hub.push(packed, "me/open", private=False, api=api)
     there.add("me/other", {"model.safetensors": b"x"})

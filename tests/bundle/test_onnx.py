@@ -96,7 +96,7 @@ def test_a_softmax_of_an_expert_loses_its_pseudo_labels_and_its_prior(tmp_path, 
     prior = np.array([0.5, 0.25, 0.25])
     model = rebalancing.Model(
         "entry",
-        RebalancingSettings(method="softmax"),
+        RebalancingSettings(method="none"),
         LABELS,
         training_prior=prior,
         temperature=temperature,
@@ -106,7 +106,7 @@ def test_a_softmax_of_an_expert_loses_its_pseudo_labels_and_its_prior(tmp_path, 
     table = Predictions(ids, "e", columns, posterior, training_prior=np.array([0.2, 0.1, 0.4, 0.2, 0.1]))
     expected = rebalancing.apply(model, Source(table, lambda layers: VECTORS))
     graph, metadata = back_end(model, columns)
-    obtained = evaluated(graph, metadata, tmp_path, {"posterior": posterior})
+    obtained = evaluated(graph, metadata, tmp_path, {"given": posterior})
     np.testing.assert_allclose(obtained["posterior"], expected.posterior, **EXACT)
     assert json.loads(metadata["columns"]) == list(columns)
 

@@ -41,7 +41,8 @@ def test_the_command_predicts_parts_of_a_long_recording(plain, pipeline, tmp_pat
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["segment"] for row in rows] == [1, 2, 3, 4]
-    alone = list(pipeline.predict_many([Recording(str(i), (part, 16_000)) for i, part in enumerate(parts)]))
+    alone = list(pipeline.predict_many([Recording(str(i), (part, 16_000)) for i, part in enumerate(parts)], 1))
+    print([row["posterior"] for row in rows], [(row["start_s"],row["end_s"]) for row in rows], [r.posterior for r in alone], [len(p) for p in parts], [r.notes for r in alone],[row["notes"] for row in rows])
     for row, result in zip(rows, alone, strict=True):
         assert row["posterior"] == pytest.approx(result.posterior, abs=1e-5)
 
