@@ -136,7 +136,7 @@ def local(repo: str, *, revision: str | None = None, api: HfApi | None = None) -
         api: of the hub
 
     Raises:
-        InputError: see ``pull``; without a network the commit that was pulled last is taken, and said so
+        InputError: see ``pull``; without a network the commit that was pulled last is taken, and named
     """
     folder = Path(constants.HF_HOME) / "speech-emotion-bundles" / repo.replace("/", "--")
     api = HfApi() if api is None else api
