@@ -21,6 +21,9 @@ COMMANDS = {
     "evaluate",
     "rehearse",
     "robustness",
+    "predict",
+    "pull",
+    "push",
     "check",
     "show",
     "doctor",
@@ -30,7 +33,7 @@ COMMANDS = {
     "alignment",
     "schema",
 }
-COMMANDS |= {f"convert {name}" for name in ("hub", "sonar", "vggish")} | {
+COMMANDS |= {f"convert {name}" for name in ("hub", "onnx", "sonar", "vggish")} | {
     f"plot {name}" for name in ("layer-weights", "offline", "projection")
 }
 
@@ -81,7 +84,7 @@ def test_each_package_of_an_extra_is_known_with_its_extra():
     extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
     extra_of = {
         re.match(r"[\w-]+", line)[0].replace("_", "-").lower(): extra
-        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps", "predict")
+        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps", "predict", "onnx")
         for line in extras[extra]
     }
     distributions = packages_distributions()

@@ -18,7 +18,7 @@ LEVELS = (
     ("transcription", "experts"),
     ("embedding", "finetuning", "reports"),
     ("recipes", "inference", "bundle"),
-    ("doctor", "rehearsal", "start", "evaluation", "robustness", "stages", "cli"),
+    ("doctor", "rehearsal", "start", "evaluation", "robustness", "prediction", "stages", "cli"),
 )
 LEVEL = {"__init__": 0} | {name: level for level, names in enumerate(LEVELS) for name in names}
 SEPARATE = {  # packages that meet only through tables

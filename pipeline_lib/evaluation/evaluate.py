@@ -142,10 +142,10 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     own = system.folder / "data" / "manifest.parquet"
     if own.is_file():
         known = {*manifests.read(own).frame["audio_sha256"].dropna()}
-        seen = int(manifest.frame["audio_sha256"].isin(known).sum())
-        if seen:
+        repeated = int(manifest.frame["audio_sha256"].isin(known).sum())
+        if repeated:
             cautions.append(
-                f"{seen} of {len(manifest)} recordings are in the corpus that the system was trained on: their scores"
+                f"{repeated} of {len(manifest)} recordings are in the corpus that the system was trained on: their scores"
                 " hold for known recordings"
             )
     normalised = [

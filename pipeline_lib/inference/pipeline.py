@@ -200,6 +200,7 @@ class Pipeline:
     ) -> Prediction:
         from pipeline_lib.inference.segmentation import cut
 
+        assert segment != "none"
         waveform = waveform_of(recording)
         if waveform is None or recording.text is not None:
             raise InputError(f"{recording.id!r}: segment is {segment!r}, expected audio alone, without text")

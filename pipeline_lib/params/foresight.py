@@ -56,7 +56,8 @@ def unknown_splits(params: Params) -> list[str]:
         return []
     known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
-        f"{each.where} names {each.name!r}, which is no split and no subset, expected one of {known} or test2, fold0 ..."
+        f"{each.where} names {each.name!r}, which is no split and no subset, expected one of {known} or test2,"
+        " fold0 ..."
         f"{choose(each.name, known, ' (a split of another corpus?); name one of these')}"
         for each in named(_values(params))
         if each.name not in known and not NUMBERED.fullmatch(each.name)
