@@ -9,6 +9,7 @@ from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.metrics.categories import f1_of, macro_f1, unweighted_accuracy
 from pipeline_lib.scoring import intervals
 from pipeline_lib.scoring.intervals import resampled
+from pipeline_lib.scoring.scored_rows import speakers_of
 from pipeline_lib.scoring.tallies import (
     by_label,
     category_scores,
@@ -17,6 +18,7 @@ from pipeline_lib.scoring.tallies import (
     tally_calibration,
     tally_categories,
 )
+from tests.scoring.corpora import drawn_manifest
 
 K = 4
 
@@ -124,3 +126,11 @@ def test_a_stack_of_splits_keeps_each_its_own_score():
     left = whole * np.array([[1.0], [0.0]])  # no utterance of label 1 is left
     expected = [f1_of(left[i])[0] for i in range(2)], [f1_of(whole[i])[1] for i in range(2)]
     np.testing.assert_array_equal(by_label(f1_of, whole)(left), np.transpose(expected))
+
+
+def test_speakers_of_a_manifest_are_numbered_alike():
+    manifest = drawn_manifest()
+    manifest.frame.loc[[3, 40, 41], "speaker"] = None
+    rows = np.arange(len(manifest)) % 5 > 0
+    names = [name if isinstance(name, str) else None for name in manifest.frame["speaker"][rows]]
+    assert speakers_of(manifest, rows).tolist() == clusters(names).tolist()
