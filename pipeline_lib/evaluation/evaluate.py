@@ -145,8 +145,8 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
         repeated = int(manifest.frame["audio_sha256"].isin(known).sum())
         if repeated:
             cautions.append(
-                f"{repeated} of {len(manifest)} recordings are in the corpus that the system was trained on: their scores"
-                " hold for known recordings"
+                f"{repeated} of {len(manifest)} recordings are in the corpus that the system was trained on: their"
+                " scores hold for known recordings"
             )
     normalised = [
         name
