@@ -19,10 +19,10 @@ from httpx2 import TransportError
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
-from pipeline_lib.bundle import format
+from pipeline_lib.bundle import format, peft_layout
 from pipeline_lib.bundle.card import card, licence_of
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import folds, peft_layout
+from pipeline_lib.experts import folds
 from pipeline_lib.storage import atomic, checksummed_json
 
 CARD, ADAPTERS = "README.md", "adapters"
