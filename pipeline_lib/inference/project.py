@@ -13,6 +13,7 @@ from pipeline_lib.params.check import read_all
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.params.machine import MACHINE, VARIABLE, MachineSettings, read_machine
+from pipeline_lib.params.scoring import leave_out_fusion
 from pipeline_lib.params.sections import Params
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.tables import embeddings
@@ -46,6 +47,8 @@ class Project:
             folder: of params.yaml
             work: folder of the cache and of unfinished work, None for that of the project
 
+        Where fusion has one expert, the rows of its fusion are left out of ``scoring.tables``, as in the report.
+
         Raises:
             InputError: params.yaml or machine.yaml is missing or wrong
         """
@@ -53,7 +56,11 @@ class Project:
         if not path.is_file():
             raise InputError(f"{folder} has no {PARAMS}, expected the folder of a project whose stages have run")
         machine = read_machine(None if environ.get(VARIABLE) else folder / MACHINE)
-        return cls(folder, read_all(read_params(path), path), machine, work)
+        values = read_params(path)
+        params = read_all(values, path)
+        if leave_out_fusion(values):
+            params = read_all(values, path)
+        return cls(folder, params, machine, work)
 
     @property
     def models(self) -> Path:

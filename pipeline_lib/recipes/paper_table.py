@@ -27,7 +27,7 @@ from pipeline_lib.recipes.apply import change, replaced
 from pipeline_lib.recipes.compose import FOLDER, compose
 from pipeline_lib.recipes.system_params import params_of
 from pipeline_lib.reports.paper_cells import SCORES, SUFFIXES, Column, columns_of, file_of, score, system_of
-from pipeline_lib.reports.paper_page import key_of, page, run_of
+from pipeline_lib.reports.paper_page import EARLIER, key_of, page, run_of
 from pipeline_lib.storage import atomic
 
 PAPERS = FOLDER / "papers"
@@ -195,6 +195,7 @@ def _filled(
     stale = {column.name + suffix for column in scored for suffix in SUFFIXES}
     kept = {name: values for name, values in before.get("scores", {}).items() if name not in stale}
     of = {name: match.metrics[SCORES][name] for name in ("corpus", "notice")}
+    of["intervals"] = match.metrics[SCORES].get("intervals", {}).get("method", EARLIER)
     return {key: {"run": match.name, **of, "scores": kept | scores}}
 
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline_lib.reports.paper_cells import SUFFIXES, Column, columns_of, published
+from pipeline_lib.scoring.cells import METHODS
 
+EARLIER = "percentile"  # of rows without a record: no other method was there
 WIDEST = 13  # columns; of a wider table published and obtained share a cell
 
 
@@ -40,7 +42,7 @@ def page(paper: dict[str, Any], obtained: dict[str, Any]) -> str:
         obtained: what ``paper_table.fill`` returns
     """
     lines = [f"# {paper['paper']}", ""]
-    lines += ["Brackets are intervals over speakers. A score on what something was fitted on is marked", ""]
+    lines += [f"{_brackets(obtained)} A score on what something was fitted on is marked", ""]
     lines[-2] += " *resubstitution*, as the paper prints it; *cross-fitted* is the same utterances fitted on others;"
     lines[-2] += " *selection*: an epoch or a layer was chosen there."
     for table in paper["tables"]:
@@ -53,6 +55,18 @@ def page(paper: dict[str, Any], obtained: dict[str, Any]) -> str:
         for table, rows in stand_ins:
             lines += [f"## {table['title']}, on stand-ins", "", *rows, ""] if rows else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _brackets(obtained: dict[str, Any]) -> str:
+    """Return which intervals the brackets are; rows that an earlier version scored have others."""
+    rows: dict[str, list[str]] = {}
+    for key, column in obtained.items():
+        rows.setdefault(column.get("intervals", EARLIER), []).append(key)
+    if len(rows) < 2:
+        how = f" ({METHODS[next(iter(rows))]})" if rows else ""
+        return f"Brackets are intervals over speakers{how}."
+    parts = "; ".join(f"{METHODS[method]} of {', '.join(keys)}" for method, keys in sorted(rows.items()))
+    return f"Brackets are intervals over speakers: {parts}."
 
 
 def command(recipe: str, sets: dict[str, Any], small: bool = False) -> str:

@@ -27,9 +27,10 @@ def over_folds(manifest: Manifest, systems: Sequence[System]) -> dict[str, dict[
 
     Returns:
         system to metric to ``mean``, ``deviation`` (of a sample, n - 1; 0 of one fold) and ``by_fold``, fold to score;
-        a fold in which the metric cannot be taken is left out of all three
+        a fold in which the metric cannot be taken is left out of all three. Of macro-F1 and UA also ``labels_absent``,
+        the number of folds that lack a label, where any does
     """
-    fold = folds.fold_of(manifest)
+    fold, absent = folds.fold_of(manifest), absent_labels(manifest)
     result: dict[str, dict[str, Any]] = {}
     for system in systems:
         metrics = {}
@@ -41,6 +42,8 @@ def over_folds(manifest: Manifest, systems: Sequence[System]) -> dict[str, dict[
                     scores[folds.name_of(k)] = tally(manifest, system, rows, names).score(metric)
             if scores:
                 metrics[metric] = _summary(scores)
+                if metric in ("macro_f1", "ua") and (lacking := len({*absent} & {*scores})):
+                    metrics[metric]["labels_absent"] = lacking
         if metrics:
             result[system.name] = metrics
     return result

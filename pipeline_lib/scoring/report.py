@@ -161,10 +161,17 @@ def _folds(over: dict[str, dict[str, Any]], settings: ScoringSettings) -> list[s
     lines = _row(["system", "folds", *(f"{metrics[key]}, mean ± deviation over folds" for key in present)])
     lines += _row(["---"] * (len(present) + 2))
     for name, values in over.items():
-        cells = [f"{v['mean']:.3f} ± {v['deviation']:.3f}" if (v := values.get(key)) else "" for key in present]
+        cells = [_over_folds(values[key]) if key in values else "" for key in present]
         counted = max(len(value["by_fold"]) for value in values.values())
         lines += _row([_marked(name, settings), str(counted), *cells])
     return [*lines, ""]
+
+
+def _over_folds(values: dict[str, Any]) -> str:
+    text = f"{values['mean']:.3f} ± {values['deviation']:.3f}"
+    if "labels_absent" not in values:
+        return text
+    return f"{text} ({values['labels_absent']} of {len(values['by_fold'])} folds lack a label)"
 
 
 def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:

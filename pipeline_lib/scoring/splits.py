@@ -17,7 +17,7 @@ from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
-FEW_SPEAKERS = 24  # below these the percentile bootstrap covers less than .93 of what it says to cover .95 of
+FEW_SPEAKERS = 24  # below these the nominal .95 of the percentile bootstrap is less than .92
 FOLDS = "test every speaker out of fold (corpus.split.method: folds, docs/own_corpus.md)"
 RESUBSTITUTION, SELECTION = MARKS
 

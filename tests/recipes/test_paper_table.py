@@ -54,6 +54,15 @@ def test_every_row_is_a_recipe_and_a_table_of_it(paper):
         assert {*laid_down} >= {"corpus", "finetuning", "rebalancing"}
 
 
+def test_the_page_says_which_intervals_its_brackets_are_also_where_rows_differ():
+    result = fill(ALL["emobox"], [of_open()], {})
+    first = page(ALL["emobox"], result).splitlines()[2]
+    assert first.startswith("Brackets are intervals over speakers (percentile bootstrap). ")  # a run of before
+    (key,) = result
+    result = {"a": {**result[key], "intervals": "jackknife_t"}, **result}
+    assert f"over speakers: jackknife-t of a; percentile bootstrap of {key}." in page(ALL["emobox"], result)
+
+
 def of_open(systems=("layers",), **changes):
     """Return a run of open_ravdess whose parameters are as written, but for changes by dotted key."""
     whole = compose("open_ravdess")

@@ -86,6 +86,11 @@ def test_a_label_that_a_fold_lacks_is_said_with_what_it_does():
         "fold1": pytest.approx(2 / 3),
         "fold2": pytest.approx(1),
     }
+    result = score(manifest, aligned, settings(tables))
+    ua = result.scores["over_folds"]["audio"]["ua"]
+    assert ua["labels_absent"] == 1 and "labels_absent" not in result.scores["over_folds"]["audio"]["wa"]
+    cell = f"| {ua['mean']:.3f} ± {ua['deviation']:.3f} (1 of 3 folds lack a label) |"
+    assert cell in report(result, settings(tables))
 
 
 def test_a_speaker_in_several_folds_is_said():
