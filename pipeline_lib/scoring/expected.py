@@ -23,7 +23,7 @@ from pipeline_lib.metrics.categories import macro_f1_of
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.bootstrap import interval, resampled
 from pipeline_lib.scoring.scored_rows import category_rows, tally
-from pipeline_lib.scoring.splits import name_on
+from pipeline_lib.scoring.splits import name_on, names_of
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -69,7 +69,7 @@ def expected(
         return {}, []
     inside, options = manifest.mask(split), settings.bootstrap
     values: dict[str, dict[str, Any]] = {}
-    warnings = []
+    warnings, here = [], names_of(manifest, inside)
     for system in systems:
         if system.posterior is None:
             continue
@@ -81,6 +81,6 @@ def expected(
         sums = tally(manifest, system, rows).sums
         low, high = interval(balanced_macro_f1_of(resampled(sums, options.samples, options.seed)), options.confidence)
         score = float(balanced_macro_f1_of(sums.sum(axis=0)))
-        name = name_on(manifest, system, split)
+        name = name_on(system, here)
         values[name] = {"macro_f1": score, "macro_f1_lo": low, "macro_f1_hi": high, "n": int(rows.sum())}
     return values, warnings

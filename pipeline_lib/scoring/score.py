@@ -27,7 +27,7 @@ from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.expected import expected
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
-from pipeline_lib.scoring.splits import cautions, name_on, unmarked, unrecorded
+from pipeline_lib.scoring.splits import cautions, name_on, names_of, unmarked, unrecorded
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
@@ -70,11 +70,11 @@ def score(
     scored = Scored(scores, unrecorded(systems))
     for split in settings.splits:
         scored.warnings += cautions(manifest, split)
-        scores[split] = {}
+        scores[split], here = {}, names_of(manifest, manifest.mask(split))
         for system in systems:
             values = _score_one(manifest, system, split, settings, scored.warnings)
             if values:
-                scores[split][name_on(manifest, system, split)] = values
+                scores[split][name_on(system, here)] = values
     scored_names = {unmarked(name) for split in settings.splits for name in scores[split]}
     for system in systems:
         if system.name not in scored_names:
