@@ -2,22 +2,43 @@
 # `make acceptance` holds the tests that take too long for every change.
 PYTHON ?= python3.11
 RECIPES ?= taltech
-BIN := .venv/bin
+NEMO ?= yes
+LOCK ?= yes
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed$(if $(filter no,$(NEMO)),_without_nemo)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WITHOUT_NEMO := pipeline,qlora,cluster,egemaps,predict,test
+LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation
 SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills ray_chaos
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export HF_HUB_DISABLE_TELEMETRY := 1
-export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro rehearse test acceptance coverage lint faults audit clean
+.PHONY: install lock repro rehearse test acceptance coverage lint faults audit clean
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+# Wheels by their hashes, all but torch: its build (CPU, CUDA) is the index's, and what that build needs comes with it.
+# LOCK=no: the same versions without hashes, where there is no lock (macOS, ARM).
+# `make install NEMO=no` leaves out NeMo (Canary) and what it alone brings, for transcription.engine whisper or reference.
+$(INSTALLED): pyproject.toml constraints.txt requirements/build.txt requirements/base.txt requirements/asr.txt
+	$(PYTHON) -m venv $(VENV)
+ifneq ($(LOCK),no)
+	$(LOCKED) -r requirements/build.txt
+	$(LOCKED) -r requirements/base.txt $(if $(filter no,$(NEMO)),,-r requirements/asr.txt)
+	$(PIP) --only-binary :all: -c constraints.txt torch
+else
+	$(PIP) -c constraints.txt setuptools
+	$(PIP) --prefer-binary -c constraints.txt -e '.[$(if $(filter no,$(NEMO)),$(WITHOUT_NEMO),dev)]'
+endif
+	$(PIP) --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	$(BIN)/ser plot offline
 	touch $@
 
-install: .venv/installed
+install: $(INSTALLED)
+
+# Resolve pyproject.toml's extras anew under constraints.txt, and write their hashes.
+lock:
+	$(PYTHON) requirements/lock.py
 
 # A kill of dvc itself can leave half a file that blocks every later dvc; the first line repairs that, and is else silent.
 repro: install

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.command import run
+from pipeline_lib.scoring.cells import brackets, number
 from pipeline_lib.storage import atomic
 
 METRICS = {"ua": "UA", "macro_f1": "macro-F1", "wa": "WA"}
@@ -22,11 +23,10 @@ HEAD = """# Across corpora: RAVDESS and nEMO
 
 English and Polish, read sentences, 24 and 9 actors; Whisper base, frozen, at the clips' true length. Nothing is fitted
 on the corpus that is tested. Scored are the six emotions that both have ({labels}),
-chance UA {chance:.3f}; brackets are 95% intervals over speakers. Systems that were trained on one corpus are the mean
+chance UA {chance:.3f}. {brackets} Systems that were trained on one corpus are the mean
 of five folds' members (recipe `small_corpus`), their posteriors restricted to these labels; RAVDESS's has calm and
 disgust as well. Those of both, leave one corpus out (`open_cross_corpus`), know these six alone. `audio_speaker`
-normalises by speaker, which uses the unlabelled recordings of the tested speakers. nEMO has 9 speakers: its intervals
-are too narrow.
+normalises by speaker, which uses the unlabelled recordings of the tested speakers.
 """
 
 
@@ -41,7 +41,8 @@ def main(ravdess: Path, nemo: Path, both: Path, out: Path = Path("metrics/paper_
     for split, trained, tested in (("nemo", "RAVDESS", "nEMO"), ("ravdess", "nEMO", "RAVDESS")):
         rows += _left_out(details[split], f"all but {tested}: {trained}", tested)
     evaluated = json.loads((ravdess / "metrics/evaluation/nemo.json").read_text())
-    head = HEAD.format(labels=", ".join(evaluated["labels"]), chance=evaluated["chance"]["uniform"]["ua"])
+    labels, chance = ", ".join(evaluated["labels"]), evaluated["chance"]["uniform"]["ua"]
+    head = HEAD.format(labels=labels, chance=chance, brackets=brackets(evaluated["intervals"]))
     lines = [_row(COLUMNS), _row(["---"] * len(COLUMNS)), *map(_row, rows)]
     made = (
         f"Put together on {datetime.date.today()}, by `python -m benchmarks.cross_corpus` (its first lines: from what)."
@@ -64,8 +65,8 @@ def _left_out(systems: dict[str, Any], trained: str, tested: str) -> Iterator[li
             yield [trained, tested, name, str(values["n"]), *(_number(values, key) for key in METRICS), ""]
 
 
-def _number(values: dict[str, float], key: str) -> str:
-    return f"{values[key]:.3f} [{values[f'{key}_lo']:.3f}, {values[f'{key}_hi']:.3f}]"
+def _number(values: dict[str, Any], key: str) -> str:
+    return number(values, key, ".3f")
 
 
 def _row(cells: list[str]) -> str:

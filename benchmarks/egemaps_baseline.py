@@ -23,13 +23,15 @@ from pipeline_lib.params.base import read_value
 from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import EncoderSettings
 from pipeline_lib.params.machine import EmbeddingMachine
-from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
+from pipeline_lib.params.scoring import IntervalSettings
+from pipeline_lib.scoring.cells import number
+from pipeline_lib.scoring.intervals import intervals
+from pipeline_lib.scoring.tallies import clusters, tally_categories
 from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import embeddings, manifest, segments
 
 PENALTIES = tuple(float(c) for c in 10.0 ** np.arange(-4, 2))  # C: inverse strength of the L2 penalty
 SETTINGS = EmbeddingSettings(modality="audio", encoder=EncoderSettings(checkpoint="functionals/eGeMAPSv02"))
-SAMPLES, SEED, CONFIDENCE = 2000, 1, 0.95
 
 
 def main(
@@ -66,12 +68,14 @@ def evaluate(corpus: manifest.Manifest, values: np.ndarray, split: str) -> str:
     best = int(np.argmax(on_dev))
     speakers = [name if isinstance(name, str) else None for name in corpus.frame["speaker"][scored]]
     tally = tally_categories(truth[scored], models[best].predict(values[scored]), clusters(speakers), n_labels)
-    scores = intervals(tally, SAMPLES, SEED, CONFIDENCE)
+    present = len(set(truth[scored]))
+    scores = {**intervals(tally, IntervalSettings()), "labels_present": (present, n_labels)}
     lines = [f"{corpus.corpus}: eGeMAPS, logistic regression, C {PENALTIES[best]:g} (UA {on_dev[best]:.3f} on dev)"]
     lines += [corpus.notice] if corpus.notice else []
-    lines += [f"{split}: {int(scored.sum())} utterances, {len(set(speakers))} speakers, chance UA {1 / n_labels:.3f}"]
+    known, chance = len(set(speakers) - {None}), present / n_labels**2
+    lines += [f"{split}: {int(scored.sum())} utterances, {known} speakers, chance UA {chance:.3f}"]
     for name, title in (("ua", "UA"), ("macro_f1", "macro-F1"), ("wa", "WA")):
-        lines += [f"{title} {scores[name]:.3f} [{scores[f'{name}_lo']:.3f}, {scores[f'{name}_hi']:.3f}]"]
+        lines += [f"{title} {number(scores, name, '.3f')}"]
     return "\n".join(lines)
 
 

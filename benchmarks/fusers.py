@@ -28,8 +28,11 @@ from pipeline_lib.params.base import load_yaml
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.params.rebalancing import RebalancingSettings
+from pipeline_lib.params.scoring import IntervalSettings
 from pipeline_lib.rebalancing import model, rebalance, source
-from pipeline_lib.scoring.permutation import difference, difference_interval
+from pipeline_lib.scoring.cells import number
+from pipeline_lib.scoring.intervals import difference_bounds, named
+from pipeline_lib.scoring.permutation import difference
 from pipeline_lib.scoring.scored_rows import category_rows, tally
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.tables import folds, manifest, predictions
@@ -56,7 +59,6 @@ BACK_ENDS = {
     "logistic": {"method": "lda_logistic", "lda_logistic": {"shrinkage": 0.5}},
     "plda": {"method": "plda", "plda": {"shrinkage": "ledoit_wolf"}},
 }
-BOOTSTRAP = {"samples": 2000, "seed": 1, "confidence": 0.95}
 
 
 def dealt(corpus: Manifest, settings: CorpusSettings, seed: int) -> Manifest:
@@ -116,7 +118,7 @@ def fused(tables: Sequence[Predictions], corpus: Manifest, options: dict[str, An
 
 def compared(
     parts: Sequence[tuple[Manifest, Sequence[Predictions]]], corpus: Manifest, options: dict[str, Any], rows: np.ndarray
-) -> dict[str, tuple[float, float, float, float]]:
+) -> dict[str, tuple[float, dict[str, float]]]:
     """Return of each way its macro-F1, what it is above interpolation, and the bounds of that."""
     predicted = {}
     for name, way in WAYS.items():
@@ -129,8 +131,9 @@ def compared(
         system = align(name, Path(name), table, corpus)
         tallies[name] = tally(corpus, system, category_rows(corpus, system, rows))
     for name, each in tallies.items():
-        low, high = difference_interval(each, tallies["interpolation"], "macro_f1", **BOOTSTRAP)
-        result[name] = (each.score("macro_f1"), difference(each, tallies["interpolation"], "macro_f1"), low, high)
+        gain = difference(each, tallies["interpolation"], "macro_f1")
+        between = difference_bounds(each, tallies["interpolation"], "macro_f1", IntervalSettings())
+        result[name] = (each.score("macro_f1"), named("gain", gain, between))
     return result
 
 
@@ -183,8 +186,8 @@ def main(
     print(f"| fusion | {' | '.join(f'seed {seed}' for seed in seeds)} | mean above interpolation |")
     print(f"|---|{'---|' * len(seeds)}---|")
     for name in results[0]:
-        cells = [f"{s:.3f} ({d:+.3f} [{low:+.3f}, {high:+.3f}])" for s, d, low, high in (r[name] for r in results)]
-        print(f"| {name} | {' | '.join(cells)} | {np.mean([r[name][1] for r in results]):+.3f} |")
+        cells = [f"{score:.3f} ({number(gain, 'gain', '+.3f')})" for score, gain in (r[name] for r in results)]
+        print(f"| {name} | {' | '.join(cells)} | {np.mean([r[name][1]['gain'] for r in results]):+.3f} |")
 
 
 if __name__ == "__main__":

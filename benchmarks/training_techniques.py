@@ -11,6 +11,7 @@ row's entry, as YAML. Without annotators' votes in the corpus its labels are the
 """
 
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +19,26 @@ import numpy as np
 import typer
 from ruamel.yaml import YAML
 
-from benchmarks.demonstration_seeds import BEFORE, lay, stages
+from benchmarks.demonstration_seeds import lay, run_stages, seeded, stages_of
 from pipeline_lib.command import run
 from pipeline_lib.finetuning.finetune import discard, finetune
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.scoring.bootstrap import Tally, clusters, interval, resampled, tally_attributes, tally_categories
+from pipeline_lib.scoring.intervals import degrees_of_freedom, standard_error, student
+from pipeline_lib.scoring.tallies import (
+    CATEGORY_METRICS,
+    Tally,
+    category_scores,
+    clusters,
+    tally_attributes,
+    tally_categories,
+)
 from pipeline_lib.storage.fingerprint import fingerprint
 from pipeline_lib.tables import folds, manifest, predictions
 from pipeline_lib.tables.manifest import Manifest
 
-SEEDS, SAMPLES, CONFIDENCE, DRAWS = (1, 2, 3), 2000, 0.95, 1
+SEEDS, CONFIDENCE = (1, 2, 3), 0.95
 WITHOUT = "without"
 SOFT = {"targets": {"soft_labels": True}}
 TECHNIQUES: dict[str, dict[str, Any]] = {
@@ -119,14 +128,17 @@ def tallies(corpus: Manifest, path: Path) -> dict[str, Tally]:
 
 def together(parts: list[dict[str, Tally]]) -> dict[str, Tally]:
     """Return the sums of several folds, whose test speakers are others."""
-    return {
-        metric: Tally(np.concatenate([part[metric].sums for part in parts]), parts[0][metric].scores)
-        for metric in parts[0]
-    }
+    joined = {}
+    for metric, first in parts[0].items():
+        sums = np.concatenate([part[metric].sums for part in parts])
+        sizes = np.concatenate([part[metric].sizes for part in parts])
+        scores = category_scores(sums.sum(axis=0)) if metric in CATEGORY_METRICS else first.scores
+        joined[metric] = replace(first, sums=sums, sizes=sizes, scores=scores)
+    return joined
 
 
 def row(technique: str, own: list[dict[str, Tally]], base: list[dict[str, Tally]]) -> str:
-    """Return one line: each metric a seed, its mean, and the mean difference with its interval.
+    """Return one line: each metric a seed, its mean, and the mean difference with its jackknife-t interval.
 
     Args:
         technique: by its name
@@ -138,15 +150,16 @@ def row(technique: str, own: list[dict[str, Tally]], base: list[dict[str, Tally]
         scores = [seed[metric].score(metric) for seed in own]
         cells += [" ".join(f"{score:.3f}" for score in scores), f"{np.mean(scores):.3f}"]
         pairs = [(one[metric], other[metric]) for one, other in zip(own, base, strict=True)]
-        drawn = np.mean([_drawn(one, metric) - _drawn(other, metric) for one, other in pairs], axis=0)
-        low, high = interval(drawn, CONFIDENCE)
+        left_out = np.mean([_left_out(one, metric) - _left_out(other, metric) for one, other in pairs], axis=0)
+        half = student(degrees_of_freedom(own[0][metric].sizes), (1 + CONFIDENCE) / 2) * standard_error(left_out)
         gain = np.mean(scores) - np.mean([seed[metric].score(metric) for seed in base])
+        low, high = gain - half, gain + half
         cells.append("–" if technique == WITHOUT else f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]")
     return f"| {' | '.join(cells)} |"
 
 
-def _drawn(tally: Tally, metric: str) -> np.ndarray:
-    return tally.scores[metric](resampled(tally.sums, SAMPLES, DRAWS))
+def _left_out(tally: Tally, metric: str) -> np.ndarray:
+    return tally.scores[metric](tally.sums.sum(axis=0) - tally.sums)
 
 
 def main(
@@ -161,8 +174,10 @@ def main(
     if project is None:
         project = Path("work/techniques")
         if not (project / "data/manifest.parquet").exists():
-            lay(project, 1)
-            stages(project, BEFORE)
+            params = seeded(1, [])
+            names = stages_of(params)
+            lay(project, params)
+            run_stages(project, names[: names.index("corpus") + 1], fingerprint(params), threads=1, shuffle_seed=None)
     changes = YAML(typ="safe").load(base)
     with chdir(project):
         corpus = manifest.read(Path("data/manifest.parquet"))

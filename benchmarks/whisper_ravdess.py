@@ -33,15 +33,17 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.metrics.words import word_error_rate
 from pipeline_lib.params.corpus import CorpusSettings
 from pipeline_lib.params.encoder import EncoderSettings
+from pipeline_lib.params.scoring import IntervalSettings
 from pipeline_lib.params.transcription import WhisperSettings
-from pipeline_lib.scoring.bootstrap import clusters, intervals, tally_categories
+from pipeline_lib.scoring.intervals import intervals
+from pipeline_lib.scoring.tallies import clusters, tally_categories
 from pipeline_lib.shards.store import run_shards
 from pipeline_lib.storage.fingerprint import file_digest, fingerprint
 from pipeline_lib.transcription.quality import loops
 from pipeline_lib.transcription.whisper import Whisper
 
 SHARD, BATCH = 48, 8  # utterances
-FOLDS, SEED, SAMPLES, CONFIDENCE = 6, 1, 2000, 0.95
+FOLDS, SEED = 6, 1
 LABELS = list(ravdess.CUSTOM.labels)
 
 
@@ -139,8 +141,7 @@ def curve(frame: pd.DataFrame, layers: np.ndarray) -> str:
                 scale = StandardScaler().fit(values[train])
                 prediction[test] = fit(scale.transform(values[train]), truth[train], scale.transform(values[test]))
             tally = tally_categories(truth, prediction, clusters(speakers), len(LABELS))
-            interval = intervals(tally, SAMPLES, SEED, CONFIDENCE)
-            scores.append(f"{interval['ua']:.3f} [{interval['ua_lo']:.3f}, {interval['ua_hi']:.3f}]")
+            scores.append(number(intervals(tally, IntervalSettings()), "ua", ".3f"))
         lines.append(f"{layer}: {', '.join(scores)}")
     return "\n".join(lines)
 

@@ -9,11 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipeline_lib import telemetry
+from pipeline_lib.bundle import hub_command as hub
+from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
+from pipeline_lib.conversion.command import convert
 from pipeline_lib.evaluation import command as evaluation
+from pipeline_lib.prediction import command as prediction
 from pipeline_lib.rehearsal import command as rehearsal
 from pipeline_lib.robustness.command import robustness
 
+telemetry.off()
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 RECIPES = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml"))
@@ -24,9 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-)
-convert = typer.Typer(
-    help="Convert a published checkpoint into a folder that encoder.checkpoint loads.", no_args_is_help=True
 )
 plot = typer.Typer(
     help="Draw the layer weights of experts, or embeddings in the plane; let dvc plots draw offline.",
@@ -186,44 +189,17 @@ def _schema(out: Annotated[Path | None, typer.Option(help="in place of the packa
     (out or SCHEMA).write_text(text(), encoding="utf-8")
 
 
-@convert.command("hub")
+@convert.command("onnx")
 @guarded
-def _convert_hub(
-    name: str,
-    out: Path,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
-    model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
+def _convert_onnx(
+    bundle: Annotated[Path, typer.Argument(help="folder that ser bundle wrote")],
+    out: Annotated[Path, typer.Argument(help="folder of the .onnx files")],
 ) -> None:
-    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base)."""
-    from pipeline_lib.conversion.hub import convert
+    """Write the heads, back ends and fusion of BUNDLE as ONNX into OUT; encoders are not among them."""
+    from pipeline_lib.bundle.onnx_export import export
 
-    for sentence in convert(name, out, revision, model_type):
-        print(sentence)
-
-
-@convert.command("sonar")
-@guarded
-def _convert_sonar(checkpoint: Path, out: Path) -> None:
-    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng)."""
-    from pipeline_lib.conversion.sonar import convert
-
-    for sentence in convert(checkpoint, out):
-        print(sentence)
-
-
-@convert.command("vggish")
-@guarded
-def _convert_vggish(
-    checkpoint: Path,
-    out: Path,
-    pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
-    final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
-) -> None:
-    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish)."""
-    from pipeline_lib.conversion.vggish import convert
-
-    for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
-        print(sentence)
+    for path in export(bundle, out):
+        print(path)
 
 
 @plot.command("layer-weights")
@@ -270,7 +246,11 @@ def _plot_offline(
     print(f"dvc plots show draws by {out}")
 
 
+app.command("bundle")(guarded(bundle))
 app.command("evaluate")(guarded(evaluation.evaluate))
+app.command("predict")(guarded(prediction.predict))
+app.command("pull")(guarded(hub.pull))
+app.command("push")(guarded(hub.push))
 app.command("rehearse")(guarded(rehearsal.rehearse))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")

@@ -8,6 +8,7 @@ from pipeline_lib.params.machine import read_machine
 from pipeline_lib.params.transcription import TranscriptionSettings
 from pipeline_lib.shards import packs
 from pipeline_lib.tables import manifest, named_splits, transcripts
+from pipeline_lib.transcription.normalisation import normaliser_of
 from pipeline_lib.transcription.quality import measure, report
 from pipeline_lib.transcription.transcribe import transcribe
 
@@ -32,7 +33,8 @@ def main(
         decoding=result.decoding,
         origin=result.origin,
     )
-    report(measure(corpus, result.texts, None if result.engine == "reference" else corpus.has_audio), metrics)
+    transcribed = None if result.engine == "reference" else corpus.has_audio
+    report(measure(corpus, result.texts, transcribed, normaliser_of(settings)), metrics)
     packs.print_trimmed(work, machine.cache.limit_gb)
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib import telemetry
+
+telemetry.off()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

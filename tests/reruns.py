@@ -30,7 +30,7 @@ MATRIX = {
     "finetuning.text.seed": (2, {"finetuning@text", "rebalancing@text", "fusion", "scoring"}),
     "rebalancing.text.prior": ("none", {"rebalancing@text", "fusion", "scoring"}),
     "fusion.method": ("logreg", {"fusion", "scoring"}),
-    "scoring.bootstrap.samples": (50, {"scoring"}),
+    "scoring.intervals.samples": (50, {"scoring"}),
 }
 
 

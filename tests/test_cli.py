@@ -21,6 +21,9 @@ COMMANDS = {
     "evaluate",
     "rehearse",
     "robustness",
+    "predict",
+    "pull",
+    "push",
     "check",
     "show",
     "doctor",
@@ -30,7 +33,7 @@ COMMANDS = {
     "alignment",
     "schema",
 }
-COMMANDS |= {f"convert {name}" for name in ("hub", "sonar", "vggish")} | {
+COMMANDS |= {f"convert {name}" for name in ("hub", "onnx", "sonar", "vggish")} | {
     f"plot {name}" for name in ("layer-weights", "offline", "projection")
 }
 
@@ -66,7 +69,10 @@ def test_every_input_error_is_one_sentence(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "params.yaml can be run\n", "")
     done = CliRunner().invoke(app, ["check", "--params", str(tmp_path / "none.yaml")])
     assert done.exit_code == 1
-    assert done.stderr == f"error: {tmp_path}/none.yaml does not exist; commands are run from the project's root\n"
+    assert done.stderr == (
+        f"error: {tmp_path}/none.yaml does not exist, expected below the project's root, where dvc.yaml is and commands"
+        f" are run (is {Path.cwd()} another folder?); cd to the project, or write the file by ser apply default\n"
+    )
 
 
 def test_the_schema_is_written_where_asked(tmp_path):
@@ -78,7 +84,7 @@ def test_each_package_of_an_extra_is_known_with_its_extra():
     extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
     extra_of = {
         re.match(r"[\w-]+", line)[0].replace("_", "-").lower(): extra
-        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps")
+        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps", "predict", "onnx")
         for line in extras[extra]
     }
     distributions = packages_distributions()

@@ -9,7 +9,7 @@ import soundfile
 
 from benchmarks.egemaps_baseline import evaluate, features
 from pipeline_lib.tables.manifest import keep
-from tests.scoring.corpora import drawn_manifest
+from tests.scoring.corpora import ENOUGH, drawn_manifest
 
 
 def ua(lines):
@@ -17,12 +17,12 @@ def ua(lines):
 
 
 def test_evidence_is_scored_above_chance_and_noise_about_at_it():
-    corpus = drawn_manifest(utterances=30)
+    corpus = drawn_manifest(utterances=30, speakers=ENOUGH)
     corpus = keep(corpus, corpus.truth() >= 0)
     noise = np.random.default_rng(1).normal(size=(len(corpus), 5))
     evident = evaluate(corpus, noise + 3 * np.eye(5)[corpus.truth()], "dev_filt")
     value, low, high = ua(evident)
-    assert low > 0.8 and low <= value <= high
+    assert low > 0.7 and low <= value <= high
     assert "drawn: eGeMAPS, logistic regression, C " in evident and "\ndrawn numbers\n" in evident
     _, low, _ = ua(evaluate(corpus, noise, "dev_filt"))
     assert low < 1 / 3

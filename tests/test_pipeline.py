@@ -27,7 +27,7 @@ SMALL = {
     "finetuning.audio.early_stopping.every": 1,
     "finetuning.text.phases.main.epochs": 1,
     "finetuning.text.early_stopping.every": 1,
-    "scoring.bootstrap.samples": 100,
+    "scoring.intervals.samples": 100,
 }
 
 

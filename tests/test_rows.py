@@ -134,7 +134,7 @@ def test_utterances_with_text_alone_reach_the_scores_through_whoever_reads_text(
     assert said in capsys.readouterr().out
     systems = [align(name, done.root, each, done.corpus) for name, each in tables.items()]
     names = {name: f"data/{name}.parquet" for name in tables}
-    scoring = {"splits": ["test"], "tables": names, "bootstrap": {"samples": 100}, "comparison": {"against": []}}
+    scoring = {"splits": ["test"], "tables": names, "comparison": {"against": []}}
     found = score(done.corpus, systems, ScoringSettings.parse(scoring | {"least_coverage": 0.5}, "scoring"))
     assert found.scores["test"]["audio"]["n"] == 9 and found.scores["test"]["fused"]["n"] == 10
     assert "test: audio predicts 9 of 10 scored utterances, scored on these" in found.warnings

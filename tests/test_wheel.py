@@ -77,4 +77,7 @@ def test_a_recipe_is_written_from_another_folder(installed, tmp_path):
 
 def test_every_recipe_is_known_to_the_installed_command(installed, tmp_path):
     done = run(installed, tmp_path, "ser", "apply", "nothing")
-    assert (done.returncode, done.stderr) == (1, f"error: there is no recipe 'nothing', expected one of {names()}\n")
+    message = (
+        f"there is no recipe 'nothing', expected one of {names()} (a recipe of another version?); name one of these"
+    )
+    assert (done.returncode, done.stderr) == (1, f"error: {message} (docs/recipes.md)\n")

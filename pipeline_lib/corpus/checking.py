@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline_lib.audio import decoding
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio, Rule
 from pipeline_lib.command import end_with, progress
+from pipeline_lib.corpus.acoustic import Fingerprint, fingerprint
 from pipeline_lib.corpus.checksums import SUMS, WRITE_AGAIN
 from pipeline_lib.errors import InputError
 from pipeline_lib.tables.segments import WHOLE, Part
@@ -43,6 +44,7 @@ class Checked:
         reason: a short word, "silent" for example
         message: the word and a sentence, without the root
         sound: SHA-256 of the decoded samples: lossless copies in other containers have the same
+        fingerprint: recognises the recording in another encoding; None of a bad one, and of one too short
     """
 
     duration_s: float | None = None
@@ -52,6 +54,7 @@ class Checked:
     reason: str | None = None
     message: str | None = None
     sound: str | None = None
+    fingerprint: Fingerprint | None = field(default=None, compare=False)
 
 
 def check_all(
@@ -126,7 +129,14 @@ def _examined(root: Path, path: Path, sha256: str | None, part: Part, limits: Li
     except BadAudio as error:
         return _bad(root, path, error)
     sound = hashlib.sha256(examined.samples.tobytes()).hexdigest()
-    return Checked(len(examined.samples) / SAMPLE_RATE, sha256, examined.clipped, examined.mixing, sound=sound)
+    return Checked(
+        len(examined.samples) / SAMPLE_RATE,
+        sha256,
+        examined.clipped,
+        examined.mixing,
+        sound=sound,
+        fingerprint=fingerprint(examined.samples),
+    )
 
 
 def _refused(parts: Sequence[Part], reason: str, message: str) -> list[Checked]:

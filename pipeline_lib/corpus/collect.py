@@ -13,6 +13,7 @@ from pipeline_lib.corpus import (
     checking,
     checksums,
     copies,
+    crossing,
     emotions,
     folds,
     identity,
@@ -32,6 +33,7 @@ from pipeline_lib.metrics.words import count_marks
 from pipeline_lib.params.corpus import CorpusSettings, check_root
 from pipeline_lib.params.split import SplitSettings
 from pipeline_lib.tables import segments
+from pipeline_lib.tables.leaks import Leaks
 from pipeline_lib.tables.manifest import Manifest
 
 READERS = {**readers.READERS, "several": several}
@@ -47,12 +49,14 @@ class Collected:
         quarantine: the others: utterance_id, file, stage, reason
         metrics: counts for metrics/corpus.json
         notices: sentences for the terminal on rows that are left out
+        leaks: what crosses splits or folds
     """
 
     manifest: Manifest
     quarantine: pd.DataFrame
     metrics: dict[str, Any]
     notices: tuple[str, ...] = ()
+    leaks: Leaks = Leaks()
 
 
 def collect(settings: CorpusSettings, workers: int = 1, *, cut: bool = True) -> Collected:
@@ -101,26 +105,29 @@ def collect(settings: CorpusSettings, workers: int = 1, *, cut: bool = True) -> 
     quarantine = pd.concat([quarantine, text_alone.recordings], ignore_index=True)
     frame, short, of_folds = _with_subsets(frame, labels, settings)
     sides = leaks.sides(frame)
+    crossed = crossing.find(frame.assign(side=sides))
     notice = " ".join(part for part in (settings.notice, *warnings) if part)
     warnings += [
         *notes,
         *forms,
         *identity.alike(frame),
         *copies.crossing(frame.assign(split=sides)),
+        *crossed.sentences(("sound", "text", "speaker")),
         *_count_warnings(frame.assign(split=sides), settings, short),
         *of_folds,
         *_channel_warnings(recordings),
         *text_alone.warnings,
     ]
     manifest = Manifest(
-        frame.drop(columns=["group", "reject", "sound", "fold"]),
+        frame.drop(columns=["group", "reject", "sound", "fingerprint", "fold"]),
         settings.name or settings.reader,
         labels,
         (scale[0], scale[1]),
         notice,
     )
     metrics = describe(manifest, sides, words, warnings, recordings) | {"text_alone": text_alone.reasons}
-    return Collected(manifest, quarantine, metrics, tuple(losses.notices(n_read, words)))
+    metrics |= {"leaks": crossed.counts(), "protocol": crossed.protocol}
+    return Collected(manifest, quarantine, metrics, tuple(losses.notices(n_read, words)), crossed)
 
 
 def _read(reader: Any, root: Path, settings: CorpusSettings) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
@@ -196,8 +203,10 @@ def _without_bad(
         f"{c.message} ({near[path]})" if path in near and c.reason == "missing" else c.message
         for path, c in zip(paths, checked, strict=True)
     ]
-    frame["sound"] = pd.Series(None, index=frame.index, dtype=object)
-    frame.loc[to_open, "sound"] = [c.sound for c in checked]
+    for name in ("sound", "fingerprint"):
+        values = iter(checked)
+        column = [getattr(next(values), name) if opened else None for opened in to_open]
+        frame[name] = pd.Series(column, index=frame.index, dtype=object)
     again = copies.settle(root, frame)
     named = frame["audio"].notna() & ~again
     text_alone = rest.keep(frame, to_open & ~again, settings.on_bad)

@@ -42,13 +42,20 @@ def alike(frame: pd.DataFrame) -> list[str]:
     """Return a warning of speakers whose names differ so little that they may be one person, empty without any."""
     names: dict[str, list[str]] = {}
     for speaker in sorted(frame["speaker"].dropna().unique()):
-        names.setdefault(_folded(speaker), []).append(speaker)
+        names.setdefault(folded(speaker), []).append(speaker)
     pairs = [group for group in names.values() if len(group) > 1]
     if not pairs:
         return []
     named = ", ".join(" and ".join(map(repr, group)) for group in pairs[:NAMED]) + (" ..." if pairs[NAMED:] else "")
     apart = "differ in capitals, blanks, dashes, width or zeros only and are counted apart"
     return [f"speakers {named} {apart}: where they are one person, spell them alike, or they cross splits unseen."]
+
+
+def folded(name: str) -> str:
+    """Return the name without what may be another spelling of it: capitals, blanks, dashes, width, zeros."""
+    text = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
+    text = re.sub(r"^(\d+)\.0$", r"\1", text.strip())  # whole numbers that pandas read as floating-point ones
+    return re.sub(r"\d+", lambda digits: str(int(digits[0])), re.sub(r"[\s_-]+", " ", text))
 
 
 def find_paths(root: Path, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -108,12 +115,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name too long, links in a circle
         return True  # opening it will give the reason
-
-
-def _folded(name: str) -> str:
-    folded = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
-    folded = re.sub(r"^(\d+)\.0$", r"\1", folded.strip())  # whole numbers that pandas read as floating-point ones
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), re.sub(r"[\s_-]+", " ", folded))
 
 
 def _composed_keys(cast: dict[str, int]) -> dict[str, int]:

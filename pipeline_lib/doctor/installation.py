@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imports torch
 PYTHON = ((3, 11), (3, 13))  # from, below
 LEAST_MEMORY_GB = 4.0
 NEEDED, CHOSEN = ("pipeline",), ("asr",)  # extras: dvc repro needs the one, Canary the other
-INSTALL = "pip install -c constraints.txt -e '.[pipeline,asr]'"
+INSTALL = "make install"
 
 
 def installation(root: Path) -> Iterator[Result]:

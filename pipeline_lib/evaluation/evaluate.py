@@ -20,7 +20,7 @@ from pipeline_lib.inference.system import CROSSFITTED, apply
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import PARAMS, read_params
 from pipeline_lib.params.corpus import CorpusSettings
-from pipeline_lib.scoring.contamination import checkpoints, contamination
+from pipeline_lib.scoring.contamination import contamination, used_checkpoints
 from pipeline_lib.scoring.splits import is_resubstitution
 from pipeline_lib.scoring.systems import align
 from pipeline_lib.scoring.tuning import cautions_of_tuning
@@ -78,7 +78,7 @@ def evaluate(
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     systems = _applied(project, chosen, folder, Path(settings.root))
-    bootstrap = system.params.scoring.bootstrap
+    options = system.params.scoring.intervals
     result: dict[str, Any] = {
         "system": system.params.corpus.name or system.params.corpus.reader,
         "corpus": collected.manifest.corpus,
@@ -89,9 +89,9 @@ def evaluate(
         "merged": dict(shared.merged),
         "left_out": dict(shared.left_out),
         "unlabelled": shared.unlabelled,
-        "bootstrap": bootstrap.model_dump(),
+        "intervals": options.model_dump(),
         "notes": notes,
-        **scores(over_common(chosen, shared), systems, shared, bootstrap),
+        **scores(over_common(chosen, shared), systems, shared, options),
         "own": _own(system, shared),
     }
     atomic.write_file(out / f"{name}.json", json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
@@ -137,17 +137,16 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     """Return what makes the score another than that of an unseen corpus."""
     cautions = []
     params = read_params(system.folder / PARAMS)
-    used = [each for key in ("finetuning", "embedding") for each in checkpoints(params[key])]
-    cautions += cautions_of_tuning(params)
-    cautions += contamination(used, settings.reader if settings.reader != "table" else manifest.corpus)
+    seen = contamination(used_checkpoints(params), [manifest.corpus, settings.reader])
+    cautions += [*cautions_of_tuning(params), *seen.warnings, *seen.notes]
     own = system.folder / "data" / "manifest.parquet"
     if own.is_file():
         known = {*manifests.read(own).frame["audio_sha256"].dropna()}
-        seen = int(manifest.frame["audio_sha256"].isin(known).sum())
-        if seen:
+        repeated = int(manifest.frame["audio_sha256"].isin(known).sum())
+        if repeated:
             cautions.append(
-                f"{seen} of {len(manifest)} recordings are in the corpus that the system was trained on: their scores"
-                " hold for known recordings"
+                f"{repeated} of {len(manifest)} recordings are in the corpus that the system was trained on: their"
+                " scores hold for known recordings"
             )
     normalised = [
         name
@@ -180,5 +179,5 @@ def _own(system: Project, shared: Common) -> dict[str, Any]:
         read = predictions.read(system.folder / table)
         if read.posterior is not None and not is_resubstitution(own, align(name, Path(table), read, own), inside):
             systems[name] = read
-    scored = scores(over_common(keep(own, inside), of_own), systems, of_own, settings.bootstrap)
+    scored = scores(over_common(keep(own, inside), of_own), systems, of_own, settings.intervals)
     return {"split": settings.plotted_split, "corpus": own.corpus, **scored}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline_lib.evaluation.score import ALL, RESTRICTED
+from pipeline_lib.scoring.cells import brackets, number
 
 WAYS = (
     "The posterior is restricted to the labels in common and scaled to sum to 1; in *of all labels* it is not, and the"
@@ -19,15 +20,14 @@ def page(result: Mapping[str, Any], labels: str) -> str:
         result: as ``evaluate`` writes it as JSON
         labels: sentence on the labels in common
     """
-    own, systems, options = result["own"], result["systems"], result["bootstrap"]
+    own, systems = result["own"], result["systems"]
     of = f", {result['split']}" if result["split"] else ""
     lines = [f"# {result['system']} on {result['corpus']}{of}", ""]
     lines += [f"> **{result['notice']}**", ""] if result["notice"] else []
     lines += [f"> Warning: {note}  " for note in result["notes"]] + ([""] if result["notes"] else [])
     lines += [f"Trained on {result['system']}, nothing is fitted on {result['corpus']}. {labels}", ""]
     lines += [_chance(result["chance"]), ""]
-    brackets = f"Brackets are {options['confidence']:.0%} intervals from {options['samples']} resamples of speakers."
-    lines += [f"{brackets} {WAYS}", ""]
+    lines += [f"{brackets(result['intervals'])} {WAYS}", ""]
     lines += _table(systems)
     lines += _missing(systems)
     lines += _of_own(result, own)
@@ -50,8 +50,8 @@ def _table(systems: Mapping[str, Any]) -> list[str]:
     lines += _row(["---"] * (5 + len(METRICS)))
     for name, values in systems.items():
         if RESTRICTED in values:
-            numbers = [_number(values[RESTRICTED], key) for key in METRICS]
-            further = [_number(values[ALL], "ua"), f"{values['others_chosen']:.1%}"]
+            numbers = [number(values[RESTRICTED], key, ".3f") for key in METRICS]
+            further = [number(values[ALL], "ua", ".3f"), f"{values['others_chosen']:.1%}"]
             lines += _row([name, str(values["n"]), str(values["n_speakers"]), *numbers, *further])
     return [*lines, ""]
 
@@ -78,7 +78,7 @@ def _of_own(result: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
             continue
         other = result["systems"].get(name, {}).get(RESTRICTED)
         lost = f"{values[RESTRICTED]['ua'] - other['ua']:+.3f}" if other else ""
-        numbers = [_number(values[RESTRICTED], key) for key in METRICS]
+        numbers = [number(values[RESTRICTED], key, ".3f") for key in METRICS]
         lines += _row([name, str(values["n"]), str(values["n_speakers"]), *numbers, lost])
     return [*lines, ""]
 
@@ -90,7 +90,7 @@ def _by_label(systems: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     lines += _row(["---"] * (2 + len(scored)))
     for label in labels:
         each = [values["labels"][label] for values in scored.values()]
-        cells = [f"{of['recall']:.3f}, {of['f1']:.3f}" for of in each]
+        cells = [f"{of['recall']:.3f}, {number(of, 'f1', '.3f')}" for of in each]
         lines += _row([label, str(each[0]["n"] if each else 0), *cells])
     for name, values in scored.items():
         lines += ["", f"{name}: true labels (rows) and chosen ones (columns)", ""]
@@ -102,7 +102,3 @@ def _by_label(systems: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 
 def _row(cells: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(cells)} |"]
-
-
-def _number(values: Mapping[str, float], key: str) -> str:
-    return f"{values[key]:.3f} [{values[f'{key}_lo']:.3f}, {values[f'{key}_hi']:.3f}]"

@@ -5,7 +5,7 @@ told that no other occurs; and over *all* its labels, where the choice of anothe
 usual one between corpora, and the higher.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline_lib.evaluation.labels import Common, restricted, summed
-from pipeline_lib.params.scoring import BootstrapSettings
-from pipeline_lib.scoring.bootstrap import CATEGORY_METRICS, Tally, clusters, intervals, tally_categories
+from pipeline_lib.metrics.categories import recall_of
+from pipeline_lib.params.scoring import IntervalSettings
 from pipeline_lib.scoring.chance import chance
+from pipeline_lib.scoring.intervals import intervals
+from pipeline_lib.scoring.score import f1_by_label
+from pipeline_lib.scoring.tallies import PRESENT, category_scores, clusters, tally_categories
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
 
@@ -36,7 +39,7 @@ def over_common(manifest: Manifest, of: Common) -> Manifest:
 
 
 def scores(
-    manifest: Manifest, systems: Mapping[str, Predictions], of: Common, bootstrap: BootstrapSettings
+    manifest: Manifest, systems: Mapping[str, Predictions], of: Common, options: IntervalSettings
 ) -> dict[str, Any]:
     """Return every system's scores both ways, by label, and the confusions, and what chance gives.
 
@@ -44,21 +47,21 @@ def scores(
         manifest: the corpus over the labels in common, see ``over_common``; all of its utterances are scored
         systems: predictions with posteriors by name
         of: the labels in common
-        bootstrap: samples, seed and confidence of the intervals
+        options: of the intervals
 
     Returns:
         ``chance``; and by system ``n``, ``n_speakers``, ``n_missing`` (utterances that it does not predict),
-        ``restricted`` and ``all_labels`` (metrics with ``_lo`` and ``_hi``), ``labels`` (recall, precision, F1, n) and
-        ``confusion`` (rows are true labels)
+        ``restricted`` and ``all_labels`` (metrics with ``_lo`` and ``_hi`` where there is an interval), ``labels``
+        (recall, precision, F1 with its interval, n) and ``confusion`` (rows are true labels)
     """
     everything = manifest.frame.assign(split="test")
     result: dict[str, Any] = {"chance": chance(replace(manifest, frame=everything), "test"), "systems": {}}
     for name, table in systems.items():
-        result["systems"][name] = _one(manifest, table, of, bootstrap)
+        result["systems"][name] = _one(manifest, table, of, options)
     return result
 
 
-def _one(manifest: Manifest, table: Predictions, of: Common, bootstrap: BootstrapSettings) -> dict[str, Any]:
+def _one(manifest: Manifest, table: Predictions, of: Common, options: IntervalSettings) -> dict[str, Any]:
     assert table.posterior is not None
     at = pd.Index(table.utterance_ids).get_indexer(manifest.ids)
     truth = manifest.truth()
@@ -77,38 +80,26 @@ def _one(manifest: Manifest, table: Predictions, of: Common, bootstrap: Bootstra
     for way, prediction in chosen.items():
         size = common if way == RESTRICTED else len(labels)
         tally = tally_categories(truth[rows], prediction, clusters(speakers), size)
-        metrics = {name: _of_common(name, common) for name in SHOWN}
-        result[way] = intervals(Tally(tally.sums, metrics), **bootstrap.model_dump())
+        cells = tally.sums.sum(axis=0)
+        metrics = category_scores(cells, common)
+        shown = {name: metrics[name] for name in (*SHOWN, *(each + PRESENT for each in SHOWN)) if name in metrics}
+        result[way] = intervals(replace(tally, scores=shown), options)
+        if len(present := {*truth[rows].tolist()}) < common:
+            result[way]["labels_present"] = [len(present), common]
         if way == RESTRICTED:
-            cells = tally.sums.sum(axis=0)
             result["confusion"] = cells.astype(int).tolist()
-            result["labels"] = _by_label(cells, of.labels)
+            result["labels"] = _by_label(cells, of.labels, f1_by_label(tally, of.labels, options))
         else:
             result["others_chosen"] = float((prediction >= common).mean())
     return result
 
 
-def _of_common(name: str, common: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a score over the labels in common, the first ones, of confusions with further columns.
-
-    ua and macro_f1 are means over the labels in common: the mean over all counts the absent ones as 0.
-    """
-
-    def score(cells: np.ndarray) -> np.ndarray:
-        return CATEGORY_METRICS[name](cells) * (cells.shape[-1] / common if name != "wa" else 1.0)
-
-    return score
-
-
-def _by_label(cells: np.ndarray, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Return recall, precision and F1 of each label; one that is never true, or never chosen, has 0."""
-    hits, true, chosen = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)
+def _by_label(
+    cells: np.ndarray, labels: tuple[str, ...], scored: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return each label's scores with recall and precision; of one that is never true, or never chosen, these are 0."""
+    recall, precision = recall_of(cells), recall_of(cells.T)
     return {
-        label: {
-            "n": int(true[k]),
-            "recall": float(hits[k] / true[k]) if true[k] else 0.0,
-            "precision": float(hits[k] / chosen[k]) if chosen[k] else 0.0,
-            "f1": float(2 * hits[k] / (true[k] + chosen[k])) if true[k] + chosen[k] else 0.0,
-        }
+        label: {**scored[label], "recall": float(recall[k]), "precision": float(precision[k])}
         for k, label in enumerate(labels)
     }

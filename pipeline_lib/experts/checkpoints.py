@@ -1,7 +1,8 @@
 """Local checkpoints of a saved expert's encoders: what they hold, and where they are on another machine.
 
 A checkpoint's path is saved as params.yaml has it, relative to the project. It is looked for under the current folder,
-then under the project that the expert's ``models/`` belongs to; the first with the saved content is taken.
+then under the project that the expert's ``models/`` belongs to, then by its name alone in that folder; the first with
+the saved content is taken.
 """
 
 from pathlib import Path
@@ -60,7 +61,8 @@ def _located(branch: ExpertBranch, where: str, project: Path) -> EncoderSettings
     encoder = branch.encoder
     if encoder is None or branch.digest is None:
         return encoder
-    candidates = list(dict.fromkeys([Path(encoder.checkpoint), project / encoder.checkpoint]))
+    named_so = Path(encoder.checkpoint)
+    candidates = list(dict.fromkeys([named_so, project / named_so, project / named_so.name]))
     present = [folder for folder in candidates if folder.is_dir()]
     if not present:
         raise InputError(

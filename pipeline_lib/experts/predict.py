@@ -2,11 +2,11 @@
 
 Nothing is read but the expert's folder and the checkpoint that it names: longest audio, scale and range of attributes,
 and the prior are saved with the expert. Without autocast: in float32, or where the encoder's weights are in bfloat16 or
-4 bit, the encoder in bfloat16.
+4 bit, the encoder in bfloat16, on a CPU one utterance at a time: its rounding would show which others share a batch.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,24 +17,23 @@ import pyarrow as pa
 import torch
 from scipy.special import softmax
 
-from pipeline_lib.encoders.device import Device, pick
+from pipeline_lib.encoders.device import pick
 from pipeline_lib.errors import InputError
 from pipeline_lib.experts import availability, disk, folds
 from pipeline_lib.experts.build import AnyNetwork, precision
-from pipeline_lib.experts.outputs import in_batches, outputs_of, repeatable
+from pipeline_lib.experts.prediction_job import PredictionJob
 from pipeline_lib.experts.settings import ExpertSettings
 from pipeline_lib.experts.utterances import Utterances
 from pipeline_lib.metrics.attributes import RANGES, to_scale
 from pipeline_lib.modalities import BOTH
 from pipeline_lib.params.machine import FINETUNING, FinetuningMachine
-from pipeline_lib.shards.batches import Halving
 from pipeline_lib.shards.store import by_length, run_shards
 from pipeline_lib.tables.folds import name_of
 from pipeline_lib.tables.origin import Origin, Origins, join
 from pipeline_lib.tables.predictions import Predictions
 from pipeline_lib.tables.provenance import Provenance
 
-SHARD = 256
+SHARD, EXACT = 256, "float32"
 OUTPUTS = ("logits", "attributes", "embedding")
 
 
@@ -64,59 +63,6 @@ class Expert:
             InputError: a file is missing or damaged, or does not fit the encoder's checkpoint
         """
         return cls(folder, disk.read_settings(folder), disk.load(folder, device))
-
-
-@dataclass(frozen=True)
-class PredictionJob:
-    """Job of a worker: the saved expert, and what it predicts.
-
-    Attributes:
-        folder: of the expert
-        device: auto, cpu, cuda or mps
-        utterances: all of them
-        rows: those to predict; the plan numbers the positions in this array
-        batch_size: utterances in a forward pass
-        max_s: longest audio that is read whole, in seconds
-        workers: processes that load batches
-        threads: of the CPU's arithmetic in a worker, None as torch chooses
-    """
-
-    folder: Path
-    device: Device
-    utterances: Utterances
-    rows: np.ndarray
-    batch_size: int
-    max_s: float
-    workers: int = 0
-    threads: int | None = None
-
-    @property
-    def ids(self) -> list[str]:
-        """Identifiers of the rows to predict."""
-        return self.utterances.ids[self.rows].tolist()
-
-    def start(self) -> Callable[[list[int]], pa.Table]:
-        """Load the expert and return a function that predicts rows."""
-        device = pick(self.device)
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        repeatable(device)
-        return self.predicting_with(disk.load(self.folder, device))
-
-    def predicting_with(self, network: AnyNetwork) -> Callable[[list[int]], pa.Table]:
-        """Return a function that predicts rows, by all views of a trained network on its device."""
-        halving = Halving(torch.cuda.empty_cache)
-        origin = Origin(next(network.parameters()).device.type, precision(network))
-
-        def compute(positions: list[int]) -> pa.Table:
-            plan = [self.rows[batch] for batch in in_batches(positions, self.batch_size)]
-            given = (network, plan, self.utterances, self.max_s)
-            parts = list(outputs_of(*given, workers=self.workers, forward=network.views, halving=halving))
-            outputs = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-            columns = {key: _column(values) for key, values in outputs.items()}
-            return origin.mark(pa.table({"row": pa.array(self.rows[positions]), **columns}))
-
-        return compute
 
 
 def predict(
@@ -168,18 +114,56 @@ def predict(
         expert = Expert.load(expert, pick(machine.device))
     executor = machine.executor
     job = _job(expert, utterances if from_frames else utterances.with_frames({}), batch_size, machine)
-    plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
+    plan = by_length(utterances.lengths[job.rows], SHARD, job.batch_size)
     compute = None if executor.workers else job.predicting_with(expert.network)
     name = expert.folder.name if name is None else name
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as shards:
         tables = run_shards(Path(shards), plan, compute, f"predicting {name}", job=job, executor=executor)
         watched = (origins := Origins()).watch(tables)
         outputs = _gathered(watched, job.rows, "" if combination == BOTH else f"{combination}.")
+    return _shown(name, expert, job, outputs, combination, origins.joined)
+
+
+def predict_here(
+    expert: Expert,
+    utterances: Utterances,
+    combinations: Sequence[str],
+    *,
+    batch_size: int,
+    machine: FinetuningMachine,
+    name: str,
+) -> dict[str, Predictions]:
+    """Return the predictions of a few utterances from each combination of modalities, computed at once in this process.
+
+    Args:
+        expert: loaded
+        utterances: of its modalities, any of which some utterance has
+        combinations: whose predictions are returned
+        batch_size: utterances of like length in a forward pass
+        machine: workers and threads; the device is the expert's
+        name: of the expert in the tables
+
+    Raises:
+        InputError: the expert reads other modalities, or memory does not suffice
+    """
+    job = _job(expert, utterances.with_frames({}), batch_size, machine)
+    (rows,) = by_length(utterances.lengths[job.rows], len(job.rows), job.batch_size)
+    table = job.predicting_with(expert.network)(rows)
+    origin = Origin(job.device, precision(expert.network))
+    gathered = {each: _gathered([table], job.rows, "" if each == BOTH else f"{each}.") for each in combinations}
+    return {each: _shown(name, expert, job, outputs, each, origin) for each, outputs in gathered.items()}
+
+
+def _shown(
+    name: str, expert: Expert, job: PredictionJob, outputs: dict[str, np.ndarray], combination: str, origin: Origin
+) -> Predictions:
+    """Return the predictions of the utterances that have all modalities of a combination."""
+    utterances = job.utterances
     has = availability.shows(utterances.present[job.rows], utterances.modalities, combination)
     if not has.all():
         for key in outputs:
             outputs[key] = outputs[key][has]  # one after the other: a copy of all would double the memory
-    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origins.joined)
+    return _predictions(name, expert.settings, utterances.ids[job.rows[has]], outputs, origin)
 
 
 def mean(tables: Sequence[Predictions]) -> Predictions:
@@ -233,9 +217,12 @@ def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: Finet
             f" {utterances.context}; make them with context={expert.settings.context}"
         )
     utterances = utterances.without_cache() if executor.workers else utterances
+    device = machine.device if executor.is_remote else next(expert.network.parameters()).device.type
+    if device == "cpu" and precision(expert.network) != EXACT:
+        batch_size = 1
     return PredictionJob(
         folder=expert.folder,
-        device=machine.device if executor.is_remote else next(expert.network.parameters()).device.type,
+        device=device,
         utterances=utterances.fitted(expert.network.encoder.branches),
         rows=np.flatnonzero(utterances.present.any(axis=1)),
         batch_size=batch_size,
@@ -281,10 +268,6 @@ def _gathered(tables: Iterable[pa.Table], rows: np.ndarray, prefix: str) -> dict
                 outputs[name] = np.empty((len(rows), values.shape[1]), values.dtype)
             outputs[name][positions] = values
     return outputs
-
-
-def _column(values: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Predictions of a project's trained experts: a table an expert, of folds one a member and their joined one."""
+"""Predictions of a project's trained experts: a table a member and combination of modalities."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,10 @@ from pipeline_lib.experts.utterances import Utterances, from_manifest
 from pipeline_lib.inference.members import Member
 from pipeline_lib.inference.project import Project
 from pipeline_lib.inference.record import Record
-from pipeline_lib.modalities import BOTH
+from pipeline_lib.inference.system_protocol import System
 from pipeline_lib.shards import store
 from pipeline_lib.storage.fingerprint import code_digest, file_digest, fingerprint
 from pipeline_lib.tables import predictions
-from pipeline_lib.tables.folds import joined
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -41,7 +40,7 @@ class Inputs:
 
     manifest: Manifest
     root: Path
-    transcripts: Sequence[str] | None
+    transcripts: Sequence[str | None] | None
     by_member: bool = True
 
     def of(self, member: Member, settings: ExpertSettings) -> Utterances:
@@ -60,7 +59,7 @@ class Inputs:
         return replace(read, present=read.present & rows[:, None])
 
 
-def folder_of(project: Project, name: str, member: Member) -> Path:
+def folder_of(project: System, name: str, member: Member) -> Path:
     """Return the folder of an expert, of folds that of a member's.
 
     Args:
@@ -83,7 +82,7 @@ def folder_of(project: Project, name: str, member: Member) -> Path:
     return of_folds[member.fold]
 
 
-def reads_transcripts(project: Project, name: str, member: Member) -> bool:
+def reads_transcripts(project: System, name: str, member: Member) -> bool:
     """Return whether an expert reads ASR transcripts.
 
     Args:
@@ -95,39 +94,23 @@ def reads_transcripts(project: Project, name: str, member: Member) -> bool:
     return "text" in settings.modalities and settings.text == "transcripts"
 
 
-def write_tables(
-    project: Project, name: str, members: Sequence[Member], combinations: Sequence[str], inputs: Inputs, out: Path
+def write_member(
+    project: Project, name: str, member: Member, stems: Mapping[str, str], inputs: Inputs, out: Path
 ) -> None:
-    """Write an expert's predictions from all its modalities, and from each of some combinations of them.
+    """Write what one member's expert predicts, the table of each combination; what an earlier run wrote stays.
 
     Args:
         project: of the system
         name: of the expert
-        members: that predict any utterance
-        combinations: other than all modalities
+        member: of the system
+        stems: of the tables by combination of modalities, ``both`` among them
         inputs: what is read
         out: folder with the layout of ``data/``
 
     Raises:
         InputError: the expert cannot be loaded or read the utterances, or memory does not suffice
     """
-    stems = {BOTH: f"predictions/{name}"} | {each: f"predictions_alone/{name}/{each}" for each in combinations}
-    for member in members:
-        _write_member(project, name, member, stems, inputs, out)
-    if members[0].fold is not None:
-        for stem in stems.values():
-            tables = [member.own(predictions.read(out / member.table(stem)), inputs.manifest) for member in members]
-            predictions.write(out / f"{stem}.parquet", joined(tables, manifest=inputs.manifest))
-
-
-def _write_member(
-    project: Project, name: str, member: Member, stems: Mapping[str, str], inputs: Inputs, out: Path
-) -> None:
-    """Write what one member's expert predicts, the table of each combination; what an earlier run wrote stays."""
-    entry = project.params.finetuning.get(name)
-    if entry is None:
-        raise InputError(f"params.yaml of {project.folder} has no entry finetuning.{name}, which the system reads")
-    record, folder, batch_size = Record(out), folder_of(project, name, member), entry.predict.batch_size
+    record, folder, batch_size = Record(out), folder_of(project, name, member), project.batch_size(name)
     read = inputs.of(member, disk.read_settings(folder))
     device = pick(project.machine.finetuning.device)
     packages = (pipeline_lib.experts, pipeline_lib.networks, pipeline_lib.encoders)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline_lib.errors import InputError
-from pipeline_lib.inference.project import Project
+from pipeline_lib.inference.system_protocol import System
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables.fold_names import name_of
 from pipeline_lib.tables.manifest import Manifest
@@ -63,13 +63,14 @@ class Member:
         return replace(table, **{name: value[rows] for name, value in values.items() if value is not None})
 
 
-def members_of(project: Project, manifest: Manifest) -> list[Member]:
+def members_of(project: System, manifest: Manifest, *, named: bool = True) -> list[Member]:
     """Return the members that predict any utterance of the manifest.
 
     Args:
         project: of the system
         manifest: the utterances; those of the subsets fold0, fold1 ... are taken for those that the system was
             cross-validated on
+        named: whether utterances have the names of the project's manifest, whose folds theirs must then be
 
     Raises:
         InputError: the manifest is empty, or has folds that are not the system's
@@ -85,7 +86,8 @@ def members_of(project: Project, manifest: Manifest) -> list[Member]:
             f"{manifest.corpus} has the subset {name_of(int(own.max()))}, and the system of {project.folder} has"
             f" {number} folds; expected the corpus that it was trained on, or one without folds"
         )
-    _refuse_other_folds(project, manifest, own)
+    if named:
+        _refuse_other_folds(project, manifest, own)
     members = [Member(fold, (own == fold) | (own == OUTSIDE)) for fold in range(number)]
     return [member for member in members if member.rows.any()]
 
@@ -100,7 +102,7 @@ def _fold_of(manifest: Manifest) -> np.ndarray:
     return result
 
 
-def _refuse_other_folds(project: Project, manifest: Manifest, own: np.ndarray) -> None:
+def _refuse_other_folds(project: System, manifest: Manifest, own: np.ndarray) -> None:
     """Refuse folds that are not those of the project's manifest, as far as it is there."""
     path = project.folder / "data" / "manifest.parquet"
     if (own == OUTSIDE).all() or not path.is_file():

@@ -1,5 +1,6 @@
 """A project folder as a trained system: its parameters and machine, and paths that start from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import environ
@@ -10,6 +11,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, Settings, read_params
 from pipeline_lib.params.check import read_all
 from pipeline_lib.params.embedding import EmbeddingSettings
+from pipeline_lib.params.fusion import FusionSettings
 from pipeline_lib.params.machine import MACHINE, VARIABLE, MachineSettings, read_machine
 from pipeline_lib.params.sections import Params
 from pipeline_lib.params.transcription import TranscriptionSettings
@@ -62,6 +64,30 @@ class Project:
     def work(self) -> Path:
         """Folder of the cache and of unfinished work."""
         return self.folder / "work" if self.cached_in is None else self.cached_in
+
+    @property
+    def fusion(self) -> FusionSettings:
+        """The section fusion."""
+        return self.params.fusion
+
+    @property
+    def checkpoints(self) -> None:
+        """Folder that relative paths of experts' checkpoints start from: the one that holds ``models/``."""
+        return
+
+    def check_recogniser(self) -> None:
+        """Check nothing: the engine refuses a checkpoint that is not there."""
+
+    def batch_size(self, name: str) -> int:
+        """Return how many utterances an expert predicts at once.
+
+        Raises:
+            InputError: params.yaml has no such expert
+        """
+        entry = self.params.finetuning.get(name)
+        if entry is None:
+            raise InputError(f"params.yaml of {self.folder} has no entry finetuning.{name}, which the system reads")
+        return entry.predict.batch_size
 
     @property
     def root(self) -> Path:
@@ -123,17 +149,41 @@ class Project:
         Raises:
             InputError: the two differ; where the project has no embedding any more nothing can be compared
         """
+        fitted, now = self.fitted_to(name), embeddings.read_info(made)
+        if fitted is not None:
+            refuse_other(name, fitted, {key: getattr(now, key) for key in fitted})
+
+    def fitted_to(self, name: str) -> dict[str, Any] | None:
+        """Return of an entry of embedding what back ends that read it depend on, None where it is not there any more.
+
+        Args:
+            name: of the entry
+        """
         folder = self.folder / "data" / "embeddings" / name
         if not (folder / embeddings.INFO).is_file():
-            return
-        fitted, now = embeddings.read_info(folder), embeddings.read_info(made)
-        for key in FITTED_TO:
-            if getattr(fitted, key) != getattr(now, key):
-                raise InputError(
-                    f"embedding.{name}: {key} is {getattr(now, key)!r}, the system was fitted on"
-                    f" {getattr(fitted, key)!r} (params.yaml or the checkpoint was changed since?); run dvc repro"
-                )
+            return None
+        info = embeddings.read_info(folder)
+        return {key: getattr(info, key) for key in FITTED_TO}
 
     def _checkpoint_located(self, settings: Any) -> Settings:
         located: Settings = settings.model_copy(update={"checkpoint": self.located(settings.checkpoint)})
         return located
+
+
+def refuse_other(name: str, fitted: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse an embedding of another encoder than the one that the system was fitted on.
+
+    Args:
+        name: of the entry
+        fitted: what back ends depend on, as it was
+        now: as it is; keys that it lacks are not compared
+
+    Raises:
+        InputError: the two differ
+    """
+    for key, value in fitted.items():
+        if key in now and now[key] != value:
+            raise InputError(
+                f"embedding.{name}: {key} is {now[key]!r}, the system was fitted on {value!r} (params.yaml or the"
+                " checkpoint was changed since?); run dvc repro"
+            )

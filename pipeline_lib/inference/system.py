@@ -16,28 +16,27 @@ pipeline's. A second run goes on where a killed one ended: transcripts and layer
 ``work/`` of the project, predictions by ``inputs.json`` beside the tables; the rest takes a moment.
 """
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pipeline_lib.embedding.embed import embed
 from pipeline_lib.encoders.text import Text
-from pipeline_lib.errors import InputError
 from pipeline_lib.experts.utterances import in_context, reference_texts
 from pipeline_lib.fusion import model as fusion_models
+from pipeline_lib.fusion.model import Loaded
 from pipeline_lib.inference import experts
-from pipeline_lib.inference import fusion as fusions
 from pipeline_lib.inference.members import Member, members_of
 from pipeline_lib.inference.project import Project
-from pipeline_lib.modalities import BOTH
+from pipeline_lib.inference.run import CROSSFITTED, FUSED, Run, relative
 from pipeline_lib.rebalancing import model as models
 from pipeline_lib.rebalancing import source as sources
+from pipeline_lib.rebalancing.source import Source
 from pipeline_lib.tables import predictions, transcripts
-from pipeline_lib.tables.fold_names import name_of
-from pipeline_lib.tables.folds import joined
-from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.tables.manifest import Manifest
+from pipeline_lib.tables.predictions import Predictions
 from pipeline_lib.transcription.transcribe import transcribe as recognise
 
-FUSED, CROSSFITTED = "data/fused.parquet", "data/fused_crossfitted.parquet"
+__all__ = ["CROSSFITTED", "FUSED", "apply", "transcribe"]
 
 
 def apply(
@@ -60,13 +59,13 @@ def apply(
         InputError: a model is missing, damaged or of other parameters, a table depends on more than recordings and
             texts, or see the stages' packages
     """
-    run = _Run(Project.read(project, work), manifest, out, root)
+    run = _Files(Project.read(project, work), manifest, out, root)
     tables = run.project.params.scoring.tables
-    fused = [f"data/rebalanced/{name}.parquet" for name in run.project.params.fusion.experts]
+    fused = [f"data/rebalanced/{name}.parquet" for name in run.project.fusion.experts]
     run.make([*tables.values(), *fused])
     paths: dict[str, Path] = {}
     for name, table in sorted(tables.items(), key=lambda item: item[1] == CROSSFITTED):
-        path = out / _relative(FUSED if table == CROSSFITTED else table)
+        path = out / relative(FUSED if table == CROSSFITTED else table)
         if table != CROSSFITTED or path not in paths.values():
             paths[name] = path
     return {name: paths[name] for name in tables if name in paths}
@@ -87,13 +86,13 @@ def transcribe(
     Raises:
         InputError: see ``transcription.transcribe.transcribe``
     """
-    run = _Run(Project.read(project, work), manifest, out, root)
+    run = _Files(Project.read(project, work), manifest, out, root)
     run.texts()
     return out / "transcripts.parquet"
 
 
-class _Run:
-    """One application of a project's system to a manifest.
+class _Files(Run):
+    """One application of a project's system to a manifest, with its tables in files.
 
     Args:
         project: of the system
@@ -102,34 +101,12 @@ class _Run:
         root: folder that audio paths start from, None for the project's corpus
     """
 
+    project: Project
+
     def __init__(self, project: Project, manifest: Manifest, out: Path, root: Path | None) -> None:
-        self.project, self.manifest, self.out = project, manifest, out
-        self.root = project.root if root is None else root
-        self.members = members_of(project, manifest)
+        super().__init__(project, manifest, members_of(project, manifest))
+        self.out, self.root = out, project.root if root is None else root
         self._texts: list[str] | None = None
-        self._read: dict[str, list[tuple[Member | None, models.Model]]] = {}
-
-    def make(self, tables: Sequence[str]) -> None:
-        """Write the tables and all that they are made of.
-
-        Args:
-            tables: paths of ``data/``; a fused one takes what the others include
-        """
-        rebalanced = list(dict.fromkeys(_named(path, "rebalanced") for path in tables if _is(path, "rebalanced")))
-        read = [path for path in tables if not _is(path, "rebalanced") and path not in (FUSED, CROSSFITTED)]
-        read += [model.settings.reads.source for name in rebalanced for _, model in self._models(name)]
-        for name in sorted({_named(path, "embeddings") for path in read if _is(path, "embeddings")}):
-            self._embed(name)
-        combinations: dict[str, set[str]] = {}
-        for path in read:
-            if not _is(path, "embeddings"):
-                name, combination = _expert_of(path)
-                combinations.setdefault(name, set()).add(combination)
-        for name, of_expert in sorted(combinations.items()):
-            self._predict(name, sorted(of_expert - {BOTH}), rebalanced)
-        for name in rebalanced:
-            self._rebalance(name)
-        self._fuse()
 
     def texts(self) -> list[str]:
         """Return the transcripts in the manifest's order, written once."""
@@ -148,7 +125,8 @@ class _Run:
             self._texts = result.texts
         return self._texts
 
-    def _embed(self, name: str) -> None:
+    def embed(self, name: str) -> None:
+        """Write the layers of an entry of embedding."""
         settings, out = self.project.embedding(name), self.out / "embeddings" / name
         texts: Sequence[Text | None] | None = None
         if settings.modality == "text":
@@ -157,78 +135,30 @@ class _Run:
         embed(self.manifest, self.root, texts, settings, out, self.project.work, self.project.machine.embedding)
         self.project.check_embedding(name, out)
 
-    def _predict(self, name: str, combinations: Sequence[str], rebalanced: Sequence[str]) -> None:
-        reads = experts.reads_transcripts(self.project, name, self.members[0])
-        settings = [model.settings for entry in rebalanced for _, model in self._models(entry)]
-        normalised = [each.reads.source for each in settings if each.normalise == "speaker"]
-        by_member = not any(_expert_of(path)[0] == name for path in normalised)
+    def predict(self, name: str, member: Member, stems: Mapping[str, str], by_member: bool) -> None:
+        """Write what one member's expert predicts, see ``Run``."""
+        reads = experts.reads_transcripts(self.project, name, member)
         inputs = experts.Inputs(self.manifest, self.root, self.texts() if reads else None, by_member)
-        experts.write_tables(self.project, name, self.members, combinations, inputs, self.out)
+        experts.write_member(self.project, name, member, stems, inputs, self.out)
 
-    def _models(self, name: str) -> list[tuple[Member | None, models.Model]]:
-        """Return an entry's model of each member; of an entry without folds the one, whatever the members."""
-        if name not in self._read:
-            folder = self.project.models / "rebalancing" / name
-            members: list[Member | None] = [*self.members] if (folder / name_of(0)).is_dir() else [None]
-            read = (models.read(folder if member is None else member.folder(folder)) for member in members)
-            self._read[name] = list(zip(members, read, strict=True))
-        return self._read[name]
+    def source(self, model: models.Model) -> Source:
+        """Return what an entry of rebalancing reads, from its table or folder."""
+        reads = model.settings.reads
+        here = reads.model_copy(update={"source": str(self.out / relative(reads.source))})
+        return sources.read(model.settings.model_copy(update={"reads": here}), self.manifest, model.name)
 
-    def _rebalance(self, name: str) -> None:
-        """Write the table of an entry, of folds also each member's."""
-        tables, stem = [], f"rebalanced/{name}"
-        for member, model in self._models(name):
-            reads = model.settings.reads
-            here = reads.model_copy(update={"source": str(self.out / _relative(reads.source))})
-            settings = model.settings.model_copy(update={"reads": here})
-            table = models.apply(model, sources.read(settings, self.manifest, name))
-            if member is not None and member.fold is not None:
-                table = member.own(table, self.manifest)
-                predictions.write(self.out / member.table(stem), table)
-            tables.append(table)
-        of_folds = self._models(name)[0][0] is not None
-        table = joined(tables, manifest=self.manifest) if of_folds else tables[0]
-        predictions.write(self.out / f"{stem}.parquet", table)
+    def write(self, path: str, table: Predictions) -> None:
+        """Write a table."""
+        predictions.write(self.out / path, table)
 
-    def _fuse(self) -> None:
-        settings, tables = self.project.params.fusion, []
-        for member in self.members:
-            fitted = fusion_models.read(member.folder(self.project.models / "fusion"))
-            paths = [self.out / member.table(f"rebalanced/{name}") for name in settings.experts]
-            given = [predictions.read(path) for path in paths]
-            tables.append(fusions.apply(fitted, given, keep(self.manifest, member.rows), settings.tuning))
-        fused = tables[0] if self.members[0].fold is None else joined(tables, manifest=self.manifest)
-        predictions.write(self.out / _relative(FUSED), fused)
+    def read(self, path: str) -> Predictions:
+        """Return a table, verified."""
+        return predictions.read(self.out / path)
 
+    def model_of(self, folder: Path) -> models.Model:
+        """Return the model of an entry of rebalancing."""
+        return models.read(folder)
 
-def _relative(path: str) -> PurePosixPath:
-    """Return a path of ``data/`` relative to it."""
-    return PurePosixPath(path).relative_to("data")
-
-
-def _is(path: str, kind: str) -> bool:
-    return PurePosixPath(path).parts[:2] == ("data", kind)
-
-
-def _named(path: str, kind: str) -> str:
-    """Return the entry that writes a table or folder of ``data/<kind>/``."""
-    return PurePosixPath(path).relative_to(f"data/{kind}").parts[0].removesuffix(".parquet")
-
-
-def _expert_of(path: str) -> tuple[str, str]:
-    """Return the expert and the combination of modalities whose predictions a path holds.
-
-    Raises:
-        InputError: it holds no trained expert's
-    """
-    match PurePosixPath(path).parts:
-        case ("data", "predictions", file):
-            return file.removesuffix(".parquet"), BOTH
-        case ("data", "predictions_folds", name, _):
-            return name, BOTH
-        case ("data", "predictions_alone", name, file):
-            return name, file.removesuffix(".parquet")
-    raise InputError(
-        f"the system reads {path}, which no model of the project computes from recordings or texts; leave the entry"
-        " that reads it out of scoring.tables and fusion.experts"
-    )
+    def fusion_of(self, folder: Path) -> Loaded:
+        """Return a fitted fusion."""
+        return fusion_models.read(folder)

@@ -45,14 +45,31 @@ def calibration(posterior: np.ndarray, truth: np.ndarray, bins: int) -> tuple[np
     Raises:
         ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
     """
-    posterior = _posterior(posterior, truth)
-    confidence = posterior.max(axis=1)
-    right = posterior.argmax(axis=1) == truth
-    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+    index, confidence, right = binned(posterior, truth, bins)
     count = np.bincount(index, minlength=bins)
     sure = np.bincount(index, weights=confidence, minlength=bins)
     hits = np.bincount(index, weights=right, minlength=bins)
     return count, ratio(sure, count), ratio(hits, count)
+
+
+def binned(posterior: np.ndarray, truth: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each utterance's bin, how sure the posterior is of its choice, and whether that is right.
+
+    Args:
+        posterior: shape ``(n, n_labels)``, rows sum to 1
+        truth: label indices, shape ``(n,)``
+        bins: number of bins, at least 1
+
+    Returns:
+        int64 in [0, bins), float64 in [0, 1], bool, each of shape ``(n,)``
+
+    Raises:
+        ValueError: no utterance, different lengths, an index outside the label list, or a posterior that is not finite
+    """
+    posterior = _posterior(posterior, truth)
+    confidence = posterior.max(axis=1)
+    right = posterior.argmax(axis=1) == truth
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left"), confidence, right
 
 
 def _posterior(posterior: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline_lib.modalities import MODALITIES
-from pipeline_lib.params.base import MISPLACED, Settings
+from pipeline_lib.params.base import Settings
+from pipeline_lib.params.mistakes import MISPLACED
 
 JOINT = "joint"  # the word of `modality` for an expert with a branch a modality
 SINGLE: tuple[str, ...] = ()  # every modality alone, whichever there are

@@ -3,11 +3,10 @@
 The file is read as YAML 1.2, as DVC reads it: ``1e-4`` is a number, ``no`` is a word.
 """
 
-import reprlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -15,15 +14,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline_lib.errors import InputError
+from pipeline_lib.params.mistakes import choose, explain, short
 
 PARAMS = Path("params.yaml")
 FILLER = "data/manifest.parquet"
 LONGEST_TEXT, LONGEST_NAME = 1000, 255  # letters; bytes between slashes, what file systems take
 SENTENCES = ("notice",)  # fields that are neither a name nor a path
-MISPLACED = "misplaced"  # type of the error about a key that stands where it does not apply
 UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, line and paragraph separators
-_BRIEF = reprlib.Repr()  # never walks the whole of a value: thirty lines of YAML can hold a thousand million words
-_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 class ParameterError(InputError):
@@ -107,7 +104,10 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """
     values = load_yaml(path)
     if not isinstance(values, dict):
-        raise ParameterError(f"{path} holds {type(values).__name__}, expected sections such as 'corpus:'")
+        raise ParameterError(
+            f"{path} holds {type(values).__name__}, expected sections such as 'corpus:' (another file, or an empty"
+            " one?); write it by ser apply default"
+        )
     return values
 
 
@@ -120,7 +120,10 @@ def load_yaml(path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParameterError(f"{path} does not exist; commands are run from the project's root") from None
+        raise ParameterError(
+            f"{path} does not exist, expected below the project's root, where dvc.yaml is and commands are run (is"
+            f" {Path.cwd()} another folder?); cd to the project, or write the file by ser apply default"
+        ) from None
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -128,7 +131,10 @@ def load_yaml(path: Path) -> Any:
     except RecursionError:
         raise ParameterError(f"{path} is not YAML: brackets are nested too deeply") from None
     except YAMLError as error:
-        raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ParameterError(
+            f"{path} is not YAML: {' '.join(str(error).split())} (a tab, a bracket or a quote that is not closed, or an"
+            " indentation?); correct that line"
+        ) from None
 
 
 def read_value(dotted: str, path: Path = PARAMS) -> Any:
@@ -147,7 +153,10 @@ def read_value(dotted: str, path: Path = PARAMS) -> Any:
         if not isinstance(value, dict) or part not in value:
             known = sorted(map(str, value)) if isinstance(value, dict) else []
             where = f"section '{'.'.join(done)}'" if done else "the file"
-            raise ParameterError(f"{path} has no section '{dotted}': '{part}' is not among {known} of {where}")
+            raise ParameterError(
+                f"{path} has no section '{dotted}': '{part}' is not among {known} of {where}"
+                f"{choose(part, known, ' (removed, or of another recipe?); add it, or name one of these')}"
+            )
         value = value[part]
         done.append(part)
     return value
@@ -162,33 +171,7 @@ def refusal(cls: type[Settings], details: Iterable[ErrorDetails], section: str, 
         section: dotted name of the values
         path: the file they were read from
     """
-    return ParameterError("\n".join(f"{path}: {_explain(cls, section, detail)}" for detail in details))
-
-
-def _explain(cls: type[Settings], section: str, detail: ErrorDetails) -> str:
-    """Return one mistake in one line: where, what is, what was expected."""
-    where = ".".join(filter(None, [section, *(str(part) for part in detail["loc"])]))
-    if detail["type"] == "extra_forbidden":
-        for model in _models_at(cls, detail["loc"][:-1]):
-            if replacement := model.old_keys.get(str(detail["loc"][-1])):
-                return f"{where} {replacement}"
-        return f"{where} is not a parameter, expected one of {sorted(_fields_at(cls, detail['loc'][:-1]))}"
-    if detail["type"] == "missing":
-        return f"{where} is missing"
-    if detail["type"] == "literal_error":
-        return f"{where} is {short(detail['input'])}, expected {detail['ctx']['expected']}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if detail["type"] == MISPLACED:
-        return f"{where} {message}"
-    if isinstance(detail["input"], dict) and detail["type"] == "value_error":
-        return f"{where}: {message}"  # several keys do not fit together; the message names them
-    return f"{where} is {short(detail['input'])}: {message}"
-
-
-def short(value: Any) -> str:
-    """Return a value of params.yaml as a message shows it, in at most 80 characters."""
-    text = _BRIEF.repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return ParameterError("\n".join(f"{path}: {explain(cls, section, detail)}" for detail in details))
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -214,28 +197,3 @@ def _misshapen(text: str, *, sentence: bool) -> str | None:
     if longest > LONGEST_NAME and not sentence:
         return f"in which a name has {longest} bytes, expected at most {LONGEST_NAME}"
     return None
-
-
-def _fields_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[str]:
-    """Return the parameter names of the settings nested at ``location`` inside ``cls``."""
-    return [name for model in _models_at(cls, location) for name in model.model_fields]
-
-
-def _models_at(cls: type[Settings], location: tuple[int | str, ...]) -> list[type[Settings]]:
-    """Return the classes of the settings nested at ``location`` inside ``cls``."""
-    models: list[type[Settings]] = [cls]
-    for part in location:
-        deeper = []
-        for model in models:
-            field = model.model_fields.get(str(part))
-            deeper += list(_models_in(field.annotation)) if field else []
-        models = deeper or models  # a dict's key or a list's index leads to the same models
-    return models
-
-
-def _models_in(annotation: Any) -> Iterator[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    elif get_origin(annotation) is not None:
-        for argument in get_args(annotation):
-            yield from _models_in(argument)

@@ -21,11 +21,13 @@ from pipeline_lib.params.inputs import (
     unsupported_language,
     wrong_slots,
 )
+from pipeline_lib.params.mistakes import choose
 from pipeline_lib.params.posteriors import POSTERIORS
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import ENTRIES, ORDER, SINGLE, Params
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+ELSEWHERE = " (an entry that was renamed or removed?); name one of these, or add the entry"
 RESERVED = {"demo", "fusion", "fused", "rebalancing"}  # folders and tables that are not an expert's
 
 
@@ -88,9 +90,16 @@ def read_all(values: dict[str, Any], path: Path = PARAMS) -> Params:
 
 def _read_sections(values: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the sections that can be read, and the mistakes in the others, each with the file's name before it."""
-    mistakes = [f"{path}: section '{name}' is missing" for name in ORDER if name not in values]
+    mistakes = [
+        f"{path}: section '{name}' is missing, expected all of {list(ORDER)} (removed, or misspelt?); add '{name}:'"
+        for name in ORDER
+        if name not in values
+    ]
     mistakes += [
-        f"{path}: '{name}' is not a section, expected one of {list(ORDER)}" for name in values if name not in ORDER
+        f"{path}: '{name}' is not a section, expected one of {list(ORDER)}"
+        f"{choose(name, ORDER, ' (a key that is not indented?); indent it below its section, or remove it')}"
+        for name in values
+        if name not in ORDER
     ]
     found: dict[str, Any] = {}
     for name in (name for name in ORDER if name in values):
@@ -105,7 +114,10 @@ def _read_section(name: str, value: Any, path: Path) -> Any:
     if name in SINGLE:
         return SINGLE[name].parse(value, name, path)
     if not isinstance(value, dict):
-        raise ParameterError(f"{path}: {name} is {short(value)}, expected one entry a name")
+        raise ParameterError(
+            f"{path}: {name} is {short(value)}, expected one entry a name (keys that are not"
+            f" indented below it?); write {name}: {{}} for none"
+        )
     bad = [key for key in value if not (isinstance(key, str) and NAME.fullmatch(key)) or key in RESERVED]
     if bad:
         expected = f"lower-case letters, digits and _, not {sorted(RESERVED)}"
@@ -126,6 +138,7 @@ def _unknown_sources(params: Params) -> list[str]:
     return [
         f"rebalancing.{name}.reads.source is {entry.reads.source!r}, which is no table of predictions and no embedding"
         f" that an entry makes, expected one of {sources(params)} or {POSTERIORS}<table>.csv"
+        f"{choose(entry.reads.source, sources(params), ELSEWHERE)}"
         for name, entry in params.rebalancing.items()
         if entry.reads.source not in sources(params)
         and not entry.reads.source.startswith(POSTERIORS)
@@ -136,7 +149,8 @@ def _unknown_sources(params: Params) -> list[str]:
 def _unknown_experts(params: Params) -> list[str]:
     """Return the experts that fusion names and no entry of rebalancing makes."""
     return [
-        f"fusion.experts names {name!r}, which is not among the entries of rebalancing, {sorted(params.rebalancing)}"
+        f"fusion.experts names {name!r}, which is not among the entries of rebalancing, expected one of"
+        f" {sorted(params.rebalancing)}{choose(name, params.rebalancing, ELSEWHERE)}"
         for name in params.fusion.experts
         if name not in params.rebalancing
     ]
@@ -163,6 +177,7 @@ def _unknown_tables(params: Params) -> list[str]:
     tables = sorted(path for path in made_by_stages(params) if path.endswith(".parquet"))
     return [
         f"scoring.tables.{system} is {table!r}, which no stage writes, expected one of {tables}"
+        f"{choose(table, tables, ELSEWHERE)}"
         for system, table in params.scoring.tables.items()
         if table not in tables
     ]

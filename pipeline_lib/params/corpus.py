@@ -11,6 +11,7 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.labels import PSEUDO
 from pipeline_lib.params.base import Settings, moved
 from pipeline_lib.params.corpora import CremaDSettings, MeldSettings, PartSettings, SingleReader, TableSettings
+from pipeline_lib.params.mistakes import choose
 from pipeline_lib.params.split import Seed, SplitSettings
 
 Reader = Literal[SingleReader, "several"]
@@ -240,15 +241,20 @@ def check_root(settings: CorpusSettings) -> None:
     """
     root = Path(settings.root)
     if not root.is_dir():
-        said = "is a file, expected the corpus's folder" if root.exists() else "does not exist"
-        where = "" if root.is_absolute() else f" (looked for {root.absolute()})"
+        what = "is a file, expected the corpus's folder" if root.exists() else "does not exist, expected a folder"
+        where = "" if root.is_absolute() else f", from here {root.absolute()}"
+        cause = "a file of the corpus in place of its folder?" if root.exists() else "a typo, or a disk not mounted?"
+        remedy = "set corpus.root to the folder that holds the corpus"
         if where and TEMPORARY in root.absolute().as_posix():
-            where += "; dvc exp run --temp works in a copy of the files that git tracks alone: give an absolute path"
-        raise InputError(f"corpus.root {settings.root!r} {said}{where}")
+            remedy = "give an absolute path: dvc exp run --temp works in a copy of the files that git tracks alone"
+        raise InputError(f"corpus.root {settings.root!r} {what}{where} ({cause}); {remedy}")
     try:
         with os.scandir(root) as entries:
             if next(entries, None) is None:
-                raise InputError(f"corpus.root {settings.root!r} is an empty folder (a disk that is not mounted?)")
+                raise InputError(
+                    f"corpus.root {settings.root!r} is an empty folder, expected a corpus in it (a disk that is not"
+                    " mounted?); mount it, or set corpus.root to another folder"
+                )
     except OSError as error:
         raise InputError(f"corpus.root {settings.root!r} cannot be opened: {error.strerror}") from None
     for name in settings.corpora:
@@ -256,9 +262,15 @@ def check_root(settings: CorpusSettings) -> None:
     if settings.reader == "table" and not table_path(settings).is_file():
         path = table_path(settings)
         tables = sorted(e.name for e in root.iterdir() if e.suffix.lower() in (".csv", ".parquet") and e.is_file())
-        there = f"expected one of {tables}" if tables else "the folder holds no .csv and no .parquet"
-        what = "is no file" if path.exists() else "does not exist"
-        raise InputError(f"{path} {what} (corpus.table.file); {there}")
+        what = "is a folder" if path.exists() else "does not exist"
+        expected = f"expected one of {tables}" if tables else "expected a .csv or .parquet, and the folder holds none"
+        otherwise = (
+            " (a table of another name, or elsewhere?); set corpus.table.file to the table's name below corpus.root"
+        )
+        raise InputError(
+            f"corpus.table.file is {settings.table.file!r}, and {path} {what}, {expected}"
+            f"{choose(settings.table.file, tables, otherwise)}"
+        )
 
 
 def demonstration_left(settings: CorpusSettings) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.corpus import WITH_DIALOGUES, table_path
-from pipeline_lib.params.named_splits import TEST, meant, named, on_test
+from pipeline_lib.params.mistakes import choose, nearest
+from pipeline_lib.params.named_splits import TEST, named, on_test
 from pipeline_lib.params.rebalancing import EMBEDDINGS
 from pipeline_lib.params.sections import Params
 
@@ -29,7 +30,18 @@ def wrong_table(params: Params) -> list[str]:
     if len(header) < 2:
         return []
     table = f"{Path(params.corpus.root) / params.corpus.table.file} has no column"
-    return [f"{table} {name!r}{meant(name, header)}, which {why}" for name, why in _needed(params, header)]
+    return [
+        f"{table} {name!r}, which {why}; expected it among {header}{_column(name, header)}"
+        for name, why in _needed(params, header)
+    ]
+
+
+def _column(name: str, header: list[str]) -> str:
+    """Return cause and fix for a column that the header lacks."""
+    near = nearest(name, header)
+    if near is None:
+        return f" (a column of another name?); rename the one that holds it to {name!r}, or change what reads it"
+    return f" (misspelt as {near!r}?); rename it to {name!r}"
 
 
 def unknown_splits(params: Params) -> list[str]:
@@ -44,8 +56,9 @@ def unknown_splits(params: Params) -> list[str]:
         return []
     known = [*SPLITS, *sorted({*own, *params.corpus.corpora} - {*SPLITS})]
     return [
-        f"{each.where} names {each.name!r}, which is no split and no subset{meant(each.name, known)}; expected one of"
-        f" {known}, or test2, fold0 ..."
+        f"{each.where} names {each.name!r}, which is no split and no subset, expected one of {known} or test2,"
+        " fold0 ..."
+        f"{choose(each.name, known, ' (a split of another corpus?); name one of these')}"
         for each in named(_values(params))
         if each.name not in known and not NUMBERED.fullmatch(each.name)
     ]
@@ -177,6 +190,7 @@ def _epochs(params: Params) -> list[str]:
     return [
         f"finetuning.{name}.early_stopping.every is {expert.early_stopping.every}, and its phases have {epochs} epochs"
         f" in all; expected at most {epochs}"
+        " (more than are trained?); lower it, or train longer"
         for name, expert in params.finetuning.items()
         if expert.early_stopping.every > (epochs := sum(phase.epochs for phase in expert.phases.values()))
     ]
@@ -186,6 +200,7 @@ def _rates(params: Params) -> list[str]:
     low, high = LEARNING_RATES
     return [
         f"finetuning.{name}.phases.{phase}.{key} is {rate:g}, expected between {low:g} and {high:g}"
+        f" (a power of ten, or a minus in the exponent?); write it as 1e-4 for example"
         for name, expert in params.finetuning.items()
         for phase, settings in expert.phases.items()
         for key in ("learning_rate", "head_learning_rate")

@@ -17,6 +17,7 @@ from pipeline_lib.params.embedding import EmbeddingSettings
 from pipeline_lib.params.encoder import FUNCTIONALS, NOT_INSTALLED
 from pipeline_lib.params.expert import FinetuningReads
 from pipeline_lib.params.finetuning import FinetuningSettings
+from pipeline_lib.params.mistakes import choose
 from pipeline_lib.params.posteriors import POSTERIORS, table_path
 from pipeline_lib.params.rebalancing import EMBEDDINGS, PREDICTIONS_FOLDS, RebalancingSettings
 from pipeline_lib.params.sections import Params
@@ -30,6 +31,7 @@ def made_by_stages(params: Params) -> set[str]:
     return {
         FILLER,
         "data/quarantine.parquet",
+        "data/leaks.parquet",
         TRANSCRIPTS,
         "data/fused.parquet",
         "data/fused_crossfitted.parquet",
@@ -121,7 +123,7 @@ def wrong_slots(params: Params) -> list[str]:
     """Return, a line each, the slots that do not hold what the entry reads, with the line that is right."""
     return [
         f"{where}.reads.{role} is {getattr(slots, role)!r}, which is not what the entry reads; expected"
-        f" {where}.reads.{role}: {path}"
+        f" {where}.reads.{role}: {path} (the entry was changed, and its slot was not?); write that line"
         for where, slots, reads in entries_with_slots(params)
         for role, path in reads.items()
         if getattr(slots, role) != path
@@ -135,7 +137,8 @@ def missing_checkpoints(params: Params) -> list[str]:
     }
     known |= {entry.reads.source for entry in params.rebalancing.values()}  # `check` names unknown ones
     return [
-        f"{where} reads {path!r}, which does not exist and which no stage makes"
+        f"{where} reads {path!r}, which does not exist and which no stage makes, expected a file or folder from"
+        f" {Path.cwd()}{choose(path, _beside(path), ' (not downloaded yet, or below another folder?); put it there')}"
         for where, _, reads in entries_with_slots(params)
         for path in sorted({*reads.values()})
         if not any(_covers(path, each) for each in known) and is_local(path) and not Path(path).exists()
@@ -143,14 +146,21 @@ def missing_checkpoints(params: Params) -> list[str]:
 
 
 def missing_packages(params: Params) -> list[str]:
-    """Return, a line each, the entries that an optional package computes which is not installed."""
-    if find_spec("opensmile") is not None:
-        return []
-    return [
-        f"embedding.{name}.encoder.checkpoint is {entry.encoder.checkpoint!r}, and {NOT_INSTALLED}"
-        for name, entry in params.embedding.items()
-        if entry.encoder is not None and entry.encoder.is_functionals
-    ]
+    """Return, a line each, what an optional package computes that is not installed."""
+    mistakes = []
+    if params.transcription.engine == "canary" and find_spec("nemo") is None:
+        mistakes.append(
+            "transcription.engine is 'canary', which needs NeMo, and nemo_toolkit is not installed: pip install"
+            " 'speech-emotion-pipeline[asr]' (in a checkout: make install), or set the engine to 'whisper', or to"
+            " 'reference' where the corpus has its own transcripts"
+        )
+    if find_spec("opensmile") is None:
+        mistakes += [
+            f"embedding.{name}.encoder.checkpoint is {entry.encoder.checkpoint!r}, and {NOT_INSTALLED}"
+            for name, entry in params.embedding.items()
+            if entry.encoder is not None and entry.encoder.is_functionals
+        ]
+    return mistakes
 
 
 def missing_posteriors(params: Params) -> list[str]:
@@ -168,7 +178,8 @@ def missing_posteriors(params: Params) -> list[str]:
 def missing_sounds(params: Params) -> list[str]:
     """Return, a line each, the folders of noise and of room impulse responses that are not there."""
     return [
-        f"finetuning.{name}.augmentation.{kind}.root is {path!r}, which is not a folder"
+        f"finetuning.{name}.augmentation.{kind}.root is {path!r}, which is not a folder, expected one of recordings"
+        " (not downloaded yet, or a disk that is not mounted?); set it to the folder, or its probability to 0"
         for name, expert in params.finetuning.items()
         for kind, path in _sounds(expert).items()
         if not Path(path).is_dir()
@@ -208,6 +219,12 @@ def _source(name: str, entry: RebalancingSettings, params: Params) -> str:
 def _covers(folder: str, path: str) -> bool:
     """Return whether the path is the folder or lies in it."""
     return Path(path).is_relative_to(folder)
+
+
+def _beside(path: str) -> list[str]:
+    """Return the paths that lie where a missing one should, the nearest folder of it that exists."""
+    folder = Path(path).parent
+    return [str(each) for each in folder.iterdir()] if folder.is_dir() else []
 
 
 def _local(checkpoint: str | None) -> str:

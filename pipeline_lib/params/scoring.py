@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.params.base import Settings
+from pipeline_lib.params.base import Settings, renamed
 
 Metric = Literal["macro_f1", "ua", "wa", "weighted_f1", "ccc_arousal", "ccc_valence", "ccc_dominance", "ccc_mean"]
 
@@ -17,18 +17,23 @@ RESERVED = (
     "over_folds",
     "beside_baselines",
     "expected",
+    "intervals",
     "provenance",
+    "made_on",
 )  # keys beside the splits' in details.json
 RESERVED_SYSTEMS = ("headline", "of", "chance")  # keys beside the systems' in metrics/scores.json
 MARKS = ("_resubstitution", "_selection")  # of a system's name on a split: fitted there, only chosen there
 
 
-class BootstrapSettings(Settings):
-    """Intervals: speakers are drawn with replacement, the middle share of the resampled scores is kept."""
+class IntervalSettings(Settings):
+    """Intervals over speakers, of scores and of differences."""
 
-    samples: Annotated[int, Field(ge=100)] = Field(2000, description="resampled scores an interval is read from")
-    seed: Annotated[int, Field(ge=0)] = 1
+    method: Literal["jackknife_t", "percentile"] = Field(
+        "jackknife_t", description="jackknife_t, or the percentile bootstrap, which is too narrow with few speakers"
+    )
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    samples: Annotated[int, Field(ge=100)] = Field(2000, description="resamples, of method percentile alone")
+    seed: Annotated[int, Field(ge=0)] = Field(1, description="of these resamples")
 
 
 class ComparisonSettings(Settings):
@@ -67,6 +72,8 @@ class AuditSettings(Settings):
 class ScoringSettings(Settings):
     """What is scored, on which splits, and how sure the scores are."""
 
+    old_keys = {"bootstrap": renamed("intervals")}
+
     splits: Annotated[list[str], Field(min_length=1)] = Field(
         description="splits or subsets, in the order of the report"
     )
@@ -79,7 +86,7 @@ class ScoringSettings(Settings):
     least_coverage: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="a system that predicts a smaller share of a split is left out there, and a warning says so"
     )
-    bootstrap: BootstrapSettings = BootstrapSettings()
+    intervals: IntervalSettings = IntervalSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     calibration_bins: Annotated[int, Field(ge=2)] = 10
     expected: ExpectedSettings = ExpectedSettings()
@@ -113,7 +120,10 @@ class ScoringSettings(Settings):
                 where = "also among tables" if name in self.tables else "not among baselines"
                 raise ValueError(f"not_computed names {name!r}, which is {where}: remove it there")
         if self.plotted_split not in self.splits:
-            raise ValueError(f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits}")
+            raise ValueError(
+                f"plotted_split is {self.plotted_split!r}, expected one of splits: {self.splits} (a split that was"
+                " renamed or left out?); set plotted_split to one of them"
+            )
         if self.comparison.against:
             for name in (self.comparison.system, *self.comparison.against):
                 if name not in self.tables:

@@ -22,6 +22,7 @@ from ruamel.yaml.tokens import CommentToken
 
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.inputs import entries_with_slots
+from pipeline_lib.params.mistakes import choose
 from pipeline_lib.params.sections import ORDER, Params
 
 FOLDER = Path(__file__).parent
@@ -64,7 +65,8 @@ def compose(name: str) -> CommentedMap:
         ParameterError: there is no such recipe, or it has a section or copies an entry that does not exist
     """
     if name not in names():
-        raise ParameterError(f"there is no recipe {name!r}, expected one of {names()}")
+        advice = choose(name, names(), " (a recipe of another version?); name one of these (docs/recipes.md)")
+        raise ParameterError(f"there is no recipe {name!r}, expected one of {names()}{advice}")
     overlay = read_yaml(FOLDER / f"{name}.yaml")
     if name == DEFAULT:
         return overlay

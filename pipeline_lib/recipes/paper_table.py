@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.base import PARAMS, ParameterError
+from pipeline_lib.params.mistakes import choose
 from pipeline_lib.recipes import small as stand_ins
 from pipeline_lib.recipes.apply import change, replaced
 from pipeline_lib.recipes.compose import FOLDER, compose
@@ -265,7 +266,8 @@ def write_tables(paper: str, out: Path = Path("metrics/paper_tables"), paths: Se
     """
     known = sorted(path.stem for path in PAPERS.glob("*.yaml"))
     if paper not in known:
-        raise ParameterError(f"there is no paper {paper!r}, expected one of {known}")
+        advice = choose(paper, known, " (a paper of another version?); name one of these (docs/recipes.md)")
+        raise ParameterError(f"there is no paper {paper!r}, expected one of {known}{advice}")
     content, store = read_paper(PAPERS / f"{paper}.yaml"), out / f"{paper}.json"
     try:
         earlier = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}

@@ -113,7 +113,7 @@ def _without_weights(part: Any, project: Path) -> None:
 def stages_of(params: Params) -> dict[str, list[Path]]:
     """Return the stages up to the experts, in order, and what each writes."""
     result = {
-        "corpus": [Path("data/manifest.parquet"), Path("data/quarantine.parquet")],
+        "corpus": [Path(f"data/{name}.parquet") for name in ("manifest", "quarantine", "leaks")],
         "transcription": [Path("data/transcripts.parquet")],
     }
     result |= {f"embedding@{name}": [Path(f"data/embeddings/{name}")] for name in params.embedding}

@@ -31,8 +31,8 @@ def draw(path: Path, record: Mapping[str, Any]) -> None:
             points = [(i, row["systems"][name]) for i, row in enumerate(rows) if metric in row["systems"].get(name, {})]
             places, values = [i for i, _ in points], [value[metric] for _, value in points]
             bounds = [
-                [v[metric] - v[f"{metric}_lo"] for _, v in points],
-                [v[f"{metric}_hi"] - v[metric] for _, v in points],
+                [v[metric] - v.get(f"{metric}_lo", v[metric]) for _, v in points],
+                [v.get(f"{metric}_hi", v[metric]) - v[metric] for _, v in points],
             ]
             colour, mark = marks[name]
             axes.errorbar(

@@ -13,6 +13,7 @@ from pipeline_lib.robustness.levels import CLEAN, Level
 from pipeline_lib.robustness.plan import Plan
 from pipeline_lib.robustness.results import Result
 from pipeline_lib.robustness.score import METRICS, system_scores, word_error_scores
+from pipeline_lib.scoring.cells import brackets, number
 from pipeline_lib.scoring.splits import cautions, name_on, names_of
 from pipeline_lib.scoring.systems import System, align
 from pipeline_lib.storage import atomic
@@ -46,7 +47,7 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
         plan: the run
         finished: result of each of its levels
     """
-    corpus, options = plan.manifest, plan.params.scoring.bootstrap
+    corpus, options = plan.manifest, plan.params.scoring.intervals
     systems = {level: _aligned(plan, result) for level, result in finished.items()}
     clean = systems[CLEAN]
     here = names_of(corpus, np.ones(len(corpus), dtype=bool))
@@ -72,13 +73,13 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
         "seed": plan.seed,
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor(),
-        "bootstrap": options.model_dump(),
+        "intervals": options.model_dump(),
         "notes": [
             *plan.notes,
             *notes,
             *(f"{name} predicts the same at every level: it reads no audio" for name in same),
         ],
-        "warnings": cautions(corpus, plan.split),
+        "warnings": cautions(corpus, plan.split, options),
         "stored": _beside_stored(plan, clean),
         "levels": rows,
     }
@@ -90,16 +91,14 @@ def page(record: Mapping[str, Any]) -> str:
     Args:
         record: see ``scored``
     """
-    options = record["bootstrap"]
-    brackets = f"{options['confidence']:.0%} intervals from {options['samples']} resamples of speakers"
     lines = [f"# Robustness on {record['corpus']}, {record['split']}", ""]
     lines += [f"> **{record['notice']}**", ""] if record["notice"] else []
     lines += [f"> Warning: {warning}  " for warning in record["warnings"]] + ([""] if record["warnings"] else [])
     what = (
         f"{record['utterances']} recordings of {record['speakers']} speakers, seed {record['seed']}; {record['date']}"
     )
-    paired = "those of a difference to clean with the same speakers for both"
-    lines += [f"{what}, {record['processor']}. Brackets are {brackets}, {paired}.", ""]
+    paired = "Those of a difference to clean are of the same speakers for both."
+    lines += [f"{what}, {record['processor']}. {brackets(record['intervals'])} {paired}", ""]
     lines += [f"- {note}" for note in record["notes"]]
     for name, values in record["stored"].items():
         same = f"{values['same_label']} of {values['n']} utterances have the same label"
@@ -183,9 +182,7 @@ def _table(rows: Sequence[tuple[Any, Any]], metrics: Mapping[str, str], *, recor
 
 
 def _number(values: Mapping[str, float], key: str, form: str) -> str:
-    if key not in values:
-        return ""
-    return f"{values[key]:{form}} [{values[f'{key}_lo']:{form}}, {values[f'{key}_hi']:{form}}]"
+    return number(values, key, form) if key in values else ""
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Scores of one level beside those of the clean copies, with paired intervals over speakers.
 
-A level is compared with clean on the utterances that a system predicts under both; each resample draws the same
-speakers for both (``scoring.permutation``). The system is the one that was trained: nothing is fitted or chosen here.
+A level is compared with clean on the utterances that a system predicts under both; each speaker is left out, or drawn,
+for both (``scoring.intervals``). The system is the one that was trained: nothing is fitted or chosen here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.metrics.words import word_errors
-from pipeline_lib.params.scoring import BootstrapSettings
-from pipeline_lib.scoring.bootstrap import Tally, clusters, interval, resampled
-from pipeline_lib.scoring.permutation import difference, difference_interval
+from pipeline_lib.params.scoring import IntervalSettings
+from pipeline_lib.scoring.intervals import bounds, difference_bounds, named
+from pipeline_lib.scoring.permutation import difference
 from pipeline_lib.scoring.scored_rows import rows_for, tally
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.scoring.tallies import PRESENT, Tally, clusters
 from pipeline_lib.tables.manifest import Manifest
 
 METRICS = {
@@ -27,8 +28,8 @@ METRICS = {
 }
 
 
-def system_scores(manifest: Manifest, system: System, clean: System, options: BootstrapSettings) -> dict[str, Any]:
-    """Return a system's scores at one level: each metric with ``_lo``, ``_hi``, and ``_less_clean`` with its bounds.
+def system_scores(manifest: Manifest, system: System, clean: System, options: IntervalSettings) -> dict[str, Any]:
+    """Return a system's scores at one level: each metric, and its ``_less_clean``, with bounds.
 
     Args:
         manifest: the altered utterances
@@ -37,7 +38,9 @@ def system_scores(manifest: Manifest, system: System, clean: System, options: Bo
         options: of the intervals
 
     Returns:
-        also ``n`` and ``n_attributes``, the utterances that count; a metric that cannot be taken is left out
+        bounds are ``_lo`` and ``_hi``, where there are speakers enough; also ``n`` and ``n_attributes``, the utterances
+        that count, and of a split that lacks labels ``labels_present`` and the metrics over these; a metric that cannot
+        be taken is left out
     """
     values: dict[str, Any] = {}
     inside = np.ones(len(manifest), dtype=bool)
@@ -47,11 +50,14 @@ def system_scores(manifest: Manifest, system: System, clean: System, options: Bo
             values["n_attributes" if names else "n"] = int(rows.sum())
             one, other = (tally(manifest, side, rows, names) for side in (system, clean))
             values |= _compared(one, other, metric, options)
+            if metric + PRESENT in one.scores:
+                values |= named(metric + PRESENT, one.score(metric + PRESENT), bounds(one, metric + PRESENT, options))
+                values["labels_present"] = [len({*manifest.truth()[rows].tolist()}), len(manifest.labels)]
     return values
 
 
 def word_error_scores(
-    manifest: Manifest, texts: Mapping[str, str], clean: Mapping[str, str], options: BootstrapSettings
+    manifest: Manifest, texts: Mapping[str, str], clean: Mapping[str, str], options: IntervalSettings
 ) -> dict[str, Any]:
     """Return the word error rate at one level, as ``system_scores`` returns a metric; empty without a reference.
 
@@ -77,20 +83,12 @@ def _tally_words(references: Sequence[str], texts: Sequence[str], speakers: Sequ
     cluster = clusters(speakers)
     sums = np.zeros((int(cluster.max()) + 1, 2))
     np.add.at(sums, cluster, [word_errors(*pair) for pair in zip(references, texts, strict=True)])
-    return Tally(sums, {"wer": lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1)})
+    scores = {"wer": lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1)}
+    return Tally(sums, scores, sums[:, 1], (0.0, np.inf))
 
 
-def _compared(one: Tally, clean: Tally, metric: str, options: BootstrapSettings) -> dict[str, float]:
+def _compared(one: Tally, clean: Tally, metric: str, options: IntervalSettings) -> dict[str, float]:
     """Return the metric and its difference to clean, each with its bounds."""
-    settings = options.model_dump()
-    drawn = one.scores[metric](resampled(one.sums, options.samples, options.seed))
-    low, high = interval(drawn, options.confidence)
-    below, above = difference_interval(one, clean, metric, **settings)
-    return {
-        metric: one.score(metric),
-        f"{metric}_lo": low,
-        f"{metric}_hi": high,
-        f"{metric}_less_clean": difference(one, clean, metric),
-        f"{metric}_less_clean_lo": below,
-        f"{metric}_less_clean_hi": above,
-    }
+    own = named(metric, one.score(metric), bounds(one, metric, options))
+    between = difference_bounds(one, clean, metric, options)
+    return own | named(f"{metric}_less_clean", difference(one, clean, metric), between)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.comparison import same_predictions
+from pipeline_lib.scoring.intervals import difference_bounds, named
 from pipeline_lib.scoring.lineage import Lineage, lineage
-from pipeline_lib.scoring.permutation import difference, difference_interval
+from pipeline_lib.scoring.permutation import difference
 from pipeline_lib.scoring.scored_rows import rows_for, tally
 from pipeline_lib.scoring.splits import names_of, overlap, refusal
 from pipeline_lib.scoring.systems import System
@@ -51,13 +53,13 @@ def beside_baselines(
     Args:
         manifest: truth and speakers
         systems: by name
-        settings: tables, baselines, the plotted split and the bootstrap
+        settings: tables, baselines, the plotted split and the intervals
         params: params.yaml as read
 
     Returns:
-        system to baseline to ``metric``, ``score``, ``baseline``, ``difference`` with ``difference_lo`` and ``_hi``,
-        ``n``, and ``chosen_on`` where something of a side was chosen there; and warnings about pairs that cannot be
-        compared, a sentence each
+        system to baseline to ``metric``, ``score``, ``baseline``, ``difference``, with ``difference_lo`` and ``_hi``
+        where there is an interval, ``n``, and ``chosen_on`` where something of a side was chosen there; and warnings
+        about pairs that cannot be compared, a sentence each
     """
     split, warnings = settings.plotted_split, []
     result: dict[str, dict[str, Any]] = {}
@@ -65,6 +67,9 @@ def beside_baselines(
     here = names_of(manifest, inside)
     for name, baseline in pairs(settings, params):
         both = [systems[name], systems[baseline]]
+        if same_predictions(*both):
+            warnings.append(f"{name} and the baseline {baseline} predict the same of every utterance: not compared")
+            continue
         if why := refusal(both, here):
             warnings.append(f"{split}: {name} is not compared with the baseline {baseline}: {why}")
             continue
@@ -94,8 +99,8 @@ def _compared(
         if not rows.any():
             continue
         one, other = (tally(manifest, system, rows, names) for system in both)
-        low, high = difference_interval(one, other, metric, **settings.bootstrap.model_dump())
+        between = difference_bounds(one, other, metric, settings.intervals)
         scores = {"score": one.score(metric), "baseline": other.score(metric)}
-        gain = {"difference": difference(one, other, metric), "difference_lo": low, "difference_hi": high}
+        gain = named("difference", difference(one, other, metric), between)
         return {"metric": metric, **scores, **gain, "n": int(rows.sum())}
     return {}

@@ -1,7 +1,7 @@
 """What a system without any knowledge scores on a split, and what the best possible one does.
 
 Every label of the manifest counts in macro-F1 and UA, also one that the split lacks (see ``metrics/categories.py``): of
-K labels of which k are absent, no system exceeds (K - k) / K.
+K labels of which k are absent, no system exceeds (K - k) / K, and guessing has a UA of (K - k) / K².
 """
 
 from typing import Any

@@ -16,11 +16,12 @@ import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.params.scoring import ScoringSettings
-from pipeline_lib.scoring.bootstrap import CATEGORY_METRICS, Tally
-from pipeline_lib.scoring.permutation import difference, difference_interval, mcnemar_p, permutation_p
-from pipeline_lib.scoring.scored_rows import choices, rows_for, tally
+from pipeline_lib.scoring.intervals import difference_bounds, named
+from pipeline_lib.scoring.permutation import detectable, difference, least_p, permutation_p
+from pipeline_lib.scoring.scored_rows import rows_for, tally
 from pipeline_lib.scoring.splits import names_of, overlap, refusal
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.truth import held_out_splits
@@ -37,10 +38,12 @@ def compare(
         settings: the splits, and which systems are compared by which metric
 
     Returns:
-        split to ``best`` (the opponent), ``<metric>``, ``<metric>_lo``, ``<metric>_hi`` of the difference, ``p`` of the
-        permutation test and, for categories, ``p_mcnemar``, a split without predictions of a system left out, and
-        ``chosen_on`` where a side or the opponent was chosen there: the splits that it was chosen on; and a sentence
-        for each split where the comparison is refused, and where the two systems are one and the same
+        split to ``best`` (the opponent), ``n_speakers``, ``<metric>`` of the difference, with ``_lo`` and ``_hi`` where
+        there is an interval, and of two speakers or more ``p`` of the permutation test, ``p_least``, the smallest that
+        they allow, and ``detectable`` (see ``permutation.detectable``) where there is such a difference; a split
+        without predictions of a system left out; ``chosen_on`` where a side or the opponent was chosen there: the
+        splits that it was chosen on; and a sentence for each split where the comparison is refused, and where the two
+        systems are one and the same, which is not compared
 
     Raises:
         InputError: on the development split the metric cannot be taken of all opponents, or it holds utterances of a
@@ -68,10 +71,6 @@ def compare(
         chosen = {name for side in pair for name in overlap(side.provenance.chosen_on, here)}
         chosen |= {options.chosen_on} if (inside & chosen_on).any() else set()
         comparisons[split] |= {"chosen_on": sorted(chosen)} if chosen else {}
-        if options.metric in CATEGORY_METRICS:
-            truth = manifest.truth()[rows]
-            one_right, other_right = (choices(side, rows) == truth for side in pair)
-            comparisons[split]["p_mcnemar"] = mcnemar_p(one_right, other_right)
     return comparisons, notes
 
 
@@ -115,8 +114,13 @@ def better(manifest: Manifest, candidates: Sequence[System], settings: ScoringSe
 
 
 def _difference(one: Tally, other: Tally, settings: ScoringSettings) -> dict[str, float]:
-    """Return the difference of the compared metric with its interval and the p-value of the permutation test."""
+    """Return the difference of the compared metric with its interval, and the test with what it can show at all."""
     options, metric = settings.comparison, settings.comparison.metric
-    low, high = difference_interval(one, other, metric, **settings.bootstrap.model_dump())
-    p = permutation_p(one, other, metric, options.permutations, options.seed)
-    return {metric: difference(one, other, metric), f"{metric}_lo": low, f"{metric}_hi": high, "p": p}
+    between = difference_bounds(one, other, metric, settings.intervals)
+    values = {"n_speakers": len(one.sums), **named(metric, difference(one, other, metric), between)}
+    if len(one.sums) < 2:  # utterances of one speaker are not independent: nothing is left to swap
+        return values
+    values["p"] = permutation_p(one, other, metric, options.permutations, options.seed)
+    values["p_least"] = least_p(one, other, options.permutations)
+    size = detectable(one, other, metric, values["p_least"])
+    return values if size is None else {**values, "detectable": size}

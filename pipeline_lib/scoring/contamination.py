@@ -1,26 +1,33 @@
-"""Published checkpoints trained on the labels of a corpus: a score on that corpus flatters them.
+"""Published checkpoints that have seen a corpus: what was trained on its emotion labels flatters a score on it.
 
-Listed are checkpoints fine-tuned on emotion labels, from their own model cards. Checkpoints trained on a corpus's audio
-without its labels are not listed, nor is a checkpoint saved under another name: no warning is no proof.
+``contamination.yaml`` lists checkpoints, the corpora whose emotion labels, audio or text they have seen, and where that
+stands. A checkpoint saved under another name is not recognised, nor is one that is not listed: no warning is no proof.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-SEEN: dict[str, tuple[str, ...]] = {
-    "3loi/SER-Odyssey-Baseline-WavLM-Categorical": ("MSP-Podcast",),
-    "3loi/SER-Odyssey-Baseline-WavLM-Categorical-Attributes": ("MSP-Podcast",),
-    "3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes": ("MSP-Podcast",),
-    "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim": ("MSP-Podcast",),
-    "ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition": ("RAVDESS",),
-    "j-hartmann/emotion-english-distilroberta-base": ("MELD",),
-    "j-hartmann/emotion-english-roberta-large": ("MELD",),
-    "speechbrain/emotion-recognition-wav2vec2-IEMOCAP": ("IEMOCAP",),
-    "superb/hubert-base-superb-er": ("IEMOCAP",),
-    "superb/hubert-large-superb-er": ("IEMOCAP",),
-    "superb/wav2vec2-base-superb-er": ("IEMOCAP",),
-    "superb/wav2vec2-large-superb-er": ("IEMOCAP",),
-}
+from ruamel.yaml import YAML
+
+SEEN = Path(__file__).with_name("contamination.yaml")
+SECTIONS = ("embedding", "finetuning")
+
+
+@dataclass
+class Contamination:
+    """What checkpoints have seen of a corpus.
+
+    Attributes:
+        warnings: sentences on its emotion labels
+        notes: sentences on its audio and text, without labels
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def checkpoints(params: Any) -> Iterator[str]:
@@ -40,32 +47,96 @@ def checkpoints(params: Any) -> Iterator[str]:
             yield from checkpoints(value)
 
 
-def contamination(used: Sequence[str], corpus: str) -> list[str]:
-    """Return one warning for each checkpoint that was trained on the labels of this corpus.
+def used_checkpoints(params: Mapping[str, Any]) -> list[str]:
+    """Return the checkpoints of embeddings, experts and the recogniser that transcribes.
 
-    Checkpoints are compared by the last part of their name, so that a copy in a local folder matches as well; corpora
-    by their letters and digits, so that ``msp_podcast`` is MSP-Podcast.
+    Args:
+        params: params.yaml as read
+    """
+    transcription = params.get("transcription") or {}
+    chosen = transcription.get(transcription.get("engine"))
+    return [name for part in (chosen, *(params.get(key) for key in SECTIONS)) for name in checkpoints(part)]
+
+
+def names_of(corpus: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names by which a corpus is recognised: its own, its reader's, and those of the corpora in it.
+
+    Args:
+        corpus: section ``corpus`` of params.yaml as read
+        name: of the manifest
+    """
+    parts = corpus.get("corpora") or {}
+    readers = [corpus.get("reader"), *(part.get("reader") for part in parts.values())]
+    return [name, *parts, *(reader for reader in readers if isinstance(reader, str))]
+
+
+def contamination(used: Sequence[str], names: Sequence[str]) -> Contamination:
+    """Return what checkpoints have seen of a corpus.
+
+    Checkpoints are compared by the last part of their name, so that a copy in a local folder matches as well. A corpus
+    is recognised where a name begins with its own: "MSP-Podcast 1.12" and "msp_podcast" are MSP-Podcast, and
+    "Tessellation" is not TESS.
 
     Args:
         used: names or folders of checkpoints
-        corpus: the corpus that is scored
-
-    Returns:
-        sentences, by the checkpoints' names
+        names: see ``names_of``
     """
-    warnings = []
+    seen, result = load(), Contamination()
+    corpora = [corpus for corpus, spelling in seen["corpora"].items() if _is(corpus, spelling, names)]
     for name in sorted(set(used)):
-        for known, corpora in SEEN.items():
-            if _last(known) == _last(name) and _plain(corpus) in map(_plain, corpora):
-                warnings.append(
-                    f"checkpoint {name} was trained on the emotion labels of {corpus}: scores on it flatter"
-                )
-    return warnings
+        entries = [entry for known, entry in seen["checkpoints"].items() if _last(known) == _last(name)]
+        for entry in entries:
+            _describe(name, entry, corpora, names[0], result)
+    return result
+
+
+@cache
+def load() -> dict[str, Any]:
+    """Return contamination.yaml."""
+    return YAML(typ="safe", pure=True).load(SEEN.read_text(encoding="utf-8"))
+
+
+def _describe(name: str, entry: Mapping[str, Any], corpora: Sequence[str], scored: str, result: Contamination) -> None:
+    """Add the sentences on one checkpoint."""
+    trained_on = set()
+    for corpus, source in _matching(entry, "labels", corpora):
+        trained_on.add(corpus)
+        result.warnings.append(
+            f"checkpoint {name} was trained on the emotion labels of {corpus} ({source}): scores on it flatter"
+        )
+    for kind in ("audio", "text"):
+        for corpus, source in _matching(entry, kind, [each for each in corpora if each not in trained_on]):
+            sentence = f"Checkpoint {name} has seen {kind} of {corpus} without its emotion labels ({source})."
+            result.notes.append(sentence)
+    for source, kinds in entry.get("undisclosed", {}).items():
+        whether = f"whether {scored} is among them is not known"
+        if "labels" in kinds:
+            unnamed = f"emotion labels of corpora that are not named ({_where(source)})"
+            result.warnings.append(f"checkpoint {name} was trained on {unnamed}: {whether}")
+        elif not trained_on:
+            unnamed = f"{' and '.join(kinds)} of sources that are not named ({_where(source)})"
+            result.notes.append(f"Checkpoint {name} has seen {unnamed}: {whether}.")
+
+
+def _matching(entry: Mapping[str, Any], kind: str, corpora: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for source, known in entry.get(kind, {}).items():
+        for corpus in known:
+            if corpus in corpora:
+                yield corpus, _where(source)
+
+
+def _where(source: str) -> str:
+    known = load()["sources"][source]
+    return f"{known['kind']}, {known['year']}: {known['where']}"
+
+
+def _is(corpus: str, spelling: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Return whether a name begins with the corpus's, its reader's or an alias, and no letter follows."""
+    known = [corpus, spelling.get("reader"), *spelling.get("aliases", ())]
+    patterns = [r"[\W_]*".join(map(re.escape, re.sub(r"[\W_]", "", each))) for each in known if each]
+    beginning = re.compile(rf"[\W_]*(?:{'|'.join(patterns)})(?![^\W\d_])", re.IGNORECASE)
+    return any(beginning.match(name) for name in names)
 
 
 def _last(checkpoint: str) -> str:
     return checkpoint.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()
-
-
-def _plain(corpus: str) -> str:
-    return "".join(character for character in corpus.lower() if character.isalnum())

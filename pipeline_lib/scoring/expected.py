@@ -9,8 +9,8 @@ is predicted as a development utterance of that label is, the test's confusion m
 with :math:`c_{kj}` the development utterances of label :math:`k` predicted as :math:`j`. The share of right ones among
 those predicted as :math:`k` becomes :math:`R_{kk} / \sum_l R_{lk}`, the precision under a uniform prior; recalls stay.
 The reweighting takes labels alone into account: other speakers, topics and recordings than the development data's are
-no part of it. Intervals resample the development speakers, each time with the rows made equal anew; the chance of a
-small hidden test comes on top.
+no part of it. Intervals are over the development speakers, each time with the rows made equal anew (a label without an
+utterance left keeps its row); the chance of a small hidden test comes on top.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,11 @@ import numpy as np
 from pipeline_lib.metrics.arrays import ratio
 from pipeline_lib.metrics.categories import macro_f1_of
 from pipeline_lib.params.scoring import ScoringSettings
-from pipeline_lib.scoring.bootstrap import interval, resampled
+from pipeline_lib.scoring.intervals import intervals
 from pipeline_lib.scoring.scored_rows import category_rows, tally
 from pipeline_lib.scoring.splits import name_on, names_of
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -43,7 +44,7 @@ def balanced_macro_f1_of(cells: np.ndarray) -> np.ndarray:
         >>> float(balanced_macro_f1_of(np.array([[8, 2], [10, 30]])))  # (1.6 / 2.05 + 1.5 / 1.95) / 2
         0.7748592870544091
     """
-    return macro_f1_of(ratio(cells, np.broadcast_to(cells.sum(axis=-1, keepdims=True), cells.shape)))
+    return macro_f1_of(_equal_rows(cells))
 
 
 def expected(
@@ -57,9 +58,10 @@ def expected(
         settings: the development data (``expected.on``) and the intervals
 
     Returns:
-        by system ``macro_f1``, ``macro_f1_lo``, ``macro_f1_hi`` and ``n``, the development utterances; a system of
-        which something was fitted or chosen on these carries its mark (``splits``), its number flatters; and warnings,
-        a sentence each, on systems that are left out since they do not predict an utterance of each label
+        by system ``macro_f1``, with ``_lo`` and ``_hi`` where there is an interval, and ``n``, the development
+        utterances; a system of which something was fitted or chosen on these carries its mark (``splits``), its number
+        flatters; and warnings, a sentence each, on systems that are left out since they do not predict an utterance of
+        each label
 
     Raises:
         InputError: there is no such split or subset
@@ -67,7 +69,7 @@ def expected(
     split = settings.expected.on
     if split is None:
         return {}, []
-    inside, options = manifest.mask(split), settings.bootstrap
+    inside = manifest.mask(split)
     values: dict[str, dict[str, Any]] = {}
     warnings, here = [], names_of(manifest, inside)
     for system in systems:
@@ -78,9 +80,20 @@ def expected(
         if missing:
             warnings.append(f"expected: {system.name} predicts no utterance of {missing} in {split} and is left out")
             continue
-        sums = tally(manifest, system, rows).sums
-        low, high = interval(balanced_macro_f1_of(resampled(sums, options.samples, options.seed)), options.confidence)
-        score = float(balanced_macro_f1_of(sums.sum(axis=0)))
         name = name_on(system, here)
-        values[name] = {"macro_f1": score, "macro_f1_lo": low, "macro_f1_hi": high, "n": int(rows.sum())}
+        values[name] = {**intervals(_balanced(tally(manifest, system, rows)), settings.intervals), "n": int(rows.sum())}
     return values, warnings
+
+
+def _balanced(tallied: Tally) -> Tally:
+    """Return the tally with balanced macro-F1 alone; a label without an utterance left keeps its row."""
+    own = _equal_rows(tallied.sums.sum(axis=0))
+
+    def score(cells: np.ndarray) -> np.ndarray:
+        return macro_f1_of(np.where(cells.sum(axis=-1, keepdims=True) > 0, _equal_rows(cells), own))
+
+    return Tally(tallied.sums, {"macro_f1": score}, tallied.sizes)
+
+
+def _equal_rows(cells: np.ndarray) -> np.ndarray:
+    return ratio(cells, np.broadcast_to(cells.sum(axis=-1, keepdims=True), cells.shape))

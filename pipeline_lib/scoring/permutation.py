@@ -4,15 +4,16 @@ Under the null hypothesis the two systems' answers are exchangeable. So the answ
 utterances of a speaker together, and the difference of the scores is taken again; the p-value is the share of swaps
 whose difference is at least as large in size (two-sided). All swaps are tried where there are few speakers, otherwise a
 seeded sample of them, with p = (b + 1) / (m + 1), which is never 0 (Phipson and Smyth 2010). With few speakers p is at
-least 2 / 2^speakers: six speakers cannot reach less than 0.031.
-
-McNemar's exact test on right and wrong answers is the second opinion; it takes utterances for independent, so its p is
-too small where speakers matter.
+least 2 / 2^speakers: six speakers cannot reach less than 0.031, five not less than 0.063. So beside every p stand the
+smallest one that the speakers allow and the difference that would have been detected with a power of 80 %.
 """
 
 import numpy as np
 
-from pipeline_lib.scoring.bootstrap import Tally, interval, resampled
+from pipeline_lib.scoring.intervals import degrees_of_freedom, difference_error, student
+from pipeline_lib.scoring.tallies import Tally
+
+LEVEL, POWER = 0.05, 0.8  # of the detectable difference
 
 _TIE = 1e-12  # differences closer than this are the same number, rounded differently
 _SWAPS_AT_ONCE = 2**22
@@ -27,26 +28,6 @@ def difference(one: Tally, other: Tally, metric: str) -> float:
         metric: name of a score of both
     """
     return one.score(metric) - other.score(metric)
-
-
-def difference_interval(
-    one: Tally, other: Tally, metric: str, samples: int, seed: int, confidence: float
-) -> tuple[float, float]:
-    """Return the bootstrap interval of the difference; each resample draws the same speakers for both systems.
-
-    Args:
-        one: a system's tally over clusters
-        other: the other's, over the same clusters of the same utterances
-        metric: name of a score of both
-        samples: number of resamples
-        seed: of the draws
-        confidence: in (0, 1)
-
-    Returns:
-        lower and upper bound
-    """
-    drawn = [tally.scores[metric](resampled(tally.sums, samples, seed)) for tally in (one, other)]
-    return interval(drawn[0] - drawn[1], confidence)
 
 
 def permutation_p(one: Tally, other: Tally, metric: str, permutations: int, seed: int) -> float:
@@ -64,7 +45,7 @@ def permutation_p(one: Tally, other: Tally, metric: str, permutations: int, seed
     """
     n_clusters = len(one.sums)
     observed = abs(difference(one, other, metric))
-    exact = n_clusters - 1 <= 40 and 2 ** (n_clusters - 1) <= permutations
+    exact = _is_exact(n_clusters, permutations)
     tried = 2 ** (n_clusters - 1) if exact else permutations
     generator = np.random.default_rng([seed, n_clusters])
     size = max(1, _SWAPS_AT_ONCE // n_clusters)
@@ -77,23 +58,48 @@ def permutation_p(one: Tally, other: Tally, metric: str, permutations: int, seed
     return as_large / tried if exact else (as_large + 1) / (tried + 1)
 
 
-def mcnemar_p(one_right: np.ndarray, other_right: np.ndarray) -> float:
-    """Return the two-sided exact p-value of McNemar's test: a fair coin over the utterances where one system is right.
+def least_p(one: Tally, other: Tally, permutations: int) -> float:
+    """Return the smallest p-value that the swap test can give with these speakers.
+
+    A speaker for whom the two systems' sums are the same changes nothing when swapped, and does not count.
 
     Args:
-        one_right: bool, shape ``(n,)``
-        other_right: bool, shape ``(n,)``
+        one: a system's tally by speaker
+        other: the other's, over the same speakers of the same utterances
+        permutations: number of swaps that are tried at most
 
     Returns:
-        p in (0, 1]; 1 where the two never differ
+        p in (0, 1]
     """
-    only_one, only_other = int((one_right & ~other_right).sum()), int((other_right & ~one_right).sum())
-    n = only_one + only_other
-    tail = term = 1
-    for i in range(min(only_one, only_other)):
-        term = term * (n - i) // (i + 1)  # n choose i + 1
-        tail += term
-    return min(1.0, 2 * tail / 2**n)
+    differing = int((one.sums != other.sums).reshape(len(one.sums), -1).any(axis=1).sum())
+    exact = 2.0 ** (1 - differing) if differing else 1.0
+    return exact if _is_exact(len(one.sums), permutations) else max(exact, 1 / (permutations + 1))
+
+
+def detectable(one: Tally, other: Tally, metric: str, least: float) -> float | None:
+    """Return the difference that a two-sided test at 0.05 detects with a power of 80 %, these speakers being typical.
+
+    The standard error times the sum of Student's quantiles of 0.975 and 0.8 (Bloom 1995, minimum detectable effect).
+
+    Args:
+        one: a system's tally by speaker
+        other: the other's, over the same speakers of the same utterances
+        metric: name of a score of both
+        least: smallest p-value that the test can give
+
+    Returns:
+        size of the difference; None where no difference can be significant, or more than the metric's range were needed
+    """
+    if least > LEVEL:
+        return None
+    freedom = degrees_of_freedom(one.sizes)
+    size = float(student(freedom, 1 - LEVEL / 2) + student(freedom, POWER)) * difference_error(one, other, metric)
+    return size if size <= one.span[1] - one.span[0] else None
+
+
+def _is_exact(n_clusters: int, permutations: int) -> bool:
+    """Return whether all swaps are tried."""
+    return n_clusters - 1 <= 40 and 2 ** (n_clusters - 1) <= permutations
 
 
 def _swapped(one: Tally, other: Tally, metric: str, swap: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from typing import Any
 
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.cells import brackets, number
 from pipeline_lib.scoring.headline import METRICS
+from pipeline_lib.scoring.permutation import LEVEL, POWER
 from pipeline_lib.scoring.score import Scored
-from pipeline_lib.scoring.splits import unmarked
+from pipeline_lib.scoring.splits import FOLDS, unmarked
 from pipeline_lib.tables import folds
 
 CATEGORIES = {"macro_f1": "macro-F1", "ua": "UA", "wa": "WA", "weighted_f1": "weighted F1", "ece": "ECE"}
@@ -31,15 +33,16 @@ def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ())
         settings: the options they were made with
         notes: lines for the end of the page
     """
-    scores, options = scored.scores, settings.bootstrap
+    scores = scored.scores
     lines = [f"**{sentence}**  " for sentence in below_baselines(scores)]
     lines += ([""] if lines else []) + [f"# Scores on {scores['corpus']}", ""]
     if scores["notice"]:
         lines += [f"> **{scores['notice']}**", ""]
     lines += [f"> Warning: {warning}  " for warning in scored.warnings] + ([""] if scored.warnings else [])
-    chance = f" Chance is UA {scores['chance']['ua']:.3f}." if "ua" in scores["chance"] else ""
-    brackets = f"{options.confidence:.0%} intervals from {options.samples} resamples of speakers"
-    lines += [f"Brackets are {brackets}.{chance} {MEANINGS}", ""]
+    chance = ""
+    if "ua" in scores["chance"]:
+        chance = f" Chance is UA {scores['chance']['ua']:.3f} on {settings.plotted_split}."
+    lines += [f"{brackets(scores['intervals'])}{chance} {MEANINGS}", ""]
     lines += [f"- {sentence}" for sentence in not_computed(settings)] + ([""] if settings.not_computed else [])
     for split in settings.splits:
         lines += [f"## {split}", ""]
@@ -51,6 +54,8 @@ def report(scored: Scored, settings: ScoringSettings, notes: Sequence[str] = ())
         lines += [_sentence(difference, settings), ""] if difference else []
         systems = {_marked(name, settings): values for name, values in scores[split].items() if "n" in values}
         lines += _table(systems, CATEGORIES, "n") + _table(systems, CONCORDANCES, "n_attributes")
+        if split == settings.plotted_split:
+            lines += _labels(systems)
         if split == folds.SPLIT:
             lines += _folds(scores.get("over_folds", {}), settings)
     lines += _expected(scores.get("expected", {}), settings)
@@ -74,8 +79,9 @@ def below_baselines(scores: dict[str, Any]) -> list[str]:
             sentence = (
                 f"{system} ({metric} {own}) is below the baseline {baseline} ({other}) on the same {n} utterances"
             )
-            sentence += f"; difference {_number(values, 'difference', '+.3f')}"
-            sentence += ", which may be chance" if values["difference_hi"] >= 0 else ""
+            sentence += f"; difference {number(values, 'difference', '+.3f')}"
+            may_be = values.get("difference_hi", 0) >= 0  # without an interval nothing says that it is not
+            sentence += ", which may be chance" if may_be else ""
             sentences.append(f"{sentence}{_chosen(values)}.")
     return sentences
 
@@ -132,7 +138,7 @@ def _expected(systems: dict[str, dict[str, Any]], settings: ScoringSettings) -> 
     """Return a table of what to expect of a balanced test, nothing where it was not predicted."""
     if not systems:
         return []
-    how = f"from {settings.expected.on} with every label weighing alike; intervals resample its speakers"
+    how = f"from {settings.expected.on} with every label weighing alike; intervals are over its speakers"
     lines = [
         "## A hidden test with as many utterances of each label",
         "",
@@ -142,7 +148,7 @@ def _expected(systems: dict[str, dict[str, Any]], settings: ScoringSettings) -> 
         *_row(["---"] * 3),
     ]
     for name, values in systems.items():
-        lines += _row([_marked(name, settings), str(values["n"]), _number(values, "macro_f1", ".3f")])
+        lines += _row([_marked(name, settings), str(values["n"]), number(values, "macro_f1", ".3f")])
     return [*lines, ""]
 
 
@@ -169,11 +175,22 @@ def _sentence(difference: dict[str, Any], settings: ScoringSettings) -> str:
     if len(options.against) > 1:
         harder = ", the harder opponent: chosen on what is compared" if options.chosen_on == folds.SPLIT else ""
         sentence += f" (the better of {names} on {options.chosen_on}{harder})"
-    sentence += (
-        f": {metric} {_number(difference, options.metric, '+.3f')}, p = {difference['p']:.4f} (speakers swapped)"
-    )
-    sentence += f", McNemar p = {difference['p_mcnemar']:.4g}" if "p_mcnemar" in difference else ""
-    return f"{sentence}{_chosen(difference)}."
+    sentence += f": {metric} {number(difference, options.metric, '+.3f')}{_chosen(difference)}"
+    return f"{sentence}, {_tested(difference)}"
+
+
+def _tested(difference: dict[str, Any]) -> str:
+    """Return the test of a comparison in words, with what it could have shown."""
+    speakers = f"{difference['n_speakers']} speakers"
+    if "p" not in difference:
+        return "not tested: the test swaps whole speakers, and two are not known."
+    least = f"{difference['p_least']:.4f}"
+    p = f"p = {difference['p']:.4f} (speakers swapped; the smallest that these {speakers} allow is {least})"
+    if difference["p_least"] > LEVEL:
+        return f"{p}: no difference, however large, can be significant here, {FOLDS}."
+    if "detectable" not in difference:
+        return f"{p}; with so few speakers only differences beyond the metric's range have a power of {POWER:.0%}."
+    return f"{p}; a difference of {difference['detectable']:.3f} would be detected with a power of {POWER:.0%}."
 
 
 def _table(systems: dict[str, dict[str, Any]], columns: dict[str, str], count: str) -> list[str]:
@@ -184,17 +201,22 @@ def _table(systems: dict[str, dict[str, Any]], columns: dict[str, str], count: s
     lines = _row(["system", "n", "speakers", *(columns[key] for key in present)]) + _row(["---"] * (len(present) + 3))
     for name, values in systems.items():
         if any(key in values for key in present):
-            numbers = [_number(values, key, ".3f") if key in values else "" for key in present]
+            numbers = [number(values, key, ".3f") if key in values else "" for key in present]
             lines += _row([name, str(values[count]), str(values["n_speakers"]), *numbers])
+    return [*lines, ""]
+
+
+def _labels(systems: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a Markdown table of F1 by label, nothing where no system has categories."""
+    by_label = {name: values["labels"] for name, values in systems.items() if "labels" in values}
+    labels = [*dict.fromkeys(label for values in by_label.values() for label in values)]
+    if not labels:
+        return []
+    lines = _row(["F1 of", *labels]) + _row(["---"] * (len(labels) + 1))
+    for name, values in by_label.items():
+        lines += _row([name, *(number(values[label], "f1", ".3f") if values[label]["n"] else "–" for label in labels)])
     return [*lines, ""]
 
 
 def _row(cells: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(cells)} |"]
-
-
-def _number(values: dict[str, Any], key: str, form: str) -> str:
-    """Return the score with its interval, where it has one."""
-    if f"{key}_lo" not in values:
-        return format(values[key], form)
-    return f"{values[key]:{form}} [{values[f'{key}_lo']:{form}}, {values[f'{key}_hi']:{form}}]"

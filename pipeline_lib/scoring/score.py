@@ -1,4 +1,4 @@
-"""Scores of every system on every split: ``<split>.<system>.<metric>``, with ``_lo`` and ``_hi``.
+"""Scores of every system on every split: ``<split>.<system>.<metric>``, with ``_lo`` and ``_hi`` of five speakers on.
 
 Categories are scored on utterances whose emotion is among the manifest's labels: X and O never are. Attributes are
 scored on utterances that have a value. ``ccc_mean`` is given by systems that predict every attribute of the split.
@@ -8,27 +8,37 @@ scored on utterances that have a value. ``ccc_mean`` is given by systems that pr
   and chosen on.
 - A system is scored on the utterances it predicts, ``n`` of them. Where it predicts none it is left out; where it
   predicts fewer than ``least_coverage`` it is left out with a warning, since the others may differ.
+- Where the split lacks labels, ``labels_present`` is how many of how many occur in it, and ``macro_f1_present`` and
+  ``ua_present`` are the means over these.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.metrics.calibration import expected_calibration_error
-from pipeline_lib.params.scoring import FUSED, ScoringSettings
+from pipeline_lib.metrics.categories import f1_of
+from pipeline_lib.params.scoring import FUSED, IntervalSettings, ScoringSettings
 from pipeline_lib.scoring.baselines import beside_baselines
-from pipeline_lib.scoring.bootstrap import intervals
 from pipeline_lib.scoring.chance import chance
 from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.expected import expected
+from pipeline_lib.scoring.intervals import LEAST_SPEAKERS, bounds, intervals, named
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
-from pipeline_lib.scoring.scored_rows import attribute_names, attribute_rows, category_rows, posterior_of, tally
+from pipeline_lib.scoring.scored_rows import (
+    attribute_names,
+    attribute_rows,
+    category_rows,
+    posterior_of,
+    speakers_of,
+    tally,
+)
 from pipeline_lib.scoring.splits import cautions, name_on, names_of, unmarked, unrecorded
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.scoring.tallies import Score, Tally, by_label, tally_calibration
 from pipeline_lib.tables import folds
 from pipeline_lib.tables.manifest import Manifest
 
@@ -63,13 +73,12 @@ def score(
         InputError: a split is not in the manifest, a system is scored nowhere, or a score is not finite
     """
     scores: dict[str, Any] = {"corpus": manifest.corpus, "notice": manifest.notice}
-    scores["chance"] = {"ua": 1 / len(manifest.labels)} if manifest.labels else {}
-    if manifest.labels:
-        scores["chance"]["splits"] = {split: chance(manifest, split) for split in settings.splits}
+    scores["intervals"] = settings.intervals.model_dump()
+    scores["chance"] = _chance(manifest, settings) if manifest.labels else {}
     scores["provenance"] = {system.name: system.provenance.entries() for system in systems}
     scored = Scored(scores, unrecorded(systems))
     for split in settings.splits:
-        scored.warnings += cautions(manifest, split)
+        scored.warnings += cautions(manifest, split, settings.intervals)
         scores[split], here = {}, names_of(manifest, manifest.mask(split))
         for system in systems:
             values = _score_one(manifest, system, split, settings, scored.warnings)
@@ -102,28 +111,70 @@ def score(
     return scored
 
 
+def _chance(manifest: Manifest, settings: ScoringSettings) -> dict[str, Any]:
+    """Return chance on every split, and the UA of guessing on the plotted one, whose labels decide what it is."""
+    splits = {split: chance(manifest, split) for split in settings.splits}
+    plotted = splits[settings.plotted_split]
+    return {**({"ua": plotted["uniform"]["ua"]} if plotted else {}), "splits": splits}
+
+
 def _score_one(
     manifest: Manifest, system: System, split: str, settings: ScoringSettings, warnings: list[str]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return the system's scores on the split, empty where it predicts nothing there."""
     inside, truth = manifest.mask(split), manifest.truth()
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     names = attribute_names(manifest, system, inside)
     rows = category_rows(manifest, system, inside)
     if _covers(system, split, rows, inside & (truth >= 0), settings, warnings):
-        values |= _counts(manifest, rows) | intervals(tally(manifest, system, rows), **settings.bootstrap.model_dump())
-        values["ece"] = expected_calibration_error(posterior_of(system, rows), truth[rows], settings.calibration_bins)
+        values |= _counts(manifest, rows) | _of_categories(manifest, system, rows, settings)
     rows = attribute_rows(manifest, system, inside, names)
     valued = np.isfinite(manifest.attributes(names or ATTRIBUTES)).any(axis=1)
     if _covers(system, split, rows, inside & valued, settings, warnings):
         values = {**_counts(manifest, rows), **values, "n_attributes": int(rows.sum())}
-        scores = intervals(tally(manifest, system, rows, names), **settings.bootstrap.model_dump())
+        scores = intervals(tally(manifest, system, rows, names), settings.intervals)
         all_valued = int(np.isfinite(manifest.attributes()[inside]).any(axis=0).sum())
         values |= {key: value for key, value in scores.items() if len(names) == all_valued or "mean" not in key}
     return values
 
 
-def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, float]:
+def _of_categories(manifest: Manifest, system: System, rows: np.ndarray, settings: ScoringSettings) -> dict[str, Any]:
+    """Return the scores of categories in these rows, which of them are over fewer labels, and F1 by label."""
+    tallied = tally(manifest, system, rows)
+    values: dict[str, Any] = dict(intervals(tallied, settings.intervals))
+    truth, posterior = manifest.truth()[rows], posterior_of(system, rows)
+    certain = tally_calibration(posterior, truth, speakers_of(manifest, rows), settings.calibration_bins)
+    values |= intervals(certain, settings.intervals)
+    present = len({*truth.tolist()})
+    if present < len(manifest.labels):
+        values["labels_present"] = [present, len(manifest.labels)]
+    return values | {"labels": f1_by_label(tallied, manifest.labels, settings.intervals)}
+
+
+def f1_by_label(tallied: Tally, labels: Sequence[str], settings: IntervalSettings) -> dict[str, dict[str, Any]]:
+    """Return ``n`` and ``f1`` of each label, with ``_lo`` and ``_hi`` where five speakers or more have the label.
+
+    Args:
+        tallied: of categories
+        labels: names, in order, of the first rows of the confusion counts
+        settings: of the intervals
+    """
+    cells = tallied.sums
+    f1 = by_label(f1_of, cells.sum(axis=0))
+    values = {}
+    for k, label in enumerate(labels):
+        one = replace(tallied, scores={"f1": _at(f1, k)})
+        enough = np.count_nonzero(cells[:, k].sum(axis=1)) >= LEAST_SPEAKERS
+        between = bounds(one, "f1", settings) if enough else None
+        values[label] = {"n": int(cells[:, k].sum()), **named("f1", one.score("f1"), between)}
+    return values
+
+
+def _at(score: Score, label: int) -> Score:
+    return lambda cells: score(cells)[..., label]
+
+
+def _counts(manifest: Manifest, rows: np.ndarray) -> dict[str, int]:
     return {"n": int(rows.sum()), "n_speakers": int(manifest.frame["speaker"][rows].nunique())}
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from pipeline_lib.labels import ATTRIBUTES
-from pipeline_lib.scoring.bootstrap import CATEGORY_METRICS, Tally, clusters, tally_attributes, tally_categories
 from pipeline_lib.scoring.systems import System
+from pipeline_lib.scoring.tallies import CATEGORY_METRICS, Tally, tally_attributes, tally_categories
 from pipeline_lib.tables.manifest import Manifest
 
 
@@ -93,14 +94,24 @@ def tally(manifest: Manifest, system: System, rows: np.ndarray, names: Sequence[
     Raises:
         ValueError: the system has no such predictions
     """
-    speakers = [name if isinstance(name, str) else None for name in manifest.frame["speaker"][rows]]
+    cluster = speakers_of(manifest, rows)
     if not names:
         prediction = choices(system, rows)
-        return tally_categories(manifest.truth()[rows], prediction, clusters(speakers), len(manifest.labels))
+        return tally_categories(manifest.truth()[rows], prediction, cluster, len(manifest.labels))
     if system.attributes is None:
         raise ValueError(f"system {system.name!r} has no attributes")
     predicted = system.attributes[rows][:, _columns(names)]
-    return tally_attributes(manifest.attributes(names)[rows], predicted, clusters(speakers), names)
+    return tally_attributes(manifest.attributes(names)[rows], predicted, cluster, names)
+
+
+def speakers_of(manifest: Manifest, rows: np.ndarray) -> np.ndarray:
+    """Return the speakers of these rows as ``clusters`` numbers them, int64, shape ``(n_rows,)``.
+
+    Args:
+        manifest: the corpus
+        rows: bool, shape ``(n,)``
+    """
+    return pd.factorize(manifest.frame["speaker"][rows], use_na_sentinel=False)[0].astype(np.int64)
 
 
 def posterior_of(system: System, rows: np.ndarray) -> np.ndarray:

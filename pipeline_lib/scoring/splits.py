@@ -14,11 +14,13 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 import pandas as pd
 
-from pipeline_lib.params.scoring import MARKS
+from pipeline_lib.params.scoring import MARKS, IntervalSettings
+from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
-FEW_SPEAKERS = 10
+FEW_SPEAKERS = 24  # below these the percentile bootstrap covers less than .93 of what it says to cover .95 of
+FOLDS = "test every speaker out of fold (corpus.split.method: folds, docs/own_corpus.md)"
 RESUBSTITUTION, SELECTION = MARKS
 
 
@@ -101,12 +103,13 @@ def unrecorded(systems: Iterable[System]) -> list[str]:
     ]
 
 
-def cautions(manifest: Manifest, split: str) -> list[str]:
-    """Return warnings about the scores of a split: leaks from training, absent labels, few speakers.
+def cautions(manifest: Manifest, split: str, settings: IntervalSettings) -> list[str]:
+    """Return warnings about the scores of a split: leaks from training, few speakers.
 
     Args:
         manifest: the corpus
         split: a split or subset
+        settings: of the intervals
 
     Returns:
         a sentence each
@@ -121,19 +124,27 @@ def cautions(manifest: Manifest, split: str) -> list[str]:
             warnings.append(
                 f"{split}: {len(shared)} of {len(here)} {what} also occur in train, {shared[0]} first; it flatters"
             )
-    counts = np.bincount(manifest.truth()[rows & (manifest.truth() >= 0)], minlength=len(manifest.labels))
-    absent = [label for label, count in zip(manifest.labels, counts, strict=True) if count == 0]
-    if counts.any() and absent:
-        warnings.append(f"{split}: no utterance of {', '.join(absent)}; these labels count 0 in macro_f1 and ua")
-    speakers = _known(manifest, "speaker", rows)
-    if len(speakers) == 1:
+    return warnings + _of_speakers(manifest, split, rows, settings)
+
+
+def _of_speakers(manifest: Manifest, split: str, rows: np.ndarray, settings: IntervalSettings) -> list[str]:
+    """Return warnings about intervals: that there are none, why, and what would give some."""
+    known, total = len(_known(manifest, "speaker", rows)), int(rows.sum())
+    unknown = int(manifest.frame["speaker"][rows].isna().sum())
+    if not known:
+        why = "utterances of one speaker are alike, and an interval by utterance is far too narrow"
+        return [f"{split}: no speaker is known, so no interval and no test: {why}; name the speakers in the corpus"]
+    warnings = []
+    if unknown:
+        warnings.append(f"{split}: {unknown} of {total} utterances have no speaker; they count as one further speaker")
+    if known + bool(unknown) < LEAST_SPEAKERS:
+        count = f"{known} speakers" if known > 1 else "one speaker"
+        warnings.append(f"{split}: {count}, an interval needs {LEAST_SPEAKERS}: {FOLDS}")
+    elif settings.method == "percentile" and known < FEW_SPEAKERS:
         warnings.append(
-            f"{split}: one speaker; utterances are resampled instead, the intervals hold for this speaker only"
+            f"{split}: {known} speakers; percentile intervals from fewer than {FEW_SPEAKERS} are too narrow, set"
+            " scoring.intervals.method: jackknife_t"
         )
-    elif 1 < len(speakers) < FEW_SPEAKERS:
-        warnings.append(f"{split}: {len(speakers)} speakers; intervals from fewer than {FEW_SPEAKERS} are too narrow")
-    elif not speakers:
-        warnings.append(f"{split}: no speaker is known; utterances are resampled, the intervals are too narrow")
     return warnings
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline_lib import environment
+from pipeline_lib import environment, telemetry
 from pipeline_lib.errors import InputError
 from pipeline_lib.shards import files
 
@@ -101,6 +101,7 @@ class Worker:
 
     def _load(self, order: Order) -> None:
         assert order.job is not None
+        telemetry.off()
         environment.check()  # another machine may have other libraries
         files.check_shared(order.folder, order.token)
         self._compute = order.job.start()

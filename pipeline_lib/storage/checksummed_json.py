@@ -22,8 +22,19 @@ def dumps(record: Mapping[str, Any], files: Mapping[str, bytes] | None = None, *
         files: contents of the files that belong to it, by name
         options: of ``json.dumps``
     """
-    record = {name: value for name, value in record.items() if name != CHECKSUM}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
+    return dumps_of(record, digests, **options)
+
+
+def dumps_of(record: Mapping[str, Any], digests: Mapping[str, str], **options: Any) -> str:
+    """Return the record as JSON with its checksum and those of files that are too large to be read at once.
+
+    Args:
+        record: see ``dumps``
+        digests: SHA-256 of the files that belong to it, by name
+        options: of ``json.dumps``
+    """
+    record = {name: value for name, value in record.items() if name != CHECKSUM}
     return json.dumps({**record, CHECKSUM: {**digests, "": _digest(record, digests)}}, allow_nan=False, **options)
 
 

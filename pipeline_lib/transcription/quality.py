@@ -9,11 +9,12 @@ A transcript *loops* when a stretch occurs at least four times in a row and cove
 - a stretch of one to thirty letters inside one word that covers twenty-four letters.
 
 Laughter (``LAUGHTER``: haha, 哈哈, ㅋㅋ) is speech for half as long again: below twelve words, 24 characters, 36
-letters, nearly four seconds of it. Words and units of the error rate are those of ``words``.
+letters, nearly four seconds of it. Words and units of the error rate are those of ``words``; beside it stands the rate
+of Whisper-normalised texts (``normalisation``). Intervals are over speakers (``jackknife``); utterances without one
+count as one speaker.
 """
 
 import json
-import math
 import unicodedata
 from collections.abc import Sequence
 from itertools import compress, groupby
@@ -22,10 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib.metrics.words import normalise_words, unit_name, without_blanks, word_error_rate
+from pipeline_lib.metrics.jackknife import rate_bounds
+from pipeline_lib.metrics.word_errors import WordErrors, count_errors
+from pipeline_lib.metrics.words import normalise_words, unit_name, units, without_blanks
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest, keep
+from pipeline_lib.transcription.normalisation import Normaliser, whisper_units
 
+CONFIDENCE = 0.95  # of the intervals
 TIMES = 4
 LONGEST_STRETCH = {"words": 6, "characters": 30, "letters": 30}
 COVERS = {"words": 8, "characters": 16, "letters": 24}
@@ -35,7 +40,12 @@ _LAUGHS = """
 LAUGHTER = tuple(unicodedata.normalize("NFKC", _LAUGHS).split())
 
 
-def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | None = None) -> dict[str, Any]:
+def measure(
+    manifest: Manifest,
+    texts: Sequence[str],
+    transcribed: np.ndarray | None = None,
+    normaliser: Normaliser | None = None,
+) -> dict[str, Any]:
     """Return the metrics of all utterances and of each split.
 
     Args:
@@ -43,23 +53,26 @@ def measure(manifest: Manifest, texts: Sequence[str], transcribed: np.ndarray | 
         texts: the transcripts, one an utterance
         transcribed: which utterances an engine transcribed, bool, shape ``(n_utterances,)``; None for all. The others,
             which have no audio, are counted and not measured.
+        normaliser: whose rate is given beside the raw one, None for no other
 
     Returns:
         for ``all`` and each split: utterances, with_reference, empty, looping and, where some reference has a word,
-        wer (errors divided by the units of the references, 0 or more) and its unit ("words", "characters", "words and
-        characters"); the corpus's notice where it has one, and ``without_audio`` where some utterances were not
-        transcribed
+        wer (errors divided by the units of the references, 0 or more), its unit ("words", "characters", "words and
+        characters"), substitutions, deletions, insertions and words (units of the references), wer_lo and wer_hi of
+        five speakers or more, and ``whisper_normalised`` with the same after the normaliser, which it names; the
+        corpus's notice where it has one, and ``without_audio`` where some utterances were not transcribed
     """
     metrics: dict[str, Any] = {"notice": manifest.notice} if manifest.notice else {}
     if transcribed is not None and not transcribed.all():
         metrics["without_audio"] = int((~transcribed).sum())
         manifest, texts = keep(manifest, transcribed), list(compress(texts, transcribed))
     splits = manifest.frame["split"].tolist()
-    references = manifest.frame["reference_text"].tolist()
-    metrics["all"] = _of(references, texts)
+    references, speakers = (manifest.frame[name].tolist() for name in ("reference_text", "speaker"))
+    metrics["all"] = _of(references, texts, speakers, normaliser)
     for split in sorted(set(splits)):
         rows = [i for i, name in enumerate(splits) if name == split]
-        metrics[split] = _of([references[i] for i in rows], [texts[i] for i in rows])
+        of_references, of_texts, of_speakers = ([column[i] for i in rows] for column in (references, texts, speakers))
+        metrics[split] = _of(of_references, of_texts, of_speakers, normaliser)
     return metrics
 
 
@@ -110,20 +123,53 @@ def _is_laughter(stretch: str) -> bool:
 
 def _rate(values: dict[str, Any]) -> str:
     name = "WER" if values["unit"] == "words" else f"error rate in {values['unit']}"
-    return f"{name} {values['wer']:.2%} over {values['with_reference']}"
+    sentence = f"{name} {_with_errors(values)} over {values['with_reference']}"
+    if "whisper_normalised" in values:
+        normalised = values["whisper_normalised"]
+        sentence += f", Whisper-normalised ({normalised['normaliser']}) {_with_errors(normalised)}"
+    return sentence
 
 
-def _of(references: Sequence[str | None], texts: Sequence[str]) -> dict[str, Any]:
-    pairs = [(reference, text) for reference, text in zip(references, texts, strict=True) if reference is not None]
+def _with_errors(values: dict[str, Any]) -> str:
+    """Return a rate with its interval and the three kinds of errors."""
+    between = f"{values['wer_lo']:.2%}, {values['wer_hi']:.2%}" if "wer_lo" in values else "—"
+    counts = ", ".join(f"{values[kind]} {kind}" for kind in ("substitutions", "deletions", "insertions"))
+    return f"{values['wer']:.2%} [{between}] ({counts} in {values['words']})"
+
+
+def _of(
+    references: Sequence[str | None],
+    texts: Sequence[str],
+    speakers: Sequence[str | None],
+    normaliser: Normaliser | None,
+) -> dict[str, Any]:
+    rows = [i for i, reference in enumerate(references) if reference is not None]
+    pairs = [(str(references[i]), texts[i]) for i in rows]
+    of_rows = [speakers[i] for i in rows]
     metrics: dict[str, Any] = {
         "utterances": len(texts),
         "with_reference": len(pairs),
         "empty": sum(not text.strip() for text in texts),
         "looping": sum(loops(text) for text in texts),
     }
-    if any(normalise_words(reference) for reference, _ in pairs):
-        metrics["wer"] = word_error_rate(*map(list, zip(*pairs, strict=True)))
-        metrics["unit"] = unit_name([reference for reference, _ in pairs])
-        if not math.isfinite(metrics["wer"]):
-            raise ValueError(f"word error rate is {metrics['wer']}, expected a finite number")
+    errors = [count_errors(units(reference), units(text)) for reference, text in pairs]
+    if any(each.words for each in errors):
+        metrics |= _rates(errors, of_rows) | {"unit": unit_name([reference for reference, _ in pairs])}
+        if normaliser is not None:
+            both = [[whisper_units(text, normaliser) for text in pair] for pair in pairs]
+            errors = [count_errors(*pair) for pair in both]
+            if any(each.words for each in errors):
+                metrics["whisper_normalised"] = {"normaliser": normaliser, **_rates(errors, of_rows)}
     return metrics
+
+
+def _rates(errors: Sequence[WordErrors], speakers: Sequence[str | None]) -> dict[str, Any]:
+    """Return the counts of errors and words, their rate, and its interval where there are speakers enough."""
+    names = {speaker: i for i, speaker in enumerate(dict.fromkeys(speakers))}
+    sums = np.zeros((len(names), len(WordErrors._fields)))
+    np.add.at(sums, [names[speaker] for speaker in speakers], np.array(errors, dtype=np.float64))
+    total = sums.sum(axis=0)
+    rates: dict[str, Any] = dict(zip(WordErrors._fields, map(int, total), strict=True))
+    rates["wer"] = float(total[:3].sum() / total[3])
+    between = rate_bounds(sums[:, :3].sum(axis=1), sums[:, 3], CONFIDENCE)
+    return rates if between is None else {**rates, "wer_lo": between[0], "wer_hi": between[1]}

@@ -207,7 +207,7 @@ def test_segments_in_milliseconds_are_no_half_corpus(own):
 
 def test_a_table_that_is_a_folder_or_not_there_is_told_apart(tmp_path, settings):
     (tmp_path / "corpus.csv").mkdir()
-    with pytest.raises(InputError, match=r"corpus\.csv is no file .*the folder holds no \.csv and no \.parquet"):
+    with pytest.raises(InputError, match=r"corpus\.csv is a folder, expected a \.csv or \.parquet, and the folder"):
         check_root(settings("table"))
 
 

@@ -6,12 +6,12 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from pipeline_lib.evaluation.labels import common
 from pipeline_lib.evaluation.score import over_common, scores
-from pipeline_lib.params.scoring import BootstrapSettings
+from pipeline_lib.params.scoring import IntervalSettings
 from tests.scoring.corpora import drawn_manifest, drawn_predictions
 
 OURS = ("joy", "anger", "neutral", "calm")
 NAMES = {"sadness": "joy"}
-FEW = BootstrapSettings(samples=200)
+FEW = IntervalSettings()
 
 
 def shared_of(manifest):

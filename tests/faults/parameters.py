@@ -104,7 +104,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("scoring.tables.fused", "data/fussed.parquet", "scoring.tables.fused is 'data/fussed.parquet', which no stage"),
     ("scoring.tables.../escape", "data/fused.parquet", "tables names the system '../escape'"),
     ("scoring.plotted_split", "validation", "plotted_split is 'validation', expected one of splits"),
-    ("scoring.bootstrap.confidence", 95.0, "scoring.bootstrap.confidence is 95.0"),
+    ("scoring.intervals.confidence", 95.0, "scoring.intervals.confidence is 95.0"),
 ]
 
 TEXTS: list[tuple[str, Callable[[str], str | bytes], str]] = [

@@ -35,7 +35,7 @@ SMALL = {
     "finetuning.text.phases.main.epochs": 2,
     "fusion.method": "interpolation",
     "rebalancing.audio.method": "none",
-    "scoring.bootstrap.samples": 100,
+    "scoring.intervals.samples": 100,
     "scoring.comparison.permutations": 100,
 }
 
@@ -72,7 +72,7 @@ def rebalancing(entry: str) -> Stage:
 STAGES = (
     Stage("check", ("data/check.txt",)),
     Stage("demonstration@english", ("data/demonstration/english",)),
-    Stage("corpus", ("data/manifest.parquet", "data/quarantine.parquet", "metrics/corpus.json")),
+    Stage("corpus", (*(f"data/{name}.parquet" for name in ("manifest", "quarantine", "leaks")), "metrics/corpus.json")),
     Stage("transcription", ("data/transcripts.parquet", "metrics/transcription.json")),
     Stage("embedding@audio", ("data/embeddings/audio",)),
     Stage("embedding@text", ("data/embeddings/text",)),

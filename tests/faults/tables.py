@@ -236,7 +236,7 @@ def spoiled(name: str, content: bytes, verdict: Verdict) -> Callable[[Path], Non
 def not_a_file(root: Path) -> None:
     """Refuse a folder in the table's place."""
     (root / "corpus.csv").mkdir()
-    with refused(r"corpus\.csv is no file \(corpus\.table\.file\); the folder holds no \.csv"):
+    with refused(r"corpus\.csv is a folder, expected a \.csv or \.parquet, and the folder holds none"):
         check_root(settings(root))
 
 

@@ -76,11 +76,13 @@ def parameters(tones, folded, checkpoint, trained):
     return params
 
 
-def project(folder, tones, corpus, folded, trained=True):
+def project(folder, tones, corpus, folded, trained=True, change=None):
     """Run the stages from embedding to fusion in a folder, whose audio checkpoint is of its own, and return it."""
     folder.mkdir()
     shutil.copytree(tones.w2v_bert, folder / "checkpoints" / "w2v_bert")
     params = parameters(tones, folded, "checkpoints/w2v_bert", trained)
+    if change is not None:
+        change(params)
     YAML().dump(params, folder / "params.yaml")
     (folder / "machine.yaml").write_text("device: cpu\n")
     with inside(folder):

@@ -93,7 +93,7 @@ def test_every_mistake_of_a_section_is_listed_at_once(params):
 
 
 def test_a_missing_file_says_where_commands_are_run(tmp_path):
-    with pytest.raises(ParameterError, match="does not exist; commands are run from the project's root"):
+    with pytest.raises(ParameterError, match="does not exist, expected below the project's root"):
         read_value("corpus", tmp_path / "params.yaml")
 
 

@@ -36,7 +36,8 @@ def test_the_slots_of_folds_are_filled_and_held():
         change(values, assignment)
     assert wrong_slots(read_all(values)) == [
         f"rebalancing.{name}.reads.source is 'data/predictions/{name}.parquet', which is not what the entry reads;"
-        f" expected rebalancing.{name}.reads.source: data/predictions_folds/{name}"
+        f" expected rebalancing.{name}.reads.source: data/predictions_folds/{name} (the entry was changed, and its slot"
+        " was not?); write that line"
         for name in ("audio", "text")
     ]
     fill_slots(values, read_all(values))

@@ -77,7 +77,10 @@ def test_a_slot_that_is_not_what_the_entry_reads_is_refused_with_the_right_line(
     YAML12.dump(values, path)
     with pytest.raises(ParameterError) as error:
         check(path)
-    assert str(error.value) == (f"{path}: {slot} is {value!r}, which is not what the entry reads; expected {line}")
+    assert str(error.value) == (
+        f"{path}: {slot} is {value!r}, which is not what the entry reads; expected {line} (the entry was changed, and"
+        " its slot was not?); write that line"
+    )
 
 
 def test_several_entries_may_read_one_expert_and_their_slot_is_what_they_name(tmp_path):
@@ -144,7 +147,7 @@ def test_a_joint_entry_reads_its_checkpoints_its_experts_and_the_transcripts():
         "transcripts": "data/transcripts.parquet",
     }
     (wrong,) = [line for line in wrong_slots(params) if line.startswith("finetuning.both")]
-    assert wrong.endswith("expected finetuning.both.reads.audio: models/audio")
+    assert "expected finetuning.both.reads.audio: models/audio (" in wrong
 
 
 def test_noise_and_rooms_have_a_slot_each_and_an_embedding_stands_for_the_encoder_behind_it():

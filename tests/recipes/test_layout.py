@@ -27,8 +27,8 @@ OTHERS = [(name, False) for name in names() if (name, False) not in TRIED]
 def test_dvc_changes_the_one_line_that_is_set(name, small, tmp_path):
     path, before = tmp_path / "params.yaml", text(name, small)
     path.write_text(before)
-    apply_overrides(path, ["scoring.bootstrap.samples=77"])
-    old = YAML12.load(before)["scoring"]["bootstrap"]["samples"]
+    apply_overrides(path, ["scoring.intervals.samples=77"])
+    old = YAML12.load(before)["scoring"]["intervals"]["samples"]
     assert changed(before, path) == [f"-    samples: {old}", "+    samples: 77"]
 
 

@@ -31,7 +31,7 @@ def voiced(label: int, seed: int) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(8_000) / 16_000) + 0.02 * speech(seed)).astype(np.float32)
 
 
-def recorded(root: Path, utterances: int = 24, speakers: int = 4) -> Manifest:
+def recorded(root: Path, utterances: int = 24, speakers: int = 5) -> Manifest:
     """Return a corpus of labelled recordings below a folder, in two folds."""
     root.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -9,14 +9,15 @@ from pipeline_lib.tables.provenance import Provenance
 
 LABELS = ("anger", "neutral", "sadness")
 SPLITS = {"train": 3, "dev": 3, "test": 4}  # speakers of each
+ENOUGH = {"train": 3, "dev": 5, "test": 6}  # for intervals
 
 
-def drawn_manifest(seed=1, utterances=12, notice="drawn numbers"):
+def drawn_manifest(seed=1, utterances=12, notice="drawn numbers", speakers=SPLITS):
     """Return utterances of ten speakers; every sixth is labelled X; the first half of dev is dev_bal."""
     generator = np.random.default_rng(seed)
     rows = []
-    for split, speakers in SPLITS.items():
-        for speaker in range(speakers):
+    for split, n_speakers in speakers.items():
+        for speaker in range(n_speakers):
             for i in range(utterances):
                 emotion = "X" if i % 6 == 5 else LABELS[generator.integers(3)]
                 subsets = [] if split != "dev" or emotion == "X" else ["dev_filt"] + ["dev_bal"] * (i < utterances // 2)

@@ -12,7 +12,7 @@ from pipeline_lib.scoring.lineage import Lineage, cautions_of_given, lineage
 from pipeline_lib.scoring.report import below_baselines, report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
-from tests.scoring.corpora import drawn_manifest, drawn_predictions
+from tests.scoring.corpora import ENOUGH, drawn_manifest, drawn_predictions
 
 PARAMS = {
     "finetuning": {
@@ -44,13 +44,13 @@ TABLES = {
 
 def settings(names=TABLES, baselines=("egemaps", "bert"), **rest):
     values = {"splits": ["dev_filt", "dev_bal", "test"], "tables": {name: TABLES[name] for name in names}}
-    options = {"baselines": list(baselines), "bootstrap": {"samples": 100}, "comparison": {"against": []}}
+    options = {"baselines": list(baselines), "comparison": {"against": []}}
     return ScoringSettings.parse({**values, **options, **rest}, "scoring")
 
 
 def scored(skills, **options):
     """Return the manifest, the settings, the tables by name and the scores of systems by their skill."""
-    manifest, fitted = drawn_manifest(notice=""), options.pop("fitted_on", {})
+    manifest, fitted = drawn_manifest(notice="", speakers=ENOUGH), options.pop("fitted_on", {})
     tables = {
         name: drawn_predictions(manifest, name, i, skill, fitted_on=fitted.get(name, ()))
         for i, (name, skill) in enumerate(skills.items())
@@ -105,12 +105,12 @@ def test_the_first_line_says_which_system_is_below_a_baseline_with_both_numbers_
     )
     values = result.scores["beside_baselines"]["audio"]["egemaps"]
     assert (values["score"], values["baseline"]) == (pytest.approx(own), pytest.approx(other))
-    assert values["difference"] == pytest.approx(own - other) and values["n"] == rows.sum() == 40
+    assert values["difference"] == pytest.approx(own - other) and values["n"] == rows.sum() == 60
     assert values["difference_lo"] <= values["difference"] <= values["difference_hi"] < 0
     first = report(result, chosen).splitlines()[0]
     low, high = values["difference_lo"], values["difference_hi"]
     assert first == (
-        f"**audio (UA {own:.3f}) is below the baseline egemaps ({other:.3f}) on the same 40 utterances;"
+        f"**audio (UA {own:.3f}) is below the baseline egemaps ({other:.3f}) on the same 60 utterances;"
         f" difference {own - other:+.3f} [{low:+.3f}, {high:+.3f}].**  "
     )
     assert result.scores["beside_baselines"]["fused"]["egemaps"]["difference"] > 0
@@ -140,6 +140,18 @@ def test_a_small_difference_is_called_so():
     values |= {"difference": -0.01, "difference_lo": -0.05, "difference_hi": 0.03}
     (sentence,) = below_baselines({"beside_baselines": {"audio": {"egemaps": values}}})
     assert sentence.endswith("difference -0.010 [-0.050, +0.030], which may be chance.")
+    del values["difference_lo"], values["difference_hi"]  # of too few speakers
+    (sentence,) = below_baselines({"beside_baselines": {"audio": {"egemaps": values}}})
+    assert sentence.endswith("difference -0.010 [—], which may be chance.")
+
+
+def test_a_baseline_under_another_name_is_not_compared_with_itself():
+    manifest = drawn_manifest()
+    table = drawn_predictions(manifest, "audio", 1)
+    systems = [align(name, Path(name), table, manifest) for name in ("audio", "egemaps")]
+    result = score(manifest, systems, settings(["audio", "egemaps"], ["egemaps"]), PARAMS)
+    assert result.scores["beside_baselines"] == {}
+    assert "audio and the baseline egemaps predict the same of every utterance: not compared" in result.warnings
 
 
 def test_a_system_fitted_on_the_plotted_split_is_not_compared_and_a_warning_says_so():

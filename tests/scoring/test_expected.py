@@ -14,11 +14,11 @@ from pipeline_lib.scoring.expected import balanced_macro_f1_of, expected
 from pipeline_lib.scoring.report import report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align
-from tests.scoring.corpora import LABELS, drawn_manifest, drawn_predictions
+from tests.scoring.corpora import ENOUGH, LABELS, drawn_manifest, drawn_predictions
 
 
 def settings(on="dev", **values):
-    common = {"splits": ["test"], "tables": {"audio": "a.parquet"}, "bootstrap": {"samples": 200}}
+    common = {"splits": ["test"], "tables": {"audio": "a.parquet"}}
     return ScoringSettings.parse({**common, "comparison": {"against": []}, "expected": {"on": on}, **values}, "scoring")
 
 
@@ -63,7 +63,7 @@ def test_it_is_the_mean_of_balanced_tests_drawn_from_the_data():
 
 
 def test_each_system_has_a_number_with_its_interval_and_the_report_shows_it():
-    manifest = drawn_manifest(utterances=60)
+    manifest = drawn_manifest(utterances=60, speakers=ENOUGH)
     table = drawn_predictions(manifest, "audio", 2, skill=1.0)
     systems = [align("audio", Path("a.parquet"), table, manifest)]
     scored = score(manifest, systems, settings())
@@ -74,15 +74,17 @@ def test_each_system_has_a_number_with_its_interval_and_the_report_shows_it():
     assert values["macro_f1"] == pytest.approx(
         f1_score(truth, prediction, average="macro", sample_weight=weights), abs=1e-12
     )
-    speakers = manifest.frame["speaker"].to_numpy()[rows]
-    drawn = []
-    names = list(dict.fromkeys(speakers))
-    for draw in np.random.default_rng([1, 3]).integers(0, 3, (200, 3)):
-        again = np.concatenate([np.flatnonzero(speakers == names[i]) for i in draw])
-        weights = (1 / np.bincount(truth[again]))[truth[again]]
-        drawn.append(f1_score(truth[again], prediction[again], average="macro", sample_weight=weights))
+    speakers, scores = manifest.frame["speaker"].to_numpy()[rows], []
+    for name in dict.fromkeys(speakers):
+        others = speakers != name
+        weights = (1 / np.bincount(truth[others]))[truth[others]]
+        scores.append(f1_score(truth[others], prediction[others], average="macro", sample_weight=weights))
+    # five speakers of ten utterances each: t of 4 degrees of freedom, on the logit scale
+    error = np.sqrt(4 / 5 * np.sum((scores - np.mean(scores)) ** 2))
+    reach = 2.776445105 * error / (values["macro_f1"] * (1 - values["macro_f1"]))
+    odds = values["macro_f1"] / (1 - values["macro_f1"])
     bounds = (values["macro_f1_lo"], values["macro_f1_hi"])
-    assert bounds == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-12)
+    assert bounds == pytest.approx([odds * e / (1 + odds * e) for e in (np.exp(-reach), np.exp(reach))], abs=1e-9)
     assert values["n"] == rows.sum()
     page = report(scored, settings())
     line = f"| audio | {values['n']} | {values['macro_f1']:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}] |"

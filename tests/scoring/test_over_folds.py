@@ -28,7 +28,7 @@ def in_folds(number=3, by="speaker", **options):
 
 
 def settings(names, **rest):
-    values = {"splits": ["folds"], "plotted_split": "folds", "bootstrap": {"samples": 100}}
+    values = {"splits": ["folds"], "plotted_split": "folds"}
     values |= {"tables": {name: f"data/predictions/{name}.parquet" for name in names}}
     return ScoringSettings.parse({**values, "comparison": {"against": []}, **rest}, "scoring")
 

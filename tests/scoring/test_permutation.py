@@ -1,15 +1,15 @@
-"""Paired tests against every swap written out, and against SciPy."""
+"""The paired test against every swap written out, and what it can show at all."""
 
 from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import t
 
 from pipeline_lib.metrics.attributes import concordance
 from pipeline_lib.metrics.categories import macro_f1
-from pipeline_lib.scoring.bootstrap import tally_attributes, tally_categories
-from pipeline_lib.scoring.permutation import difference, difference_interval, mcnemar_p, permutation_p
+from pipeline_lib.scoring.permutation import detectable, difference, least_p, permutation_p
+from pipeline_lib.scoring.tallies import Tally, tally_attributes, tally_categories
 
 K = 3
 
@@ -89,20 +89,41 @@ def test_under_the_null_hypothesis_p_is_about_uniform():
     assert 0.35 <= np.mean(np.array(p_values) <= 0.5) <= 0.65
 
 
-def test_both_systems_are_resampled_with_the_same_speakers():
-    # one is right wherever the other is, plus one utterance a speaker: every resample differs by exactly 1/4
-    truth, speaker = np.zeros(24, dtype=int), np.repeat(np.arange(6), 4)
-    generator = np.random.default_rng(1)
-    other = np.where(np.arange(24) % 4 == 0, 1, generator.integers(0, 2, 24))
-    one = np.where(np.arange(24) % 4 == 0, 0, other)
-    pair = [tally_categories(truth, prediction, speaker, 2) for prediction in (one, other)]
-    assert difference_interval(*pair, "wa", 200, 1, 0.95) == pytest.approx((0.25, 0.25), abs=1e-15)
+def test_the_smallest_p_is_what_a_difference_for_every_speaker_has():
+    for speakers, permutations in ((2, 100), (5, 100), (6, 100), (60, 200)):
+        truth = np.zeros(speakers, dtype=int)
+        pair = [tally_categories(truth, each, np.arange(speakers), 2) for each in (truth, truth + 1)]
+        assert least_p(*pair, permutations) == permutation_p(*pair, "wa", permutations, 1)
+    assert least_p(*pair, 200) == 1 / 201
+    truth, speaker = np.zeros(8, dtype=int), np.arange(8)
+    pair = [tally_categories(truth, each, speaker, 2) for each in (truth, (speaker < 5).astype(int))]
+    assert least_p(*pair, 1000) == permutation_p(*pair, "wa", 1000, 1) == 2 / 2**5  # three speakers do not differ
+    assert least_p(pair[0], pair[0], 1000) == permutation_p(pair[0], pair[0], "wa", 1000, 1) == 1.0
 
 
-@pytest.mark.parametrize(("only_one", "only_other"), [(0, 0), (5, 0), (7, 3), (3, 7), (4, 4), (700, 600)])
-def test_mcnemar_is_a_fair_coin(only_one, only_other):
-    one = np.array([True] * only_one + [False] * only_other + [True, False])
-    other = np.array([False] * only_one + [True] * only_other + [True, False])
-    n = only_one + only_other
-    expected = binomtest(only_one, n).pvalue if n else 1.0
-    assert mcnemar_p(one, other) == pytest.approx(expected, rel=1e-9)
+def test_the_detectable_difference_by_hand_and_where_there_is_none():
+    # speakers gain 1, 2, 3, 4, 5, 3 of 10: the variance of their mean is 2 / 6 / 10², 1/300 as in test_intervals
+    sums = np.zeros((6, 2, 2))
+    sums[:, 0, 0], sums[:, 0, 1] = (4, 5, 6, 7, 8, 6), (6, 5, 4, 3, 2, 4)
+    scores = {"wa": lambda cells: cells[..., 0, 0] / cells.sum(axis=(-1, -2))}
+    one = Tally(sums, scores, np.full(6, 10.0))
+    other = Tally(np.broadcast_to(np.array([[3.0, 7.0], [0.0, 0.0]]), (6, 2, 2)).copy(), scores, np.full(6, 10.0))
+    expected = (t.ppf(0.975, 5) + t.ppf(0.8, 5)) * np.sqrt(1 / 300)
+    assert detectable(one, other, "wa", least_p(one, other, 100)) == pytest.approx(expected, abs=1e-12)
+    assert detectable(one, other, "wa", 0.0625) is None
+
+
+def test_a_difference_of_the_detectable_size_is_detected_about_four_times_in_five():
+    generator, n, detected, sizes = np.random.default_rng(4), 10, 0, []
+    for _ in range(200):
+        base = generator.binomial(40, 0.5, n)
+        lead = np.clip(base + generator.normal(5.0, 5.0, n).round().astype(int), 0, 40)
+        truth, speaker = np.zeros(40 * n, int), np.repeat(np.arange(n), 40)
+        pair = [
+            tally_categories(truth, (np.tile(np.arange(40), n) >= np.repeat(right, 40)).astype(int), speaker, 2)
+            for right in (lead, base)
+        ]
+        sizes.append(detectable(*pair, "wa", least_p(*pair, 1024)))
+        detected += permutation_p(*pair, "wa", 1024, 1) <= 0.05
+    assert np.mean(sizes) == pytest.approx(5 / 40, rel=0.1)  # so the gain of 5 of 40 is the detectable one
+    assert 0.72 <= detected / 200 <= 0.9

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from pipeline_lib.errors import InputError
 from pipeline_lib.metrics.attributes import concordance
@@ -12,16 +13,15 @@ from pipeline_lib.metrics.calibration import expected_calibration_error
 from pipeline_lib.metrics.categories import macro_f1, unweighted_accuracy
 from pipeline_lib.params.base import ParameterError
 from pipeline_lib.params.scoring import ScoringSettings
+from pipeline_lib.scoring.report import report
 from pipeline_lib.scoring.score import score
 from pipeline_lib.scoring.systems import align, scored_posterior
-from tests.scoring.corpora import LABELS, drawn_manifest, drawn_predictions
-
-FAST = {"samples": 100}
+from tests.scoring.corpora import ENOUGH, LABELS, drawn_manifest, drawn_predictions
 
 
 def settings(names, splits=("dev_filt", "dev_bal", "test"), **rest):
     comparison = {"against": [], **rest.pop("comparison", {})}
-    values = {"splits": list(splits), "tables": {name: f"{name}.parquet" for name in names}, "bootstrap": FAST}
+    values = {"splits": list(splits), "tables": {name: f"{name}.parquet" for name in names}}
     return ScoringSettings.parse({**values, "comparison": comparison, **rest}, "scoring")
 
 
@@ -39,8 +39,8 @@ def test_pseudo_labels_are_never_counted():
     assert scored["n_attributes"] == 48  # an attribute's value counts whatever the emotion is
     assert scored["n_speakers"] == 4
     assert scored["macro_f1"] == pytest.approx(macro_f1(truth, prediction, 3), abs=1e-15)
-    assert scored["ece"] == expected_calibration_error(audio.posterior[rows], truth, 10)
-    assert scored["macro_f1_lo"] <= scored["macro_f1"] <= scored["macro_f1_hi"]
+    assert scored["ece"] == pytest.approx(expected_calibration_error(audio.posterior[rows], truth, 10), abs=1e-15)
+    assert "macro_f1_lo" not in scored  # of four speakers
     everything = manifest.mask("test")
     expected = concordance(manifest.attributes(["valence"])[everything, 0], audio.attributes[everything, 1])
     assert scored["ccc_valence"] == pytest.approx(expected, abs=1e-13)
@@ -133,28 +133,26 @@ def test_the_mean_concordance_needs_every_attribute():
     audio = drawn_predictions(manifest, "audio", 2)
     one = type(audio)(audio.utterance_ids, "one", attribute_names=("valence",), attributes=audio.attributes[:, 1:2])
     scored = score(manifest, systems(manifest, one), settings(["one"])).scores["test"]["one"]
-    assert "ccc_valence_lo" in scored
+    assert "ccc_valence" in scored
     assert not {"ccc_mean", "ccc_arousal", "macro_f1"} & set(scored)
 
 
-def test_shared_speakers_recordings_and_absent_labels_are_said():
+def test_shared_speakers_and_recordings_and_few_speakers_are_named():
     manifest = drawn_manifest()
     frame = manifest.frame
     frame.loc[frame["split"] == "test", "speaker"] = "train0"
     frame.loc[[0, len(frame) - 1], "audio_sha256"] = "same"  # the first is in dev, the last in train
-    frame.loc[(frame["split"] == "test") & (frame["emotion"] == "anger"), "emotion"] = "neutral"
     warnings = score(
         manifest, systems(manifest, drawn_predictions(manifest, "a", 1)), settings(["a"], ["dev", "test"])
     ).warnings
     assert "test: 1 of 1 speakers also occur in train, train0 first; it flatters" in warnings
     assert "dev: 1 of 1 recordings also occur in train, same first; it flatters" in warnings
-    assert "test: no utterance of anger; these labels count 0 in macro_f1 and ua" in warnings
-    assert "test: one speaker; utterances are resampled instead, the intervals hold for this speaker only" in warnings
-    assert "dev: 3 speakers; intervals from fewer than 10 are too narrow" in warnings
+    folds = "an interval needs 5: test every speaker out of fold (corpus.split.method: folds, docs/own_corpus.md)"
+    assert f"test: one speaker, {folds}" in warnings and f"dev: 3 speakers, {folds}" in warnings
 
 
-def compared(splits, fitted_on=("dev_bal",), **rest):
-    manifest = drawn_manifest()
+def compared(splits, fitted_on=("dev_bal",), speakers=ENOUGH, **rest):
+    manifest = drawn_manifest(speakers=speakers)
     tables = [
         drawn_predictions(manifest, "audio", 1, skill=1.0),
         drawn_predictions(manifest, "text", 2, skill=0.2),
@@ -175,8 +173,8 @@ def test_the_better_expert_is_chosen_on_development_and_compared_on_the_other_sp
         scores["test"]["fused"]["macro_f1"] - scores["test"]["audio"]["macro_f1"]
     )
     assert difference["macro_f1_lo"] <= difference["macro_f1"] <= difference["macro_f1_hi"]
-    assert difference["p"] >= 2 / 2**4  # four speakers
-    assert 0 < difference["p_mcnemar"] <= 1
+    assert difference["p"] >= difference["p_least"] == 2 / 2**6 and difference["n_speakers"] == 6
+    assert 0 < difference["detectable"] < 1
     assert "fused_minus_best" not in scores["dev_filt"] and "fused_minus_best" not in scores["dev_bal"]
 
 
@@ -187,9 +185,82 @@ def test_a_split_that_only_chose_the_better_expert_is_compared_on_with_a_mark():
     assert marks == {"dev_filt": ["dev_filt"], "dev_bal": ["dev_filt"], "test": None}
 
 
-def test_concordances_are_compared_without_mcnemar():
+def test_concordances_are_compared_alike():
     difference = compared(["test"], metric="ccc_mean").scores["test"]["fused_minus_best"]
-    assert set(difference) == {"best", "ccc_mean", "ccc_mean_lo", "ccc_mean_hi", "p"}
+    bounds = {"ccc_mean", "ccc_mean_lo", "ccc_mean_hi"}
+    assert set(difference) == {"best", "n_speakers", *bounds, "p", "p_least", "detectable"}
+
+
+def test_two_speakers_have_a_difference_without_an_interval_and_a_p_that_says_it_can_show_nothing():
+    # printed once: -0.107 [-0.122, -0.098], p = 0.5000
+    scored = compared(["test"], speakers={**ENOUGH, "test": 2})
+    difference = scored.scores["test"]["fused_minus_best"]
+    assert set(difference) == {"best", "n_speakers", "macro_f1", "p", "p_least"} and difference["p_least"] == 0.5
+    page = report(scored, settings(["audio", "text", "fused"], ["test"], comparison={"against": ["text", "audio"]}))
+    (line,) = [line for line in page.splitlines() if line.startswith("fused less")]
+    assert line.endswith(
+        f"{difference['macro_f1']:+.3f} [—], p = {difference['p']:.4f} (speakers swapped; the smallest that these 2"
+        " speakers allow is 0.5000): no difference, however large, can be significant here, test every speaker out of"
+        " fold (corpus.split.method: folds, docs/own_corpus.md)."
+    )
+
+
+def test_without_speakers_nothing_is_tested_and_the_reason_is_given():
+    manifest = drawn_manifest()
+    manifest.frame["speaker"] = None
+    tables = {name: drawn_predictions(manifest, name, i) for i, name in enumerate(("audio", "fused"))}
+    options = settings(tables, ["test"], comparison={"system": "fused", "against": ["audio"]})
+    scored = score(manifest, systems(manifest, *tables.values()), options)
+    assert not {"p", "macro_f1_lo"} & {*scored.scores["test"]["fused_minus_best"]}
+    assert "ua_lo" not in scored.scores["test"]["audio"] and scored.scores["test"]["audio"]["n_speakers"] == 0
+    why = "utterances of one speaker are alike, and an interval by utterance is far too narrow"
+    expected = f"test: no speaker is known, so no interval and no test: {why}; name the speakers in the corpus"
+    assert expected in scored.warnings
+    assert "not tested: the test swaps whole speakers, and two are not known." in report(scored, options)
+
+
+def test_some_utterances_without_a_speaker_are_one_further_speaker():
+    manifest = drawn_manifest(speakers=ENOUGH)
+    test = np.flatnonzero(manifest.mask("test"))
+    manifest.frame.loc[test[:5], "speaker"] = None
+    scored = score(manifest, systems(manifest, drawn_predictions(manifest, "a", 1)), settings(["a"], ["test"]))
+    assert scored.scores["test"]["a"]["n_speakers"] == 6 and "ua_lo" in scored.scores["test"]["a"]
+    assert "test: 5 of 72 utterances have no speaker; they count as one further speaker" in scored.warnings
+
+
+def test_a_split_that_lacks_a_label_has_both_means_in_the_cell_and_chance_from_what_is_there():
+    manifest = drawn_manifest(speakers=ENOUGH)
+    test, anger = manifest.mask("test"), (manifest.frame["emotion"] == "anger").to_numpy()
+    manifest.frame.loc[test & anger, "emotion"] = "neutral"
+    table, options = drawn_predictions(manifest, "a", 1), settings(["a"], ["dev_filt", "test"])
+    scored = score(manifest, systems(manifest, table), options)
+    values, rows = scored.scores["test"]["a"], test & (manifest.truth() >= 0)
+    truth, prediction = manifest.truth()[rows], table.posterior[rows].argmax(axis=1)
+    assert values["labels_present"] == [2, 3]
+    assert values["macro_f1_present"] == pytest.approx(f1_score(truth, prediction, labels=[1, 2], average="macro"))
+    assert values["macro_f1"] == pytest.approx(macro_f1(truth, prediction, 3))
+    assert scored.scores["chance"]["ua"] == pytest.approx(2 / 9)
+    page = report(scored, options).split("## test")[1]
+    bounds, over = (f"[{values[f'{key}_lo']:.3f}, {values[f'{key}_hi']:.3f}]" for key in ("ua", "ua_present"))
+    cell = f"| {values['ua']:.3f} {bounds} (2 of 3 labels occur; over these {values['ua_present']:.3f} {over}) |"
+    assert cell in page and "Chance is UA 0.222 on test." in report(scored, options)
+    assert "labels_present" not in scored.scores["dev_filt"]["a"]
+    assert not [warning for warning in scored.warnings if "anger" in warning]
+
+
+def test_f1_by_label_is_scikit_learns_with_an_interval_where_five_speakers_have_the_label():
+    manifest = drawn_manifest(speakers=ENOUGH)
+    speakers, test = manifest.frame["speaker"].to_numpy(), manifest.mask("test")
+    few = test & (manifest.frame["emotion"] == "anger").to_numpy() & ~np.isin(speakers, ["test0", "test1"])
+    manifest.frame.loc[few, "emotion"] = "neutral"
+    table, options = drawn_predictions(manifest, "a", 1), settings(["a"], ["test"])
+    scored = score(manifest, systems(manifest, table), options)
+    rows = test & (manifest.truth() >= 0)
+    labels = scored.scores["test"]["a"]["labels"]
+    expected = f1_score(manifest.truth()[rows], table.posterior[rows].argmax(axis=1), average=None)
+    assert [labels[label]["f1"] for label in LABELS] == pytest.approx(expected.tolist())
+    assert ["f1_lo" in labels[label] for label in LABELS] == [False, True, True]
+    assert f"| a | {labels['anger']['f1']:.3f} [—] | {labels['neutral']['f1']:.3f} [" in report(scored, options)
 
 
 def test_a_comparison_on_what_a_side_was_fitted_on_is_refused_and_a_warning_says_so():
@@ -208,7 +279,9 @@ def test_a_comparison_on_what_a_side_was_fitted_on_is_refused_and_a_warning_says
         ({"tables": {"a/b": "x.parquet"}}, "tables names the system 'a/b'"),
         ({"tables": {"a_selection": "x.parquet"}}, "tables names 'a_selection'; _resubstitution and _selection mark"),
         ({"tables": {}}, "scoring.tables"),
-        ({"bootstrap": {"confidence": 1.5}}, "scoring.bootstrap.confidence is 1.5"),
+        ({"intervals": {"confidence": 1.5}}, "scoring.intervals.confidence is 1.5"),
+        ({"intervals": {"method": "bca"}}, "scoring.intervals.method is 'bca', expected 'jackknife_t' or 'percentile'"),
+        ({"bootstrap": {"samples": 500}}, "scoring.bootstrap is now intervals: rename it"),
         ({"comparison": {"metric": "f1"}}, "scoring.comparison.metric is 'f1', expected 'macro_f1'"),
     ],
 )

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline_lib.tables import manifest, predictions
+from pipeline_lib.tables import leaks, manifest, predictions
 from stages import scoring
-from tests.scoring.corpora import drawn_manifest, drawn_predictions
+from tests.scoring.corpora import ENOUGH, drawn_manifest, drawn_predictions
 
 NOTICE = "synthetic demonstration speech: these scores say nothing about people"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    corpus = drawn_manifest(notice=NOTICE)
+    corpus = drawn_manifest(notice=NOTICE, speakers=ENOUGH)
     manifest.write(tmp_path / "data/manifest.parquet", corpus)
+    leaks.write(tmp_path / "data/leaks.parquet", leaks.Leaks())
     tables = {
         "audio_raw": drawn_predictions(corpus, "audio", 1, 1.0, ("anger", "X", "neutral", "sadness", "O")),
         "audio": drawn_predictions(corpus, "audio", 1, 1.0),
@@ -32,7 +33,6 @@ def project(tmp_path, monkeypatch):
     section = {
         "splits": ["dev_filt", "dev_bal", "test"],
         "tables": {name: f"data/{name}.parquet" for name in tables},
-        "bootstrap": {"samples": 200, "seed": 1, "confidence": 0.95},
     }
     trained = {"audio": {"encoder": {"checkpoint": "facebook/w2v-bert-2.0"}}}
     params = {"scoring": section, "finetuning": trained, "embedding": {}, "corpus": {"root": "/corpora/drawn"}}
@@ -61,7 +61,7 @@ def test_the_stage_writes_scores_page_and_plots(project, capsys):
         scores["test"]["fused"]
     )
     assert all(math.isfinite(leaf) for leaf in leaves(scores) if not isinstance(leaf, str | list))
-    assert "warning: test: 4 speakers; intervals from fewer than 10 are too narrow" in capsys.readouterr().err
+    assert "speakers" not in capsys.readouterr().err  # there are enough
 
 
 def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(project):
@@ -78,11 +78,11 @@ def test_the_page_begins_with_the_notice_and_shows_the_scores_as_they_are(projec
 def test_plots_hold_every_scored_utterance_and_every_bin(project):
     scoring.main()
     pairs = Path("metrics/plots/confusion/fused.csv").read_text().splitlines()
-    assert pairs[0] == "actual,predicted" and len(pairs) == 41
+    assert pairs[0] == "actual,predicted" and len(pairs) == 61
     assert {leaf for row in pairs[1:] for leaf in row.split(",")} <= {"anger", "neutral", "sadness"}
     points = [row.split(",") for row in Path("metrics/plots/reliability/fused.csv").read_text().splitlines()]
     assert points[0] == ["confidence", "accuracy", "perfect", "n"]
-    assert sum(int(row[3]) for row in points[1:]) == 40
+    assert sum(int(row[3]) for row in points[1:]) == 60
     assert all(0 <= float(row[1]) <= 1 and row[0] == row[2] for row in points[1:])
     assert not Path("metrics/plots/confusion/fused_crossfitted.csv").exists()  # it has no predictions of the test split
     assert len(Path("metrics/plots/systems.csv").read_text().splitlines()) == 1 + 4
@@ -152,3 +152,17 @@ def test_fused_rows_of_one_expert_are_left_out_with_a_line(project, capsys):
     scores = json.loads(Path("metrics/details.json").read_text())
     assert set(scores["test"]) == {"audio_raw", "audio", "text"}
     assert "fused" not in Path("metrics/report.md").read_text()
+
+
+def test_leaks_are_counted_on_the_page_with_a_pair_and_a_script_is_told_once(project, capsys):
+    rows = [leaks.Leak("sound", f"b{i}", "test", f"a{i}", "train", 0.1) for i in range(3)]
+    rows.append(leaks.Leak("text", "c", "test", "d", "dev"))
+    leaks.write(project / "data/leaks.parquet", leaks.Leaks(tuple(rows), "Scripted corpus: one."))
+    scoring.main()
+    page, printed = Path("metrics/report.md").read_text(), capsys.readouterr().err
+    for sentence in (
+        "3 utterances of test are recordings in another encoding of train (data/leaks.parquet): 'b0' and 'a0'.",
+        "1 utterances of test have the same text of six words or more as one of dev (data/leaks.parquet): 'c' and 'd'.",
+    ):
+        assert f"> Warning: {sentence}" in page and f"warning: {sentence}" in printed
+    assert page.count("Scripted corpus: one.") == 1 and "Scripted" not in printed

@@ -14,7 +14,7 @@ from pipeline_lib.transcription.quality import loops, measure, report
 
 def manifest(splits: list[str], references: list[str | None], notice: str = "") -> Manifest:
     ids = [f"u{i:03d}" for i in range(len(splits))]
-    frame = pd.DataFrame({"utterance_id": ids, "split": splits})
+    frame = pd.DataFrame({"utterance_id": ids, "split": splits, "speaker": "s"})
     frame["reference_text"] = pd.Series(references, dtype=object)
     return Manifest(frame, "tiny", ("happy", "sad"), notice=notice)
 
@@ -28,6 +28,10 @@ def test_rates_and_counts_by_split():
         "with_reference": 1,
         "empty": 1,
         "looping": 0,
+        "substitutions": 1,
+        "deletions": 0,
+        "insertions": 0,
+        "words": 3,
         "wer": pytest.approx(1 / 3),
         "unit": "words",
     }
@@ -36,10 +40,15 @@ def test_rates_and_counts_by_split():
         "with_reference": 2,
         "empty": 0,
         "looping": 1,
+        "substitutions": 0,
+        "deletions": 1,
+        "insertions": 7,
+        "words": 3,
         "wer": pytest.approx(8 / 3),
         "unit": "words",
     }
-    rate = {"wer": pytest.approx(9 / 6), "unit": "words"}
+    kinds = {"substitutions": 1, "deletions": 1, "insertions": 7, "words": 6}
+    rate = {"wer": pytest.approx(9 / 6), "unit": "words", **kinds}
     assert metrics["all"] == {"utterances": 4, "with_reference": 3, "empty": 1, "looping": 1, **rate}
 
 
@@ -61,12 +70,19 @@ def test_what_was_not_transcribed_is_counted_and_not_measured(tmp_path, capsys):
         "with_reference": 1,
         "empty": 0,
         "looping": 0,
+        "substitutions": 0,
+        "deletions": 1,
+        "insertions": 0,
+        "words": 2,
         "wer": 0.5,
         "unit": "words",
     }
     assert metrics["dev"]["wer"] == 0
     report(metrics, tmp_path / "m.json")
-    assert "test: 1 utterances, WER 50.00% over 1" in capsys.readouterr().out
+    assert (
+        "test: 1 utterances, WER 50.00% [—] (0 substitutions, 1 deletions, 0 insertions in 2) over 1"
+        in capsys.readouterr().out
+    )
 
 
 def test_capitals_and_punctuation_do_not_count():
@@ -84,7 +100,8 @@ def test_a_rate_by_characters_is_named_as_such(tmp_path, capsys):
     assert metrics["test"]["wer"] == pytest.approx(1 / 6) and metrics["test"]["unit"] == "characters"
     assert (metrics["train"]["unit"], metrics["all"]["unit"]) == ("words", "words and characters")
     report(metrics, tmp_path / "transcription.json")
-    assert "test: 1 utterances, error rate in characters 16.67% over 1" in capsys.readouterr().out
+    errors = "1 substitutions, 0 deletions, 0 insertions in 6"
+    assert f"test: 1 utterances, error rate in characters 16.67% [—] ({errors}) over 1" in capsys.readouterr().out
 
 
 def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
@@ -93,7 +110,10 @@ def test_the_notice_goes_with_the_numbers(tmp_path, capsys):
     assert json.loads((tmp_path / "metrics" / "transcription.json").read_text()) == metrics
     assert metrics["notice"] == "synthetic speech"
     output = capsys.readouterr().out
-    assert output.startswith("synthetic speech\n") and "WER 50.00% over 1" in output
+    assert (
+        output.startswith("synthetic speech\n")
+        and "WER 50.00% [—] (0 substitutions, 1 deletions, 0 insertions in 2) over 1" in output
+    )
 
 
 @pytest.mark.parametrize(

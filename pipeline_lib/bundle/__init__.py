@@ -1,0 +1,1 @@
+"""A trained system as one folder that opens anywhere: packed, verified, opened."""
