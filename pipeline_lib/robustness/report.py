@@ -14,7 +14,7 @@ from pipeline_lib.robustness.plan import Plan
 from pipeline_lib.robustness.results import Result
 from pipeline_lib.robustness.score import METRICS, system_scores, word_error_scores
 from pipeline_lib.scoring.cells import brackets, number
-from pipeline_lib.scoring.splits import cautions, mark_on
+from pipeline_lib.scoring.splits import cautions, name_on, names_of
 from pipeline_lib.scoring.systems import System, align
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import predictions
@@ -50,11 +50,11 @@ def scored(plan: Plan, finished: Mapping[Level, Result]) -> dict[str, Any]:
     corpus, options = plan.manifest, plan.params.scoring.intervals
     systems = {level: _aligned(plan, result) for level, result in finished.items()}
     clean = systems[CLEAN]
-    every = np.ones(len(corpus), dtype=bool)
+    here = names_of(corpus, np.ones(len(corpus), dtype=bool))
     rows = []
     for level, result in finished.items():
         of_level = {
-            name + mark_on(corpus, system, every): system_scores(corpus, system, clean[name], options)
+            name_on(system, here): system_scores(corpus, system, clean[name], options)
             for name, system in systems[level].items()
             if name in clean
         }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.scoring.scored_rows import category_rows, posterior_of
-from pipeline_lib.scoring.splits import overlap
+from pipeline_lib.scoring.splits import names_of, overlap
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -93,7 +93,7 @@ def held_out(manifest: Manifest, system: System, splits: Sequence[str]) -> np.nd
     """
     inside = np.logical_or.reduce([manifest.mask(split) for split in splits])
     inside &= (manifest.frame["split"] != "train").to_numpy()
-    for name in overlap(manifest, system.fitted_on, inside):
+    for name in overlap(system.fitted_on, names_of(manifest, inside)):
         inside &= ~manifest.mask(name)
     return category_rows(manifest, system, inside)
 

@@ -15,7 +15,7 @@ from pipeline_lib.scoring.intervals import difference_bounds, named
 from pipeline_lib.scoring.lineage import Lineage, lineage
 from pipeline_lib.scoring.permutation import difference
 from pipeline_lib.scoring.scored_rows import rows_for, tally
-from pipeline_lib.scoring.splits import overlap, refusal
+from pipeline_lib.scoring.splits import names_of, overlap, refusal
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
@@ -64,16 +64,17 @@ def beside_baselines(
     split, warnings = settings.plotted_split, []
     result: dict[str, dict[str, Any]] = {}
     inside = manifest.mask(split)
+    here = names_of(manifest, inside)
     for name, baseline in pairs(settings, params):
         both = [systems[name], systems[baseline]]
         if same_predictions(*both):
             warnings.append(f"{name} and the baseline {baseline} predict the same of every utterance: not compared")
             continue
-        if why := refusal(manifest, both, inside):
+        if why := refusal(both, here):
             warnings.append(f"{split}: {name} is not compared with the baseline {baseline}: {why}")
             continue
         values = _compared(manifest, both, inside, settings)
-        chosen = {name for each in both for name in overlap(manifest, each.provenance.chosen_on, inside)}
+        chosen = {name for each in both for name in overlap(each.provenance.chosen_on, here)}
         if values:
             values |= {"chosen_on": sorted(chosen)} if chosen else {}
             result.setdefault(name, {})[baseline] = values

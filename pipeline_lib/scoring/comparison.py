@@ -19,7 +19,7 @@ from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.intervals import difference_bounds, named
 from pipeline_lib.scoring.permutation import detectable, difference, least_p, permutation_p
 from pipeline_lib.scoring.scored_rows import rows_for, tally
-from pipeline_lib.scoring.splits import overlap, refusal
+from pipeline_lib.scoring.splits import names_of, overlap, refusal
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables import folds
@@ -62,12 +62,13 @@ def compare(
         rows, names = rows_for(options.metric, manifest, pair, inside)
         if not rows.any():
             continue
-        if why := refusal(manifest, pair, inside):
+        here = names_of(manifest, inside)
+        if why := refusal(pair, here):
             notes.append(f"{split}: {system.name} is not compared with {best.name}: {why}")
             continue
         one, other = (tally(manifest, side, rows, names) for side in pair)
         comparisons[split] = {"best": best.name, **_difference(one, other, settings)}
-        chosen = {name for side in pair for name in overlap(manifest, side.provenance.chosen_on, inside)}
+        chosen = {name for side in pair for name in overlap(side.provenance.chosen_on, here)}
         chosen |= {options.chosen_on} if (inside & chosen_on).any() else set()
         comparisons[split] |= {"chosen_on": sorted(chosen)} if chosen else {}
     return comparisons, notes

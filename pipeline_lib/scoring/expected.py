@@ -23,7 +23,7 @@ from pipeline_lib.metrics.categories import macro_f1_of
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.intervals import intervals
 from pipeline_lib.scoring.scored_rows import category_rows, tally
-from pipeline_lib.scoring.splits import name_on
+from pipeline_lib.scoring.splits import name_on, names_of
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Tally
 from pipeline_lib.tables.manifest import Manifest
@@ -71,7 +71,7 @@ def expected(
         return {}, []
     inside = manifest.mask(split)
     values: dict[str, dict[str, Any]] = {}
-    warnings = []
+    warnings, here = [], names_of(manifest, inside)
     for system in systems:
         if system.posterior is None:
             continue
@@ -80,7 +80,7 @@ def expected(
         if missing:
             warnings.append(f"expected: {system.name} predicts no utterance of {missing} in {split} and is left out")
             continue
-        name = name_on(manifest, system, split)
+        name = name_on(system, here)
         values[name] = {**intervals(_balanced(tally(manifest, system, rows)), settings.intervals), "n": int(rows.sum())}
     return values, warnings
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_lib.metrics.calibration import calibration
 from pipeline_lib.params.scoring import ScoringSettings
 from pipeline_lib.scoring.scored_rows import category_rows, posterior_of
-from pipeline_lib.scoring.splits import name_on
+from pipeline_lib.scoring.splits import name_on, names_of
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables.manifest import Manifest
@@ -30,11 +30,12 @@ def write_plots(folder: Path, manifest: Manifest, systems: Sequence[System], set
     split, bins = settings.plotted_split, settings.calibration_bins
     for kind in ("confusion", "reliability"):
         _empty(folder / kind)
+    here = names_of(manifest, manifest.mask(split))
     for system in systems:
         rows = category_rows(manifest, system, manifest.mask(split))
         if not rows.any():
             continue
-        name, truth, posterior = name_on(manifest, system, split), manifest.truth()[rows], posterior_of(system, rows)
+        name, truth, posterior = name_on(system, here), manifest.truth()[rows], posterior_of(system, rows)
         pairs = zip(truth, posterior.argmax(axis=1), strict=True)
         named = ((manifest.labels[actual], manifest.labels[predicted]) for actual, predicted in pairs)
         _write(folder / "confusion" / f"{name}.csv", ("actual", "predicted"), named)

@@ -36,7 +36,7 @@ from pipeline_lib.scoring.scored_rows import (
     speakers_of,
     tally,
 )
-from pipeline_lib.scoring.splits import cautions, name_on, unmarked, unrecorded
+from pipeline_lib.scoring.splits import cautions, name_on, names_of, unmarked, unrecorded
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.scoring.tallies import Score, Tally, by_label, tally_calibration
 from pipeline_lib.tables import folds
@@ -79,11 +79,11 @@ def score(
     scored = Scored(scores, unrecorded(systems))
     for split in settings.splits:
         scored.warnings += cautions(manifest, split, settings.intervals)
-        scores[split] = {}
+        scores[split], here = {}, names_of(manifest, manifest.mask(split))
         for system in systems:
             values = _score_one(manifest, system, split, settings, scored.warnings)
             if values:
-                scores[split][name_on(manifest, system, split)] = values
+                scores[split][name_on(system, here)] = values
     scored_names = {unmarked(name) for split in settings.splits for name in scores[split]}
     for system in systems:
         if system.name not in scored_names:

@@ -9,8 +9,10 @@ Two marks, which a system's name carries on a split in the report, the plots and
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import numpy as np
+import pandas as pd
 
 from pipeline_lib.params.scoring import MARKS, IntervalSettings
 from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
@@ -22,6 +24,27 @@ FOLDS = "test every speaker out of fold (corpus.split.method: folds, docs/own_co
 RESUBSTITUTION, SELECTION = MARKS
 
 
+def names_of(manifest: Manifest, rows: np.ndarray) -> set[str]:
+    """Return the splits and subsets that hold one of these rows.
+
+    Args:
+        manifest: splits and subsets
+        rows: bool, shape ``(n,)``
+    """
+    splits = pd.unique(manifest.frame["split"].to_numpy(dtype=object)[rows])
+    return set().union(splits, *manifest.frame["subsets"].to_numpy(dtype=object)[rows])
+
+
+def overlap(names: Iterable[str], here: AbstractSet[str]) -> list[str]:
+    """Return which of these splits and subsets hold one of the rows, sorted.
+
+    Args:
+        names: of splits and subsets, of this corpus or a larger one
+        here: those that hold one of the rows, of ``names_of``
+    """
+    return sorted({*names} & here)
+
+
 def is_resubstitution(manifest: Manifest, system: System, rows: np.ndarray) -> bool:
     """Return whether something of the system was fitted on one of these rows.
 
@@ -30,61 +53,19 @@ def is_resubstitution(manifest: Manifest, system: System, rows: np.ndarray) -> b
         system: with the splits that it was fitted on
         rows: bool, shape ``(n,)``
     """
-    return bool(overlap(manifest, system.provenance.fitted_on, rows))
+    return bool(overlap(system.fitted_on, names_of(manifest, rows)))
 
 
-def is_selection(manifest: Manifest, system: System, rows: np.ndarray) -> bool:
-    """Return whether something of the system was chosen on one of these rows.
-
-    Args:
-        manifest: splits and subsets
-        system: with the splits that it was chosen on
-        rows: bool, shape ``(n,)``
-    """
-    return bool(overlap(manifest, system.provenance.chosen_on, rows))
-
-
-def overlap(manifest: Manifest, names: Iterable[str], rows: np.ndarray) -> list[str]:
-    """Return which of these splits and subsets hold one of these rows, sorted.
+def name_on(system: System, here: AbstractSet[str]) -> str:
+    """Return the system's name on some rows, with its mark where something of it was fitted or chosen on one of them.
 
     Args:
-        manifest: splits and subsets
-        names: of splits and subsets, of this corpus or a larger one
-        rows: bool, shape ``(n,)``
-    """
-    splits = manifest.frame["split"].to_numpy(dtype=object)
-    subsets = manifest.frame["subsets"].to_numpy(dtype=object)[rows]
-
-    def is_here(name: str) -> bool:
-        if (splits == name).any():
-            return bool((splits[rows] == name).any())
-        return any(name in each for each in subsets)
-
-    return sorted(name for name in {*names} if is_here(name))
-
-
-def mark_on(manifest: Manifest, system: System, rows: np.ndarray) -> str:
-    """Return the mark of a system on these rows, empty where nothing of it was fitted or chosen there.
-
-    Args:
-        manifest: splits and subsets
         system: as in ``scoring.tables``
-        rows: bool, shape ``(n,)``
+        here: splits and subsets that hold one of the rows, of ``names_of``
     """
-    if is_resubstitution(manifest, system, rows):
-        return RESUBSTITUTION
-    return SELECTION if is_selection(manifest, system, rows) else ""
-
-
-def name_on(manifest: Manifest, system: System, split: str) -> str:
-    """Return the system's name on a split, with its mark there.
-
-    Args:
-        manifest: splits and subsets
-        system: as in ``scoring.tables``
-        split: a split or subset
-    """
-    return system.name + mark_on(manifest, system, manifest.mask(split))
+    if overlap(system.provenance.fitted_on, here):
+        return system.name + RESUBSTITUTION
+    return system.name + (SELECTION if overlap(system.provenance.chosen_on, here) else "")
 
 
 def unmarked(name: str) -> str:
@@ -92,16 +73,15 @@ def unmarked(name: str) -> str:
     return next((name.removesuffix(mark) for mark in MARKS if name.endswith(mark)), name)
 
 
-def refusal(manifest: Manifest, systems: Iterable[System], rows: np.ndarray) -> str | None:
-    """Return why systems are not compared on these rows, None where they can be.
+def refusal(systems: Iterable[System], here: AbstractSet[str]) -> str | None:
+    """Return why systems are not compared on some rows, None where they can be.
 
     Args:
-        manifest: splits and subsets
         systems: that are to be compared
-        rows: bool, shape ``(n,)``
+        here: splits and subsets that hold one of the rows, of ``names_of``
     """
     for system in systems:
-        if fitted := overlap(manifest, system.provenance.fitted_on, rows):
+        if fitted := overlap(system.provenance.fitted_on, here):
             return f"{system.name} was fitted there ({', '.join(fitted)}) and not cross-fitted"
         if not system.provenance.is_recorded:
             sources = ", ".join(system.provenance.not_recorded)
