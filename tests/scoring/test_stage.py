@@ -123,12 +123,13 @@ def test_two_runs_write_the_same_bytes_and_an_old_systems_plot_goes(project):
 
 def test_a_contaminated_checkpoint_is_said_first(project, capsys):
     corpus = manifest.read(Path("data/manifest.parquet"))
-    manifest.write(Path("data/manifest.parquet"), type(corpus)(corpus.frame, "iemocap", corpus.labels))
+    manifest.write(Path("data/manifest.parquet"), type(corpus)(corpus.frame, "IEMOCAP, four labels", corpus.labels))
     text = Path("params.yaml").read_text().replace("facebook/w2v-bert-2.0", "superb/hubert-large-superb-er")
     Path("params.yaml").write_text(text)
     scoring.main()
     expected = (
-        "checkpoint superb/hubert-large-superb-er was trained on the emotion labels of iemocap: scores on it flatter"
+        "checkpoint superb/hubert-large-superb-er was trained on the emotion labels of IEMOCAP"
+        " (paper, 2021: Yang et al., SUPERB, Interspeech): scores on it flatter"
     )
     assert capsys.readouterr().err.startswith(f"warning: {expected}\n")
     assert Path("metrics/report.md").read_text().splitlines()[2] == f"> Warning: {expected}  "
@@ -166,3 +167,14 @@ def test_leaks_are_counted_on_the_page_with_a_pair_and_a_script_is_told_once(pro
     ):
         assert f"> Warning: {sentence}" in page and f"warning: {sentence}" in printed
     assert page.count("Scripted corpus: one.") == 1 and "Scripted" not in printed
+
+
+def test_a_recogniser_that_does_not_name_its_audio_stands_at_the_end_of_the_page(project, capsys):
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    params["transcription"] = {"engine": "whisper", "whisper": {"checkpoint": "openai/whisper-base"}}
+    with Path("params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    scoring.main()
+    page = Path("metrics/report.md").read_text()
+    note = "Checkpoint openai/whisper-base has seen audio of sources that are not named (paper, 2022: Radford et al.,"
+    assert page.index(note) > page.index("## test") and "whisper" not in capsys.readouterr().err
