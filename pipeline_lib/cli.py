@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline_lib import telemetry
+from pipeline_lib import instructions, telemetry
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
 from pipeline_lib.rehearsal import command as rehearsal
 from pipeline_lib.robustness.command import robustness
 
 telemetry.off()
+instructions.hold()
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 RECIPES = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml"))

@@ -18,6 +18,7 @@ NOT_RESULTS = {
     Path("pipeline_lib/params/machine.py"),
     Path("pipeline_lib/params/mistakes.py"),
     Path("pipeline_lib/telemetry.py"),
+    Path("pipeline_lib/instructions.py"),
     Path("stages/__init__.py"),
     Path("pipeline_lib/shards/local.py"),
     Path("pipeline_lib/shards/ray_actors.py"),
