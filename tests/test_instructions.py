@@ -1,0 +1,62 @@
+"""Libraries are held to AVX2 where a processor has AVX-512, and left alone elsewhere."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy._core._multiarray_umath as umath
+import pytest
+
+from pipeline_lib.instructions import HELD, hold
+
+FIELDS = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {}\n\nprocessor\t: 1\nflags\t\t: avx2 avx512f\n"
+
+
+@pytest.fixture
+def unset(monkeypatch):
+    """Take the variables out of the environment, and put back afterwards what was there."""
+    for name in HELD:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("flags", "held"), [("avx avx2 fma avx512f", True), ("avx avx2 fma", False), ("avx512f", False), ("", False)]
+)
+def test_only_a_processor_with_both_is_held(flags, held, unset, tmp_path):
+    (tmp_path / "cpuinfo").write_text(FIELDS.format(flags))
+    hold(tmp_path / "cpuinfo")
+    assert {name: os.environ.get(name) for name in HELD} == (HELD if held else dict.fromkeys(HELD))
+
+
+def test_what_is_set_already_stays(unset, tmp_path):
+    (tmp_path / "cpuinfo").write_text(FIELDS.format("avx2 avx512f"))
+    unset.setenv("ATEN_CPU_CAPABILITY", "avx512")
+    hold(tmp_path / "cpuinfo")
+    assert os.environ["ATEN_CPU_CAPABILITY"] == "avx512" and os.environ["MKL_CBWR"] == "AVX2"
+
+
+def test_without_a_description_nothing_is_set(unset, tmp_path):
+    hold(tmp_path / "none")
+    assert not {*HELD} & {*os.environ}
+
+
+@pytest.mark.skipif("X86_V3" not in umath.__cpu_dispatch__, reason="NumPy of another processor than x86")
+def test_numpy_has_no_loops_beyond_but_those_that_are_disabled():
+    loops = umath.__cpu_dispatch__
+    assert {*HELD["NPY_DISABLE_CPU_FEATURES"].split()} == {*loops[loops.index("X86_V3") + 1 :]}
+
+
+@pytest.mark.skipif("X86_V3" not in umath.__cpu_dispatch__, reason="NumPy of another processor than x86")
+def test_the_libraries_take_these_values():
+    source = (
+        "import json, numpy, torch, threadpoolctl; a = numpy.ones((9, 9)); torch.ones(9, 9) @ torch.ones(9, 9);"
+        "pools = threadpoolctl.threadpool_info();"
+        "blas = {pool['architecture'] for pool in pools if pool['internal_api'] == 'openblas'};"
+        "print(json.dumps([torch.backends.cpu.get_cpu_capability(), sorted(blas)]))"
+    )
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", source]
+    done = subprocess.run(command, env=os.environ | HELD, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout) == ["AVX2", ["Haswell"]]
