@@ -193,7 +193,7 @@ def summary(statuses: Counter[str]) -> str:
         statuses: number of rows by status
     """
     counts = [f"{statuses[name]} {text}" for name, text in _STATUSES.items() if statuses[name]]
-    return f"{statuses.total()} rows: {', '.join(counts)}"
+    return f"{statuses.total()} row{'s' * (statuses.total() != 1)}: {', '.join(counts)}"
 
 
 _STATUSES = {"predicted": "predicted", "no speech": "without speech", "failed": "failed, their reason beside them"}
