@@ -2,7 +2,7 @@
 
 Nothing is read but the expert's folder and the checkpoint that it names: longest audio, scale and range of attributes,
 and the prior are saved with the expert. Without autocast: in float32, or where the encoder's weights are in bfloat16 or
-4 bit, the encoder in bfloat16.
+4 bit, the encoder in bfloat16, on a CPU one utterance at a time: its rounding would show which others share a batch.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ from pipeline_lib.tables.folds import name_of
 from pipeline_lib.tables.origin import Origin, Origins, join
 from pipeline_lib.tables.predictions import Predictions
 
-SHARD = 256
+SHARD, EXACT = 256, "float32"
 OUTPUTS = ("logits", "attributes", "embedding")
 
 
@@ -113,7 +113,7 @@ def predict(
         expert = Expert.load(expert, pick(machine.device))
     executor = machine.executor
     job = _job(expert, utterances if from_frames else utterances.with_frames({}), batch_size, machine)
-    plan = by_length(utterances.lengths[job.rows], SHARD, batch_size)
+    plan = by_length(utterances.lengths[job.rows], SHARD, job.batch_size)
     compute = None if executor.workers else job.predicting_with(expert.network)
     name = expert.folder.name if name is None else name
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as shards:
@@ -146,7 +146,7 @@ def predict_here(
         InputError: the expert reads other modalities, or memory does not suffice
     """
     job = _job(expert, utterances.with_frames({}), batch_size, machine)
-    (rows,) = by_length(utterances.lengths[job.rows], len(job.rows), batch_size)
+    (rows,) = by_length(utterances.lengths[job.rows], len(job.rows), job.batch_size)
     table = job.predicting_with(expert.network)(rows)
     origin = Origin(job.device, precision(expert.network))
     gathered = {each: _gathered([table], job.rows, "" if each == BOTH else f"{each}.") for each in combinations}
@@ -215,9 +215,12 @@ def _job(expert: Expert, utterances: Utterances, batch_size: int, machine: Finet
             f" {utterances.context}; make them with context={expert.settings.context}"
         )
     utterances = utterances.without_cache() if executor.workers else utterances
+    device = machine.device if executor.is_remote else next(expert.network.parameters()).device.type
+    if device == "cpu" and precision(expert.network) != EXACT:
+        batch_size = 1
     return PredictionJob(
         folder=expert.folder,
-        device=machine.device if executor.is_remote else next(expert.network.parameters()).device.type,
+        device=device,
         utterances=utterances.fitted(expert.network.encoder.branches),
         rows=np.flatnonzero(utterances.present.any(axis=1)),
         batch_size=batch_size,
