@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline_lib.bundle import hub_command as hub
+from pipeline_lib.bundle import sharing
 from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
 from pipeline_lib.evaluation import command as evaluation
@@ -228,19 +228,6 @@ def _convert_vggish(
         print(sentence)
 
 
-@convert.command("onnx")
-@guarded
-def _convert_onnx(
-    bundle: Annotated[Path, typer.Argument(help="folder that ser bundle wrote")],
-    out: Annotated[Path, typer.Argument(help="folder of the .onnx files")],
-) -> None:
-    """Write the heads, back ends and fusion of BUNDLE as ONNX into OUT; encoders are not among them."""
-    from pipeline_lib.bundle.onnx_export import export
-
-    for path in export(bundle, out):
-        print(path)
-
-
 @plot.command("layer-weights")
 @guarded
 def _plot_layer_weights(
@@ -288,8 +275,9 @@ def _plot_offline(
 app.command("bundle")(guarded(bundle))
 app.command("evaluate")(guarded(evaluation.evaluate))
 app.command("predict")(guarded(prediction.predict))
-app.command("pull")(guarded(hub.pull))
-app.command("push")(guarded(hub.push))
+app.command("pull")(guarded(sharing.pull))
+app.command("push")(guarded(sharing.push))
+convert.command("onnx")(guarded(sharing.onnx))
 app.command("rehearse")(guarded(rehearsal.rehearse))
 app.command("robustness")(guarded(robustness))
 app.add_typer(convert, name="convert")

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate",
     "rehearse",
     "robustness",
+    "bundle",
     "predict",
     "pull",
     "push",
