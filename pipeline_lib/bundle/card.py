@@ -101,7 +101,7 @@ def _outputs(record: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(record: Mapping[str, Any], details: Mapping[str, Any] | None) -> list[str]:
-    split = record.get("scored_on")
+    split = str(record.get("scored_on"))
     rows = {name: row for name, row in ((details or {}).get(split) or {}).items() if _is_system(row)}
     lines = ["## Scores", ""]
     if not rows:
@@ -109,7 +109,7 @@ def _scores(record: Mapping[str, Any], details: Mapping[str, Any] | None) -> lis
     keys = [key for key in NAMES if any(key in row for row in rows.values())]
     keys += sorted({key for row in rows.values() for key in row if _is_ccc(key)})
     titles = [NAMES.get(key) or f"CCC {key.removeprefix(CCC)}" for key in keys]
-    head = f"Of `{_plain(str(split))}`; in brackets intervals over speakers, as scoring writes them."
+    head = f"Of `{_plain(split)}`; in brackets intervals over speakers, as scoring writes them."
     lines += [head, "", f"| system | n | speakers | {' | '.join(titles)} |", "|---" * (len(keys) + 3) + "|"]
     for name, row in rows.items():
         cells = [_cell(row, key) for key in keys]

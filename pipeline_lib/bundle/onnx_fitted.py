@@ -145,7 +145,7 @@ def fusion(fitted: fusions.Loaded) -> tuple[Graph, dict[str, str]]:
     Raises:
         InputError: no classifier was fitted on all entries together
     """
-    graph, metadata = Graph("fusion", np.float64), {}
+    graph, metadata = Graph("fusion", np.float64), dict[str, str]()
     if fitted.fuser is not None:
         names, n_labels = fitted.posterior_experts, len(fitted.labels)
         given = [graph.input(f"posterior_{name}", n_labels) for name in names]
