@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate",
     "rehearse",
     "robustness",
+    "bundle",
     "predict",
     "pull",
     "push",

@@ -101,16 +101,21 @@ def _outputs(record: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(record: Mapping[str, Any], details: Mapping[str, Any] | None) -> list[str]:
+<<<<<<< HEAD
     split = record.get("scored_on")
     of_split = (details or {}).get(split) if isinstance(split, str) else None
     rows = {name: row for name, row in (of_split or {}).items() if _is_system(row)}
+=======
+    split = str(record.get("scored_on"))
+    rows = {name: row for name, row in ((details or {}).get(split) or {}).items() if _is_system(row)}
+>>>>>>> F16
     lines = ["## Scores", ""]
     if not rows:
         return [*lines, "None were packed with it.", ""]
     keys = [key for key in NAMES if any(key in row for row in rows.values())]
     keys += sorted({key for row in rows.values() for key in row if _is_ccc(key)})
     titles = [NAMES.get(key) or f"CCC {key.removeprefix(CCC)}" for key in keys]
-    head = f"Of `{_plain(str(split))}`; in brackets intervals over speakers, as scoring writes them."
+    head = f"Of `{_plain(split)}`; in brackets intervals over speakers, as scoring writes them."
     lines += [head, "", f"| system | n | speakers | {' | '.join(titles)} |", "|---" * (len(keys) + 3) + "|"]
     for name, row in rows.items():
         cells = [_cell(row, key) for key in keys]

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline_lib.audio.decoding import SAMPLE_RATE, BadAudio, decode, probe
 from pipeline_lib.errors import InputError
 
-How = Literal["vad"] | float
+How = Literal["none", "vad"] | float
 Times = list[tuple[float, float]]
 
 NETWORK = Path("data", "silero_vad_16k_sequence.onnx")  # in the package silero_vad, from 6.2.3 on
@@ -89,8 +89,8 @@ def _blocks(path: Path, begin_s: float, until_s: float) -> Iterator[np.ndarray]:
 def _cut(blocks: Iterable[np.ndarray], lasts_s: float, how: How, longest_s: float | None) -> Times:
     if how == "vad":
         return turns(probabilities(blocks), lasts_s, longest_s)
-    if not how > 0 or not math.isfinite(how):
-        raise InputError(f"segments last {how:g} s, expected more than 0")
+    if isinstance(how, str) or not how > 0 or not math.isfinite(how):
+        raise InputError(f"segments are {how!r}, expected vad or a number of seconds above 0")
     n = max(1, math.ceil(lasts_s / min(how, longest_s or how) - 1e-9))
     return [(i * lasts_s / n, (i + 1) * lasts_s / n) for i in range(n)]
 

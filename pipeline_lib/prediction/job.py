@@ -54,7 +54,7 @@ class Options:
         prior: share of each label where the recordings come from, None for the system's own
     """
 
-    segment: How | str = "none"
+    segment: How = "none"
     batch_size: int = 1
     prior: Mapping[str, float] | None = None
 
@@ -147,11 +147,11 @@ class Job:
         how, longest_s = self._options.segment, self._system.longest_s
         if given.path is None:
             return [None]
-        if isinstance(how, str) and how == "none":
+        if how == "none":
             if longest_s is not None:
                 _refuse_long(given, longest_s)
             return [None]
-        return list(parts(given.path, "vad" if isinstance(how, str) else how, longest_s, given.start, given.end))
+        return list(parts(given.path, how, longest_s, given.start, given.end))
 
     def _flush(self) -> None:
         """Write the rows whose turn it is."""
@@ -193,13 +193,13 @@ def summary(statuses: Counter[str]) -> str:
         statuses: number of rows by status
     """
     counts = [f"{statuses[name]} {text}" for name, text in _STATUSES.items() if statuses[name]]
-    return f"{statuses.total()} rows: {', '.join(counts)}"
+    return f"{statuses.total()} row{'s' * (statuses.total() != 1)}: {', '.join(counts)}"
 
 
 _STATUSES = {"predicted": "predicted", "no speech": "without speech", "failed": "failed, their reason beside them"}
 
 
-def parse_segment(text: str, longest_s: float | None) -> How | str:
+def parse_segment(text: str, longest_s: float | None) -> How:
     """Return "none", "vad" or a number of seconds.
 
     Args:
@@ -209,7 +209,7 @@ def parse_segment(text: str, longest_s: float | None) -> How | str:
     Raises:
         InputError: it is none of these, or longer
     """
-    if text in ("none", "vad"):
+    if text == "none" or text == "vad":
         return text
     try:
         seconds = float(text)

@@ -151,8 +151,9 @@ class Output:
         self._file = None
         if self.kind == ".parquet":
             self._convert()
-            if complete:
-                self._note(complete=True)
+        if complete:
+            self._note(complete=True)
+            if self.kind == ".parquet":
                 self.lines.unlink()
 
     def _known(self) -> Done | None:

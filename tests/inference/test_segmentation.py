@@ -65,7 +65,7 @@ def test_equal_parts_cover_the_recording(tmp_path):
     assert times == [(1.0, 3.0), (3.0, 5.0)]
     with pytest.raises(BadAudio, match="holds nothing, it lasts"):
         parts(path, 2.0, start_s=9.0)
-    with pytest.raises(InputError, match="expected more than 0"):
+    with pytest.raises(InputError, match="segments are 0.0, expected vad or a number of seconds above 0"):
         cut(tone(1.0), 0.0)
 
 

@@ -60,6 +60,7 @@ def test_an_interrupted_run_leaves_a_readable_file_and_is_gone_on_with(
     out = tmp_path / f"x.{kind}"
     with pytest.raises(KeyboardInterrupt):
         run(recordings, chosen(FakePipeline(dies_after=dies_after), monkeypatch, out=out))
+    assert json.loads((tmp_path / f"x.{kind}.run.json").read_text())["complete"] is False
     before = read(out)
     assert [name for name, *_ in before] == recordings[: len(before)] and len(before) >= dies_after
     system = FakePipeline()
@@ -71,6 +72,7 @@ def test_an_interrupted_run_leaves_a_readable_file_and_is_gone_on_with(
     if kind != "parquet":
         assert out.read_bytes() == whole.read_bytes()
     assert not [*tmp_path.glob("*.rows.jsonl")]
+    assert json.loads((tmp_path / f"x.{kind}.run.json").read_text())["complete"] is True
     again = FakePipeline()
     assert run(recordings, chosen(again, monkeypatch, out=out)) == {"predicted": 4, "failed": 1}
     assert again.computed == []

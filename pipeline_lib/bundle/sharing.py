@@ -1,4 +1,4 @@
-"""The commands ``ser push`` and ``ser pull``; what they compute is imported when they run."""
+"""The commands ``ser push``, ``ser pull`` and ``ser convert onnx``; what they compute is imported when they run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,3 +34,14 @@ def pull(
 
     record = hub.pull(repo, out, revision=revision)
     print(f"{out}: predicts {', '.join(record['labels']) or 'attributes'}")
+
+
+def onnx(
+    bundle: Annotated[Path, typer.Argument(help="folder that ser bundle wrote")],
+    out: Annotated[Path, typer.Argument(help="folder of the .onnx files")],
+) -> None:
+    """Write the heads, back ends and fusion of BUNDLE as ONNX into OUT; encoders are not among them."""
+    from pipeline_lib.bundle.onnx_export import export
+
+    for path in export(bundle, out):
+        print(path)
