@@ -9,12 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-<<<<<<< HEAD
 from pipeline_lib import instructions, telemetry
-from pipeline_lib.bundle import hub_command as hub
-=======
 from pipeline_lib.bundle import sharing
->>>>>>> F16
 from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
 from pipeline_lib.conversion.command import convert
@@ -192,60 +188,6 @@ def _schema(out: Annotated[Path | None, typer.Option(help="in place of the packa
     from pipeline_lib.params.schema import SCHEMA, text
 
     (out or SCHEMA).write_text(text(), encoding="utf-8")
-
-
-<<<<<<< HEAD
-@convert.command("onnx")
-@guarded
-def _convert_onnx(
-    bundle: Annotated[Path, typer.Argument(help="folder that ser bundle wrote")],
-    out: Annotated[Path, typer.Argument(help="folder of the .onnx files")],
-) -> None:
-    """Write the heads, back ends and fusion of BUNDLE as ONNX into OUT; encoders are not among them."""
-    from pipeline_lib.bundle.onnx_export import export
-
-    for path in export(bundle, out):
-        print(path)
-=======
-@convert.command("hub")
-@guarded
-def _convert_hub(
-    name: str,
-    out: Path,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the hub")] = None,
-    model_type: Annotated[str | None, typer.Option(help="architecture, where config.json names none")] = None,
-) -> None:
-    """Convert the .bin checkpoint NAME (on the hub, or a folder) into the folder OUT (models/hubert_base)."""
-    from pipeline_lib.conversion.hub import convert
-
-    for sentence in convert(name, out, revision, model_type):
-        print(sentence)
-
-
-@convert.command("sonar")
-@guarded
-def _convert_sonar(checkpoint: Path, out: Path) -> None:
-    """Convert the SONAR speech encoder CHECKPOINT (spenc.eng.pt) into the folder OUT (models/sonar_eng)."""
-    from pipeline_lib.conversion.sonar import convert
-
-    for sentence in convert(checkpoint, out):
-        print(sentence)
-
-
-@convert.command("vggish")
-@guarded
-def _convert_vggish(
-    checkpoint: Path,
-    out: Path,
-    pca: Annotated[Path | None, typer.Option(help="vggish_pca_params.npz, to postprocess as AudioSet did")] = None,
-    final_relu: Annotated[bool, typer.Option(help="end in a ReLU, as the torch port does")] = True,
-) -> None:
-    """Convert VGGish's weights CHECKPOINT (vggish.npz or vggish-10086976.pth) into the folder OUT (models/vggish)."""
-    from pipeline_lib.conversion.vggish import convert
-
-    for sentence in convert(checkpoint, out, pca, final_relu=final_relu):
-        print(sentence)
->>>>>>> F16
 
 
 @plot.command("layer-weights")

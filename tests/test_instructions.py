@@ -1,4 +1,4 @@
-"""Libraries are held to AVX2 where a processor has AVX-512, and left alone elsewhere."""
+"""Libraries are held to AVX2 for the demonstration where a processor has AVX-512, and left alone elsewhere."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import numpy._core._multiarray_umath as umath
 import pytest
 
 from pipeline_lib.instructions import HELD, hold
+from pipeline_lib.recipes.apply import apply
 
 FIELDS = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {}\n\nprocessor\t: 1\nflags\t\t: avx2 avx512f\n"
 
@@ -22,25 +23,44 @@ def unset(monkeypatch):
     return monkeypatch
 
 
+@pytest.fixture
+def params(tmp_path):
+    """Return a params.yaml with a demonstration."""
+    (tmp_path / "params.yaml").write_text("# synthetic\ndemonstration:\n  english:\n    seed: 1\ncorpus:\n  name: x\n")
+    return tmp_path / "params.yaml"
+
+
 @pytest.mark.parametrize(
     ("flags", "held"), [("avx avx2 fma avx512f", True), ("avx avx2 fma", False), ("avx512f", False), ("", False)]
 )
-def test_only_a_processor_with_both_is_held(flags, held, unset, tmp_path):
+def test_only_a_processor_with_both_is_held(flags, held, unset, params, tmp_path):
     (tmp_path / "cpuinfo").write_text(FIELDS.format(flags))
-    hold(tmp_path / "cpuinfo")
+    hold(params, tmp_path / "cpuinfo")
     assert {name: os.environ.get(name) for name in HELD} == (HELD if held else dict.fromkeys(HELD))
 
 
-def test_what_is_set_already_stays(unset, tmp_path):
+def test_what_is_set_already_stays(unset, params, tmp_path):
     (tmp_path / "cpuinfo").write_text(FIELDS.format("avx2 avx512f"))
     unset.setenv("ATEN_CPU_CAPABILITY", "avx512")
-    hold(tmp_path / "cpuinfo")
+    hold(params, tmp_path / "cpuinfo")
     assert os.environ["ATEN_CPU_CAPABILITY"] == "avx512" and os.environ["MKL_CBWR"] == "AVX2"
 
 
-def test_without_a_description_nothing_is_set(unset, tmp_path):
-    hold(tmp_path / "none")
+def test_without_a_description_nothing_is_set(unset, params, tmp_path):
+    hold(params, tmp_path / "none")
+    (tmp_path / "cpuinfo").write_text(FIELDS.format("avx2 avx512f"))
+    hold(tmp_path / "no_params.yaml", tmp_path / "cpuinfo")
     assert not {*HELD} & {*os.environ}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "held"), [("default", True), ("taltech", False), ("small_corpus", False), ("open_ravdess", False)]
+)
+def test_only_a_demonstration_is_held(recipe, held, unset, tmp_path):
+    (tmp_path / "cpuinfo").write_text(FIELDS.format("avx2 avx512f"))
+    apply(recipe, out=tmp_path / "params.yaml")
+    hold(tmp_path / "params.yaml", tmp_path / "cpuinfo")
+    assert ("MKL_CBWR" in os.environ) == held
 
 
 @pytest.mark.skipif("X86_V3" not in umath.__cpu_dispatch__, reason="NumPy of another processor than x86")

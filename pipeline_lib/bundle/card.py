@@ -101,14 +101,8 @@ def _outputs(record: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(record: Mapping[str, Any], details: Mapping[str, Any] | None) -> list[str]:
-<<<<<<< HEAD
-    split = record.get("scored_on")
-    of_split = (details or {}).get(split) if isinstance(split, str) else None
-    rows = {name: row for name, row in (of_split or {}).items() if _is_system(row)}
-=======
     split = str(record.get("scored_on"))
     rows = {name: row for name, row in ((details or {}).get(split) or {}).items() if _is_system(row)}
->>>>>>> F16
     lines = ["## Scores", ""]
     if not rows:
         return [*lines, "None were packed with it.", ""]

@@ -113,11 +113,7 @@ def pull(repo: str, out: Path, *, revision: str | None = None, api: HfApi | None
     if out.exists() and not format.is_bundle(out) and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out} exists and is no bundle, expected another --out")
     api = HfApi() if api is None else api
-<<<<<<< HEAD
     commit = _commit(api, repo, revision)
-=======
-    commit = str(_hub(lambda: api.repo_info(repo, revision=revision), repo).sha)
->>>>>>> F16
     first = _snapshot(api, repo, commit, [format.RECORD])
     if not format.is_bundle(first):
         raise InputError(f"{repo} has no {format.RECORD}, expected a repository that ser push wrote")
@@ -145,11 +141,7 @@ def local(repo: str, *, revision: str | None = None, api: HfApi | None = None) -
     folder = Path(constants.HF_HOME) / "speech-emotion-bundles" / repo.replace("/", "--")
     api = HfApi() if api is None else api
     try:
-<<<<<<< HEAD
         commit = _commit(api, repo, revision)
-=======
-        commit = str(_hub(lambda: api.repo_info(repo, revision=revision), repo).sha)
->>>>>>> F16
     except InputError as error:
         there = sorted(folder.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
         if isinstance(error, _MissingError) or revision is not None or not there:

@@ -145,12 +145,8 @@ def fusion(fitted: fusions.Loaded) -> tuple[Graph, dict[str, str]]:
     Raises:
         InputError: no classifier was fitted on all entries together
     """
-<<<<<<< HEAD
     graph = Graph("fusion", np.float64)
     metadata: dict[str, str] = {}
-=======
-    graph, metadata = Graph("fusion", np.float64), dict[str, str]()
->>>>>>> F16
     if fitted.fuser is not None:
         names, n_labels = fitted.posterior_experts, len(fitted.labels)
         given = [graph.input(f"posterior_{name}", n_labels) for name in names]
