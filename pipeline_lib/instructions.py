@@ -23,7 +23,7 @@ DEMONSTRATION = re.compile(r"^demonstration:[ \t]*(#.*)?$", re.MULTILINE)  # a r
 
 
 def hold(params: Path = Path("params.yaml"), cpuinfo: Path = CPUINFO) -> None:
-    """Set the variables of HELD for a demonstration on a processor with AVX2 and AVX-512; before any library is imported.
+    """Set the variables of HELD for a demonstration on a processor with AVX-512; before any library is imported.
 
     Args:
         params: parameters of the run; without the file nothing is set
