@@ -209,8 +209,10 @@ def parse_segment(text: str, longest_s: float | None) -> How:
     Raises:
         InputError: it is none of these, or longer
     """
-    if text == "none" or text == "vad":
-        return text
+    if text == "none":
+        return "none"
+    if text == "vad":
+        return "vad"
     try:
         seconds = float(text)
     except ValueError:
