@@ -209,7 +209,7 @@ def scored(splits, records, tables=("audio_raw", "text", "fused"), **comparison)
         "plotted_split": splits[-1],
         "tables": {name: f"data/{name}.parquet" for name in tables},
         "comparison": {"system": "fused", "against": ["audio_raw", "text"], **comparison},
-        "bootstrap": {"samples": 100},
+        "intervals": {"samples": 100},
     }
     options = ScoringSettings.parse(values, "scoring")
     result = score(of, systems, options)
@@ -241,7 +241,7 @@ def test_the_crossfitted_half_is_left_out_where_no_split_is_its_tuning_set():
     of, names = drawn_manifest(), ("audio", "fused_crossfitted")
     tables = [drawn_predictions(of, "audio", 1), drawn_predictions(of, "fused", 2, rows=of.mask("dev_bal"))]
     values = {"splits": ["train", "test"], "tables": {name: f"data/{name}.parquet" for name in names}}
-    options = ScoringSettings.parse(values | {"comparison": {"against": []}, "bootstrap": {"samples": 100}}, "scoring")
+    options = ScoringSettings.parse(values | {"comparison": {"against": []}, "intervals": {"samples": 100}}, "scoring")
     systems = [align(name, Path(name), table, of) for name, table in zip(names, tables)]
     result = score(of, systems, options)
     assert {*result.scores["test"]} == {"audio"} and any(
