@@ -23,7 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt requirements/build.txt requirements
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(LOCK),no)
 	$(LOCKED) -r requirements/build.txt
-	$(LOCKED) -r requirements/base.txt $(if $(filter no,$(NEMO)),,-r requirements/asr.txt)
+	$(LOCKED) -r requirements/base.txt
+	$(if $(filter no,$(NEMO)),,$(LOCKED) -r requirements/asr.txt)
 	$(PIP) --only-binary :all: -c constraints.txt torch
 else
 	$(PIP) -c constraints.txt setuptools

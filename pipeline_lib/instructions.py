@@ -1,8 +1,8 @@
 """The same arithmetic on x86 processors with and without AVX-512, for the demonstration, whose scores are compared.
 
 Which vector instructions a library takes moves its sums by rounding, and a training carries that into other posteriors
-(benchmarks/README.md). Where params.yaml has a demonstration, libraries are held to AVX2, also where there is more. With
-another corpus nothing is held, as the wider instructions are faster. A variable that is set already stays, so that
+(benchmarks/README.md). Where params.yaml has a demonstration, libraries are held to AVX2, also where there is more;
+with another corpus nothing is held: wider instructions are faster. A variable that is set already stays, so that
 ``ATEN_CPU_CAPABILITY=avx512`` brings torch's back.
 """
 
