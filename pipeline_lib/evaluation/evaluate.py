@@ -137,8 +137,8 @@ def _cautions(system: Project, manifest: Manifest, settings: CorpusSettings) -> 
     """Return what makes the score another than that of an unseen corpus."""
     cautions = []
     params = read_params(system.folder / PARAMS)
-    seen = contamination(used_checkpoints(params), [manifest.corpus, settings.reader])
-    cautions += [*cautions_of_tuning(params), *seen.warnings, *seen.notes]
+    contaminated = contamination(used_checkpoints(params), [manifest.corpus, settings.reader])
+    cautions += [*cautions_of_tuning(params), *contaminated.warnings, *contaminated.notes]
     own = system.folder / "data" / "manifest.parquet"
     if own.is_file():
         known = {*manifests.read(own).frame["audio_sha256"].dropna()}
