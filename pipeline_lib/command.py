@@ -27,7 +27,8 @@ EXTRAS = {  # packages that the core does not install, and which extra of pyproj
     "bitsandbytes": "qlora",
     "opensmile": "egemaps",
     **dict.fromkeys(("ray", "submitit"), "cluster"),
-    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "silero_vad"), "predict"),
+    **dict.fromkeys(("onnxruntime", "silero_vad"), "predict"),
+    "onnx": "onnx",
 }
 
 

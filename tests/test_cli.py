@@ -81,7 +81,7 @@ def test_each_package_of_an_extra_is_known_with_its_extra():
     extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
     extra_of = {
         re.match(r"[\w-]+", line)[0].replace("_", "-").lower(): extra
-        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps", "predict")
+        for extra in ("pipeline", "asr", "qlora", "cluster", "egemaps", "predict", "onnx")
         for line in extras[extra]
     }
     distributions = packages_distributions()
