@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed$(if $(filter no,$(NEMO)),_without_nemo)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-WITHOUT_NEMO := pipeline,qlora,cluster,egemaps,predict,test
+WITHOUT_NEMO := pipeline,qlora,cluster,egemaps,predict,onnx,test
 LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation
 SUITES := parameters tables numbers malice damaged_audio mutants bits disk_full neighbours checkpoints kills ray_chaos
 
