@@ -17,8 +17,8 @@ import numpy as np
 
 from pipeline_lib.command import run
 from pipeline_lib.metrics.categories import f1_of
+from pipeline_lib.metrics.jackknife import degrees_of_freedom, standard_error, student, within_span
 from pipeline_lib.robustness.report import processor
-from pipeline_lib.scoring.intervals import degrees_of_freedom, standard_error, student, within_span
 from pipeline_lib.scoring.tallies import by_label
 
 SHARES = np.array([0.35, 0.22, 0.16, 0.12, 0.09, 0.06])

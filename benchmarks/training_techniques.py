@@ -22,10 +22,10 @@ from ruamel.yaml import YAML
 from benchmarks.demonstration_seeds import lay, run_stages, seeded, stages_of
 from pipeline_lib.command import run
 from pipeline_lib.finetuning.finetune import discard, finetune
+from pipeline_lib.metrics.jackknife import degrees_of_freedom, standard_error, student
 from pipeline_lib.params.base import read_value
 from pipeline_lib.params.finetuning import FinetuningSettings
 from pipeline_lib.params.machine import read_machine
-from pipeline_lib.scoring.intervals import degrees_of_freedom, standard_error, student
 from pipeline_lib.scoring.tallies import (
     CATEGORY_METRICS,
     Tally,

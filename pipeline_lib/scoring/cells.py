@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline_lib.metrics.jackknife import LEAST_SPEAKERS
 from pipeline_lib.params.scoring import IntervalSettings
-from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
 from pipeline_lib.scoring.tallies import PRESENT
 
 NONE = "[—]"

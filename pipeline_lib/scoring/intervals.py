@@ -22,10 +22,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline_lib.metrics.jackknife import LEAST_SPEAKERS, degrees_of_freedom, standard_error, student, within_span
 from pipeline_lib.params.scoring import IntervalSettings
 from pipeline_lib.scoring.tallies import Tally
 
-LEAST_SPEAKERS = 5
 _CELLS_AT_ONCE = 2**22  # draws x speakers held at a time; part of the result's definition, as the seed is
 
 Bounds = tuple[float, float]
@@ -39,8 +39,9 @@ def intervals(tally: Tally, settings: IntervalSettings) -> dict[str, float]:
         settings: method and confidence
     """
     values: dict[str, float] = {}
+    drawn = _drawn(tally, settings)
     for name in tally.scores:
-        values |= named(name, tally.score(name), bounds(tally, name, settings))
+        values |= named(name, tally.score(name), _bounds(tally, name, settings, drawn))
     return values
 
 
@@ -66,11 +67,21 @@ def bounds(tally: Tally, metric: str, settings: IntervalSettings) -> Bounds | No
     Returns:
         lower and upper bound, in the metric's range
     """
+    return _bounds(tally, metric, settings, _drawn(tally, settings))
+
+
+def _drawn(tally: Tally, settings: IntervalSettings) -> np.ndarray | None:
+    """Return the resampled sums, one draw for all metrics; None where the method needs none."""
+    needed = settings.method == "percentile" and len(tally.sums) >= LEAST_SPEAKERS
+    return resampled(tally.sums, settings.samples, settings.seed) if needed else None
+
+
+def _bounds(tally: Tally, metric: str, settings: IntervalSettings, drawn: np.ndarray | None) -> Bounds | None:
     if len(tally.sums) < LEAST_SPEAKERS:
         return None
     score = tally.scores[metric]
-    if settings.method == "percentile":
-        return interval(score(resampled(tally.sums, settings.samples, settings.seed)), settings.confidence)
+    if drawn is not None:
+        return interval(score(drawn), settings.confidence)
     whole = tally.sums.sum(axis=0)
     error = standard_error(score(whole - tally.sums))
     quantile = student(degrees_of_freedom(tally.sizes), (1 + settings.confidence) / 2)
@@ -111,73 +122,6 @@ def difference_error(one: Tally, other: Tally, metric: str) -> float:
     """
     left_out = [side.scores[metric](side.sums.sum(axis=0) - side.sums) for side in (one, other)]
     return float(standard_error(left_out[0] - left_out[1]))
-
-
-def standard_error(left_out: np.ndarray) -> np.ndarray:
-    """Return the jackknife's standard error.
-
-    Args:
-        left_out: the scores without one speaker each, shape ``(n_speakers, ...)``
-
-    Returns:
-        shape ``(...)``
-    """
-    n = len(left_out)
-    return np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-
-
-def degrees_of_freedom(sizes: np.ndarray) -> np.ndarray:
-    """Return Kish's effective number of speakers less 1, and at least 1.
-
-    Args:
-        sizes: utterances of each speaker, shape ``(n_speakers, ...)``, their sum above 0
-
-    Returns:
-        shape ``(...)``, in [1, n_speakers - 1]; float rounding apart
-    """
-    return np.maximum(sizes.sum(axis=0) ** 2 / (sizes**2).sum(axis=0) - 1, 1.0)
-
-
-def student(freedom: np.ndarray | float, probability: float) -> np.ndarray:
-    """Return the quantile of Student's t distribution.
-
-    Args:
-        freedom: degrees of freedom, above 0, shape ``(...)``
-        probability: in (0, 1)
-
-    Returns:
-        shape ``(...)``
-    """
-    from scipy.special import stdtrit  # takes as long to load as everything else here together
-
-    return stdtrit(freedom, probability)
-
-
-def within_span(score: np.ndarray, half: np.ndarray, span: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return bounds in the range of the metric, symmetric about the score on the logarithmic scale of the module.
-
-    Args:
-        score: shape ``(...)``, in ``span``
-        half: half the width that the interval has without a range, at least 0, shape ``(...)``
-        span: least and greatest value of the metric; the greatest may be infinite
-
-    Returns:
-        lower and upper bounds, each of shape ``(...)``; of a score at an end of its range cut there
-    """
-    low, high = span
-    inside = (score > low) & (score < high)
-    up = np.where(inside, score - low, 1.0)
-    if np.isinf(high):
-        reach = np.exp(np.minimum(half / up, 700.0))
-        lower, upper = low + up / reach, low + up * reach
-    else:
-        down = np.where(inside, high - score, 1.0)
-        reach = np.exp(np.minimum(half * (high - low) / (up * down), 350.0))
-        lower = low + (high - low) * up / (up + down * reach)
-        upper = low + (high - low) * up * reach / (up * reach + down)
-    cut = np.clip(score - half, low, high), np.clip(score + half, low, high)
-    moved = inside & (half > 0)  # without an error the bounds are the score, to the last digit
-    return np.where(moved, lower, cut[0]), np.where(moved, upper, cut[1])
 
 
 def resampled(sums: np.ndarray, samples: int, seed: int) -> np.ndarray:

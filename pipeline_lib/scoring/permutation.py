@@ -10,7 +10,8 @@ smallest one that the speakers allow and the difference that would have been det
 
 import numpy as np
 
-from pipeline_lib.scoring.intervals import degrees_of_freedom, difference_error, student
+from pipeline_lib.metrics.jackknife import degrees_of_freedom, student
+from pipeline_lib.scoring.intervals import difference_error
 from pipeline_lib.scoring.tallies import Tally
 
 LEVEL, POWER = 0.05, 0.8  # of the detectable difference

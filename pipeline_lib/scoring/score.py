@@ -21,12 +21,13 @@ import numpy as np
 from pipeline_lib.errors import InputError
 from pipeline_lib.labels import ATTRIBUTES
 from pipeline_lib.metrics.categories import f1_of
+from pipeline_lib.metrics.jackknife import LEAST_SPEAKERS
 from pipeline_lib.params.scoring import FUSED, IntervalSettings, ScoringSettings
 from pipeline_lib.scoring.baselines import beside_baselines
 from pipeline_lib.scoring.chance import chance
 from pipeline_lib.scoring.comparison import compare
 from pipeline_lib.scoring.expected import expected
-from pipeline_lib.scoring.intervals import LEAST_SPEAKERS, bounds, intervals, named
+from pipeline_lib.scoring.intervals import intervals, named
 from pipeline_lib.scoring.over_folds import cautions_of_folds, over_folds
 from pipeline_lib.scoring.scored_rows import (
     attribute_names,
@@ -161,12 +162,12 @@ def f1_by_label(tallied: Tally, labels: Sequence[str], settings: IntervalSetting
     """
     cells = tallied.sums
     f1 = by_label(f1_of, cells.sum(axis=0))
+    scored = intervals(replace(tallied, scores={label: _at(f1, k) for k, label in enumerate(labels)}), settings)
     values = {}
     for k, label in enumerate(labels):
-        one = replace(tallied, scores={"f1": _at(f1, k)})
         enough = np.count_nonzero(cells[:, k].sum(axis=1)) >= LEAST_SPEAKERS
-        between = bounds(one, "f1", settings) if enough else None
-        values[label] = {"n": int(cells[:, k].sum()), **named("f1", one.score("f1"), between)}
+        between = (scored[f"{label}_lo"], scored[f"{label}_hi"]) if enough else None
+        values[label] = {"n": int(cells[:, k].sum()), **named("f1", scored[label], between)}
     return values
 
 

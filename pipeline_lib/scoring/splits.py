@@ -14,8 +14,8 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 import pandas as pd
 
+from pipeline_lib.metrics.jackknife import LEAST_SPEAKERS
 from pipeline_lib.params.scoring import MARKS, IntervalSettings
-from pipeline_lib.scoring.intervals import LEAST_SPEAKERS
 from pipeline_lib.scoring.systems import System
 from pipeline_lib.tables.manifest import Manifest
 
