@@ -18,6 +18,7 @@ from tests.imports import names_in
 COMMANDS = {
     "apply",
     "start",
+    "bundle",
     "evaluate",
     "rehearse",
     "robustness",

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from pipeline_lib.bundle import format
 from pipeline_lib.bundle.opened import Bundle
 from pipeline_lib.errors import InputError
 from pipeline_lib.inference.pipeline import Pipeline
+from pipeline_lib.rebalancing import model as rebalancing
 from pipeline_lib.storage import checksummed_json
 
 ABSOLUTE = re.compile(r"(/|~|[A-Za-z]:\\).*")
@@ -200,3 +202,15 @@ def test_the_command_says_what_was_packed_and_what_is_no_part_of_it(plain, tmp_p
     with pytest.raises(KeyError):
         command.bundle(tmp_path / "out", True, plain.project)
     assert (tmp_path / "out/bundle.json").read_bytes() == before  # a pack that ends early leaves the earlier bundle
+
+
+def test_a_system_that_normalises_by_speaker_predicts_no_single_recording(plain):
+    from pipeline_lib.inference import loaded
+
+    model = rebalancing.read(plain.bundle / "models/rebalancing/texts")
+    loaded._refuse_by_speaker([model])
+    source = model.settings.source.model_copy(update={"normalise": "speaker"})
+    for changed in ({"source": source}, {"normalise": "speaker"}):
+        by_speaker = replace(model, settings=model.settings.model_copy(update=changed))
+        with pytest.raises(InputError, match=r"^rebalancing\.texts normalises by speaker, .* no single recording"):
+            loaded._refuse_by_speaker([by_speaker])

@@ -48,7 +48,7 @@ def same(results, table, part=None):
         if table.posterior is not None:
             np.testing.assert_allclose([*values["posterior"].values()], table.posterior[row], **EXACT)
         if table.attributes is not None:
-            np.testing.assert_allclose([*values["attributes"].values()], table.attributes[row], rtol=0, atol=1e-4)
+            np.testing.assert_allclose([*values["attributes"].values()], table.attributes[row], **EXACT)
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
