@@ -22,7 +22,6 @@ COMMANDS = {
     "evaluate",
     "rehearse",
     "robustness",
-    "bundle",
     "predict",
     "pull",
     "push",
