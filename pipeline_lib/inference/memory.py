@@ -212,6 +212,7 @@ def _nothing(name: str, settings: ExpertSettings) -> Predictions:
         attribute_names=tuple(settings.attributes),
         attributes=np.zeros((0, len(settings.attributes))) if settings.attributes else None,
         embedding=np.zeros((0, 1), np.float32),
+        provenance=settings.provenance(name),
     )
 
 

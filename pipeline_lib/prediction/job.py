@@ -209,10 +209,9 @@ def parse_segment(text: str, longest_s: float | None) -> How:
     Raises:
         InputError: it is none of these, or longer
     """
-    if text == "none":
-        return "none"
-    if text == "vad":
-        return "vad"
+    named: dict[str, How] = {"none": "none", "vad": "vad"}
+    if text in named:
+        return named[text]
     try:
         seconds = float(text)
     except ValueError:

@@ -30,6 +30,7 @@ from pipeline_lib.shards import store
 from pipeline_lib.tables import embeddings, manifest, predictions, transcripts
 from pipeline_lib.tables.manifest import Manifest
 from pipeline_lib.tables.predictions import Predictions
+from pipeline_lib.tables.provenance import Provenance
 from tests.encoders import checkpoints as encoders
 
 CPU = torch.device("cpu")
@@ -83,7 +84,7 @@ def some_predictions(expert: str = "audio", seed: int = 1) -> Predictions:
         ("arousal",),
         rng.uniform(1, 7, (40, 1)),
         rng.normal(size=(40, 8)).astype(np.float32),
-        ("dev_bal",),
+        Provenance(("dev_bal",)),
     )
 
 
