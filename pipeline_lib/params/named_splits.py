@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from pipeline_lib.params.scoring import ComparisonSettings
+
 TEST = "test"  # a split whose name begins so is scored only
 
 
@@ -68,7 +70,7 @@ def _named(values: Mapping[str, Any]) -> Iterator[Named]:
     scoring, fusion = _section(values, "scoring"), _section(values, "fusion")
     splits, comparison = scoring.get("splits"), _section(scoring, "comparison")
     yield from (Named("scoring.splits", name) for name in (splits if isinstance(splits, list) else []))
-    against = comparison.get("against", ["audio", "text"])
+    against = comparison.get("against", ComparisonSettings().against)
     if isinstance(against, list) and len(against) > 1 and "chosen_on" in comparison:
         tuned = {"is_tuned_on": True, "may_be_test": comparison.get("allow_test_tuning") is True}
         yield Named("scoring.comparison.chosen_on", comparison["chosen_on"], **tuned)

@@ -13,6 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline_lib.modalities import MODALITIES
+
 SEEN = Path(__file__).with_name("contamination.yaml")
 SECTIONS = ("embedding", "finetuning")
 
@@ -104,7 +106,7 @@ def _describe(name: str, entry: Mapping[str, Any], corpora: Sequence[str], score
         result.warnings.append(
             f"checkpoint {name} was trained on the emotion labels of {corpus} ({source}): scores on it flatter"
         )
-    for kind in ("audio", "text"):
+    for kind in MODALITIES:
         for corpus, source in _matching(entry, kind, [each for each in corpora if each not in trained_on]):
             sentence = f"Checkpoint {name} has seen {kind} of {corpus} without its emotion labels ({source})."
             result.notes.append(sentence)

@@ -8,8 +8,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from pipeline_lib.bundle import peft_layout
 from pipeline_lib.errors import InputError
-from pipeline_lib.experts import disk, peft_layout
+from pipeline_lib.experts import disk
 from tests.encoders import checkpoints
 from tests.experts.test_disk import CPU, disturbed, settings
 

@@ -278,14 +278,8 @@ def test_killed_in_the_middle_the_same_command_finishes_with_the_same_bytes(tmp_
     assert result.texts == corpus(tmp_path, 12).frame["reference_text"].tolist()
     assert result.decoding["strategy"] == "greedy" and result.decoding["batch_size"] == 2
     metrics = json.loads((tmp_path / "cut.json").read_text())
-    assert metrics["all"] == {
-        "utterances": 12,
-        "with_reference": 12,
-        "empty": 0,
-        "looping": 0,
-        "wer": 0.0,
-        "unit": "words",
-    }
+    counted = {"utterances": 12, "with_reference": 12, "empty": 0, "looping": 0, "wer": 0.0, "unit": "words"}
+    assert counted.items() <= metrics["all"].items()
     assert sorted(metrics) == ["all", "dev", "test", "train"]
 
 
