@@ -18,8 +18,8 @@ import typer
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
+from pipeline_lib.arithmetic import INSTRUCTIONS
 from pipeline_lib.command import run
-from pipeline_lib.instructions import HELD
 from pipeline_lib.tables import manifest, predictions
 
 SETTINGS: dict[str, dict[str, str]] = {  # what is changed in each row, beside one thread
@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, str]] = {  # what is changed in each row, beside o
     "torch's own loops for any x86-64": {"ATEN_CPU_CAPABILITY": "default"},
     "oneDNN up to AVX": {"ONEDNN_MAX_CPU_ISA": "AVX"},
     "MKL the same on all processors (MKL_CBWR=COMPATIBLE)": {"MKL_CBWR": "COMPATIBLE"},
-    "held to AVX2, as stages are where there is AVX-512": dict(HELD),
+    "held to AVX2, as stages are where there is AVX-512": dict(INSTRUCTIONS),
 }
 BUSY = "import numpy; [numpy.ones((800, 800)) @ numpy.ones((800, 800)) for _ in iter(int, 1)]"
 

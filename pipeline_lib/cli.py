@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline_lib import instructions, telemetry
+from pipeline_lib import telemetry
 from pipeline_lib.bundle import sharing
 from pipeline_lib.bundle.command import bundle
 from pipeline_lib.command import guarded, start
@@ -20,7 +20,6 @@ from pipeline_lib.rehearsal import command as rehearsal
 from pipeline_lib.robustness.command import robustness
 
 telemetry.off()
-instructions.hold()
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 RECIPES = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.yaml"))

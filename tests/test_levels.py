@@ -11,7 +11,7 @@ import pytest
 from tests.imports import names_in, straight
 
 LEVELS = (
-    ("labels", "modalities", "metrics", "losses", "batch_losses", "errors", "interrupt", "telemetry", "instructions"),
+    ("labels", "modalities", "metrics", "losses", "batch_losses", "errors", "interrupt", "telemetry", "arithmetic"),
     ("storage", "audio", "classifiers", "command", "environment"),
     ("tables", "params"),
     ("encoders", "networks", "shards", "corpus", "conversion", "demonstration", "rebalancing", "fusion", "scoring"),

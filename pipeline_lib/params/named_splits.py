@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
+from pipeline_lib.params.mistakes import nearest
 from pipeline_lib.params.scoring import ComparisonSettings
 
 TEST = "test"  # a split whose name begins so is scored only
@@ -48,10 +48,11 @@ def on_test(each: Named, held_out: Sequence[str] = ()) -> str:
         held_out: test splits that it shares utterances with; none where it is one by its name
     """
     what = f"which shares utterances with {[*held_out]}" if held_out else "a test split"
+    key = each.where.rpartition(".")[2]
     return (
         f"{each.where} is {each.name!r}, {what}; expected development data, 'dev' or a subset of it, since a score on"
-        " what was tuned on is no test score (allow_test_tuning: true beside it tunes there all the same, and every"
-        " report says so)"
+        f" what was tuned on is no test score (the split that is scored, in place of the one to tune on?); set {key} to"
+        " 'dev' or a subset of it, or allow_test_tuning: true beside it, which every report says"
     )
 
 
@@ -62,8 +63,8 @@ def meant(name: str, known: Sequence[str]) -> str:
         name: as it stands
         known: names
     """
-    near = get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def _named(values: Mapping[str, Any]) -> Iterator[Named]:

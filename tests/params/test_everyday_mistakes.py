@@ -150,8 +150,9 @@ MISTAKES = {
         ["params.yaml", "fusion.experts"], "'audoi'", ENTRIES, "'audio'", "'audio'",
     ),
     "tuning on test": Mistake(
-        changed("rebalancing.audio.temperature.on", "test"),
-        ["params.yaml", "rebalancing.audio.temperature"], "'test'", ["'dev' or a subset"], "", "", score=3,
+        changed("fusion.tuning", "test"),
+        ["params.yaml", "fusion.tuning"], "'test'", ["'dev' or a subset"],
+        "in place of the one to tune on", "tuning to 'dev'",
     ),
     "a missing checkpoint": Mistake(
         changed("finetuning.audio.encoder.checkpoint", W2V, "finetuning.audio.reads.audio", W2V),
