@@ -126,9 +126,11 @@ class Bundle:
         """
         path, name = self._path(checkpoint), checkpoint.removeprefix(LOCAL)
         if not path.exists():
+            never = name.endswith(".nemo")  # an archive that holds a pickle
+            otherwise = "give the recording's text" if never else "pack the bundle with --with-encoders"
             raise InputError(
                 f"the checkpoint {name!r} is no part of {self.folder} and not in {self.encoders}: copy it there, name"
-                " the folder that holds it by encoders, or pack the bundle with --with-encoders"
+                f" the folder that holds it by encoders, or {otherwise}"
             )
         known = self.record["encoders"][name]
         same = file_digest(path) == known["sha256"] if path.is_file() else digest_of(path) == known.get("digest")
