@@ -72,7 +72,7 @@ class Checkpoints:
         return digest
 
     def _local(self, path: Path, called: str | None = None) -> str:
-        """Return the name of a local checkpoint in the bundle; it is copied where that is asked for."""
+        """Return the name of a local checkpoint in the bundle, copied there where the bundle is to hold encoders."""
         key = str(path.resolve())
         if key in self._names:
             return self._names[key]

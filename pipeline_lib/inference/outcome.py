@@ -22,7 +22,7 @@ class Outcomes:
     Args:
         models: of the system
         run: its application
-        fused: its table, under the prior that is asked for
+        fused: its table, under the requested prior
     """
 
     def __init__(self, models: Models, run: MemoryRun, fused: Predictions) -> None:
