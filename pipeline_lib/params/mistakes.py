@@ -16,6 +16,7 @@ MISPLACED = "misplaced"  # type of the error about a key that stands where it do
 PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list", dict: "keys"}
 _BRIEF = reprlib.Repr()  # never walks the whole of a value: thirty lines of YAML can hold a thousand million words
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+_BRIEF.maxlevel = 3  # six levels of six are 46,656 words
 
 
 def short(value: Any) -> str:
