@@ -60,6 +60,7 @@ def outputs(folder: Path, expert: str) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in [*files, folder / "predictions" / f"{expert}.parquet"]}
 
 
+@pytest.mark.acceptance
 def test_two_processes_train_one_expert_and_go_on_after_a_kill(tones, tmp_path):
     audio = corpora.settings(tones.w2v_bert, "audio", **corpora.merged(SHORT, AVERAGED), **BOTH)
     several = corpora.merged(BOTH, {"losses": {"class_weights": "balanced"}})
