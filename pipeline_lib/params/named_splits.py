@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
-from pipeline_lib.params.mistakes import nearest
 from pipeline_lib.params.scoring import ComparisonSettings
 
 TEST = "test"  # a split whose name begins so is scored only
@@ -63,8 +63,8 @@ def meant(name: str, known: Sequence[str]) -> str:
         name: as it stands
         known: names
     """
-    near = nearest(name, known)
-    return f" (did you mean {near!r}?)" if near else ""
+    near = get_close_matches(name, known, n=1)  # names of splits are short: one letter weighs more than in a key
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _named(values: Mapping[str, Any]) -> Iterator[Named]:
