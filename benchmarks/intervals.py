@@ -45,12 +45,14 @@ class Corpora:
     expected: list[np.ndarray]
 
 
-def draw(generator: np.random.Generator, speakers: int, corpora: int, ease: np.ndarray, unequal: bool) -> Corpora:
-    """Return corpora whose speakers have ``UTTERANCES`` each, or as many on average, log-normal with deviation 1."""
+def draw(
+    generator: np.random.Generator, speakers: int, corpora: int, ease: np.ndarray, unequal: bool, each: int = UTTERANCES
+) -> Corpora:
+    """Return corpora whose speakers have ``each`` utterances, or as many on average, log-normal with deviation 1."""
     shape = (speakers, corpora)
-    sizes = np.full(shape, UTTERANCES)
+    sizes = np.full(shape, each)
     if unequal:
-        sizes = np.maximum(1, (UTTERANCES * np.exp(generator.normal(-0.5, 1.0, shape))).round()).astype(np.int64)
+        sizes = np.maximum(1, (each * np.exp(generator.normal(-0.5, 1.0, shape))).round()).astype(np.int64)
     shares = generator.dirichlet(ALIKE * SHARES, shape)
     true = generator.multinomial(sizes, shares)
     skill = generator.normal(0.2, SKILL, (*shape, 1))
@@ -142,7 +144,7 @@ def swap_p(counts: list[np.ndarray]) -> np.ndarray:
     return large / 2 ** (n - 1)
 
 
-def rows(corpora: int, seed: int) -> Iterator[str]:
+def rows(corpora: int, seed: int, each: int) -> Iterator[str]:
     """Yield the lines of the table of coverage and that of differences."""
     columns = ("jackknife-t", "its width", "percentile", "speakers, then utterances", "utterances alone")
     yield f"| scores | speakers | macro-F1 | {' | '.join(columns)} |"
@@ -150,11 +152,12 @@ def rows(corpora: int, seed: int) -> Iterator[str]:
     for name, ease in EASE.items():
         truth = {}
         for unequal in (False, True):
-            every = draw(np.random.default_rng([seed, 0, unequal]), EVERYBODY, 1, ease, unequal).expected[0].sum(axis=0)
-            truth[unequal] = float(macro(every, every)[0])
+            every = draw(np.random.default_rng([seed, 0, unequal]), EVERYBODY, 1, ease, unequal, each)
+            expected = every.expected[0].sum(axis=0)
+            truth[unequal] = float(macro(expected, expected)[0])
         for speakers, unequal in CELLS:
             generator = np.random.default_rng([seed, speakers, unequal])
-            counts = draw(generator, speakers, corpora, ease, unequal).counts[0]
+            counts = draw(generator, speakers, corpora, ease, unequal, each).counts[0]
             low, high = jackknife(counts)
             covers = [
                 coverage(truth[unequal], low, high),
@@ -173,9 +176,10 @@ def rows(corpora: int, seed: int) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for speakers, unequal in ((6, False), (12, False), (12, True)):
         generator = np.random.default_rng([seed, speakers, unequal, 2])
-        each = differences(generator, draw(generator, speakers, corpora, EASE["middling"], unequal).counts)
+        counts = draw(generator, speakers, corpora, EASE["middling"], unequal, each).counts
+        rates = differences(generator, counts)
         words = f"{speakers} unequal" if unequal else str(speakers)
-        yield f"| middling | {words} | {' | '.join(f'{rate:.3f}' for rate in each)} |"
+        yield f"| middling | {words} | {' | '.join(f'{rate:.3f}' for rate in rates)} |"
 
 
 def coverage(truth: float, low: np.ndarray, high: np.ndarray) -> str:
@@ -183,11 +187,14 @@ def coverage(truth: float, low: np.ndarray, high: np.ndarray) -> str:
     return f"{np.mean((low <= truth) & (truth <= high)):.3f}"
 
 
-def main(corpora: int = 2000, seed: int = 1) -> None:
+def main(corpora: int = 2000, seed: int = 1, each: int = UTTERANCES) -> None:
     """Print the share of simulated corpora whose interval holds the score over all speakers."""
-    for line in rows(corpora, seed):
+    for line in rows(corpora, seed, each):
         print(line, flush=True)
-    print(f"\n{corpora} corpora a cell, seed {seed}; {processor()}; {time.process_time():.0f} CPU s")
+    print(
+        f"\n{corpora} corpora a cell, {each} utterances a speaker, seed {seed}; {processor()};"
+        f" {time.process_time():.0f} CPU s"
+    )
 
 
 if __name__ == "__main__":
