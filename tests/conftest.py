@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,3 +37,16 @@ def project_root():
     os.chdir(ROOT)
     yield ROOT
     os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Return a tiny corpus, its audio's root and tiny checkpoints of both modalities, made once."""
+    from tests.encoders import checkpoints  # torch and transformers, which most tests do without
+    from tests.finetuning import corpora
+
+    root: Path = tmp_path_factory.mktemp("tones")
+    names = ("w2v_bert", "llama", "llama_wide", "wavlm_layer")
+    written = {name: checkpoints.write(root / "checkpoints", name) for name in names}
+    corpus = corpora.make(root)
+    return SimpleNamespace(corpus=corpus, root=root, texts=corpus.frame["reference_text"].tolist(), **written)

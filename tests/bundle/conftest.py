@@ -7,7 +7,6 @@ import pytest
 
 from pipeline_lib.bundle import pack as packing
 from pipeline_lib.inference.pipeline import Pipeline
-from tests.finetuning.conftest import tones  # noqa: F401
 from tests.finetuning.test_folds import with_folds
 from tests.inference import made
 
@@ -28,7 +27,7 @@ def by_regression(params):
     params["rebalancing"]["texts"]["source"]["normalise"] = "none"
 
 
-def packed(folder, tones, corpus, folded, change):  # noqa: F811
+def packed(folder, tones, corpus, folded, change):
     """Return a project, its bundle and the stages whose outputs were compared with dvc.lock."""
     project = made.project(folder / "project", tones, corpus, folded=folded, change=change)
     compared = []
@@ -39,12 +38,12 @@ def packed(folder, tones, corpus, folded, change):  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def plain(tones, tmp_path_factory):  # noqa: F811
+def plain(tones, tmp_path_factory):
     return packed(tmp_path_factory.mktemp("plain"), tones, spoken(tones.corpus), False, by_interpolation)
 
 
 @pytest.fixture(scope="session")
-def folded(tones, tmp_path_factory):  # noqa: F811
+def folded(tones, tmp_path_factory):
     return packed(tmp_path_factory.mktemp("folded"), tones, spoken(with_folds(tones.corpus)), True, by_regression)
 
 

@@ -67,6 +67,9 @@ def test_the_record_says_what_is_predicted_from_what(plain, folded):
     assert {"speech-emotion-pipeline", "torch", "python"} <= {*record["versions"]}
     assert folded.record["system"]["n_folds"] == 3
     assert (folded.bundle / "models/tones/fold2/head.safetensors").is_file()
+    members = [json.loads((folded.bundle / f"models/tones/fold{k}/settings.json").read_text()) for k in range(3)]
+    every = sorted({name for member in members for name in member["fitted_on"]})
+    assert folded.record["provenance"]["tones"]["fitted_on"] == every != members[0]["fitted_on"]
     entries = ["rebalancing@expert", "rebalancing@frozen", "rebalancing@texts", "fusion"]
     assert plain.stages == ["corpus", "embedding@frozen", "embedding@texts", "finetuning@tones", *entries]
 

@@ -11,7 +11,6 @@ from pipeline_lib.errors import InputError
 from pipeline_lib.evaluation.corpus import section
 from pipeline_lib.evaluation.evaluate import evaluate
 from pipeline_lib.tables import manifest, predictions
-from tests.finetuning.conftest import tones  # noqa: F401
 from tests.finetuning.test_folds import with_folds
 from tests.inference import made
 from tests.inference.test_system import spoken
@@ -20,13 +19,13 @@ PAIRS = "rage=anger,joy=happiness"
 
 
 @pytest.fixture(scope="module")
-def project(tones, tmp_path_factory):  # noqa: F811
+def project(tones, tmp_path_factory):
     corpus = spoken(with_folds(tones.corpus))
     return made.project(tmp_path_factory.mktemp("evaluated") / "project", tones, corpus, folded=True, trained=False)
 
 
 @pytest.fixture(scope="module")
-def other(project, tones, tmp_path_factory):  # noqa: F811
+def other(project, tones, tmp_path_factory):
     """Return a table of the same recordings, named otherwise, with another emotion."""
     folder, frame = tmp_path_factory.mktemp("other"), manifest.read(project / "data/manifest.parquet").frame
     for name in frame["audio"]:

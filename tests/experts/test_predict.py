@@ -11,13 +11,12 @@ from pipeline_lib.experts.outputs import outputs_of
 from pipeline_lib.experts.predict import Expert, predict
 from pipeline_lib.experts.utterances import from_files
 from tests.finetuning import corpora, runs, test_joint
-from tests.finetuning.conftest import tones  # noqa: F401
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def project(tones, tmp_path, monkeypatch):  # noqa: F811
+def project(tones, tmp_path, monkeypatch):
     """Return a project with checkpoints of its own, which is the current folder while an expert is trained."""
     folder = tmp_path / "project"
     for name in ("w2v_bert", "llama"):
@@ -26,7 +25,7 @@ def project(tones, tmp_path, monkeypatch):  # noqa: F811
     return folder
 
 
-def own(tones, *names):  # noqa: F811
+def own(tones, *names):
     """Return the corpus's files and texts as anyone's, without the manifest."""
     parts = {"audio": [tones.root / name for name in tones.corpus.frame["audio"]], "text": tones.texts}
     return from_files({name: parts[name] for name in names}, ids=tones.corpus.ids.tolist())
@@ -43,7 +42,7 @@ def check(result, expected):
 
 
 def test_an_audio_expert_predicts_files_from_another_folder_what_its_training_wrote(
-    tones,  # noqa: F811
+    tones,
     project,
     tmp_path,
     monkeypatch,
@@ -60,7 +59,7 @@ def test_an_audio_expert_predicts_files_from_another_folder_what_its_training_wr
 
 
 def test_a_joint_expert_predicts_files_and_texts_from_both_and_each_alone(
-    tones,  # noqa: F811
+    tones,
     project,
     tmp_path,
     monkeypatch,

@@ -14,7 +14,6 @@ from pipeline_lib.experts import predict
 from pipeline_lib.inference import experts, system
 from pipeline_lib.tables import manifest, predictions
 from pipeline_lib.tables.manifest import keep
-from tests.finetuning.conftest import tones  # noqa: F401
 from tests.finetuning.test_folds import with_folds
 from tests.inference import made
 
@@ -29,12 +28,12 @@ def spoken(corpus):
 
 
 @pytest.fixture(scope="module")
-def plain(tones, tmp_path_factory):  # noqa: F811
+def plain(tones, tmp_path_factory):
     return made.project(tmp_path_factory.mktemp("plain") / "project", tones, spoken(tones.corpus), folded=False)
 
 
 @pytest.fixture(scope="module")
-def folded(tones, tmp_path_factory):  # noqa: F811
+def folded(tones, tmp_path_factory):
     corpus = spoken(with_folds(tones.corpus))
     return made.project(tmp_path_factory.mktemp("folded") / "project", tones, corpus, folded=True)
 
@@ -152,7 +151,7 @@ def test_another_encoder_or_another_fusion_than_the_fitted_one_is_refused(plain,
         system.apply(tmp_path, own, tmp_path / "out")
 
 
-def test_transcripts_are_those_of_the_engine(plain, tmp_path, tones):  # noqa: F811
+def test_transcripts_are_those_of_the_engine(plain, tmp_path, tones):
     from pipeline_lib.tables import transcripts
 
     table = transcripts.read(system.transcribe(plain, tones.corpus, tmp_path / "out"))
