@@ -18,10 +18,7 @@ LICENCES = {  # of corpora by the names of their readers: identifier on the hub,
     "emodb": ("cc-by-4.0", "CC BY 4.0 in the distribution on Zenodo: name the authors"),
     "crema_d": ("odbl", "Open Database License"),
     "meld": ("gpl-3.0", "GPL-3.0"),
-    "msp_podcast": (
-        "other",
-        "licensed on request, for research, by a signed agreement that binds what is made from it",
-    ),
+    "msp_podcast": ("other", _ON_REQUEST),
     "iemocap": ("other", _ON_REQUEST),
     "demonstration": ("other", "synthetic speech of eSpeak NG; the project's licence, Apache-2.0"),
 }

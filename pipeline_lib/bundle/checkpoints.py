@@ -32,7 +32,7 @@ class Checkpoints:
         project: folder that relative paths start from
         out: folder of the bundle
         copied: whether checkpoints of encoders are copied into the bundle
-        known: by the name in the bundle, what ``bundle.json`` says of each
+        known: by the name in the bundle, the record of each in ``bundle.json``
     """
 
     project: Path

@@ -1,4 +1,4 @@
-"""Whether what a project holds is what dvc.lock says of it, without DVC.
+"""Whether the files of a project are those that dvc.lock records, without DVC.
 
 A file's checksum is its MD5, a folder's that of the list of its files' (``dvc_data``'s ``Tree.digest``).
 """

@@ -9,6 +9,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+import numpy as np
+
 from pipeline_lib.bundle import experts, format
 from pipeline_lib.bundle.checkpoints import Checkpoints
 from pipeline_lib.bundle.current import refuse_stale
@@ -25,12 +27,12 @@ from pipeline_lib.rebalancing.model import Model
 from pipeline_lib.storage import atomic
 from pipeline_lib.tables import manifest as manifests
 from pipeline_lib.tables.fold_names import name_of
+from pipeline_lib.tables.provenance import Provenance
 
 PACKAGE = "speech-emotion-pipeline"
 LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "peft", "soxr", "soundfile")
 ENGINES = {"canary": ("nemo_toolkit",), "whisper": (), "reference": ()}
-DETAILS = ("metrics/scoring/details.json", "metrics/details.json")
-PROVENANCE = ("fitted_on", "chosen_on", "not_recorded", "out_of_fold")
+DETAILS = "metrics/details.json"
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,9 @@ def pack(project: Path, out: Path, *, with_encoders: bool) -> dict[str, Any]:
             _copy(read.models / "rebalancing" / name, folder / format.MODELS / "rebalancing" / name)
         _copy(read.models / "fusion", folder / format.MODELS / "fusion")
         system = _system(read, parts, checkpoints)
-        details = next((project / name for name in DETAILS if (project / name).is_file()), None)
-        if details is not None:
+        if (project / DETAILS).is_file():
             (folder / format.SCORES).parent.mkdir()
-            shutil.copyfile(details, folder / format.SCORES)
+            shutil.copyfile(project / DETAILS, folder / format.SCORES)
         record = _record(read, parts, system, checkpoints)
         format.write(folder, record)
     return record
@@ -113,7 +114,7 @@ def _parts(project: Project) -> Parts:
 
 
 def _settings_of(project: Project, parts: Parts) -> dict[str, ExpertSettings]:
-    member = Member(0 if project.n_folds else None, rows=None)  # type: ignore[arg-type]
+    member = Member(0 if project.n_folds else None, np.ones(0, dtype=bool))  # of no utterance: its folder alone is read
     return {name: disk.read_settings(folder_of(project, name, member)) for name in parts.experts}
 
 
@@ -206,10 +207,9 @@ def _provenance(project: Project, parts: Parts) -> dict[str, Any]:
     records["fusion"] = project.models / "fusion" / "fusion.json"
     result = {}
     for name, path in sorted(records.items()):
-        folded = path.parent / name_of(0) / path.name
-        source = path if path.is_file() else folded
-        values = json.loads(source.read_bytes())
-        result[name] = {key: values[key] for key in PROVENANCE if key in values}
+        members = [path.parent / name_of(fold) / path.name for fold in range(project.n_folds)]
+        read = [json.loads(each.read_bytes()) for each in ([path] if path.is_file() else members)]
+        result[name] = Provenance.joined(Provenance.of(values, name) for values in read).entries()
     return result
 
 
