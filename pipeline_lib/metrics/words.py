@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+from pipeline_lib.metrics.word_errors import count_errors
+
 _OF_WORDS = ("L", "M", "N")  # Unicode's letters, the marks that belong to them, and numbers
 _MARK = re.compile(r"\[[^\[\]]*\]|<[^<>\s][^<>]*>|\{[^{}]*\}|【[^【】]*】|［[^［］]*］")
 WITHOUT_BLANKS = (  # how Unicode's names of their characters begin
@@ -111,14 +113,8 @@ def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
         >>> word_errors("one two three", "one too three four")  # a substitution, an insertion
         (2, 3)
     """
-    expected, transcribed = units(reference), units(hypothesis)
-    costs = list(range(len(transcribed) + 1))
-    for i, word in enumerate(expected, start=1):
-        diagonal, costs[0] = costs[0], i
-        for j, other in enumerate(transcribed, start=1):
-            best = min(diagonal + (word != other), costs[j] + 1, costs[j - 1] + 1)
-            diagonal, costs[j] = costs[j], best
-    return costs[-1], len(expected)
+    counted = count_errors(units(reference), units(hypothesis))
+    return counted.substitutions + counted.deletions + counted.insertions, counted.words
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
