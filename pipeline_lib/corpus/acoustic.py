@@ -6,10 +6,9 @@ to 3,300 Hz, which telephones and codecs leave, and frames of 128 ms every 32 ms
 change: of silence and of a steady tone the signs are noise. Two recordings are the same where, at one of ``LAGS``, few
 of their bits differ. Candidates are those of similar duration and mean spectrum: not all pairs are compared.
 
-Measured on RAVDESS, where each actor speaks two sentences twice in each emotion: between two takes at least 26 % of the
-bits differ, between different actors 41 %; after MP3 at 16 kbit/s, Opus at 12, AAC at 32, telephone bandwidth, noise at
-25 dB or a shift by 69 ms at most 22 %. Most copies in Opus at 6 kbit/s, its lowest rate, are missed (24 % in the
-median); so are recordings with fewer than ``FEWEST`` counted frames, cut ones, and ones at another speed.
+``SAME_BITS`` was set on RAVDESS, between an actor's two takes of a sentence, which must not be taken for copies, and
+copies in MP3, Opus, AAC, telephone bandwidth and noise. Most copies in Opus at 6 kbit/s, its lowest rate, are missed;
+so are recordings with fewer than ``FEWEST`` counted frames, cut ones, and ones at another speed.
 """
 
 from collections.abc import Iterator, Sequence

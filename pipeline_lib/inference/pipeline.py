@@ -81,7 +81,7 @@ class Pipeline:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What bundle.json says of the system, empty of a project."""
+        """The record of bundle.json, empty of a project."""
         return dict(getattr(self._models.system, "record", {}))
 
     @property
